@@ -1,0 +1,425 @@
+"""All parameters, each defined once with its default, unit, limits and help.
+
+The command line, configuration files, validation and the reference page are
+derived from these tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from diffpy_cbldm.errors import CbldmError
+
+
+def parameter(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    limits: tuple[float, float] | None = None,
+    choices: tuple[str, ...] | None = None,
+    flags: tuple[str, ...] = (),
+    implied: str | None = None,
+) -> Any:
+    """Describe one field of a settings dataclass.
+
+    Parameters
+    ----------
+    default : object
+        The value where nothing else is said.
+    help : str
+        One sentence for the user.
+    unit : str
+        The unit of the value; empty where it has none.
+    limits : (low, high), optional
+        The closed interval of accepted numbers.
+    choices : tuple of str, optional
+        The accepted words.
+    flags : tuple of str
+        Extra option spellings for the command line, such as ``-t``.
+    implied : str, optional
+        The value where the option stands on the command line without one.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": help,
+            "unit": unit,
+            "limits": limits,
+            "choices": choices,
+            "flags": flags,
+            "implied": implied,
+        },
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One parameter as the command line and the reference page show it.
+
+    Attributes
+    ----------
+    name : str
+        The field, also the key in configuration and result files.
+    flags : tuple of str
+        The option spellings, the long one last.
+    kind : type
+        `int`, `float` or `str`.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    kind: type
+    default: Any
+    help: str
+    unit: str = ""
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] | None = None
+    implied: str | None = None
+
+
+def options(table: type) -> list[Option]:
+    """The fields of a settings dataclass as options, in their order."""
+    kinds = {"int": int, "float": float, "str": str}
+    found = []
+    for field in dataclasses.fields(table):
+        # Annotations are text here: "float" or "float | None".
+        kind = kinds[str(field.type).split(" |")[0]]
+        long = "--" + field.name.replace("_", "-")
+        about = dict(field.metadata)
+        about["flags"] = (*about["flags"], long)
+        found.append(
+            Option(field.name, kind=kind, default=field.default, **about)
+        )
+    return found
+
+
+def validate(settings: Any) -> None:
+    """Raise `CbldmError` where a field lies outside its limits."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value is None:
+            continue
+        limits = field.metadata.get("limits")
+        if limits is not None and not (
+            math.isfinite(value) and limits[0] <= value <= limits[1]
+        ):
+            unit = field.metadata["unit"]
+            raise CbldmError(
+                f"{field.name} is {value:g}{unit and ' ' + unit}; expected "
+                f"{limits[0]:g} to {limits[1]:g}: change {field.name}."
+            )
+        choices = field.metadata.get("choices")
+        if choices and value not in choices:
+            raise CbldmError(
+                f"{field.name} is {value!r}; expected one of "
+                f"{', '.join(choices)}."
+            )
+
+
+STRUCTURE_TYPES = ("bcc", "dec", "fcc", "hcp", "ico", "oct", "sc")
+"""The seven structure types, in the order of the paper's Table 2."""
+
+MIN_ATOMS, MAX_ATOMS = 5, 256
+"""The number of atoms that the method covers (section 4.1 of the paper)."""
+
+R_MAX, R_STEP = 30.0, 0.01
+"""The grid of the method: 0 to 30 A (not included) by 0.01 A (Table 1)."""
+
+MIN_POINTS = 100
+"""Fewer data points than this are refused."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """How a PDF is simulated (the paper's Table 1)."""
+
+    qmin: float = parameter(
+        0.7, "Lower end of the Q range.", unit="1/A", limits=(0.0, 20.0)
+    )
+    qmax: float = parameter(
+        25.0, "Upper end of the Q range.", unit="1/A", limits=(1.0, 100.0)
+    )
+    qdamp: float = parameter(
+        0.04, "Damping by the Q resolution.", unit="1/A", limits=(0.0, 1.0)
+    )
+    biso: float = parameter(
+        0.3, "B factor, 8 pi^2 Uiso.", unit="A^2", limits=(0.0, 20.0)
+    )
+    delta2: float = parameter(
+        0.0, "Sharpening by correlated motion.", unit="A^2", limits=(0, 50)
+    )
+    rmax: float = parameter(
+        R_MAX, "End of the r grid, not included.", unit="A", limits=(1, 500)
+    )
+    rstep: float = parameter(
+        R_STEP, "Step of the r grid.", unit="A", limits=(1e-4, 1.0)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What the header of a file does not say, or says wrongly.
+
+    A value given here wins over the header; None leaves it to the header.
+    """
+
+    composition: str | None = parameter(
+        None, "Chemical formula, such as Pt; one element."
+    )
+    qmin: float | None = parameter(
+        None, "Lower end of the Q range.", unit="1/A", limits=(0.0, 20.0)
+    )
+    qmax: float | None = parameter(
+        None, "Upper end of the Q range.", unit="1/A", limits=(1.0, 100.0)
+    )
+    qdamp: float | None = parameter(
+        None,
+        "Damping by the Q resolution; fitted where neither this nor the "
+        "header gives it.",
+        unit="1/A",
+        limits=(0.0, 1.0),
+    )
+    qbroad: float | None = parameter(
+        None,
+        "Broadening by the Q resolution.",
+        unit="1/A",
+        limits=(0.0, 1.0),
+    )
+    stype: str | None = parameter(
+        None, "Radiation: X-rays or neutrons.", choices=("X", "N")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Solve:
+    """The main job: propose, refine, rank."""
+
+    count: int = parameter(
+        64,
+        "Candidates to draw from each generator.",
+        limits=(1, 100000),
+        flags=("-n",),
+    )
+    refine: int = parameter(
+        8, "Candidates to refine with SrFit.", limits=(0, 100000)
+    )
+    generators: str = parameter(
+        "cbldm,library", "Generators to ask, separated by commas."
+    )
+    rmin: float = parameter(
+        1.5, "Start of the fitted range.", unit="A", limits=(0, 100)
+    )
+    rmax: float = parameter(
+        30.0, "End of the fitted range.", unit="A", limits=(1, 100)
+    )
+    seed: int = parameter(
+        0, "Seed of all random numbers.", limits=(0, 2**63 - 1)
+    )
+    device: str = parameter(
+        "auto",
+        "Where the model runs.",
+        choices=("auto", "cpu", "cuda"),
+    )
+    backend: str = parameter(
+        "auto",
+        "Debye calculator of the refinement: srreal where installed, or the "
+        "built-in one (torch).",
+        choices=("auto", "torch", "srreal"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Refinement:
+    """Start values and bounds of the SrFit refinement."""
+
+    uiso: float = parameter(
+        0.3 / (8 * math.pi**2),
+        "Default Uiso (Biso of 0.3 A^2).",
+        unit="A^2",
+        limits=(0, 1),
+    )
+    uiso_min: float = parameter(1e-4, "Lower bound of Uiso.", unit="A^2")
+    uiso_max: float = parameter(0.1, "Upper bound of Uiso.", unit="A^2")
+    delta2: float = parameter(2.0, "Start of delta2.", unit="A^2")
+    delta2_max: float = parameter(8.0, "Upper bound of delta2.", unit="A^2")
+    zoom_min: float = parameter(0.9, "Lower bound of zoomscale.")
+    zoom_max: float = parameter(1.1, "Upper bound of zoomscale.")
+    qdamp: float = parameter(
+        0.04, "Start of Qdamp where the header gives none.", unit="1/A"
+    )
+    qdamp_max: float = parameter(
+        0.15, "Upper bound of a fitted Qdamp.", unit="1/A"
+    )
+    heldout_split: float = parameter(
+        20.0,
+        "The held-out Rw is refined below this r and evaluated above.",
+        unit="A",
+    )
+
+
+OUTPUT_TYPES = ("xyz", "cif", "res")
+"""The kinds of output files; ``none`` writes nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What is written, and where."""
+
+    outputtypes: str = parameter(
+        "none",
+        f"Kinds of output files, separated by commas: "
+        f"{', '.join(OUTPUT_TYPES)}; none writes nothing.",
+        flags=("-t",),
+    )
+    output: str = parameter(
+        "@b.@o",
+        "Name of output files.  @h is the folder of the input, @r its path "
+        "without extension, @e its extension, @t its file name, @b its file "
+        "name without extension, @o the output extension, @k the rank.  "
+        "Where they are not named, .@o is appended, and -@k for structures.",
+        flags=("-o",),
+    )
+    force: str = parameter(
+        "no",
+        "Overwrite existing files; once keeps those that the same run "
+        "has written.",
+        choices=("yes", "no", "once"),
+        implied="yes",
+    )
+    verbose: str = parameter(
+        "warning",
+        "How much to say on standard error: error, warning, info, debug, "
+        "all, or 0 to 5.",
+        choices=(
+            *("error", "warning", "info", "debug", "all"),
+            *"012345",
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Shapes and widths of the networks.
+
+    The paper's tensors are (6, 500) for the PDF, (2, 125) for its latent,
+    (4, 128, 128) for the Laplacian and (1, 16, 16) for its latent.  Lengths
+    are in units of the bond, so that one model serves every metal.
+    """
+
+    pdf_step: float = parameter(0.01, "Step of the PDF grid.", unit="bond")
+    pdf_channels: int = parameter(6, "Rows of the PDF tensor.")
+    pdf_length: int = parameter(200, "Columns of the PDF tensor.")
+    condition_channels: int = parameter(4, "Rows of the PDF latent z_c.")
+    condition_width: int = parameter(48, "Channels of the condition VAE.")
+    sigma2: float = parameter(
+        130.0 / 2.8**2, "sigma^2 of the Laplacian kernel.", unit="bond^2"
+    )
+    latent_size: int = parameter(16, "Side of the structure latent z_x.")
+    encoder_width: int = parameter(10, "Channels of the Laplacian encoder.")
+    prior_width: int = parameter(384, "Width of the conditional prior.")
+    prior_blocks: int = parameter(2, "Residual blocks of the prior.")
+    decoder_width: int = parameter(384, "Width of the site decoder.")
+    decoder_blocks: int = parameter(3, "Residual blocks of the decoder.")
+    denoiser_width: int = parameter(48, "Channels of the U-Net.")
+    steps: int = parameter(1000, "Steps T of the diffusion.")
+
+
+PRESETS = {
+    "tiny": Model(
+        condition_width=8,
+        encoder_width=4,
+        prior_width=32,
+        prior_blocks=1,
+        decoder_width=32,
+        decoder_blocks=1,
+        denoiser_width=8,
+    ),
+    "small": Model(),
+}
+"""The model's presets: ``tiny`` for tests, ``small`` ships with weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How candidates are drawn (Algorithm 4)."""
+
+    sampler: str = parameter(
+        "dpm", "Sampler of the diffusion.", choices=("ddpm", "ddim", "dpm")
+    )
+    calls: int = parameter(
+        20, "Network calls from T_max to 0 where none is skipped."
+    )
+    t1: int = parameter(400, "Step at which the conditional prior enters.")
+    t2: int = parameter(800, "Step down to which noise is denoised first.")
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """The stream of simulated PDFs that training draws from.
+
+    Ranges are drawn evenly for each PDF.  Biso, Q range and damping are
+    those of measurements, wider than the paper's Table 1.
+    """
+
+    cuts: float = parameter(
+        0.4, "Share of random cuts; the rest are ideal clusters."
+    )
+    bond: tuple[float, float] = parameter(
+        (2.2, 3.4), "Bond lengths.", unit="A"
+    )
+    qmin: tuple[float, float] = parameter(
+        (0.5, 1.5), "Lower ends of the Q range.", unit="1/A"
+    )
+    qmax: tuple[float, float] = parameter(
+        (18.0, 30.0), "Upper ends of the Q range.", unit="1/A"
+    )
+    qdamp: tuple[float, float] = parameter(
+        (0.0, 0.1), "Damping (Table 1).", unit="1/A"
+    )
+    biso: tuple[float, float] = parameter(
+        (0.15, 1.5), "B factors.", unit="A^2"
+    )
+    sharpening: tuple[float, float] = parameter(
+        (0.0, 0.6), "delta2 over the square of the bond, in half the PDFs."
+    )
+    rmax: tuple[float, float] = parameter(
+        (15.0, 40.0), "Ends of the data; those above 30 A are cut there."
+    )
+    noise: tuple[float, float] = parameter(
+        (0.0, 0.03), "Noise over the root mean square of G."
+    )
+    peak_error: float = parameter(
+        0.008, "Standard error of the first peak's position.", unit="bond"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How the three stages are trained, one after another."""
+
+    batch: int = parameter(64, "Structures a step.")
+    condition_steps: int = parameter(800, "Steps of Algorithm 1.")
+    structure_steps: int = parameter(9000, "Steps of Algorithm 2.")
+    denoiser_steps: int = parameter(4000, "Steps of Algorithm 3.")
+    rate: float = parameter(1e-3, "Highest learning rate.")
+    warmup: int = parameter(300, "Steps over which the rate rises.")
+    ema: float = parameter(0.999, "Decay of the averaged weights.")
+    clip: float = parameter(1.0, "Largest norm of the gradient.")
+    beta_condition: float = parameter(1e-3, "Weight of KL in Algorithm 1.")
+    beta_structure: float = parameter(1.0, "Weight of KL in Algorithm 2.")
+    gamma: float = parameter(3.0, "Weight of the soft Laplacian's error.")
+    optimizer: str = parameter(
+        "adamw", "Optimiser of the VAEs.", choices=("adan", "adamw")
+    )
+
+
+TRAINING = {
+    "tiny": Training(
+        batch=8, condition_steps=4, structure_steps=8, denoiser_steps=4
+    ),
+    "small": Training(),
+}
+"""How each preset is trained."""
