@@ -1,0 +1,544 @@
+"""A measured or simulated PDF, the tolerant .gr reader and regridding.
+
+Conventions: r in angstrom; G(r) = 4 pi r (rho(r) - rho0) in 1/A^2; Q, Qdamp
+and Qbroad in 1/A.  Only numpy and the standard library are imported here;
+scipy is imported by `regrid` where an interpolation is needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.grfile import load, parse, parse_stype
+from diffpy_cbldm.settings import (
+    MIN_POINTS,
+    R_MAX,
+    R_STEP,
+    Simulation,
+    validate,
+)
+
+ELEMENTS = tuple("""
+H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu
+Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs
+Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl
+Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh
+Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
+""".split())
+"""The symbols of the 118 elements, in the order of the atomic number."""
+
+R_SHORTEST = 4.0
+"""Data that end below this r (A) hold no second shell of any metal."""
+
+_ASSUMED = {
+    "qmin": Simulation.qmin,
+    "qmax": Simulation.qmax,
+    "qbroad": 0.0,
+    "stype": "X",
+}
+_NAMES = ("composition", "qmin", "qmax", "qdamp", "qbroad", "stype")
+
+
+def parse_composition(composition: str) -> tuple[str, ...]:
+    """Return the distinct elements of a chemical formula.
+
+    Parameters
+    ----------
+    composition : str
+        A formula such as ``Pt``, ``Au144``, ``Pt1.0``, ``Cd Se`` or
+        ``Ba0.7K0.3(Zn0.85Mn0.15)2As2``.
+
+    Returns
+    -------
+    tuple of str
+        The symbols, each once, in the order in which they appear.
+
+    Raises
+    ------
+    CbldmError
+        Where a symbol is not an element, or there is none.
+    """
+    letters = re.sub(r"[\d.,\s()\[\]{}+*:_-]+", " ", composition)
+    symbols = re.findall(r"[A-Z][a-z]*|[^\sA-Z]+", letters)
+    if not symbols:
+        raise CbldmError(
+            f"composition is {composition!r}; expected a formula: pass "
+            'composition="Pt" (--composition Pt).'
+        )
+    for symbol in symbols:
+        if symbol not in ELEMENTS:
+            guess = symbol.capitalize()
+            hint = f"; did you mean {guess}?" if guess in ELEMENTS else ""
+            raise CbldmError(
+                f"unknown element {symbol!r} in composition "
+                f"{composition!r}{hint}: pass a formula such as "
+                'composition="Pt" (--composition Pt).'
+            )
+    return tuple(dict.fromkeys(symbols))
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class PDFData:
+    """One PDF with the settings it was measured under; checked, read-only.
+
+    Parameters
+    ----------
+    r : (n,) array, angstrom
+        Distances, increasing, at least `MIN_POINTS` of them.
+    g : (n,) array, 1/A^2
+        The reduced pair distribution function G(r).
+    dg : (n,) array, 1/A^2, optional
+        Standard uncertainty of `g`, positive; None where unknown.
+    composition : str, optional
+        Chemical formula of the particle.
+    qmin, qmax : float, 1/A, optional
+        Range of the Fourier transform.  Default: 0.7 and 25 are assumed,
+        with a warning.
+    qdamp : float, 1/A, optional
+        Damping by the Q resolution.  None: it is fitted in the refinement.
+    qbroad : float, 1/A, optional
+        Broadening by the Q resolution.  Default 0.
+    stype : {"X", "N"}, optional
+        X-ray or neutron.  Default: X-ray is assumed, with a warning.
+    source : str
+        Where the data come from; precedes every error text.
+    notes : tuple of str
+        What the reader had to say; part of `warnings`.
+    assumed : frozenset of str
+        Names of the values that nobody gave; filled in by the constructor.
+
+    Raises
+    ------
+    CbldmError
+        Where the data or a setting cannot be right.
+    """
+
+    r: np.ndarray
+    g: np.ndarray
+    dg: np.ndarray | None = None
+    composition: str | None = None
+    # None until the constructor has put the assumed value in its place
+    qmin: float = None  # type: ignore[assignment]
+    qmax: float = None  # type: ignore[assignment]
+    qdamp: float | None = None
+    qbroad: float = None  # type: ignore[assignment]
+    stype: str = None  # type: ignore[assignment]
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    assumed: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        try:
+            for name in ("r", "g", "dg"):
+                self._set(name, _column(name, getattr(self, name)))
+            self._check_curve()
+            self._check_settings()
+        except CbldmError as error:
+            text = f"{self.source}: {error}" if self.source else str(error)
+            raise CbldmError(text) from None
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_curve(self) -> None:
+        r, g, dg = self.r, self.g, self.dg
+        if len(g) != len(r) or (dg is not None and len(dg) != len(r)):
+            raise CbldmError(
+                f"r has {len(r)} points, G has {len(g)}"
+                + (f", dG has {len(dg)}" if dg is not None else "")
+                + "; expected equal lengths: pass matching arrays."
+            )
+        if len(r) < MIN_POINTS:
+            raise CbldmError(
+                f"{len(r)} data points found; at least {MIN_POINTS} are "
+                "needed: give the PDF to 10 A or further by 0.01 A."
+            )
+        for name, values in (("r", r), ("G", g), ("dG", dg)):
+            if values is not None and not np.all(np.isfinite(values)):
+                k = int(np.argmin(np.isfinite(values)))
+                raise CbldmError(
+                    f"{name} is {values[k]} at r = {r[k]:g} A (point "
+                    f"{k + 1}); expected finite numbers: remove such points."
+                )
+        if dg is not None and not np.all(dg > 0):
+            k = int(np.argmin(dg > 0))
+            raise CbldmError(
+                f"dG is {dg[k]:g} at r = {r[k]:g} A; expected positive "
+                "uncertainties: pass dg=None where they are unknown."
+            )
+        if r[0] < -1e-6:
+            raise CbldmError(
+                f"r starts at {r[0]:g} A; expected 0 or more: remove the "
+                "negative r."
+            )
+        steps = np.diff(r)
+        if not np.all(steps > 0):
+            k = int(np.argmin(steps > 0))
+            raise CbldmError(
+                f"r goes from {r[k]:g} to {r[k + 1]:g} A at point {k + 2}; "
+                "expected increasing r: sort the rows and remove repeats."
+            )
+        if np.ptp(g) == 0:
+            raise CbldmError(
+                f"G is {g[0]:g} everywhere; expected a curve: check that "
+                "the second column is G(r)."
+            )
+        if r[-1] < R_SHORTEST:
+            raise CbldmError(
+                f"r ends at {r[-1]:g} A, before a second shell of any "
+                "metal: if r is in nanometres, multiply it by 10 (and "
+                "divide G by 100); else give longer data."
+            )
+
+    def _check_settings(self) -> None:
+        # A value that was assumed once and then replaced is a given one.
+        kept = {n for n in self.assumed if getattr(self, n) == _ASSUMED[n]}
+        for name, value in _ASSUMED.items():
+            if getattr(self, name) is None:
+                kept.add(name)
+                self._set(name, value)
+        self._set("assumed", frozenset(kept))
+        self._set("notes", tuple(self.notes))
+        for name in ("qmin", "qmax", "qdamp", "qbroad"):
+            self._set(name, _number(name, getattr(self, name)))
+        qdamp = Simulation.qdamp if self.qdamp is None else self.qdamp
+        validate(Simulation(qmin=self.qmin, qmax=self.qmax, qdamp=qdamp))
+        if self.qmin >= self.qmax:
+            raise CbldmError(
+                f"qmin is {self.qmin:g} and qmax {self.qmax:g} 1/A; expected "
+                "qmin < qmax: pass qmin and qmax."
+            )
+        if not 0 <= self.qbroad <= 1:
+            raise CbldmError(
+                f"qbroad is {self.qbroad:g} 1/A; expected 0 to 1 1/A: pass "
+                "qbroad."
+            )
+        stype = parse_stype(str(self.stype))
+        if stype is None:
+            raise CbldmError(
+                f"stype is {self.stype!r}; expected X (X-ray) or N "
+                "(neutron): pass stype."
+            )
+        self._set("stype", stype)
+        if self.composition is not None:
+            self._set("composition", str(self.composition).strip())
+            parse_composition(self.composition)
+
+    def __repr__(self) -> str:
+        return (
+            f"PDFData({self.source or 'arrays'!r}, {self.composition}, "
+            f"{len(self.r)} points, r {self.r[0]:g} to {self.r[-1]:g} A, "
+            f"Q {self.qmin:g} to {self.qmax:g} 1/A, {self.stype})"
+        )
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Names of the settings that the header or the user gave."""
+        given = {n for n in _NAMES if getattr(self, n) is not None}
+        return frozenset(given - self.assumed)
+
+    @property
+    def element(self) -> str:
+        """The single element; `CbldmError` where it is not exactly one."""
+        where = f"{self.source}: " if self.source else ""
+        if self.composition is None:
+            raise CbldmError(
+                f"{where}the composition is not given; expected one element: "
+                'pass composition="Pt" (--composition Pt).'
+            )
+        symbols = parse_composition(self.composition)
+        if len(symbols) > 1:
+            raise CbldmError(
+                f"{where}the composition {self.composition!r} has "
+                f"{len(symbols)} elements; the model covers one element: "
+                "pass the one that dominates the scattering, as in "
+                'composition="Pt" (--composition Pt).'
+            )
+        return symbols[0]
+
+    @property
+    def step(self) -> float:
+        """The median r step in angstrom."""
+        return float(np.median(np.diff(self.r)))
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Indices k where nothing was measured between r[k] and r[k + 1]."""
+        widest = max(2.001 * self.step, math.pi / self.qmax)
+        return np.flatnonzero(np.diff(self.r) > widest)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was assumed or looks doubtful, one sentence each."""
+        texts = list(self.notes)
+        if self.composition is None:
+            texts.append(
+                'The composition is not given: pass composition="Pt" '
+                "(--composition Pt)."
+            )
+        for name, title in (("qmin", "Qmin"), ("qmax", "Qmax")):
+            if name in self.assumed:
+                texts.append(
+                    f"{title} is not given: {getattr(self, name):g} 1/A "
+                    f"assumed; pass {name} (--{name})."
+                )
+        if "stype" in self.assumed:
+            texts.append(
+                "The scattering type is not given: X-ray assumed; pass "
+                "stype (--stype)."
+            )
+        nyquist = math.pi / self.qmax
+        if self.step > 1.001 * nyquist:
+            texts.append(
+                f"The r step is {self.step:g} A, coarser than pi / Qmax = "
+                f"{nyquist:.3g} A: details of G(r) are lost; transform "
+                "the data again with a smaller step."
+            )
+        for k in self.gaps:
+            texts.append(
+                f"Nothing was measured from {self.r[k]:g} to "
+                f"{self.r[k + 1]:g} A: that range is left out."
+            )
+        peak = self.r[np.argmax(self.g)]
+        if self.r[-1] < 12 and peak < 1:
+            texts.append(
+                f"The highest peak is at {peak:g} A, where no metal has "
+                "one: if r is in nanometres, multiply it by 10 (and divide "
+                "G by 100)."
+            )
+        return tuple(texts)
+
+
+def _column(name: str, values: Any) -> np.ndarray | None:
+    """Return a read-only float copy of one column."""
+    if values is None and name == "dg":
+        return None
+    try:
+        column = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise CbldmError(
+            f"{name} does not hold numbers; expected a 1-D array of floats: "
+            f"pass {name} as an array."
+        ) from None
+    if column.ndim != 1:
+        raise CbldmError(
+            f"{name} has the shape {column.shape}; expected a 1-D array: "
+            f"pass {name} as one column."
+        )
+    column.setflags(write=False)
+    return column
+
+
+def _number(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise CbldmError(
+            f"{name} is {value!r}; expected a number: pass {name} in 1/A."
+        ) from None
+
+
+def r_grid(rmax: float = R_MAX, rstep: float = R_STEP) -> np.ndarray:
+    """Return the grid 0, rstep, ... below `rmax`, in angstrom."""
+    return np.arange(math.ceil(rmax / rstep - 1e-6)) * rstep
+
+
+def regrid(
+    pdf: PDFData, rmax: float = R_MAX, rstep: float = R_STEP
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring a PDF to the grid r = 0, rstep, ... below `rmax`.
+
+    Data on the grid are copied.  Others are interpolated, with G(-r) =
+    -G(r) continuing the data below r = 0: by a spline of degree 7 where
+    the step is below half of pi / Qmax (Nyquist), else by Whittaker's sum
+    of sinc functions, as a spline loses the fine structure there.
+
+    Parameters
+    ----------
+    pdf : PDFData
+        The data; not changed.
+    rmax : float, angstrom
+        End of the grid, not included.  Default 30.
+    rstep : float, angstrom
+        Step of the grid.  Default 0.01.
+
+    Returns
+    -------
+    g : (m,) array, 1/A^2
+        G(r), zero where nothing was measured.
+    mask : (m,) bool array
+        True where `g` was measured.
+
+    Raises
+    ------
+    CbldmError
+        Where no data lie on the grid's range.
+    """
+    grid = r_grid(rmax, rstep)
+    g = np.zeros(len(grid))
+    mask = np.zeros(len(grid), dtype=bool)
+    tolerance = 1e-3 * rstep
+    for part in np.split(np.arange(len(pdf.r)), pdf.gaps + 1):
+        r, values = pdf.r[part], pdf.g[part]
+        inside = (grid > r[0] - tolerance) & (grid < r[-1] + tolerance)
+        index = np.rint(r / rstep).astype(int)
+        on_grid = np.all(np.abs(r - index * rstep) < tolerance)
+        if on_grid and np.all(np.diff(index) == 1):
+            g[inside] = values[index < len(grid)]
+        elif inside.any():
+            g[inside] = _interpolate(r, values, grid[inside], pdf.qmax)
+        mask |= inside
+    if not mask.any():
+        raise CbldmError(
+            f"{pdf.source or 'the data'}: r runs from {pdf.r[0]:g} to "
+            f"{pdf.r[-1]:g} A; expected data below {rmax:g} A: transform "
+            "the data again from r = 0."
+        )
+    return g, mask
+
+
+def _interpolate(
+    r: np.ndarray, g: np.ndarray, at: np.ndarray, qmax: float
+) -> np.ndarray:
+    """Interpolate data without content beyond qmax; `at` lies within r."""
+    at = np.clip(at, r[0], r[-1])
+    steps = np.diff(r)
+    step = float(np.median(steps)) if len(steps) else 0.0
+    if r[0] < 1.5 * step:
+        later = r > step / 2
+        r = np.concatenate([-r[later][::-1], r])
+        g = np.concatenate([-g[later][::-1], g])
+    even = np.ptp(steps) < 1e-3 * step if len(steps) else False
+    if even and step > 0.5 * math.pi / qmax:
+        return np.sinc((at[:, None] - r) / step) @ g
+    from scipy.interpolate import make_interp_spline
+
+    degree = next((k for k in (7, 5, 3, 1) if len(r) > k), 0)
+    return make_interp_spline(r, g, k=degree)(at)
+
+
+def read_pdf(
+    path: str | os.PathLike[str] | IO[Any],
+    composition: str | None = None,
+    qmin: float | None = None,
+    qmax: float | None = None,
+    qdamp: float | None = None,
+    qbroad: float | None = None,
+    stype: str | None = None,
+) -> PDFData:
+    """Read a measured PDF from a .gr file of any common origin.
+
+    Headers of PDFgetX3, PDFgetN3, xPDFsuite, PDFgetX2, PDFgetN and Mantid
+    are understood, as is none at all.  A header's scale, delta1 and delta2
+    are not used.
+
+    Parameters
+    ----------
+    path : path or open stream
+        The file; ``-`` is standard input.
+    composition, qmin, qmax, qdamp, qbroad, stype : optional
+        Override the header; see `PDFData`.
+
+    Returns
+    -------
+    PDFData
+        Its `warnings` tell what had to be assumed.
+
+    Raises
+    ------
+    CbldmError
+        Where the file cannot be read or its data cannot be right.
+    """
+    source, text = load(path)
+    try:
+        read = parse(text)
+    except CbldmError as error:
+        raise CbldmError(f"{source}: {error}") from None
+    given = {
+        "composition": composition,
+        "qmin": qmin,
+        "qmax": qmax,
+        "qdamp": qdamp,
+        "qbroad": qbroad,
+        "stype": stype,
+    }
+    settings = read.settings | {
+        name: value for name, value in given.items() if value is not None
+    }
+    return PDFData(
+        read.r,
+        read.g,
+        read.dg,
+        source=source,
+        notes=tuple(read.notes),
+        **settings,
+    )
+
+
+def write_gr(path: str | os.PathLike[str], pdf: PDFData) -> None:
+    """Write a PDF as a .gr file that `read_pdf` and SrFit read back.
+
+    The header holds the known settings only, so that an assumed value does
+    not turn into a given one.  Columns are r, G and, with `pdf.dg`, dr (0)
+    and dG.  The file appears whole or not at all.
+
+    Raises
+    ------
+    CbldmError
+        Where the file cannot be written.
+    """
+    lines = ["[DEFAULT]", ""]
+    if "stype" in pdf.known:
+        lines.append(f"mode = {'xray' if pdf.stype == 'X' else 'neutron'}")
+    for name in ("composition", "qmin", "qmax", "qdamp", "qbroad"):
+        if name in pdf.known:
+            lines.append(f"{name} = {getattr(pdf, name)}")
+    lines += ["", "#### start data", "#S 1"]
+    if pdf.dg is None:
+        lines.append("#L r(A)  G(A^-2)")
+        lines += [
+            f"{r:.10g} {g:.10g}" for r, g in zip(pdf.r, pdf.g, strict=True)
+        ]
+    else:
+        lines.append("#L r(A)  G(A^-2)  dr  dG")
+        lines += [
+            f"{r:.10g} {g:.10g} 0 {dg:.10g}"
+            for r, g, dg in zip(pdf.r, pdf.g, pdf.dg, strict=True)
+        ]
+    write_atomic(path, "\n".join(lines) + "\n")
+
+
+def write_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 text file whole or not at all.
+
+    The text goes to a temporary file in the same folder, which then takes
+    the name `path`.
+
+    Raises
+    ------
+    CbldmError
+        Where the file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            part.write_text(text, encoding="utf-8", newline="\n")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise CbldmError(
+            f"{path}: cannot be written ({error.strerror}); expected a file "
+            "name in a folder that exists and is writable: choose another."
+        ) from None
