@@ -1,0 +1,549 @@
+"""SrFit with the built-in Debye calculator: generator, recipe, refinement.
+
+The recipe is native (FitRecipe, FitContribution, Profile) and follows the
+diffpy.cmi example ch11ClusterXYZ; only the calculator under the generator is
+exchanged where diffpy.srreal is not installed.  Works with diffpy.srfit 3.2
+to 3.4, whose method names differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from diffpy.srfit.fitbase import (
+    FitContribution,
+    FitRecipe,
+    FitResults,
+    Profile,
+)
+from diffpy.srfit.pdf.basepdfgenerator import BasePDFGenerator
+from diffpy.srfit.structure.diffpyparset import DiffpyStructureParSet
+
+from diffpy_cbldm import debye
+from diffpy_cbldm.cluster import Candidate, Cluster
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.settings import Refinement, Solve
+
+PRECISION = 1e-10
+"""Deviation of the built-in calculator from the native one."""
+
+_NO_DAMPING = 1e-3
+"""A fitted Qdamp (1/A) below this changes no curve to 30 A."""
+
+_OWN_FLAGS = ("backend: ", "at bound: ")
+
+BACKENDS = ("auto", "torch", "srreal")
+
+HELD_OUT = 2.0
+"""At least so much data (A) beyond the split makes a held-out Rw."""
+
+
+class DebyeCalculator:
+    """Stand-in for diffpy.srreal's DebyePDFCalculator, one element.
+
+    Attributes, with the native defaults: ``qmin`` 0, ``qmax`` 25 (1/A),
+    ``rmin`` 0, ``rmax`` 10, ``rstep`` 0.01 (A), ``scale`` 1, ``delta1``
+    (A), ``delta2`` (A^2), ``qdamp``, ``qbroad`` (1/A) 0, ``precision``
+    1e-10 of the highest peak.
+    """
+
+    def __init__(self) -> None:
+        self.qmin, self.qmax = 0.0, 25.0
+        self.rmin, self.rmax, self.rstep = 0.0, 10.0, 0.01
+        self.scale = 1.0
+        self.delta1 = self.delta2 = self.qbroad = self.qdamp = 0.0
+        self.precision = PRECISION
+        self._radiation = "X"
+
+    @property
+    def scatteringfactortable(self) -> str:
+        """The radiation, "X" or "N": one element gives the same curve."""
+        return self._radiation
+
+    @scatteringfactortable.setter
+    def scatteringfactortable(self, stype: str) -> None:
+        if stype not in ("X", "N"):
+            raise CbldmError(
+                f"scattering type is {stype!r}; expected 'X' (X-ray) or 'N' "
+                "(neutron): pass one of them."
+            )
+        self._radiation = stype
+
+    def setScatteringFactorTableByType(self, stype: str) -> None:
+        """Set the radiation, "X" or "N"."""
+        self.scatteringfactortable = stype
+
+    def getRadiationType(self) -> str:
+        """Return the radiation, "X" or "N"."""
+        return self._radiation
+
+    def __call__(self, structure: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return r (m,) in A and G (m,) in 1/A^2 of a diffpy Structure.
+
+        The atoms are taken as a finite cluster.  CbldmError where there are
+        several elements, anisotropic atoms or partial occupancies.
+        """
+        elements = sorted({atom.element for atom in structure})
+        if len(elements) != 1:
+            raise CbldmError(
+                f"the structure has {len(elements)} elements "
+                f"({', '.join(elements)}); the built-in calculator covers "
+                "one: use backend='srreal' (conda install -c conda-forge "
+                "diffpy.srreal)."
+            )
+        if any(atom.anisotropy or atom.occupancy != 1 for atom in structure):
+            raise CbldmError(
+                "the structure has anisotropic or partly occupied atoms; "
+                "expected isotropic, full ones: set anisotropy to False and "
+                "occupancy to 1."
+            )
+        positions = structure.xyz @ structure.lattice.base
+        # An optimiser without bounds may try U < 0; DiffPy's peaks then
+        # have no width.
+        u = np.array([atom.Uisoequiv for atom in structure]).clip(0)
+        u_iso = float(u[0]) if np.all(u == u[0]) else torch.tensor(u[None])
+        with torch.no_grad():
+            g = debye.debye_pdf(
+                torch.tensor(positions[None]),
+                u_iso=u_iso,
+                qmin=self.qmin,
+                qmax=self.qmax,
+                qdamp=abs(self.qdamp),
+                qbroad=abs(self.qbroad),
+                delta1=self.delta1,
+                delta2=self.delta2,
+                scale=self.scale,
+                rmin=self.rmin,
+                rmax=self.rmax,
+                rstep=self.rstep,
+                precision=self.precision,
+            )
+        r = debye.r_grid(self.rmin, self.rmax, self.rstep)
+        return r.numpy(), g[0].numpy()
+
+
+class ClusterParSet(DiffpyStructureParSet):
+    """A structure's parameters, handed on without diffpy.srreal."""
+
+    def _getSrRealStructure(self) -> Any:
+        return self.stru
+
+    def _get_srreal_structure(self) -> Any:
+        return self.stru
+
+
+class DebyeGenerator(BasePDFGenerator):
+    """SrFit's DebyePDFGenerator over the built-in calculator.
+
+    Takes the place of ``DebyePDFGenerator`` in a recipe for a finite
+    cluster of one element; diffpy.srreal is not needed.  After a direct
+    edit of the structure, which SrFit cannot see, call `refresh`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the generator in the equation.  Default "pdf".
+    """
+
+    def __init__(self, name: str = "pdf") -> None:
+        super().__init__(name)
+        _named(self, "_set_calculator", "_setCalculator")(DebyeCalculator())
+
+    def setStructure(
+        self, stru: Any, name: str = "phase", periodic: bool = False
+    ) -> None:
+        """Set the diffpy Structure; it is taken as a finite cluster."""
+        self.setPhase(ClusterParSet(name, stru), periodic)
+
+    def setPhase(self, parset: Any, periodic: bool = False) -> None:
+        """Set the parameter set that holds the structure."""
+        if periodic:
+            raise CbldmError(
+                "periodic is True; the Debye equation is for a finite "
+                "cluster: pass periodic=False."
+            )
+        super().setPhase(parset, periodic)
+
+    def parallel(self, ncpu: int, mapfunc: Any = None) -> None:
+        """Accept DiffPy's call; torch already uses the cores it is given."""
+
+    def setQmax(self, qmax: float) -> None:
+        """Set Qmax, 1/A."""
+        super().setQmax(qmax)
+        self.refresh()
+
+    def setQmin(self, qmin: float) -> None:
+        """Set Qmin, 1/A."""
+        super().setQmin(qmin)
+        self.refresh()
+
+    def setScatteringType(self, stype: str = "X") -> None:
+        """Set the radiation, "X" or "N"."""
+        super().setScatteringType(stype)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Forget the last curve, so that the next one is calculated."""
+        self._flush(other=(self,))
+
+    def _prepare(self, r: np.ndarray) -> None:
+        super()._prepare(r)
+        steps = np.diff(r)
+        if len(steps) and np.ptp(steps) > 1e-3 * steps.min():
+            # G is interpolated to r: a mean step would be too coarse.
+            self._calc.rstep = min(float(steps.min()), 0.01)
+
+
+def _named(obj: Any, *names: str) -> Any:
+    """The first of the names that this version of srfit knows."""
+    for name in names:
+        if hasattr(obj, name):
+            return getattr(obj, name)
+    raise CbldmError(
+        f"diffpy.srfit has no {type(obj).__name__}.{names[0]}; expected a "
+        "version from 3.2 to 3.4: install one of these."
+    )
+
+
+def choose_backend(backend: str) -> str:
+    """Return "torch" or "srreal" for "auto", "torch" or "srreal".
+
+    "auto" is the native calculator where it is installed.  CbldmError where
+    srreal is asked for and is not there.
+    """
+    if backend not in BACKENDS:
+        raise CbldmError(
+            f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}."
+        )
+    if backend == "torch":
+        return backend
+    try:
+        found = importlib.util.find_spec("diffpy.srreal") is not None
+        if found:
+            import diffpy.srreal.pdfcalculator  # noqa: F401
+    except ImportError:
+        found = False
+    if backend == "srreal" and not found:
+        raise CbldmError(
+            "backend is 'srreal', but diffpy.srreal does not load; expected "
+            "its conda package: conda install -c conda-forge diffpy.srreal, "
+            "or use backend='torch'."
+        )
+    return "srreal" if found else "torch"
+
+
+def _generator(backend: str, structure: Any) -> Any:
+    if backend == "srreal":
+        from diffpy.srfit.pdf import DebyePDFGenerator
+
+        generator = DebyePDFGenerator("G1")
+    else:
+        generator = DebyeGenerator("G1")
+    generator.setStructure(structure, periodic=False)
+    return generator
+
+
+def make_recipe(
+    cluster: Cluster,
+    pdf: PDFData,
+    *,
+    backend: str = "auto",
+    rmin: float = Solve.rmin,
+    rmax: float = Solve.rmax,
+    start: Mapping[str, float] | None = None,
+) -> FitRecipe:
+    """Make the native recipe that fits a cluster to a PDF.
+
+    As the diffpy.cmi example ch11ClusterXYZ: contribution ``cluster`` with
+    generator ``G1`` and the equation ``s1*G1``; variables ``s1`` (scale),
+    ``zoomscale`` (of the lattice a, b, c), ``<El>_Uiso`` (A^2),
+    ``<El>_Delta2`` (A^2) and, where ``pdf.qdamp`` is None, ``qdamp`` (1/A).
+
+    Parameters
+    ----------
+    cluster : Cluster or Candidate
+        A cluster of one element.
+    pdf : PDFData
+        Its grid, dG, Q range, qdamp and qbroad are used as they are.
+    backend : {"auto", "torch", "srreal"}
+        The Debye calculator: native where installed, or built in.
+    rmin, rmax : float, A
+        Fitted range, cut to the data.  Default 1.5 and 30.
+    start : dict, optional
+        Start values by variable name; default: `settings.Refinement`, and
+        for s1 the least-squares scale.
+
+    Returns
+    -------
+    diffpy.srfit.fitbase.FitRecipe
+        With bounds on each variable, for
+        ``least_squares(recipe.residual, recipe.values, x_scale="jac")``.
+
+    Raises
+    ------
+    CbldmError
+        Several elements, no data in the range, an unknown start value.
+    """
+    elements = sorted(set(cluster.elements))
+    if len(elements) > 1:
+        raise CbldmError(
+            f"the cluster {cluster.composition} has {len(elements)} "
+            "elements; expected one: pass a cluster of one element."
+        )
+    backend = choose_backend(backend)
+    profile = _profile(pdf, rmin, rmax)
+    generator = _generator(backend, cluster.to_diffpy())
+    contribution = FitContribution("cluster")
+    _named(contribution, "add_profile_generator", "addProfileGenerator")(
+        generator
+    )
+    _named(contribution, "set_profile", "setProfile")(profile, xname="r")
+    _named(contribution, "set_equation", "setEquation")("s1*G1")
+
+    generator.setScatteringType(pdf.stype)
+    generator.setQmax(pdf.qmax)
+    generator.setQmin(pdf.qmin)
+    generator.qbroad.value = pdf.qbroad
+    generator.qdamp.value = (
+        Refinement.qdamp if pdf.qdamp is None else pdf.qdamp
+    )
+
+    recipe = FitRecipe()
+    _named(recipe, "clear_fit_hooks", "clearFitHooks")()
+    _named(recipe, "add_contribution", "addContribution")(contribution)
+    variable = _named(recipe, "add_variable", "addVar")
+    create = _named(recipe, "create_new_variable", "newVar")
+    constrain = _named(recipe, "add_constraint", "constrain")
+
+    uiso, delta2 = f"{elements[0]}_Uiso", f"{elements[0]}_Delta2"
+    variable(contribution.s1, 1.0, tag="scale")
+    create("zoomscale", 1.0, tag="lat")
+    create(uiso, Refinement.uiso, tag="adp")
+    variable(generator.delta2, Refinement.delta2, name=delta2, tag="d2")
+    if pdf.qdamp is None:
+        variable(generator.qdamp, Refinement.qdamp, tag="qdamp")
+    lattice = generator.phase.getLattice()
+    for edge in (lattice.a, lattice.b, lattice.c):
+        constrain(edge, "zoomscale")
+    for atom in generator.phase.getScatterers():
+        constrain(atom.Uiso, uiso)
+
+    bounds = {
+        "s1": (0.0, math.inf),
+        "zoomscale": (Refinement.zoom_min, Refinement.zoom_max),
+        uiso: (Refinement.uiso_min, Refinement.uiso_max),
+        delta2: (0.0, Refinement.delta2_max),
+        "qdamp": (0.0, Refinement.qdamp_max),
+    }
+    names = list(_named(recipe, "get_names", "getNames")())
+    for name in names:
+        _named(getattr(recipe, name), "bound_range", "boundRange")(
+            *bounds[name]
+        )
+    for name, value in (start or {}).items():
+        if name not in names:
+            raise CbldmError(
+                f"start names {name!r}; expected some of {', '.join(names)}."
+            )
+        getattr(recipe, name).value = value
+    if "s1" not in (start or {}):
+        recipe.s1.value = _best_scale(recipe)
+    return recipe
+
+
+def _profile(pdf: PDFData, rmin: float, rmax: float) -> Profile:
+    """The points of a PDF from rmin to rmax, on the grid of the data."""
+    inside = int(np.count_nonzero((pdf.r >= rmin) & (pdf.r <= rmax)))
+    if inside < 20:
+        raise CbldmError(
+            f"{inside} data points lie between rmin {rmin:g} and rmax "
+            f"{rmax:g} A, the data from {pdf.r[0]:g} to {pdf.r[-1]:g} A; "
+            "expected at least 20: change rmin and rmax."
+        )
+    profile = Profile()
+    _named(profile, "set_observed_profile", "setObservedProfile")(
+        pdf.r.copy(), pdf.g.copy(), None if pdf.dg is None else pdf.dg.copy()
+    )
+    _named(profile, "set_calculation_range", "setCalculationRange")(
+        rmin, rmax, "obs"
+    )
+    return profile
+
+
+def _best_scale(recipe: FitRecipe) -> float:
+    """The scale of least squares at the other variables' values."""
+    profile = recipe.cluster.profile
+    recipe.residual()
+    curve = profile.ycalc / profile.dy / recipe.s1.value
+    power = float(curve @ curve)
+    scale = float(curve @ (profile.y / profile.dy)) / power if power else 0.0
+    return scale if scale > 1e-3 else 1.0
+
+
+def _rw(recipe: FitRecipe, values: Any, above: float = 0.0) -> float:
+    """Rw of a recipe at given values, over r > above."""
+    profile = recipe.cluster.profile
+    misfit = recipe.residual(values)[: len(profile.x)]
+    part = profile.x > above
+    total = np.sum((profile.y / profile.dy)[part] ** 2)
+    return float(np.sqrt(np.sum(misfit[part] ** 2) / total))
+
+
+def _fit(recipe: FitRecipe) -> np.ndarray:
+    """Refine all variables of a recipe within their bounds."""
+    from scipy.optimize import least_squares
+
+    bounds = _named(recipe, "get_bounds_array", "getBounds2")()
+    low, high = (np.asarray(b, dtype=float) for b in bounds)
+    fit = least_squares(
+        recipe.residual,
+        np.clip(recipe.values, low + 1e-9, high - 1e-9),
+        bounds=(low, high),
+        x_scale="jac",
+    )
+    # At 0 the relative step of the derivatives in FitResults would vanish.
+    return np.maximum(fit.x, 1e-6)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """One cluster is too small to share between cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def refine(
+    cluster: Cluster,
+    pdf: PDFData,
+    *,
+    backend: str = "auto",
+    rmin: float = Solve.rmin,
+    rmax: float = Solve.rmax,
+    heldout: bool = True,
+    start: Mapping[str, float] | None = None,
+) -> Candidate:
+    """Refine a cluster against a PDF with SrFit.
+
+    Scale, zoomscale, one Uiso, delta2 and, where ``pdf.qdamp`` is None,
+    qdamp: see `make_recipe`.  The coordinates move by zoomscale alone.
+
+    Parameters
+    ----------
+    cluster, pdf, backend, rmin, rmax, start
+        As in `make_recipe`.
+    heldout : bool
+        Also refine up to 20 A and evaluate beyond.  Default True.
+
+    Returns
+    -------
+    Candidate
+        With positions times zoomscale; ``rw``; ``rw_heldout`` (None where
+        the data end before 22 A); ``rw_raw`` where it was missing;
+        ``parameters`` named scale, zoomscale, ``<El>_Uiso`` (A^2), delta2
+        (A^2) and qdamp (1/A), each with its standard uncertainty (0 for a
+        qdamp that vanished);
+        ``results`` (FitResults); ``flags`` with the calculator used and
+        the variables that ended at a bound.
+    """
+    backend = choose_backend(backend)
+    if not isinstance(cluster, Candidate):
+        cluster = Candidate(cluster.elements, cluster.positions)
+    with _one_thread():
+        recipe = make_recipe(
+            cluster, pdf, backend=backend, rmin=rmin, rmax=rmax, start=start
+        )
+        raw = _raw(recipe) if cluster.rw_raw is None else cluster.rw_raw
+        held = None
+        split = Refinement.heldout_split
+        if heldout and recipe.cluster.profile.x[-1] >= split + HELD_OUT:
+            short = make_recipe(
+                cluster,
+                pdf,
+                backend=backend,
+                rmin=rmin,
+                rmax=split,
+                start=start,
+            )
+            held = _rw(recipe, _fit(short), above=split)
+        values = _fit(recipe)
+        recipe.residual(values)
+        if pdf.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
+            # G depends on its square: at 0 there is no uncertainty to give.
+            recipe.qdamp.value = 0.0
+            recipe.fix("qdamp")
+        results = FitResults(recipe, update=False)
+        results.derivstep = 1e-5
+        results.update()
+    names = list(results.varnames)
+    errors = getattr(results, "varunc", None)
+    errors = [math.nan] * len(names) if errors is None else errors
+    symbol = cluster.elements[0]
+    plain = {"s1": "scale", f"{symbol}_Delta2": "delta2"}
+    parameters = {
+        plain.get(name, name): (float(value), float(error))
+        for name, value, error in zip(
+            names, results.varvals, errors, strict=True
+        )
+    }
+    everything = names
+    if pdf.qdamp is None and "qdamp" not in names:
+        everything = [*names, "qdamp"]
+        parameters["qdamp"] = (0.0, 0.0)
+    flags = [f for f in cluster.flags if not f.startswith(_OWN_FLAGS)]
+    flags.append(f"backend: {backend}")
+    flags += _at_bounds(recipe, everything, plain)
+    return dataclasses.replace(
+        cluster,
+        positions=cluster.positions * parameters["zoomscale"][0],
+        rw_raw=raw,
+        rw=float(results.rw),
+        rw_heldout=held,
+        parameters=parameters,
+        flags=tuple(flags),
+        results=results,
+    )
+
+
+def _at_bounds(
+    recipe: FitRecipe, names: Iterable[str], plain: Mapping[str, str]
+) -> list[str]:
+    """A flag for each variable that ended at a bound."""
+    flags = []
+    for name in names:
+        variable = getattr(recipe, name)
+        low, high = variable.bounds
+        span = (high if math.isfinite(high) else 1.0) - low
+        for limit in (low, high):
+            if abs(variable.value - limit) < 1e-3 * span:
+                flags.append(f"at bound: {plain.get(name, name)} {limit:g}")
+    return flags
+
+
+def _raw(recipe: FitRecipe) -> float:
+    """Rw with the scale alone fitted, at the default Uiso and no delta2."""
+    names = list(_named(recipe, "get_names", "getNames")())
+    before = list(recipe.values)
+    for name in names:
+        if name.endswith("_Uiso"):
+            getattr(recipe, name).value = Refinement.uiso
+        elif name.endswith("_Delta2"):
+            getattr(recipe, name).value = 0.0
+        elif name == "zoomscale":
+            recipe.zoomscale.value = 1.0
+    recipe.s1.value = _best_scale(recipe)
+    rw = _rw(recipe, recipe.values)
+    for name, value in zip(names, before, strict=True):
+        getattr(recipe, name).value = value
+    return rw
