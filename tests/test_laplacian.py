@@ -1,0 +1,120 @@
+"""Laws and layouts of the Laplacian, Eq. (1) and section 3.4."""
+
+import numpy as np
+import pytest
+import torch
+
+from diffpy_cbldm import laplacian as lap
+from diffpy_cbldm.errors import CbldmError
+
+
+def cloud(n, batch=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return 6 * torch.rand(
+        batch, n, 3, generator=generator, dtype=torch.float64
+    )
+
+
+def test_weights_against_a_double_loop():
+    x = cloud(7, 1)
+    w, L = lap.weights(x)[0], lap.laplacian(x)[0]
+    for i in range(7):
+        for j in range(7):
+            d2 = float(((x[0, i] - x[0, j]) ** 2).sum())
+            expected = 0.0 if i == j else np.exp(-d2 / 260.0)
+            assert float(w[i, j]) == pytest.approx(expected, abs=1e-14)
+            if i != j:
+                assert float(L[i, j]) == pytest.approx(-expected, abs=1e-14)
+    assert torch.allclose(L.sum(-1), torch.zeros(7, dtype=L.dtype))
+    assert torch.allclose(L.diagonal(), w.sum(-1))
+
+
+def test_motion_leaves_it_and_order_permutes_it():
+    x = cloud(9)
+    turn = torch.linalg.qr(cloud(3, 1, seed=5)[0])[0]
+    L = lap.laplacian(x)
+    assert torch.allclose(lap.laplacian(x @ turn + 4.0), L, atol=1e-12)
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(lap.laplacian(x[:, order]), L[:, order][:, :, order])
+
+
+def test_units_of_the_bond_length():
+    x, bond = cloud(8), 2.775
+    w = lap.weights(x / bond, sigma2=lap.SIGMA2 / bond**2)
+    assert torch.allclose(w, lap.weights(x))
+
+
+def test_lengths_mask_the_padding():
+    x = cloud(9)
+    L = lap.laplacian(x, torch.tensor([9, 6]))
+    assert torch.allclose(L[1, :6, :6], lap.laplacian(x[1:, :6])[0])
+    assert L[1, 6:].abs().max() == 0 and L[1, :, 6:].abs().max() == 0
+    assert lap.n_atoms(L).tolist() == [9, 6]
+
+
+def test_soft_occupancies_are_differentiable_and_exact_at_one():
+    x = cloud(6)
+    p = torch.ones(2, 6, dtype=x.dtype)
+    assert torch.equal(lap.weights(x, occupancy=p), lap.weights(x))
+    p[:, 3] = 0.0
+    kept = [0, 1, 2, 4, 5]
+    w = lap.weights(x, occupancy=p)
+    assert torch.equal(w[:, kept][:, :, kept], lap.weights(x[:, kept]))
+    x.requires_grad_()
+    p = (0.5 * p + 0.2).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x, p: lap.laplacian(x, occupancy=p), (x, p)
+    )
+
+
+def test_distances_come_back():
+    x = cloud(8)
+    d2 = (x[:, :, None] - x[:, None]).square().sum(-1)
+    assert torch.allclose(lap.distances(lap.weights(x)), d2, atol=1e-10)
+    far = lap.distances(torch.zeros(1, 2, 2))
+    assert torch.isfinite(far).all() and far[0, 0, 0] == 0
+
+
+def test_blocks_round_trip():
+    L = lap.pad(lap.laplacian(cloud(130)))
+    blocks = lap.to_blocks(L)
+    assert blocks.shape == (2, 4, 128, 128)
+    assert torch.equal(blocks[:, 0], L[:, :128, :128])
+    assert torch.equal(blocks[:, 1], L[:, :128, 128:])
+    assert torch.equal(blocks[:, 2], L[:, 128:, :128])
+    assert torch.equal(lap.from_blocks(blocks), L)
+    assert lap.n_atoms(L).tolist() == [130, 130]
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(CbldmError, match="pad it first"):
+        lap.to_blocks(torch.zeros(1, 100, 100))
+    with pytest.raises(CbldmError, match="to_blocks"):
+        lap.from_blocks(torch.zeros(1, 256, 256))
+    with pytest.raises(CbldmError, match="300 atoms"):
+        lap.pad(torch.zeros(1, 300, 300))
+
+
+def test_spectral_start_solves_the_eigenproblem():
+    x = cloud(12)
+    lengths = torch.tensor([12, 8])
+    L = lap.laplacian(x, lengths)
+    y = lap.spectral_start(L, lengths)
+    assert y.shape == (2, 12, 3) and y[1, 8:].abs().max() == 0
+    for i, n in enumerate(lengths):
+        small = L[i, :n, :n]
+        d = small.diagonal()
+        reference = np.linalg.eigvals((small / d[:, None]).numpy())
+        reference = np.sort(reference.real)[1:4]
+        for k in range(3):
+            v = y[i, :n, k]
+            assert torch.allclose(small @ v, reference[k] * d * v, atol=1e-10)
+
+
+def test_spectral_start_reads_the_symmetric_part():
+    L = lap.laplacian(cloud(10))
+    skew = cloud(10, seed=3) @ cloud(10, seed=4).mT
+    y = lap.spectral_start(L + 0.1 * (skew - skew.mT))
+    z = lap.spectral_start(L)
+    # Each eigenvector has a free sign.
+    assert torch.allclose(y.abs(), z.abs(), atol=1e-9)

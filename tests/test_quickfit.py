@@ -1,0 +1,182 @@
+"""The quick fit: derivatives, recovered parameters, native results."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import torch
+
+from diffpy_cbldm import quickfit as qf
+from diffpy_cbldm.errors import CbldmError
+
+SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+
+
+def fcc(n, bond=2.775, centre=(0.3, 0.2, 0.1)):
+    k = np.arange(-6, 7)
+    x = np.stack(np.meshgrid(k, k, k), -1).reshape(-1, 3)
+    x = x[x.sum(1) % 2 == 0] * bond / 2**0.5
+    distance = np.linalg.norm(x - np.array(centre), axis=1)
+    return x[np.argsort(distance, kind="stable")[:n]]
+
+
+def native(x, r, *, uiso, delta2, qdamp, qmin, qmax, qbroad=0.0):
+    """G(r) by the rules of the native calculator, as a plain sum."""
+    q, reach = qf.q_grid(qmin, qmax, r[-1], uiso)
+    d = np.linalg.norm(x[:, None] - x, axis=-1)[np.triu_indices(len(x), 1)]
+    d = d[d <= reach]
+    f = np.zeros_like(q)
+    for one in d:
+        corr = max(0.0, 1 - delta2 / one**2 + (qbroad * one) ** 2)
+        f += 2 / len(x) * np.sin(q * one) / one * np.exp(-uiso * corr * q**2)
+    g = 2 / np.pi * (q[1] - q[0]) * np.sin(np.outer(r, q)) @ f
+    return g * np.exp(-0.5 * (qdamp * r) ** 2)
+
+
+R = np.arange(0.0, 30.005, 0.01)
+RANGE = {"qmin": 0.9, "qmax": 23.0}
+
+
+def test_shells_keep_every_distance():
+    x = np.random.default_rng(0).uniform(-5, 5, (60, 3))
+    d = torch.pdist(torch.from_numpy(x)).numpy()
+    mean, variance, count = qf.shells(x, 8.0)
+    near = d[d <= 8.0]
+    assert count.sum() == len(near)
+    assert (mean * count).sum() == pytest.approx(near.sum())
+    square = (count * (variance + mean**2)).sum()
+    assert square == pytest.approx((near**2).sum())
+    assert variance.max() <= 0.01**2 * (1 + 1e-6)
+    assert len(qf.shells(fcc(147), 30.0)[0]) < 60
+
+
+def test_derivatives_against_differences():
+    x = np.random.default_rng(1).uniform(-5, 5, (20, 3))
+    model = qf._Model(x, 20.0, 0.01)
+    model.use(qf.q_grid(1.0, 20.0, 20.0)[0])
+    p = np.array([1.01, 0.01, 1.5])
+    f = model.f(*p, derivatives=True)
+    assert torch.allclose(f[:, 0], model.f(*p))
+    for i, h in enumerate((1e-5, 1e-6, 1e-5)):
+        up, down = p.copy(), p.copy()
+        up[i] += h
+        down[i] -= h
+        slope = (model.f(*up) - model.f(*down)) / (2 * h)
+        scale = slope.abs().max()
+        assert (f[:, 1 + i] - slope).abs().max() < 1e-4 * scale
+
+
+@pytest.mark.parametrize("qbroad", [0.0, 0.01])
+def test_parameters_come_back(qbroad):
+    x = fcc(120)
+    truth = {"uiso": 0.006, "delta2": 3.0, "qdamp": 0.05}
+    g = native(1.013 * x, R, **truth, **RANGE, qbroad=qbroad)
+    found = qf.quick_fit([x], R, 0.4 * g, **RANGE, qbroad=qbroad)[0]
+    assert found.rw < 2e-3
+    assert found.scale == pytest.approx(0.4, rel=2e-3)
+    assert found.stretch == pytest.approx(1.013, abs=2e-5)
+    assert found.uiso == pytest.approx(0.006, rel=0.01)
+    assert found.delta2 == pytest.approx(3.0, abs=0.05)
+    assert found.qdamp == pytest.approx(0.05, abs=5e-4)
+
+
+def test_rw_is_that_of_the_plain_sum():
+    x = np.random.default_rng(2).uniform(-6, 6, (70, 3))
+    fixed = {"uiso": 0.007, "delta2": 0.5, "qdamp": 0.03}
+    rng = np.random.default_rng(0)
+    g = native(x, R, **fixed, **RANGE) + 0.05 * rng.normal(size=len(R))
+    found = qf.quick_fit([x], R, g, **RANGE, fit=(), start=fixed)[0]
+    keep = R >= 1.5 - 1e-6
+    calc = native(x, R, **fixed, **RANGE)[keep]
+    obs = g[keep]
+    scale = obs @ calc / (calc @ calc)
+    expected = np.sqrt(((obs - scale * calc) ** 2).sum() / (obs**2).sum())
+    assert found.rw == pytest.approx(expected, abs=1e-4)
+    assert (found.stretch, found.uiso) == (1.0, 0.007)
+
+
+def test_order_and_company_do_not_matter():
+    many = [fcc(n) for n in (55, 80, 147)]
+    g = native(many[1], R, uiso=0.008, delta2=2.0, qdamp=0.04, **RANGE)
+    fits = qf.quick_fit(many, R, g, **RANGE)
+    for x, fit in zip(many, fits, strict=True):
+        turned = torch.from_numpy(x[::-1, [1, 2, 0]] * [1, -1, 1] + 3.0)
+        alone = qf.quick_fit([turned], R, g, **RANGE)[0]
+        assert alone.rw == pytest.approx(fit.rw, abs=1e-4)
+        assert alone.stretch == pytest.approx(fit.stretch, abs=1e-4)
+    assert fits[1].rw == min(fit.rw for fit in fits)
+
+
+def test_given_qdamp_stays_and_bounds_hold():
+    x = fcc(60)
+    g = native(1.15 * x, R, uiso=0.2, delta2=0.0, qdamp=0.3, **RANGE)
+    for fit in qf.quick_fit([x, fcc(90)], R, g, **RANGE, qdamp=0.02):
+        assert fit.qdamp == 0.02
+        assert 0.9 <= fit.stretch <= 1.1 and 1e-4 <= fit.uiso <= 0.1
+    for fit in qf.quick_fit([x], R, g, **RANGE):
+        assert 0.0 <= fit.qdamp <= 0.15 and 0.0 <= fit.delta2 <= 8.0
+
+
+def test_any_uniform_grid_will_do():
+    x = fcc(80)
+    r = 1.0 + 0.02 * np.arange(950)
+    g = native(x, r, uiso=0.008, delta2=2.0, qdamp=0.04, **RANGE)
+    found = qf.quick_fit([x], r, g, **RANGE, rmax=100.0)[0]
+    assert found.rw < 2e-3
+    w = np.where(r > 10, 0.25, 1.0)
+    assert qf.quick_fit([x], r, g, **RANGE, weights=w)[0].rw < 2e-3
+
+
+def test_user_mistakes():
+    x, g = fcc(20), np.sin(R)
+    with pytest.raises(CbldmError, match="zoomscale"):
+        qf.quick_fit([x], R, g, **RANGE, fit=("zoomscale",))
+    with pytest.raises(CbldmError, match="data points"):
+        qf.quick_fit([x], R, g, **RANGE, rmin=31.0, rmax=40.0)
+    with pytest.raises(CbldmError, match="no Q range"):
+        qf.quick_fit([x], R, g, qmin=20.0, qmax=10.0)
+    with pytest.raises(CbldmError, match="one array per cluster"):
+        qf.quick_fit([x[None]], R, g, **RANGE)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_native_fits_of_measured_data(index):
+    path = SHARED / "golden" / "srfit_native.json"
+    if not path.exists():
+        pytest.skip("the golden fits lie in ../shared, which is not here")
+    from ase.cluster import Decahedron
+    from ase.cluster.cubic import FaceCenteredCubic
+
+    golden = json.loads(path.read_text())["fits"][index]
+    lattice = (2.775, 2.884)[index] * 2**0.5
+    if index == 0:
+        surfaces = [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+        atoms = FaceCenteredCubic(
+            "Pt", surfaces, (5, 6, 3), latticeconstant=lattice
+        )
+    else:
+        atoms = Decahedron("Au", 4, 1, 1, latticeconstant=lattice)
+    assert len(atoms) == golden["n"]
+    lines = SHARED / "data" / "experimental" / golden["data"]
+    rows = [
+        line.split()[:2]
+        for line in lines.read_text().splitlines()
+        if line[:1].isdigit()
+    ]
+    r, g = np.array(rows, dtype=float).T
+    found = qf.quick_fit(
+        [atoms.positions],
+        r,
+        g,
+        qmin=golden["qmin"],
+        qmax=golden["qmax"],
+        qdamp=golden["qdamp"],
+        rmax=golden["range"][1],
+    )[0]
+    result = golden["result"]
+    assert found.rw == pytest.approx(golden["rw"], abs=1e-4)
+    assert found.scale == pytest.approx(result["s1"], rel=2e-3)
+    assert found.stretch == pytest.approx(result["zoomscale"], abs=1e-4)
+    assert found.uiso == pytest.approx(result["Uiso"], rel=5e-3)
+    assert found.delta2 == pytest.approx(result["delta2"], abs=0.05)

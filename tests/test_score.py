@@ -1,0 +1,178 @@
+"""Rw, bonds, RMSD, duplicates, roughness."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from diffpy_cbldm import score
+from diffpy_cbldm.errors import CbldmError
+
+GOLDEN = (1 + 5**0.5) / 2
+
+
+def fcc(n, centre=(0.0, 0.0, 0.0), bond=2.775):
+    k = np.arange(-6, 7)
+    x = np.stack(np.meshgrid(k, k, k), -1).reshape(-1, 3)
+    x = x[x.sum(1) % 2 == 0] * bond / 2**0.5
+    distance = np.linalg.norm(x - np.array(centre), axis=1).round(6)
+    return x[np.argsort(distance, kind="stable")[:n]]
+
+
+def icosahedron(shells, bond=2.775):
+    """Mackay's: 13, 55, 147 atoms."""
+    corners = [
+        np.roll((0, s, t * GOLDEN), k)
+        for k in range(3)
+        for s in (-1, 1)
+        for t in (-1, 1)
+    ]
+    corners = np.array(corners) / 2
+    near = np.linalg.norm(corners[:, None] - corners, axis=-1) < 1.01
+    x = [np.zeros(3)]
+    for a in range(12):
+        for b in range(a + 1, 12):
+            for c in range(b + 1, 12):
+                if near[a, b] and near[b, c] and near[a, c]:
+                    for n in range(1, shells + 1):
+                        for i in range(n + 1):
+                            for j in range(n + 1 - i):
+                                k = n - i - j
+                                x.append(
+                                    i * corners[a]
+                                    + j * corners[b]
+                                    + k * corners[c]
+                                )
+    return np.unique(np.round(x, 9), axis=0) * bond
+
+
+def moved(x, seed, noise=0.0):
+    """Turned, reflected, shifted, shuffled; noise in A for each atom."""
+    rng = np.random.default_rng(seed)
+    turn = Rotation.random(rng=rng).as_matrix() * (-1) ** seed
+    y = x + rng.normal(0, noise / 3**0.5, x.shape)
+    return (y @ turn.T + 5.0)[rng.permutation(len(x))]
+
+
+CLUSTERS = {
+    "fcc 13": fcc(13),
+    "fcc 19": fcc(19),
+    "fcc 147": fcc(147),
+    "fcc off centre": fcc(100, (0.7, 0.4, 0.2)),
+    "ico 13": icosahedron(1),
+    "ico 147": icosahedron(3),
+    "random": np.random.default_rng(3).uniform(-7, 7, (120, 3)),
+    "row": np.outer(np.arange(6), (2.7, 0, 0)),
+    "plate": fcc(200)[np.abs(fcc(200)[:, 2]) < 0.1],
+    "pair": np.array([[0, 0, 0], [0, 0, 2.5]]),
+}
+
+
+def test_rw_of_known_curves():
+    g = np.sin(np.arange(100.0))
+    assert score.rw(g, g) == 0
+    assert score.rw(g, 0 * g) == pytest.approx(1)
+    assert score.rw(g, 0.9 * g) == pytest.approx(0.1)
+    assert score.best_scale(g, 4 * g) == pytest.approx(0.25)
+    assert score.rw_scaled(g, 4 * g) == pytest.approx(0)
+    assert score.rw_scaled(g, -g) == pytest.approx(1)
+    assert score.best_scale(g, 0 * g) == 0
+
+
+def test_rw_takes_weights_batches_and_tensors():
+    rng = np.random.default_rng(0)
+    obs, calc, w = rng.normal(size=(3, 4, 50))
+    w = w**2
+    expected = [
+        sum(w[i] * (obs[0] - calc[i]) ** 2) / sum(w[i] * obs[0] ** 2)
+        for i in range(4)
+    ]
+    found = score.rw(obs[0], calc, w)
+    assert found == pytest.approx(np.sqrt(expected))
+    tensors = [torch.from_numpy(a) for a in (obs, calc, w)]
+    for f in (score.rw, score.best_scale, score.rw_scaled):
+        assert f(*tensors).numpy() == pytest.approx(f(obs, calc, w))
+    scale = score.best_scale(obs, calc, w)[:, None]
+    best = score.rw(obs, scale * calc, w)
+    for change in (0.999, 1.001):
+        assert (score.rw(obs, change * scale * calc, w) >= best).all()
+
+
+def test_a_curve_of_zeros_has_no_rw():
+    with pytest.raises(CbldmError, match="zero everywhere"):
+        score.rw(np.zeros(5), np.ones(5))
+
+
+def test_bonds():
+    x = fcc(55)
+    assert score.shortest_bond(x) == pytest.approx(2.775)
+    x = np.vstack([x, x[0] + [0.3, 0, 0], [50.0, 0, 0]])
+    assert score.shortest_bond(torch.from_numpy(x)) == pytest.approx(0.3)
+    assert score.nearest_neighbour_distance(x) == pytest.approx(2.775)
+    with pytest.raises(CbldmError, match="without padding"):
+        score.shortest_bond(x[None])
+
+
+def test_roughness():
+    # 13 atoms have 36 bonds in the cuboctahedron, 42 in the icosahedron.
+    assert score.roughness(fcc(13)) == pytest.approx(84 / 13 ** (2 / 3))
+    ico = icosahedron(1)
+    assert score.roughness(ico) == pytest.approx(72 / 13 ** (2 / 3))
+    sponge = np.delete(fcc(147), np.arange(0, 147, 5), axis=0)
+    assert score.roughness(sponge) > score.roughness(fcc(147)) + 3
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_rmsd_of_copies_is_zero(name):
+    x = CLUSTERS[name]
+    for seed in range(4):
+        assert score.rmsd(x, moved(x, seed)) < 1e-6
+        assert score.rmsd(moved(x, seed), x) < 1e-6
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+@pytest.mark.parametrize("noise", [0.02, 0.2])
+def test_rmsd_of_noisy_copies_is_the_noise(name, noise):
+    x = CLUSTERS[name]
+    for seed in range(3):
+        y = moved(x, seed, noise)
+        expected = noise * (1 + 2 / len(x) ** 0.5)
+        assert score.rmsd(x, y) < expected
+        if len(x) > 50:
+            assert score.rmsd(x, y) > 0.8 * noise
+
+
+def test_rmsd_sees_a_moved_atom():
+    x = fcc(135)
+    y = np.vstack([x[:-1], -x[-1:] * 1.3])
+    same_order = y - y.mean(0) - x + x.mean(0)
+    bound = np.sqrt((same_order**2).sum(1).mean())
+    assert 0.01 < score.rmsd(x, moved(y, 1)) <= bound + 1e-9
+
+
+def test_rmsd_tells_types_apart():
+    a = score.rmsd(fcc(147), icosahedron(3))
+    assert 0.3 < a < 1.5
+    assert score.rmsd(icosahedron(3), fcc(147)) == pytest.approx(a, rel=0.1)
+    assert np.isnan(score.rmsd(fcc(13), fcc(14)))
+
+
+def test_duplicates():
+    a, b, c = fcc(55), icosahedron(2), fcc(54)
+    clusters = [a, b, moved(a, 1), c, moved(b, 2), 1.004 * moved(a, 3)]
+    assert score.duplicates(clusters) == [[0, 2], [1, 4], [3], [5]]
+    assert score.duplicates(clusters, stretch=0.005) == [
+        [0, 2, 5],
+        [1, 4],
+        [3],
+    ]
+    assert score.duplicates([a[:1], a[1:2]]) == [[0, 1]]
+    assert score.duplicates([]) == []
+
+
+def test_duplicates_tell_vacancies_apart():
+    x = fcc(147)
+    without = [np.delete(x, i, axis=0) for i in (0, 30, 146)]
+    assert score.duplicates(without) == [[0], [1], [2]]
+    one, two = score.fingerprint(x), score.fingerprint(moved(x, 1))
+    assert one == pytest.approx(two)
