@@ -90,9 +90,7 @@ def _centre(
             return sites[geometry.members].mean(0) + jitter
 
 
-def _canonical(
-    table: Table, template: str, members: np.ndarray
-) -> np.ndarray:
+def _canonical(table: Table, template: str, members: np.ndarray) -> np.ndarray:
     turns, permutations = _symmetry(table.digest, template)
     mean = table.sites[template][members].mean(0)
     return permutations[np.argmax(turns @ mean @ _DIRECTION)][members]

@@ -129,10 +129,10 @@ class Table:
         """SHA-256 of sites and members; stored with weights."""
         state = hashlib.sha256()
         for name in TEMPLATES:
-            state.update(np.round(self.sites[name], 5).astype("<f4"))
+            state.update(np.round(self.sites[name], 5).astype("<f4").tobytes())
         for geometry in self.geometries:
             state.update(geometry.name.encode())
-            state.update(geometry.members.astype("<u2"))
+            state.update(geometry.members.astype("<u2").tobytes())
         return state.hexdigest()
 
 
@@ -185,17 +185,17 @@ def save_table(table: Table, path: str) -> None:
     for row, geometry in zip(parameters, table.geometries):
         row[: len(geometry.parameters)] = geometry.parameters
     types = [STRUCTURE_TYPES.index(g.structure_type) for g in table.geometries]
-    np.savez_compressed(
-        path,
-        types=np.array(types, np.uint8),
-        parameters=parameters,
-        published=np.array([g.published for g in table.geometries]),
-        counts=np.array([g.n_atoms for g in table.geometries], np.uint16),
-        members=np.concatenate(
-            [g.members.astype(np.uint16) for g in table.geometries]
-        ),
-        **{f"sites_{n}": table.sites[n].astype("<f4") for n in TEMPLATES},
+    arrays = {f"sites_{n}": table.sites[n].astype("<f4") for n in TEMPLATES}
+    arrays["types"] = np.array(types, np.uint8)
+    arrays["parameters"] = parameters
+    arrays["published"] = np.array([g.published for g in table.geometries])
+    arrays["counts"] = np.array(
+        [g.n_atoms for g in table.geometries], np.uint16
     )
+    arrays["members"] = np.concatenate(
+        [g.members.astype(np.uint16) for g in table.geometries]
+    )
+    np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
 def bond_length(positions: np.ndarray) -> float:

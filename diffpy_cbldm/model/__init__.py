@@ -1,0 +1,1 @@
+"""The CbLDM networks and the diffusion; torch alone."""

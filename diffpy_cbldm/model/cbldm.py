@@ -1,0 +1,266 @@
+"""CbLDM: the parts assembled, sampled, saved and loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.families import Table, load_table
+from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
+from diffpy_cbldm.model.denoiser import UNet
+from diffpy_cbldm.model.diffusion import Schedule, algorithm_4
+from diffpy_cbldm.model.structure import StructureVAE, members
+from diffpy_cbldm.settings import PRESETS, STRUCTURE_TYPES, Model, Sampling
+
+CHUNK = 32
+"""Candidates run in blocks of this size, the last one filled up, so that a
+candidate's numbers do not depend on how many are asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """A decoded structure in bond lengths.
+
+    Attributes
+    ----------
+    structure_type : str
+    positions : (n, 3) array
+    certainty : float
+        Mean probability of the decisions taken on all sites.
+    """
+
+    structure_type: str
+    positions: np.ndarray
+    certainty: float
+
+
+class CbLDM(nn.Module):
+    """Condition VAE, structure VAE with conditional prior, and denoiser.
+
+    Parameters
+    ----------
+    settings : Model
+        Shapes and widths.
+    table : Table, optional
+        The template sites; the packaged ones by default.
+    """
+
+    latent_scale: Tensor
+
+    def __init__(self, settings: Model, table: Table | None = None):
+        super().__init__()
+        self.settings = settings
+        self.table = table or load_table()
+        self.condition = ConditionVAE(settings)
+        size = self.condition.size
+        self.structure = StructureVAE(settings, self.table, size)
+        self.denoiser = UNet(settings, size)
+        self.schedule = Schedule.cosine(settings.steps)
+        # Brings z_x to unit variance for the diffusion; set in training.
+        self.register_buffer("latent_scale", torch.ones(()))
+
+    def c_0(self, g: Tensor) -> Tensor:
+        """E_c's mean of PDFs on the model's grid, (B, M) -> (B, c, n)."""
+        return self.condition.encode(pdf_tensor(g, self.settings))[0]
+
+    def grid(self) -> np.ndarray:
+        """The r grid in bond lengths, (M,) array from 0."""
+        points = self.settings.pdf_channels * self.settings.pdf_length
+        return np.arange(points) * self.settings.pdf_step
+
+    def predict_noise(
+        self,
+        x: Tensor,
+        t: Tensor,
+        c_0: Tensor,
+        prior: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """eps_theta in the scaled latent space."""
+        mean, logvar = prior
+        hints = torch.cat([mean / self.latent_scale, logvar], 1)
+        return self.denoiser(x, t, c_0, hints)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        g: Tensor,
+        count: int,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+    ) -> Tensor:
+        """Draw latents for one PDF by Algorithm 4.
+
+        Parameters
+        ----------
+        g : (M,) tensor
+            G on `grid`, any scale.
+        count : int
+            How many.
+        seed : int
+            Candidate i has its own stream of noise, from (seed, i).
+        sampling : Sampling, optional
+            Sampler, number of calls, T1 and T2.
+
+        Returns
+        -------
+        (count, 1, 16, 16) tensor
+        """
+        sampling = sampling or Sampling()
+        c_0 = self.c_0(g[None]).expand(CHUNK, -1, -1)
+        mean, logvar = self.structure.prior(c_0)
+        spread = torch.exp(0.5 * logvar)
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            return self.predict_noise(x, t, c_0, (mean, logvar))
+
+        found = []
+        for start in range(0, count, CHUNK):
+            noise = _Noise(seed, range(start, start + CHUNK), mean[0])
+            z = algorithm_4(
+                denoise,
+                self.schedule,
+                (mean + spread * noise()) / self.latent_scale,
+                noise,
+                sampling.t1,
+                sampling.t2,
+                sampling.calls,
+                sampling.sampler,
+            )
+            found.append(z * self.latent_scale)
+        return torch.cat(found)[:count]
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> list[Proposal]:
+        """Structures of latents, (B, 1, 16, 16) -> B proposals."""
+        found = []
+        for start in range(0, len(z), CHUNK):
+            block = z[start : start + CHUNK]
+            used = len(block)
+            spare = block[-1:].expand(CHUNK - used, -1, -1, -1)
+            types, sites = self.structure.decoder(torch.cat([block, spare]))
+            found += [
+                self._proposal(t, s) for t, s in zip(types[:used], sites)
+            ]
+        return found
+
+    def _proposal(self, types: Tensor, sites: Tensor) -> Proposal:
+        kind = int(types.argmax())
+        xyz, _ = members(self.structure.sites, kind, sites)
+        p = torch.sigmoid(sites[self.structure.sites.allowed[kind]])
+        certainty = torch.maximum(p, 1 - p).mean()
+        return Proposal(
+            STRUCTURE_TYPES[kind],
+            xyz.double().cpu().numpy(),
+            float(certainty),
+        )
+
+
+class _Noise:
+    """Standard normal noise, one generator a candidate."""
+
+    def __init__(self, seed: int, indices: Sequence[int], like: Tensor):
+        self.like = like
+        self.generators = [
+            torch.Generator().manual_seed(_mix(seed, i)) for i in indices
+        ]
+
+    def __call__(self) -> Tensor:
+        rows = [
+            torch.randn(self.like.shape, generator=g) for g in self.generators
+        ]
+        return torch.stack(rows).to(self.like)
+
+
+def _mix(seed: int, index: int) -> int:
+    """One 63-bit seed from two numbers."""
+    state = np.random.SeedSequence([seed, index]).generate_state(2)
+    return int(state[0]) << 31 ^ int(state[1])
+
+
+def save_weights(
+    model: CbLDM, path: str | os.PathLike[str], record: dict[str, Any]
+) -> None:
+    """Write ``path`` (safetensors, half precision) and its JSON record.
+
+    Parameters
+    ----------
+    model : CbLDM
+        The trained model.
+    path : path
+        Ends in ``.safetensors``; the record goes beside it as ``.json``.
+    record : dict
+        Seed, command, hardware, validation figures; the model's settings
+        and the hash of its site table are added.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    tensors = {
+        k: v.detach().cpu().half().contiguous() if v.is_floating_point() else v
+        for k, v in model.state_dict().items()
+    }
+    record = {
+        "schema": "cbldm-weights/1",
+        "model": dataclasses.asdict(model.settings),
+        "table": model.table.digest,
+        **record,
+    }
+    part = path.with_suffix(".part")
+    save_file(tensors, part)
+    os.replace(part, path)
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(part, path.with_suffix(".json"))
+
+
+def load_weights(
+    name: str = "small", device: str | torch.device = "cpu"
+) -> CbLDM:
+    """Load weights by preset name (packaged) or path.
+
+    Parameters
+    ----------
+    name : str
+        A preset whose weights ship with the package, or the path of a
+        ``.safetensors`` file with its ``.json`` beside it.
+    device : str
+        Where the model shall live.
+
+    Raises
+    ------
+    CbldmError
+        There are no such weights, or they belong to another site table.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        folder = resources.files("diffpy_cbldm").joinpath("weights")
+        path = Path(str(folder)) / f"{name}.safetensors"
+    if not path.is_file():
+        raise CbldmError(
+            f"there are no weights {name!r}; expected a preset with packaged "
+            f"weights (of {', '.join(PRESETS)}) or a .safetensors file."
+        )
+    record = json.loads(path.with_suffix(".json").read_text())
+    table = load_table()
+    if record["table"] != table.digest:
+        raise CbldmError(
+            f"the weights {name!r} were trained on another table of sites "
+            f"({record['table'][:12]}); expected {table.digest[:12]}: train "
+            "them again."
+        )
+    model = CbLDM(Model(**record["model"]), table)
+    model.load_state_dict(
+        {k: v.float() for k, v in load_file(path).items()}, strict=True
+    )
+    return model.to(device).eval()

@@ -1,0 +1,252 @@
+"""Gaussian diffusion: schedule, noising, loss, samplers, Algorithm 4.
+
+Nothing here knows a network, a file or a device: the denoiser is a callable
+``denoise(x, t) -> eps`` with x of any shape (B, ...) and t of shape (B,).
+Noise is drawn by a callable ``noise() -> (B, ...)`` so that each candidate
+can have its own seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+Noise = Callable[[], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The proportions of signal abar_t, t = 0 .. T - 1.
+
+    Attributes
+    ----------
+    abar : (T,) float64 tensor
+        prod_{s <= t} (1 - beta_s), falling.
+    """
+
+    abar: Tensor
+
+    @classmethod
+    def cosine(cls, steps: int) -> Schedule:
+        """The cosine schedule (Nichol and Dhariwal, 2021)."""
+        s = 0.008
+        u = torch.arange(steps + 1, dtype=torch.float64) / steps
+        f = torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2
+        beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+        return cls(torch.cumprod(1 - beta, 0))
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.abar)
+
+    def at(self, t: int) -> tuple[float, float]:
+        """sqrt(abar_t) and sqrt(1 - abar_t); t = -1 is the clean sample."""
+        abar = 1.0 if t < 0 else float(self.abar[t])
+        return math.sqrt(abar), math.sqrt(1.0 - abar)
+
+
+def add_noise(schedule: Schedule, x_0: Tensor, t: Tensor, eps: Tensor):
+    """Eq. (6): x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps."""
+    abar = schedule.abar.to(x_0.device)[t].to(x_0.dtype)
+    abar = abar.reshape(-1, *([1] * (x_0.ndim - 1)))
+    return abar.sqrt() * x_0 + (1 - abar).sqrt() * eps
+
+
+def algorithm_3(
+    denoise: Denoiser,
+    schedule: Schedule,
+    z_0: Tensor,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Algorithm 3: L1 between the added and the predicted noise.
+
+    t is uniform over all of 0 .. T - 1.
+    """
+    t = torch.randint(
+        0,
+        schedule.steps,
+        (len(z_0),),
+        generator=generator,
+        device=z_0.device,
+    )
+    eps = torch.randn(
+        z_0.shape, generator=generator, dtype=z_0.dtype, device=z_0.device
+    )
+    x_t = add_noise(schedule, z_0, t, eps)
+    return (eps - denoise(x_t, t)).abs().mean()
+
+
+def visited(start: int, end: int, calls: int) -> list[int]:
+    """The steps at which the network is called, falling, none twice.
+
+    Parameters
+    ----------
+    start, end : int
+        First step (called) and the step to arrive at (not called); -1 is
+        the clean sample.
+    calls : int
+        How many calls at most.
+    """
+    calls = min(calls, start - end)
+    if calls <= 0:
+        return []
+    return [
+        start - math.floor(i * (start - end) / calls) for i in range(calls)
+    ]
+
+
+def ddpm(
+    denoise: Denoiser,
+    schedule: Schedule,
+    x: Tensor,
+    start: int,
+    end: int,
+    calls: int,
+    noise: Noise,
+) -> Tensor:
+    """Ancestral sampling from step `start` down to step `end`.
+
+    Skipped steps use the coefficients of the skipped interval (DDIM's form
+    with eta = 1, which for an interval of one is DDPM).
+    """
+    times = [*visited(start, end, calls), end]
+    for t, s in zip(times[:-1], times[1:]):
+        a_t, b_t = schedule.at(t)
+        a_s, b_s = schedule.at(s)
+        eps = denoise(x, _full(x, t))
+        x_0 = (x - b_t * eps) / a_t
+        ratio = (a_t / a_s) ** 2
+        spread = (b_s / b_t) * math.sqrt(max(0.0, 1 - ratio))
+        x = a_s * x_0 + math.sqrt(max(0.0, b_s**2 - spread**2)) * eps
+        if s >= 0:
+            x = x + spread * noise()
+    return x
+
+
+def ddim(
+    denoise: Denoiser,
+    schedule: Schedule,
+    x: Tensor,
+    start: int,
+    end: int,
+    calls: int,
+    noise: Noise | None = None,
+) -> Tensor:
+    """DDIM with eta = 0 (Song et al., 2021); draws no noise."""
+    times = [*visited(start, end, calls), end]
+    for t, s in zip(times[:-1], times[1:]):
+        a_t, b_t = schedule.at(t)
+        a_s, b_s = schedule.at(s)
+        eps = denoise(x, _full(x, t))
+        x = a_s * (x - b_t * eps) / a_t + b_s * eps
+    return x
+
+
+def dpm(
+    denoise: Denoiser,
+    schedule: Schedule,
+    x: Tensor,
+    start: int,
+    end: int,
+    calls: int,
+    noise: Noise | None = None,
+) -> Tensor:
+    """DPM-Solver++(2M) (Lu et al., 2022), the last step of first order."""
+    times = [*visited(start, end, calls), end]
+    before: tuple[Tensor, float] | None = None
+    for t, s in zip(times[:-1], times[1:]):
+        a_t, b_t = schedule.at(t)
+        a_s, b_s = schedule.at(s)
+        x_0 = (x - b_t * denoise(x, _full(x, t))) / a_t
+        if s < 0:
+            return x_0
+        log_t, log_s = math.log(a_t / b_t), math.log(a_s / b_s)
+        h = log_s - log_t
+        blend = x_0
+        if before is not None:
+            past, h_past = before
+            blend = x_0 + (x_0 - past) * (h / (2 * h_past))
+        x = (b_s / b_t) * x - a_s * math.expm1(-h) * blend
+        before = (x_0, h)
+    return x
+
+
+SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm": dpm}
+"""The samplers by name."""
+
+
+def algorithm_4(
+    denoise: Denoiser,
+    schedule: Schedule,
+    prior: Tensor,
+    noise: Noise,
+    t1: int,
+    t2: int,
+    calls: int,
+    sampler: str = "dpm",
+    printed: bool = False,
+) -> Tensor:
+    """Algorithm 4: sampling with the steps between T2 and T1 skipped.
+
+    Parameters
+    ----------
+    denoise : callable
+        (x, t) -> predicted noise.
+    schedule : Schedule
+        Proportions of signal.
+    prior : (B, ...) tensor
+        X*_0, a sample of the conditional prior.
+    noise : callable
+        Draws standard normal noise of the same shape.
+    t1, t2 : int
+        0 <= T1 <= T2 <= T; T1 = T2 is ordinary latent diffusion, T1 = 0 and
+        T2 = T is the prior alone.
+    calls : int
+        Network calls that the whole way from T to 0 would take; the parts
+        that are walked take their share.
+    sampler : {"ddpm", "ddim", "dpm"}
+        The sampler S.
+    printed : bool
+        Line 6 as printed, a * X*_T1 + u * X_T2, instead of the form that
+        Eq. (6) gives when one eps is eliminated, a * X*_0 + u * X_T2.
+
+    Returns
+    -------
+    (B, ...) tensor, X_0.
+    """
+    steps = schedule.steps
+    if not 0 <= t1 <= t2 <= steps:
+        raise ValueError(f"expected 0 <= T1 <= T2 <= {steps}: {t1}, {t2}")
+    if t1 == 0 and t2 == steps:
+        return prior
+    walk = SAMPLERS[sampler]
+    x = noise()
+    if t1 == t2:
+        return walk(denoise, schedule, x, steps - 1, -1, calls, noise)
+    upper = steps - t2
+    if upper:
+        share = max(1, round(calls * upper / steps))
+        x = walk(denoise, schedule, x, steps - 1, t2 - 1, share, noise)
+    if t1 == 0:
+        a_1, b_1 = 1.0, 0.0
+    else:
+        a_1, b_1 = schedule.at(t1 - 1)
+    a_2, b_2 = schedule.at(t2 - 1)
+    u = b_1 / b_2
+    a = a_1 - a_2 * u
+    start = a_1 * prior + b_1 * noise() if printed else prior
+    x = a * start + u * x
+    if t1 == 0:
+        return x
+    share = max(1, round(calls * t1 / steps))
+    return walk(denoise, schedule, x, t1 - 1, -1, share, noise)
+
+
+def _full(x: Tensor, t: int) -> Tensor:
+    return torch.full((len(x),), t, dtype=torch.long, device=x.device)

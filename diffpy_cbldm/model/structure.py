@@ -1,0 +1,299 @@
+"""The structure: Laplacian VAE with a conditional prior (Algorithm 2).
+
+The encoder reads the Laplacian as a (4, 128, 128) tensor, as the paper does.
+The decoder, blind to the condition, departs from the paper: it emits a
+structure type and the occupancy of template sites, from which coordinates, W
+and L follow exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffpy_cbldm import laplacian
+from diffpy_cbldm.families import TEMPLATE_OF, TEMPLATES, Table
+from diffpy_cbldm.model.layers import (
+    ConvBlock,
+    dense,
+    gaussian_kl,
+    gaussian_sample,
+)
+from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Model
+
+_OVERLAP = 0.9
+"""Sites closer than this, in bond lengths, exclude each other."""
+
+
+class Sites(nn.Module):
+    """The template sites as tensors, all templates one after another.
+
+    Attributes
+    ----------
+    xyz : (S, 3) tensor
+        Positions in bond lengths.
+    slices : dict of str to slice
+        Where the sites of each template lie.
+    allowed : (7, S) bool tensor
+        Which sites a structure type may fill.
+    """
+
+    xyz: Tensor
+    allowed: Tensor
+
+    def __init__(self, table: Table):
+        super().__init__()
+        self.slices: dict[str, slice] = {}
+        start = 0
+        for name in TEMPLATES:
+            end = start + len(table.sites[name])
+            self.slices[name] = slice(start, end)
+            start = end
+        xyz = np.concatenate([table.sites[n] for n in TEMPLATES])
+        allowed = torch.zeros(len(STRUCTURE_TYPES), start, dtype=torch.bool)
+        for i, structure_type in enumerate(STRUCTURE_TYPES):
+            allowed[i, self.slices[TEMPLATE_OF[structure_type]]] = True
+        self.register_buffer("xyz", torch.as_tensor(xyz), persistent=False)
+        self.register_buffer("allowed", allowed, persistent=False)
+        self.count = start
+
+
+class Encoder(nn.Module):
+    """E_x(x, c_0): (4, 128, 128) -> mean, log-variance of (1, 16, 16)."""
+
+    def __init__(self, settings: Model, condition: int):
+        super().__init__()
+        w, s = settings.encoder_width, settings.latent_size
+        self.side = s
+        self.body = nn.Sequential(
+            nn.Conv2d(4, w, 4, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
+            ConvBlock(2 * w, 2),
+            nn.SiLU(),
+            nn.Conv2d(2 * w, 4 * w, 4, stride=2, padding=1),
+            ConvBlock(4 * w, 2),
+            nn.SiLU(),
+            nn.Conv2d(4 * w, 4, 1),
+        )
+        self.mix = dense(4 * s * s + condition, settings.prior_width, 1)
+        self.head = nn.Linear(settings.prior_width, 2 * s * s)
+
+    def forward(self, x: Tensor, c_0: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 4, 128, 128), (B, c, n) -> two (B, 1, 16, 16) tensors."""
+        flat = torch.cat([self.body(x).flatten(1), c_0.flatten(1)], 1)
+        return _split(self.head(self.mix(flat)), self.side)
+
+
+class Prior(nn.Module):
+    """q(z_x | c_0): a normal with mean and width from an MLP."""
+
+    def __init__(self, settings: Model, condition: int):
+        super().__init__()
+        width, self.side = settings.prior_width, settings.latent_size
+        self.body = dense(condition, width, settings.prior_blocks)
+        self.head = nn.Linear(width, 2 * self.side**2)
+
+    def forward(self, c_0: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, c, n) -> mean and log-variance, (B, 1, 16, 16) each."""
+        return _split(self.head(self.body(c_0.flatten(1))), self.side)
+
+
+class Decoder(nn.Module):
+    """D_x(z_x): structure type and occupancies of the template sites."""
+
+    def __init__(self, settings: Model, sites: int):
+        super().__init__()
+        width = settings.decoder_width
+        self.body = dense(
+            settings.latent_size**2, width, settings.decoder_blocks
+        )
+        self.types = nn.Linear(width, len(STRUCTURE_TYPES))
+        self.sites = nn.Linear(width, sites)
+        nn.init.constant_(self.sites.bias, -2.0)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, 16, 16) -> logits of types (B, 7) and of sites (B, S)."""
+        h = self.body(z.flatten(1))
+        return self.types(h), self.sites(h)
+
+
+class StructureVAE(nn.Module):
+    """Encoder, conditional prior and decoder of the structure."""
+
+    def __init__(self, settings: Model, table: Table, condition: int):
+        super().__init__()
+        self.sites = Sites(table)
+        self.encoder = Encoder(settings, condition)
+        self.prior = Prior(settings, condition)
+        self.decoder = Decoder(settings, self.sites.count)
+
+
+def laplacian_tensor(
+    positions: Tensor, lengths: Tensor, sigma2: float
+) -> Tensor:
+    """The encoder's input from positions in bond lengths.
+
+    Parameters
+    ----------
+    positions : (B, 256, 3) tensor
+        Zero-padded.
+    lengths : (B,) tensor
+        Number of atoms.
+    sigma2 : float
+        sigma^2 of the kernel, bond lengths squared.
+
+    Returns
+    -------
+    (B, 4, 128, 128) tensor
+        L in four blocks; its diagonal, the degree, divided by 64 so that
+        all entries are of the order of one.
+    """
+    full = laplacian.laplacian(positions, lengths, sigma2=sigma2)
+    degree = torch.diagonal(full, dim1=1, dim2=2)
+    full = full + torch.diag_embed(degree / 64 - degree)
+    return laplacian.to_blocks(full)
+
+
+def algorithm_2(
+    vae: StructureVAE,
+    x: Tensor,
+    c_0: Tensor,
+    target: dict[str, Tensor],
+    generator: torch.Generator | None = None,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    sigma2: float = Model.sigma2,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Algorithm 2: loss of the compressive VAE for the structure.
+
+    L_rec(x, D_x(E_x(x, c_0))) + beta * KL(p(z_x | x) || q(z_x | c_0)).  With
+    a decoder of occupancies, L_rec is their cross-entropy (of the type, and
+    summed over the sites of the type's template) plus gamma times the error
+    of the soft Laplacian.
+
+    Parameters
+    ----------
+    vae : StructureVAE
+        The networks.
+    x : (B, 4, 128, 128) tensor
+        From `laplacian_tensor`.
+    c_0 : (B, c, n) tensor
+        Latent of the condition.
+    target : dict
+        ``type`` (B,) index of the structure type; ``filled`` (B, S) the
+        occupancies, 0 or 1.
+    generator : torch.Generator, optional
+        Source of the noise.
+    beta, gamma : float
+        Weights of the divergence and of the Laplacian error.
+    sigma2 : float
+        sigma^2 of the kernel, bond lengths squared.
+
+    Returns
+    -------
+    loss : scalar tensor, nats per structure
+    parts : dict of scalar tensors
+        ``sites``, ``type``, ``laplacian``, ``kl``.
+    """
+    mean, logvar = vae.encoder(x, c_0)
+    z = gaussian_sample(mean, logvar, generator)
+    kl = gaussian_kl(mean, logvar, *vae.prior(c_0)).mean()
+    type_logits, site_logits = vae.decoder(z)
+    parts = reconstruction(vae.sites, type_logits, site_logits, target)
+    parts["laplacian"] = soft_laplacian_error(
+        vae.sites, site_logits, target, sigma2, generator
+    )
+    parts["kl"] = kl
+    loss = parts["sites"] + parts["type"] + gamma * parts["laplacian"]
+    return loss + beta * kl, parts
+
+
+def reconstruction(
+    sites: Sites,
+    type_logits: Tensor,
+    site_logits: Tensor,
+    target: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """Cross-entropies of the type and of the sites that it may fill."""
+    entropy = nn.functional.binary_cross_entropy_with_logits(
+        site_logits, target["filled"], reduction="none"
+    )
+    mask = sites.allowed[target["type"]]
+    return {
+        "sites": (entropy * mask).sum(1).mean(),
+        "type": nn.functional.cross_entropy(type_logits, target["type"]),
+    }
+
+
+def soft_laplacian_error(
+    sites: Sites,
+    site_logits: Tensor,
+    target: dict[str, Tensor],
+    sigma2: float,
+    generator: torch.Generator | None = None,
+    pick: int = 96,
+) -> Tensor:
+    """Squared error of W_ij = p_i p_j exp(-d_ij^2 / 2 sigma^2), Eq. (1).
+
+    All pairs of a template are too many, so that the sum over pairs is
+    estimated from `pick` sites a structure, drawn from those that are
+    filled or doubtful; it is given per atom.
+    """
+    mask = sites.allowed[target["type"]]
+    filled = target["filled"]
+    p = torch.sigmoid(site_logits) * mask
+    weight = torch.maximum(p.detach(), filled) + 1e-3 * mask
+    index = torch.multinomial(weight, pick, generator=generator)
+    xyz = sites.xyz[index]
+    kernel = torch.exp(-torch.cdist(xyz, xyz).square() / (2 * sigma2))
+    p, filled = p.gather(1, index), filled.gather(1, index)
+    got = p[:, :, None] * p[:, None, :] * kernel
+    want = filled[:, :, None] * filled[:, None, :] * kernel
+    return (got - want).square().sum((1, 2)).mean() / pick
+
+
+def members(
+    sites: Sites, structure_type: int, site_logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The sites that a decoded structure fills.
+
+    Parameters
+    ----------
+    sites : Sites
+        The templates.
+    structure_type : int
+        Index of the type.
+    site_logits : (S,) tensor
+        From the decoder.
+
+    Returns
+    -------
+    positions : (n, 3) tensor, bond lengths, centred
+    index : (n,) tensor, the filled sites
+        Those with an occupancy above one half; at least 5 and at most 256,
+        the most likely ones.  Where two overlap, as sites of different
+        clusters on one template may, the less likely one is left out.
+    """
+    logits = site_logits.masked_fill(~sites.allowed[structure_type], -1e9)
+    n = int((logits > 0).sum().clamp(5, MAX_ATOMS))
+    index = torch.topk(logits, n).indices
+    close = torch.cdist(sites.xyz[index], sites.xyz[index]) < _OVERLAP
+    keep: list[int] = []
+    for place, row in enumerate(close.tolist()):
+        if not any(row[k] for k in keep):
+            keep.append(place)
+    index = index[keep].sort().values
+    xyz = sites.xyz[index]
+    return xyz - xyz.mean(0), index
+
+
+def _split(flat: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance, the latter between -10 and 0.
+
+    It starts at -5: with little noise in z_x the decoder learns at once, and
+    the widths open later where the PDF leaves a choice.
+    """
+    mean, logvar = flat.reshape(len(flat), 2, 1, side, side).unbind(1)
+    return mean, 5.0 * torch.tanh(logvar / 5.0) - 5.0

@@ -1,0 +1,222 @@
+"""The networks: shapes, blindness of the decoder, seeds, round trips."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist
+
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.families import TEMPLATE_OF
+from diffpy_cbldm.model.cbldm import CbLDM, load_weights, save_weights
+from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
+from diffpy_cbldm.model.layers import gaussian_kl
+from diffpy_cbldm.model.structure import (
+    algorithm_2,
+    laplacian_tensor,
+    members,
+    soft_laplacian_error,
+)
+from diffpy_cbldm.settings import PRESETS, STRUCTURE_TYPES, Sampling
+from training.data import Stream, held_out
+
+TINY = PRESETS["tiny"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return CbLDM(TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return Stream(TINY).batch(6, np.random.default_rng(0))
+
+
+def test_shapes(model, batch):
+    c = pdf_tensor(batch.g, TINY)
+    assert c.shape == (6, TINY.pdf_channels, TINY.pdf_length)
+    loss, c_0 = algorithm_1(model.condition, c)
+    assert c_0.shape == (6, TINY.condition_channels, TINY.pdf_length // 4)
+    assert loss.ndim == 0
+    x = laplacian_tensor(batch.positions, batch.lengths, TINY.sigma2)
+    assert x.shape == (6, 4, 128, 128)
+    mean, logvar = model.structure.encoder(x, c_0)
+    assert mean.shape == logvar.shape == (6, 1, 16, 16)
+    types, sites = model.structure.decoder(mean)
+    assert types.shape == (6, 7)
+    assert sites.shape == (6, model.structure.sites.count)
+
+
+def test_pdf_tensor_keeps_neighbours_and_forgets_the_scale(batch):
+    c = pdf_tensor(batch.g, TINY)
+    assert torch.allclose(pdf_tensor(7.5 * batch.g, TINY), c, atol=1e-5)
+    flat = c.transpose(1, 2).reshape(6, -1)
+    start = 70
+    ratio = flat[:, start:] / batch.g[:, start:]
+    spread = torch.nan_to_num(ratio, 0.0).amax(1)
+    assert torch.allclose(
+        flat[:, start:], batch.g[:, start:] * spread[:, None], atol=1e-4
+    )
+
+
+def test_kl_of_gaussians_against_samples():
+    g = torch.Generator().manual_seed(0)
+    m, v, m0, v0 = (torch.randn(1, 3, generator=g) for _ in range(4))
+    x = m + torch.exp(v / 2) * torch.randn(200_000, 3, generator=g)
+
+    def log_density(mean, logvar):
+        return -0.5 * (logvar + (x - mean) ** 2 / logvar.exp()).sum(1)
+
+    sampled = (log_density(m, v) - log_density(m0, v0)).mean()
+    assert float(gaussian_kl(m, v, m0, v0)) == pytest.approx(
+        float(sampled), rel=0.03
+    )
+
+
+def test_targets_are_the_structures(model, batch):
+    """Filled sites of the right template give the positions back."""
+    for i in range(6):
+        kind = int(batch.target["type"][i])
+        logits = 20 * batch.target["filled"][i] - 10
+        xyz, index = members(model.structure.sites, kind, logits)
+        n = int(batch.lengths[i])
+        assert len(index) == n
+        allowed = model.structure.sites.allowed[kind]
+        assert bool(allowed[index].all())
+        found = np.sort(pdist(xyz.numpy()))
+        want = np.sort(pdist(batch.positions[i, :n].numpy()))
+        assert np.abs(found - want).max() < 1e-4
+
+
+def test_soft_laplacian_error_vanishes_at_the_truth(model, batch):
+    generator = torch.Generator().manual_seed(0)
+    sites, target = model.structure.sites, batch.target
+    right = 40 * target["filled"] - 20
+    error = soft_laplacian_error(sites, right, target, 16.6, generator)
+    assert float(error) < 1e-6
+    empty = soft_laplacian_error(sites, -right, target, 16.6, generator)
+    assert float(empty) > 1.0
+
+
+def test_loss_of_the_structure_falls_to_the_divergence(model, batch):
+    """Gradients reach encoder, prior and decoder; the parts add up."""
+    c_0 = model.c_0(batch.g)
+    x = laplacian_tensor(batch.positions, batch.lengths, TINY.sigma2)
+    model.zero_grad()
+    loss, parts = algorithm_2(
+        model.structure, x, c_0.detach(), batch.target, beta=0.5, gamma=2.0
+    )
+    loss.backward()
+    total = parts["sites"] + parts["type"] + 2 * parts["laplacian"]
+    total = (total + 0.5 * parts["kl"]).item()
+    assert loss.item() == pytest.approx(total)
+    for part in (
+        model.structure.encoder,
+        model.structure.prior,
+        model.structure.decoder,
+    ):
+        assert all(float(p.grad.abs().sum()) > 0 for p in part.parameters())
+    model.zero_grad()
+
+
+def test_candidates_do_not_depend_on_the_count(model, batch):
+    few = model.sample(batch.g[0], 3, seed=5)
+    many = model.sample(batch.g[0], 40, seed=5)
+    assert torch.equal(few, many[:3])
+    other = model.sample(batch.g[0], 3, seed=6)
+    assert not torch.equal(few, other)
+    a, b = model.decode(few), model.decode(many)
+    for p, q in zip(a, b):
+        assert p.structure_type == q.structure_type
+        assert np.array_equal(p.positions, q.positions)
+
+
+def test_prior_alone_calls_no_denoiser(model, batch, monkeypatch):
+    monkeypatch.setattr(
+        type(model), "predict_noise", lambda *a: pytest.fail("called")
+    )
+    z = model.sample(batch.g[0], 4, 0, Sampling(t1=0, t2=TINY.steps))
+    assert z.shape == (4, 1, 16, 16)
+
+
+def test_decoded_structures_stand_on_their_template(model, batch):
+    for p in model.decode(model.sample(batch.g[0], 8)):
+        assert 2 <= len(p.positions) <= 256
+        assert p.structure_type in STRUCTURE_TYPES
+        assert pdist(p.positions).min() > 0.8
+        sites = model.table.sites[TEMPLATE_OF[p.structure_type]]
+        tree, shape = cKDTree(sites), p.positions - p.positions[0]
+        assert any(tree.query(shape + s)[0].max() < 1e-3 for s in sites)
+
+
+def test_weights_round_trip(tmp_path, model, batch):
+    path = tmp_path / "tiny.safetensors"
+    save_weights(model, path, {"seed": 0})
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["model"] == dataclasses.asdict(TINY)
+    again = load_weights(str(path))
+    assert torch.allclose(again.c_0(batch.g), model.c_0(batch.g), atol=2e-2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "tiny.json",
+        "tiny.safetensors",
+    ]
+
+
+def test_weights_of_another_table_are_refused(tmp_path, model):
+    path = tmp_path / "tiny.safetensors"
+    save_weights(model, path, {})
+    record = json.loads(path.with_suffix(".json").read_text())
+    record["table"] = "0" * 64
+    path.with_suffix(".json").write_text(json.dumps(record))
+    with pytest.raises(CbldmError, match="another table"):
+        load_weights(str(path))
+    with pytest.raises(CbldmError, match="no weights"):
+        load_weights("huge")
+
+
+def test_packaged_weights_are_small_and_recorded():
+    from importlib import resources
+
+    folder = resources.files("diffpy_cbldm") / "weights"
+    record = json.loads((folder / "small.json").read_text())
+    size = len((folder / "small.safetensors").read_bytes())
+    assert size < 12e6
+    for key in ("seed", "command", "hardware", "seconds", "validation"):
+        assert key in record
+    assert record["stage"] == "done"
+
+
+def test_held_out_geometries_are_never_drawn():
+    stream = Stream(TINY)
+    hidden = held_out(stream.table)
+    shares = {
+        t: np.mean(
+            [
+                hidden[i]
+                for i, g in enumerate(stream.table.geometries)
+                if g.structure_type == t
+            ]
+        )
+        for t in STRUCTURE_TYPES
+    }
+    assert all(0.05 < s < 0.4 for s in shares.values())
+    drawn = {i for index in stream.by_type.values() for i in index}
+    assert not drawn & set(np.flatnonzero(hidden))
+    assert len(drawn) + hidden.sum() == len(stream.table)
+
+
+def test_simulated_pdf_has_its_first_peak_at_the_bond():
+    from training.validate import FIXED
+
+    stream = Stream(TINY, FIXED)
+    b = stream.batch(12, np.random.default_rng(2))
+    for g, kind in zip(b.clean, b.target["type"]):
+        window = g[80:125]
+        top = 80 + int(window.argmax())
+        if STRUCTURE_TYPES[int(kind)] != "bcc":
+            assert abs(top - 100) <= 5

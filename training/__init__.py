@@ -1,0 +1,1 @@
+"""Training of the CbLDM; imports the package, never the reverse."""

@@ -1,0 +1,265 @@
+"""The training stream: clusters and their PDFs, simulated on the fly.
+
+Everything is in units of the bond length, where one geometry serves all
+metals: with bond b, the Q range, Uiso and Qdamp of a measurement become
+Q b, U / b^2 and Qdamp b.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.cuts import random_members
+from diffpy_cbldm.debye import pair_histogram, pdf_from_histogram
+from diffpy_cbldm.families import TEMPLATE_OF, TEMPLATES, Table, load_table
+from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Model, World
+
+TYPE_WEIGHTS = {
+    "bcc": 0.13,
+    "dec": 0.20,
+    "fcc": 0.14,
+    "hcp": 0.30,
+    "ico": 0.05,
+    "oct": 0.08,
+    "sc": 0.10,
+}
+"""How often each structure type is drawn among ideal clusters."""
+
+CUT_WEIGHTS = {
+    "bcc": 0.15,
+    "dec": 0.20,
+    "fcc": 0.40,
+    "hcp": 0.15,
+    "ico": 0.05,
+    "sc": 0.05,
+}
+"""How often each template is drawn among random cuts."""
+
+STEP, BINS = 0.01, 2048
+SPLIT_SEED = 42
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Structures with their PDFs.
+
+    Attributes
+    ----------
+    g, clean : (B, M) tensors
+        G on the model's grid, with and without noise.
+    positions : (B, 256, 3) tensor, bond lengths
+    lengths : (B,) tensor
+    target : dict
+        ``type`` (B,) and ``filled`` (B, S), see `algorithm_2`.
+    """
+
+    g: Tensor
+    clean: Tensor
+    positions: Tensor
+    lengths: Tensor
+    target: dict[str, Tensor]
+
+
+def held_out(table: Table, share: float = 0.1) -> np.ndarray:
+    """The geometries that are never trained on: a tenth of each type.
+
+    Returns
+    -------
+    (G,) bool array; at least one geometry of each type is held out.
+    """
+    rng = np.random.default_rng(SPLIT_SEED)
+    out = np.zeros(len(table), bool)
+    for structure_type in STRUCTURE_TYPES:
+        index = [
+            i
+            for i, g in enumerate(table.geometries)
+            if g.structure_type == structure_type
+        ]
+        count = max(1, round(share * len(index)))
+        out[rng.choice(index, count, replace=False)] = True
+    return out
+
+
+class Stream:
+    """Draws batches.
+
+    Parameters
+    ----------
+    settings : Model
+        Gives the grid.
+    world : World
+        Ranges of what varies.
+    split : {"train", "heldout", "all"}
+        Which geometries; cuts are drawn for "train" and "all" alone.
+    table : Table, optional
+        The packaged one by default.
+    device : str
+        Where tensors go.
+    """
+
+    def __init__(
+        self,
+        settings: Model,
+        world: World | None = None,
+        split: str = "train",
+        table: Table | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        self.settings = settings
+        self.world = world or World()
+        self.table = table or load_table()
+        self.device = torch.device(device)
+        self.cuts = 0.0 if split == "heldout" else self.world.cuts
+        starts = np.cumsum([0, *(len(self.table.sites[n]) for n in TEMPLATES)])
+        self.offset = dict(zip(TEMPLATES, starts))
+        self.sites = int(starts[-1])
+        out = held_out(self.table)
+        keep = {"train": ~out, "heldout": out, "all": out | True}[split]
+        self.by_type = {
+            t: np.array(
+                [
+                    i
+                    for i, g in enumerate(self.table.geometries)
+                    if g.structure_type == t and keep[i]
+                ]
+            )
+            for t in STRUCTURE_TYPES
+        }
+        # A cut that is a held-out cluster would leak it.
+        self.refused = {
+            (TEMPLATE_OF[g.structure_type], g.members.tobytes())
+            for g, hidden in zip(self.table.geometries, out)
+            if hidden
+        }
+
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
+        """Draw `size` structures and simulate their PDFs."""
+        chosen = [self._structure(rng) for _ in range(size)]
+        positions = np.zeros((size, MAX_ATOMS, 3), np.float32)
+        filled = torch.zeros(size, self.sites)
+        for i, (kind, members) in enumerate(chosen):
+            template = TEMPLATE_OF[STRUCTURE_TYPES[kind]]
+            xyz = self.table.sites[template][members]
+            positions[i, : len(xyz)] = xyz - xyz.mean(0)
+            filled[i, members.astype(int) + self.offset[template]] = 1.0
+        xyz = torch.as_tensor(positions).to(self.device)
+        lengths = torch.tensor([len(m) for _, m in chosen])
+        clean, g = self.simulate(xyz, lengths.to(self.device), rng)
+        target = {
+            "type": torch.tensor([k for k, _ in chosen]).to(self.device),
+            "filled": filled.to(self.device),
+        }
+        return Batch(g, clean, xyz, lengths.to(self.device), target)
+
+    def _structure(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+        """A structure type and the sites that are filled."""
+        if rng.random() < self.cuts:
+            names = list(CUT_WEIGHTS)
+            template = names[rng.choice(len(names), p=[*CUT_WEIGHTS.values()])]
+            while True:
+                found = random_members(self.table, template, rng)
+                key = (template, found.astype(np.uint16).tobytes())
+                if key not in self.refused:
+                    return STRUCTURE_TYPES.index(template), found
+        names = list(TYPE_WEIGHTS)
+        name = names[rng.choice(len(names), p=[*TYPE_WEIGHTS.values()])]
+        geometry = self.table.geometries[rng.choice(self.by_type[name])]
+        return STRUCTURE_TYPES.index(name), geometry.members
+
+    def simulate(
+        self, positions: Tensor, lengths: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """PDFs under random conditions.
+
+        Returns
+        -------
+        clean, g : (B, M) tensors
+            Without and with noise; both zero beyond the end of the data.
+        """
+        size, world = len(positions), self.world
+
+        def draw(limits: tuple[float, float]) -> Tensor:
+            values = rng.uniform(*limits, size).astype(np.float32)
+            return torch.as_tensor(values).to(self.device)
+
+        bond = draw(world.bond)
+        u = draw(world.biso) / (8 * math.pi**2) / bond**2
+        sharp = draw(world.sharpening) * (draw((0, 1)) < 0.5)
+        hist = pair_histogram(positions, lengths, step=STEP, bins=BINS)
+        g = self._sharpened(
+            hist,
+            lengths,
+            u,
+            sharp,
+            draw(world.qmin) * bond,
+            draw(world.qmax) * bond,
+            draw(world.qdamp) * bond,
+        )
+        points = self.settings.pdf_channels * self.settings.pdf_length
+        error = rng.normal(0, world.peak_error, size).astype(np.float32)
+        ends = draw(world.rmax).clamp(max=30.0) / bond
+        x = torch.arange(points, device=self.device) * self.settings.pdf_step
+        clean = _read(g, x[None] * (1 + torch.as_tensor(error)[:, None].to(x)))
+        inside = x[None] < ends[:, None]
+        clean = clean * inside
+        rms = clean.square().mean(1, keepdim=True).sqrt()
+        level = draw(world.noise)[:, None] * rms
+        noisy = clean + level * self._smooth_noise(size, points, rng) * inside
+        return clean, noisy
+
+    def _sharpened(
+        self,
+        hist: Tensor,
+        lengths: Tensor,
+        u: Tensor,
+        sharp: Tensor,
+        qmin: Tensor,
+        qmax: Tensor,
+        qdamp: Tensor,
+    ) -> Tensor:
+        """PDFs with U (1 - sharp / d^2), in four shells of d."""
+        edges = [0, 120, 160, 185, BINS]
+        squares = [1.0, 2.0, 3.0, 4.5]
+        parts, widths = [], []
+        for low, high, square in zip(edges, edges[1:], squares):
+            part = torch.zeros_like(hist)
+            part[:, low:high] = hist[:, low:high]
+            parts.append(part)
+            widths.append(u * (1 - sharp / square))
+        n = len(parts)
+        g = pdf_from_histogram(
+            torch.cat(parts),
+            lengths.repeat(n),
+            step=STEP,
+            u_iso=torch.cat(widths),
+            qmin=qmin.repeat(n),
+            qmax=qmax.repeat(n),
+            qdamp=qdamp.repeat(n),
+            points=1400,
+        )
+        return g.reshape(n, len(hist), -1).sum(0)
+
+    def _smooth_noise(
+        self, size: int, points: int, rng: np.random.Generator
+    ) -> Tensor:
+        """Noise of unit variance with the resolution of the data."""
+        coarse = rng.standard_normal((size, 1, points // 5 + 2), np.float32)
+        fine = torch.nn.functional.interpolate(
+            torch.as_tensor(coarse).to(self.device),
+            scale_factor=5,
+            mode="linear",
+        )
+        return fine[:, 0, :points] * 1.2
+
+
+def _read(g: Tensor, x: Tensor) -> Tensor:
+    """Linear interpolation of curves on the grid STEP at other places."""
+    place = x / STEP
+    left = place.floor().long().clamp(max=g.shape[1] - 2)
+    part = place - left
+    return g.gather(1, left) * (1 - part) + g.gather(1, left + 1) * part

@@ -1,0 +1,406 @@
+"""Train a CbLDM: three stages in order, resumable at any moment.
+
+    python -m training.train --preset small --out runs/small --minutes 120
+
+Stage 1 trains the condition VAE (Algorithm 1); stage 2 the structure VAE
+with its conditional prior (Algorithm 2), the condition encoder going on to
+learn with it; stage 3 the denoiser (Algorithm 3).  A stop at any moment, by
+Ctrl-C, a kill or `--minutes`, loses at most the steps since the last
+checkpoint, and `--resume` goes on along the same loss curve.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import math
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.model.cbldm import CbLDM, save_weights
+from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
+from diffpy_cbldm.model.diffusion import algorithm_3
+from diffpy_cbldm.model.layers import gaussian_sample
+from diffpy_cbldm.model.structure import algorithm_2, laplacian_tensor
+from diffpy_cbldm.settings import PRESETS, TRAINING, Training, World
+from training.data import Batch, Stream
+from training.validate import validate
+
+STAGES = ("condition", "structure", "denoiser")
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss is NaN or infinite; training stops here."""
+
+
+class Trainer:
+    """State of a training run.
+
+    Parameters
+    ----------
+    preset : str
+        Key of `PRESETS` and `TRAINING`.
+    out : path
+        Folder of checkpoint, loss curve and weights.
+    seed : int
+        Seeds weights, data and noise.
+    device : str
+        Where to train.
+    training : Training, optional
+        Replaces the preset's own.
+    """
+
+    def __init__(
+        self,
+        preset: str,
+        out: str | os.PathLike[str],
+        seed: int = 0,
+        device: str = "cpu",
+        training: Training | None = None,
+    ):
+        self.preset, self.seed = preset, seed
+        self.out = Path(out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.device = torch.device(device)
+        self.training = training or TRAINING[preset]
+        self.world = World()
+        torch.manual_seed(seed)
+        self.model = CbLDM(PRESETS[preset]).to(self.device)
+        self.stream = Stream(
+            self.model.settings, self.world, device=self.device
+        )
+        self.rng = np.random.default_rng([seed, 1])
+        self.noise = torch.Generator(self.device).manual_seed(seed + 1)
+        self.stage, self.step, self.seconds = 0, 0, 0.0
+        self.averaged = self._copy()
+        self.optimizer = self._make_optimizer()
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        """What the present stage trains."""
+        model = self.model
+        parts: list[torch.nn.Module] = [
+            [model.condition],
+            [model.condition, model.structure],
+            [model.denoiser],
+        ][self.stage]
+        return [p for part in parts for p in part.parameters()]
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        """Adan for the VAEs and AdamW for the denoiser, as in the paper."""
+        t = self.training
+        if t.optimizer == "adan" and self.stage < 2:
+            from adan_pytorch import Adan
+
+            return Adan(
+                self._parameters(),
+                lr=t.rate,
+                betas=(0.02, 0.08, 0.01),
+                weight_decay=0.01,
+            )
+        return torch.optim.AdamW(
+            self._parameters(), lr=t.rate, weight_decay=0.01
+        )
+
+    def _copy(self) -> dict[str, Tensor]:
+        state = self.model.state_dict()
+        return {k: v.detach().clone() for k, v in state.items()}
+
+    @property
+    def stage_steps(self) -> int:
+        """How many steps the present stage has."""
+        return getattr(self.training, f"{STAGES[self.stage]}_steps")
+
+    @property
+    def done(self) -> bool:
+        """Whether all stages are trained."""
+        return self.stage == len(STAGES)
+
+    def rate(self) -> float:
+        """Learning rate: linear rise, then a cosine to a hundredth."""
+        t = self.training
+        rise = min(1.0, (self.step + 1) / max(1, t.warmup))
+        fall = 0.5 * (1 + math.cos(math.pi * self.step / self.stage_steps))
+        return t.rate * rise * (0.01 + 0.99 * fall)
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the present stage and its parts."""
+        model, t = self.model, self.training
+        c = pdf_tensor(batch.g, model.settings)
+        clean = pdf_tensor(batch.clean, model.settings)
+        if self.stage < 2:
+            # Later, a quarter of the batch keeps c_0 a code of the PDF.
+            part = len(c) if self.stage == 0 else (len(c) + 3) // 4
+            loss_c, _ = algorithm_1(
+                model.condition,
+                c[:part],
+                self.noise,
+                t.beta_condition,
+                clean[:part],
+            )
+            if self.stage == 0:
+                return loss_c, {"condition": loss_c}
+            c_0 = model.condition.encode(c)[0]
+        else:
+            with torch.no_grad():
+                c_0 = model.condition.encode(c)[0]
+        sigma2 = model.settings.sigma2
+        x = laplacian_tensor(batch.positions, batch.lengths, sigma2)
+        if self.stage == 1:
+            loss, parts = algorithm_2(
+                model.structure,
+                x,
+                c_0,
+                batch.target,
+                self.noise,
+                t.beta_structure,
+                t.gamma,
+                sigma2,
+            )
+            return loss + loss_c, {**parts, "condition": loss_c}
+        with torch.no_grad():
+            z_0 = gaussian_sample(*model.structure.encoder(x, c_0), self.noise)
+            z_0 = z_0 / model.latent_scale
+            prior = model.structure.prior(c_0)
+        loss = algorithm_3(
+            lambda x_t, step: model.predict_noise(x_t, step, c_0, prior),
+            model.schedule,
+            z_0,
+            self.noise,
+        )
+        return loss, {"denoiser": loss}
+
+    def advance(self) -> dict[str, float]:
+        """One step; returns its figures."""
+        start = time.perf_counter()
+        self.model.train()
+        batch = self.stream.batch(self.training.batch, self.rng)
+        loss, parts = self.losses(batch)
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(
+                f"the loss of stage {STAGES[self.stage]}, step {self.step}, "
+                f"batch {self.step} of seed {self.seed}, is {loss.item()}: "
+                "resume with a lower rate."
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters(), self.training.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.step()
+        self._average()
+        self.seconds += time.perf_counter() - start
+        row = {
+            "stage": STAGES[self.stage],
+            "step": self.step,
+            "seconds": round(self.seconds, 2),
+            "loss": float(loss.detach()),
+        }
+        self.step += 1
+        if self.step >= self.stage_steps:
+            self._next_stage()
+        return {**row, **{k: float(v.detach()) for k, v in parts.items()}}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.training.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.averaged[name].lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def _next_stage(self) -> None:
+        """Take the averaged weights over and start the next stage."""
+        self.model.load_state_dict(self.averaged)
+        if self.stage == 1:
+            self.model.latent_scale.fill_(self._latent_scale())
+            self.averaged = self._copy()
+        self.stage, self.step = self.stage + 1, 0
+        if not self.done:
+            self.optimizer = self._make_optimizer()
+
+    def _latent_scale(self) -> float:
+        batch = self.stream.batch(64, self.rng)
+        model = self.model
+        c_0 = model.c_0(batch.g)
+        x = laplacian_tensor(
+            batch.positions, batch.lengths, model.settings.sigma2
+        )
+        return float(gaussian_sample(*model.structure.encoder(x, c_0)).std())
+
+    def save(self) -> None:
+        """Write the checkpoint, by rename."""
+        state = {
+            "stage": self.stage,
+            "step": self.step,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "preset": self.preset,
+            "training": dataclasses.asdict(self.training),
+            "model": self.model.state_dict(),
+            "averaged": self.averaged,
+            "optimizer": self.optimizer.state_dict(),
+            "noise": self.noise.get_state(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+        }
+        part = self.out / "checkpoint.part"
+        torch.save(state, part)
+        os.replace(part, self.out / "checkpoint.pt")
+
+    def load(self) -> None:
+        """Go on from the checkpoint of `out`."""
+        path = self.out / "checkpoint.pt"
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        for name in ("preset", "seed"):
+            if state[name] != getattr(self, name):
+                raise SystemExit(
+                    f"{path} was made with {name} {state[name]}, not "
+                    f"{getattr(self, name)}: give the same or another --out."
+                )
+        self.training = Training(**state["training"])
+        self.stage, self.step = state["stage"], state["step"]
+        self.seconds = state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.averaged = state["averaged"]
+        if not self.done:
+            self.optimizer = self._make_optimizer()
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.noise.set_state(state["noise"].cpu())
+        self.rng.bit_generator.state = json.loads(state["rng"])
+
+    def averaged_model(self) -> CbLDM:
+        """The model with its averaged weights."""
+        model = CbLDM(self.model.settings).to(self.device)
+        model.load_state_dict(self.averaged)
+        return model.eval()
+
+
+def run(
+    trainer: Trainer, minutes: float, every: int = 25, save_every: float = 60
+) -> Iterator[dict[str, float]]:
+    """Train until all is done or the time is up.
+
+    Yields the mean figures of each `every` steps, after writing them to
+    ``loss.csv``.
+    """
+    start = saved = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    while not trainer.done and time.monotonic() - start < 60 * minutes:
+        stage = trainer.stage
+        rows.append(trainer.advance())
+        if len(rows) == every or trainer.stage != stage or trainer.done:
+            yield _log(trainer.out / "loss.csv", rows)
+            rows = []
+        if trainer.stage != stage or time.monotonic() - saved > save_every:
+            trainer.save()
+            saved = time.monotonic()
+    trainer.save()
+
+
+def _log(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Append the mean of some rows to the loss curve."""
+    columns = ("stage", "step", "seconds", "loss")
+    columns += ("condition", "sites", "type", "laplacian", "kl", "denoiser")
+    mean = dict(rows[-1])
+    for key in columns[3:]:
+        values = [r[key] for r in rows if key in r]
+        if values:
+            mean[key] = sum(values) / len(values)
+    fresh = not path.exists()
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, restval="")
+        if fresh:
+            writer.writeheader()
+        writer.writerow(
+            {k: f"{v:.5g}" if k in columns[3:] else v for k, v in mean.items()}
+        )
+    return mean
+
+
+def hardware(device: torch.device) -> str:
+    """One line on the machine, for the record of the weights."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads, {platform.machine()} CPU"
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; see the module's text."""
+    words = sys.argv[1:] if words is None else words
+    parser = argparse.ArgumentParser(
+        "python -m training.train", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--preset", choices=sorted(TRAINING), default="small")
+    parser.add_argument("--out", help="folder; runs/PRESET by default")
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--optimizer", choices=("adan", "adamw"))
+    options = parser.parse_args(words)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    out = Path(options.out or f"runs/{options.preset}")
+    training = TRAINING[options.preset]
+    if options.optimizer:
+        training = dataclasses.replace(training, optimizer=options.optimizer)
+    if not options.resume and (out / "checkpoint.pt").exists():
+        parser.error(f"{out} holds a run: add --resume or take another --out")
+    trainer = Trainer(
+        options.preset, out, options.seed, options.device, training
+    )
+    if options.resume and (out / "checkpoint.pt").exists():
+        trainer.load()
+    try:
+        for row in run(trainer, options.minutes):
+            print(
+                "  ".join(
+                    f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+                    for k, v in row.items()
+                ),
+                flush=True,
+            )
+    except KeyboardInterrupt:
+        trainer.save()
+        print(f"stopped; go on with --resume --out {out}")
+        return 130
+    finish(trainer, "python -m training.train " + shlex.join(words))
+    return 0
+
+
+def finish(trainer: Trainer, command: str) -> None:
+    """Validate the averaged weights and write them with their record."""
+    model = trainer.averaged_model()
+    figures = validate(model, count=64, seed=trainer.seed)
+    record = {
+        "preset": trainer.preset,
+        "seed": trainer.seed,
+        "command": command,
+        "hardware": hardware(trainer.device),
+        "torch": torch.__version__,
+        "seconds": round(trainer.seconds, 1),
+        "stage": "done" if trainer.done else STAGES[trainer.stage],
+        "training": dataclasses.asdict(trainer.training),
+        "world": dataclasses.asdict(trainer.world),
+        "validation": figures,
+    }
+    path = trainer.out / f"{trainer.preset}.safetensors"
+    save_weights(model, path, record)
+    print(json.dumps(figures, indent=1))
+    print(f"weights: {path}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,121 @@
+"""Figures of a model on simulated PDFs of geometries it has not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.model.cbldm import CbLDM
+from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, World
+from training.data import Stream
+
+FIXED = World(
+    cuts=0.0,
+    bond=(2.8, 2.8),
+    qmin=(0.7, 0.7),
+    qmax=(25.0, 25.0),
+    qdamp=(0.04, 0.04),
+    biso=(0.3, 0.3),
+    sharpening=(0.0, 0.0),
+    rmax=(30.0, 30.0),
+    noise=(0.0, 0.0),
+    peak_error=0.0,
+)
+"""The paper's conditions (Table 1) at one bond length and damping."""
+
+FIRST = 1.5 / 2.8
+"""Where Rw starts: 1.5 A, in bond lengths."""
+
+
+def curves(stream: Stream, structures: list[np.ndarray]) -> Tensor:
+    """PDFs of structures under `FIXED`, (n, M) on the model's grid."""
+    xyz = torch.zeros(len(structures), MAX_ATOMS, 3)
+    for row, positions in zip(xyz, structures):
+        row[: len(positions)] = torch.as_tensor(positions)
+    lengths = torch.tensor([len(s) for s in structures])
+    device = stream.device
+    g, _ = stream.simulate(
+        xyz.to(device), lengths.to(device), np.random.default_rng(0)
+    )
+    return g
+
+
+def scaled_rw(target: Tensor, found: Tensor) -> Tensor:
+    """Rw of (n, M) curves against one (M,), the scale alone fitted."""
+    scale = (found @ target) / found.square().sum(1).clamp_min(1e-12)
+    miss = (target - scale[:, None] * found).square().sum(1)
+    return (miss / target.square().sum()).sqrt()
+
+
+@torch.no_grad()
+def validate(
+    model: CbLDM, count: int = 64, draws: int = 8, seed: int = 0
+) -> dict[str, Any]:
+    """Score proposals for held-out geometries, balanced over the types.
+
+    Parameters
+    ----------
+    model : CbLDM
+        In evaluation mode.
+    count : int
+        Number of PDFs.
+    draws : int
+        Candidates a PDF by Algorithm 4.
+    seed : int
+        Seed of the choice of geometries and of the candidates.
+
+    Returns
+    -------
+    dict with, in total and per type: ``prior`` (Rw of the decoded mean of
+    the conditional prior), ``single`` (mean Rw of one candidate), ``best``
+    (best of `draws`), ``right_n`` (share whose best candidate has the right
+    number of atoms); no parameter but the scale is fitted.
+    """
+    stream = Stream(
+        model.settings, FIXED, "heldout", device=model.latent_scale.device
+    )
+    rng = np.random.default_rng(seed)
+    chosen = [
+        int(rng.choice(stream.by_type[STRUCTURE_TYPES[i % 7]]))
+        for i in range(count)
+    ]
+    truth = [model.table.positions(i).astype(np.float32) for i in chosen]
+    g = curves(stream, truth)
+    start = round(FIRST / model.settings.pdf_step)
+    c_0 = model.c_0(g)
+    mean = model.structure.prior(c_0)[0]
+    rows = []
+    for i, index in enumerate(chosen):
+        z = model.sample(g[i], draws, seed=seed)
+        proposals = model.decode(torch.cat([mean[i : i + 1], z]))
+        found = curves(stream, [p.positions for p in proposals])
+        rw = scaled_rw(g[i, start:], found[:, start:]).cpu().numpy()
+        best = proposals[1 + int(rw[1:].argmin())]
+        rows.append(
+            {
+                "type": model.table.geometries[index].structure_type,
+                "prior": rw[0],
+                "single": rw[1:].mean(),
+                "best": rw[1:].min(),
+                "right_n": len(best.positions) == len(truth[i]),
+            }
+        )
+    return {
+        "split": "geometries held out (seed 42, one in ten of each type)",
+        "count": count,
+        "draws": draws,
+        "total": _mean(rows),
+        **{
+            t: _mean([r for r in rows if r["type"] == t])
+            for t in STRUCTURE_TYPES
+            if any(r["type"] == t for r in rows)
+        },
+    }
+
+
+def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
+    keys = ("prior", "single", "best", "right_n")
+    return {k: round(float(np.mean([r[k] for r in rows])), 4) for k in keys}
