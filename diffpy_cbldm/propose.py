@@ -1,0 +1,383 @@
+"""From a measured PDF to ranked candidates, by registered generators.
+
+A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
+rmax) -> list[Candidate]`` under the entry-point group
+``diffpy_cbldm.generators``.  Two are built in: `cbldm_generator`, the trained
+model, and `library_generator`, mining of all ideal clusters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.debye import debye_pdf, pair_histogram, pdf_from_histogram
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.families import load_table
+from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.score import rw_scaled
+from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling
+
+Generator = Callable[..., list[Candidate]]
+
+GROUP = "diffpy_cbldm.generators"
+
+SCAN = np.linspace(-0.05, 0.05, 21)
+"""Relative stretches about the first peak that a cluster is tried at."""
+
+WIDTHS = (0.005, 0.012)
+"""Uiso values of the screening, A^2: cold and warm."""
+
+STEP, BINS = 0.01, 2048
+"""Bins of the pair histograms, in bond lengths."""
+
+
+def find_generator(name: str) -> Generator:
+    """The registered generator of a name.
+
+    Raises
+    ------
+    CbldmError
+        None is registered under this name.
+    """
+    import entrypoints
+
+    built_in: dict[str, Generator] = {
+        "cbldm": cbldm_generator,
+        "library": library_generator,
+    }
+    if name in built_in:
+        return built_in[name]
+    found = {e.name: e for e in entrypoints.get_group_all(GROUP)}
+    if name not in found:
+        known = sorted({*built_in, *found})
+        raise CbldmError(
+            f"there is no generator {name!r}; expected one of "
+            f"{', '.join(known)}: install the package that provides it."
+        )
+    return found[name].load()
+
+
+def propose(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    generators: Sequence[str] = ("cbldm",),
+    device: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+) -> list[Candidate]:
+    """Propose structures for a measured PDF.
+
+    Parameters
+    ----------
+    pdf : PDFData
+        The data of a particle of one element.
+    count : int
+        Candidates from each generator, at most.
+    seed : int
+        Seed of all random choices.
+    generators : sequence of str
+        Names of registered generators.
+    device : {"auto", "cpu", "cuda"}
+        Where models run.
+    rmin, rmax : float, angstrom
+        The range of r on which candidates are compared.
+
+    Returns
+    -------
+    list of Candidate
+        By `rw_raw`: Rw with only the scale fitted, Uiso at its default.
+    """
+    found: list[Candidate] = []
+    for name in generators:
+        make = find_generator(name)
+        for candidate in make(
+            pdf, count=count, seed=seed, device=device, rmin=rmin, rmax=rmax
+        ):
+            found.append(dataclasses.replace(candidate, generator=name))
+    raw = rw_raw([c.positions for c in found], pdf, rmin, rmax)
+    return [
+        dataclasses.replace(found[i], rw_raw=float(raw[i]))
+        for i in np.argsort(raw, kind="stable")
+    ]
+
+
+def cbldm_generator(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+    weights: str = "small",
+    sampling: Sampling | None = None,
+) -> list[Candidate]:
+    """Draw candidates from the trained model.
+
+    The PDF is read in units of the bond length that its first peak shows;
+    each decoded structure is then stretched by up to 5 % to fit best.
+
+    Parameters
+    ----------
+    weights : str
+        Preset or path, see `diffpy_cbldm.model.cbldm.load_weights`.
+    sampling : Sampling, optional
+        Sampler, network calls, T1 and T2 of Algorithm 4.
+    """
+    model = _model(weights, _device(device))
+    bond = bond_estimate(pdf)
+    grid, g = model.grid(), _curve(pdf, rmax)
+    points = np.interp(grid * bond, *g, left=0.0, right=0.0)
+    curve = torch.as_tensor(points, dtype=torch.float32)
+    z = model.sample(
+        curve.to(model.latent_scale.device), count, seed, sampling
+    )
+    proposals = model.decode(z)
+    distinct = {
+        (p.structure_type, p.positions.tobytes()): p
+        for p in proposals
+        if len(p.positions) > 1
+    }
+    chosen = list(distinct.values())
+    xyz, lengths = _pad([p.positions for p in chosen])
+    hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS)
+    _, bonds = screen(hist, lengths, pdf, bond, rmin, rmax)
+    return [
+        Candidate(
+            elements=(pdf.element,) * len(p.positions),
+            positions=p.positions * b,
+            structure_type=p.structure_type,
+        )
+        for p, b in zip(chosen, bonds)
+    ]
+
+
+def library_generator(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+    exclude: Sequence[int] = (),
+) -> list[Candidate]:
+    """Mine all ideal clusters: every type, every size, stretch fitted.
+
+    Parameters
+    ----------
+    exclude : sequence of int
+        Places in the table of geometries that are left out.
+    """
+    hist, lengths = _library()
+    table = load_table()
+    bond = bond_estimate(pdf)
+    rw, bonds = screen(hist, lengths, pdf, bond, rmin, rmax)
+    rw[list(exclude)] = np.inf
+    best = [i for i in np.argsort(rw)[:count] if np.isfinite(rw[i])]
+    return [
+        Candidate(
+            elements=(pdf.element,) * table.geometries[i].n_atoms,
+            positions=table.positions(i) * bonds[i],
+            structure_type=table.geometries[i].structure_type,
+        )
+        for i in best
+    ]
+
+
+def bond_estimate(pdf: PDFData) -> float:
+    """Bond length from the first peak of G(r), angstrom.
+
+    The first maximum between 1.8 and 5 A that reaches 40 % of the highest
+    value below 8 A: ripples are lower, first shells are not.
+
+    Raises
+    ------
+    CbldmError
+        There is no such peak.
+    """
+    g, measured = regrid(pdf)
+    r = np.arange(len(g)) * R_STEP
+    inside = measured & (r > 1.8) & (r < 8.0)
+    top = g[inside].max() if inside.any() else 0.0
+    peak = (g[1:-1] > g[:-2]) & (g[1:-1] >= g[2:]) & (g[1:-1] > 0.4 * top)
+    places = 1 + np.flatnonzero(peak & inside[1:-1] & (r[1:-1] < 5.0))
+    if top <= 0 or len(places) == 0:
+        raise CbldmError(
+            f"{pdf.source or 'the PDF'} has no peak between 1.8 and 5 A; "
+            "expected the bond of a metal there: check that r is in "
+            "angstrom and that the data are a G(r)."
+        )
+    k = int(places[0])
+    # Noise can put a false maximum on the flank: climb to the real one.
+    k += int(np.argmax(g[k : k + 30]))
+    before, here, after = g[k - 1], g[k], g[k + 1]
+    bend = before - 2 * here + after
+    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return float(r[k] + shift * R_STEP)
+
+
+def screen(
+    hist: Tensor,
+    lengths: Tensor,
+    pdf: PDFData,
+    bond: float,
+    rmin: float,
+    rmax: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare many clusters with a PDF at all stretches.
+
+    A cluster stretched by z has F(Q; z) = F_1(zQ) / z, so that in place of
+    the cluster the measured curve is stretched, the other way: one
+    transform of each cluster serves all stretches, and the comparison is a
+    product of matrices.  (The Q range stretches along, by up to 5 %.)
+
+    Parameters
+    ----------
+    hist : (C, bins) tensor
+        From `pair_histogram` in bond lengths.
+    lengths : (C,) tensor
+        Numbers of atoms.
+    pdf : PDFData
+        The measured curve.
+    bond : float, angstrom
+        About which the stretches lie.
+    rmin, rmax : float, angstrom
+        The compared range.
+
+    Returns
+    -------
+    rw : (C,) array
+        The least over stretches and two values of Uiso, the scale fitted.
+    bonds : (C,) array, angstrom
+        The bond length that gives it.
+    """
+    start = Refinement()
+    r, g = _curve(pdf, rmax)
+    qdamp = start.qdamp if pdf.qdamp is None else pdf.qdamp
+    points = int(min(rmax, r[-1]) / (bond * (1 + SCAN[0])) / STEP) + 1
+    points = min(points, BINS)
+    x = np.arange(points) * STEP
+    y = np.zeros((points, len(SCAN)), np.float32)
+    for column, change in zip(y.T, SCAN):
+        at = x * bond * (1 + change)
+        inside = (at >= max(rmin, r[0])) & (at <= r[-1])
+        column[inside] = np.interp(at[inside], r, g)
+    data = torch.as_tensor(y)
+    mask = (data != 0).to(data)
+    best = np.full(len(hist), np.inf)
+    bonds = np.full(len(hist), bond)
+    for width in WIDTHS:
+        model = pdf_from_histogram(
+            hist,
+            lengths,
+            step=STEP,
+            u_iso=width / bond**2,
+            qmin=pdf.qmin * bond,
+            qmax=pdf.qmax * bond,
+            qdamp=qdamp * bond,
+            points=points,
+        )
+        cross = (model @ data).clamp_min(0)
+        power = model.square() @ mask
+        miss = 1 - cross**2 / (power * data.square().sum(0)).clamp_min(1e-20)
+        rw, where = miss.clamp_min(0).sqrt().min(1)
+        better = rw.numpy() < best
+        best = np.where(better, rw.numpy(), best)
+        found = bond * (1 + SCAN[where.numpy()])
+        bonds = np.where(better, found, bonds)
+    return best, bonds
+
+
+def rw_raw(
+    positions: Sequence[np.ndarray],
+    pdf: PDFData,
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+) -> np.ndarray:
+    """Rw of clusters with only the scale fitted, Uiso at its default.
+
+    Parameters
+    ----------
+    positions : sequence of (n, 3) arrays, angstrom
+    pdf : PDFData
+    rmin, rmax : float, angstrom
+        The compared range, or up to the end of the data.
+
+    Returns
+    -------
+    (C,) array
+    """
+    if not positions:
+        return np.zeros(0)
+    start = Refinement()
+    g, measured = regrid(pdf)
+    r = np.arange(len(g)) * R_STEP
+    inside = measured & (r >= rmin - 1e-6) & (r <= rmax + 1e-6)
+    xyz, lengths = _pad(positions)
+    found = debye_pdf(
+        xyz,
+        lengths,
+        u_iso=start.uiso,
+        qmin=pdf.qmin,
+        qmax=pdf.qmax,
+        qdamp=start.qdamp if pdf.qdamp is None else pdf.qdamp,
+        qbroad=pdf.qbroad,
+        rmax=R_MAX,
+        rstep=R_STEP,
+        precision=1e-3,
+    ).numpy()
+    return rw_scaled(g[inside], found[:, inside])
+
+
+@functools.cache
+def _library() -> tuple[Tensor, Tensor]:
+    """Pair histograms of all ideal clusters, in bond lengths."""
+    positions, lengths = load_table().padded()
+    n = torch.as_tensor(lengths)
+    hist = pair_histogram(torch.as_tensor(positions), n, step=STEP, bins=BINS)
+    return hist, n
+
+
+@functools.cache
+def _model(weights: str, device: str):
+    from diffpy_cbldm.model.cbldm import load_weights
+
+    return load_weights(weights, device)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise CbldmError(
+            "device is 'cuda', but no CUDA device is there: pass "
+            "--device cpu."
+        )
+    return name
+
+
+def _curve(pdf: PDFData, rmax: float) -> tuple[np.ndarray, np.ndarray]:
+    """r and G of the measured points up to `rmax` on the method's grid."""
+    g, measured = regrid(pdf)
+    r = np.arange(len(g)) * R_STEP
+    keep = measured & (r <= rmax + 1e-6)
+    return r[keep], g[keep]
+
+
+def _pad(structures: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Clusters of different sizes as one float32 tensor and lengths."""
+    lengths = torch.tensor([len(s) for s in structures])
+    xyz = torch.zeros(len(structures), int(lengths.max()), 3)
+    for row, s in zip(xyz, structures):
+        row[: len(s)] = torch.tensor(np.asarray(s), dtype=torch.float32)
+    return xyz, lengths
