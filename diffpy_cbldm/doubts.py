@@ -1,0 +1,137 @@
+"""Why an answer may be wrong: what `solve` says with its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffpy_cbldm import settings
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.score import nearest_neighbour_distance
+
+DOUBTFUL_RW = 0.3
+"""A best Rw above this usually means that the particle is something else."""
+
+SIGNAL_LEFT = 0.1
+"""Signal beyond every candidate, relative to that inside, that is reported."""
+
+ALSO = "also proposed by "
+"""How a flag begins that names another generator of the structure."""
+
+
+def sources(candidate: Candidate) -> set[str]:
+    """The generators that proposed this structure."""
+    also = {f[len(ALSO) :] for f in candidate.flags if f.startswith(ALSO)}
+    return {candidate.generator, *also}
+
+
+def doubts(
+    candidates: Sequence[Candidate],
+    pdf: PDFData,
+    used: settings.Solve,
+    generators: Sequence[str],
+) -> list[str]:
+    """Say why the answer may be in doubt; empty where nothing does.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Ranked, the refined ones first.
+    pdf : PDFData
+    used : settings.Solve
+        With the fitted range.
+    generators : sequence of str
+        The generators that were asked.
+    """
+    best = candidates[0]
+    found: list[str] = []
+    covered = (
+        f"one element, {settings.MIN_ATOMS} to {settings.MAX_ATOMS} atoms"
+    )
+    if best.rw is not None and not best.rw <= DOUBTFUL_RW:
+        found.append(
+            f"The best Rw is {best.rw:.3f}, above {DOUBTFUL_RW:g}: the "
+            f"particle may lie outside what the model covers ({covered}), or "
+            f"the composition or Q range is wrong."
+        )
+    # A rod of 256 atoms reaches far; that counts only where it fits.
+    reach = compact_diameter(best)
+    if best.rw is not None and best.rw <= DOUBTFUL_RW:
+        reach = max(reach, diameter(best))
+    left = signal_beyond(pdf, reach, used)
+    if left > SIGNAL_LEFT:
+        found.append(
+            f"The data have signal beyond {reach:.1f} A ({left:.0%} of that "
+            f"inside), where neither the best structure nor a compact one of "
+            f"{settings.MAX_ATOMS} atoms has distances: the particle is "
+            f"larger than what the model covers."
+        )
+    if len(best.positions) >= 0.95 * settings.MAX_ATOMS:
+        found.append(
+            f"The best structure has {len(best.positions)} atoms, at the "
+            f"limit of {settings.MAX_ATOMS}: the particle may be larger."
+        )
+    found.extend(_where_the_best_came_from(candidates, generators))
+    return found
+
+
+def _where_the_best_came_from(
+    candidates: Sequence[Candidate], generators: Sequence[str]
+) -> list[str]:
+    best = candidates[0]
+    if "cbldm" not in generators or "cbldm" in sources(best):
+        return []
+    own = next((c for c in candidates if "cbldm" in sources(c)), None)
+    if own is None or own.rw is None:
+        reached = "proposed nothing that was refined"
+    else:
+        reached = f"reaches Rw {own.rw:.3f} at best"
+    return [
+        f"The best structure came from {best.generator}; the model itself "
+        f"(cbldm) {reached}."
+    ]
+
+
+def diameter(candidate: Candidate) -> float:
+    """The longest distance between two atoms, angstrom."""
+    x = np.asarray(candidate.positions, dtype=float)
+    if len(x) < 2:
+        return 0.0
+    return float(max(np.linalg.norm(x - p, axis=1).max() for p in x))
+
+
+def compact_diameter(candidate: Candidate) -> float:
+    """What a close-packed sphere of the most atoms measures, angstrom."""
+    share_of_space = 0.74
+    bond = nearest_neighbour_distance(candidate.positions)
+    return bond * (settings.MAX_ATOMS / share_of_space) ** (1 / 3)
+
+
+def signal_beyond(
+    pdf: PDFData, reach: float, used: settings.Solve, margin: float = 1.0
+) -> float:
+    """Root mean square of G beyond `reach`, relative to that inside.
+
+    Parameters
+    ----------
+    pdf : PDFData
+    reach : float, angstrom
+        The longest distance that is explained.
+    used : settings.Solve
+        With the fitted range.
+    margin : float, angstrom
+        Left out beyond `reach`, for the width of the last peak.
+
+    Returns
+    -------
+    float
+        0 where the range leaves less than 2 A to judge by.
+    """
+    r, g = np.asarray(pdf.r), np.asarray(pdf.g)
+    inside = (r >= used.rmin) & (r <= min(reach, used.rmax))
+    beyond = (r > reach + margin) & (r <= used.rmax)
+    if used.rmax - reach - margin < 2.0 or not g[inside].any():
+        return 0.0
+    return float(np.sqrt(np.mean(g[beyond] ** 2) / np.mean(g[inside] ** 2)))

@@ -1,0 +1,76 @@
+"""Measured data that come with diffpy.cmi and can be tried at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from diffpy_cbldm.errors import CbldmError
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A measured PDF inside the installed diffpy.cmi package.
+
+    Attributes
+    ----------
+    name : str
+        The name for ``cbldm --example NAME``.
+    file : str
+        Path below the examples of diffpy.cmi, without their packs.
+    about : str
+        What it is, and what the model can and cannot say about it.
+    """
+
+    name: str
+    file: str
+    about: str
+
+    def path(self) -> pathlib.Path:
+        """The file on this machine.
+
+        Raises
+        ------
+        CbldmError
+            diffpy.cmi is not installed or does not carry the file.
+        """
+        import importlib.util
+
+        # Found without running the package.
+        spec = importlib.util.find_spec("diffpy.cmi")
+        folders = spec.submodule_search_locations if spec else None
+        for folder in folders or ():
+            root = pathlib.Path(folder) / "docs" / "examples"
+            for path in sorted(root.glob(f"**/{self.file}")):
+                return path
+        raise CbldmError(
+            f"the example {self.name} needs {self.file} of diffpy.cmi, which "
+            f"was not found: pip install diffpy.cmi"
+        )
+
+
+EXAMPLES = (
+    Example(
+        "Pt-nanoparticles",
+        "ch03NiModelling/data/Pt-nanoparticles.gr",
+        "Platinum nanoparticles, measured with X-rays.  Its PDF goes on "
+        "beyond 30 A, while 256 platinum atoms, the most that the model "
+        "covers, reach about 20 A: the structures found are the best small "
+        "particles, not the true one, and Rw stays high.",
+    ),
+)
+
+
+def find(name: str) -> Example:
+    """The example of this name.
+
+    Raises
+    ------
+    CbldmError
+        There is none.
+    """
+    for example in EXAMPLES:
+        if example.name == name:
+            return example
+    known = ", ".join(e.name for e in EXAMPLES)
+    raise CbldmError(f"example {name!r} is not known; expected {known}.")

@@ -1,0 +1,381 @@
+"""The main job in one function: propose, refine, rank, explain."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from diffpy_cbldm import __version__, settings
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.doubts import ALSO, doubts, sources
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.propose import propose
+from diffpy_cbldm.quickfit import QuickFit, quick_fit
+from diffpy_cbldm.score import duplicates
+from diffpy_cbldm.srfit import _one_thread, choose_backend
+from diffpy_cbldm.srfit import refine as refine_one
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done next, steps done, steps in all."""
+
+STRETCH = 0.05
+"""Structures that differ by less in size alone are one: it is refined."""
+
+TIE = 0.01
+"""Candidates whose Rw differ by less are named together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """What `solve` found.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        The refined ones by Rw, then the others by `rw_quick`.
+    rw_quick : list of float
+        Rw of the quick five-parameter fit that chose what to refine, in the
+        order of `candidates`.
+    settings : dict
+        Every setting as it was used, read from the header or resolved.
+    timings : dict
+        Wall time of each step, seconds.
+    warnings : tuple of str
+        Why the answer may be in doubt.
+    pdf : PDFData
+        The measured data.
+    """
+
+    candidates: list[Candidate]
+    rw_quick: list[float]
+    settings: dict[str, Any]
+    timings: dict[str, float]
+    warnings: tuple[str, ...]
+    pdf: PDFData
+
+    @property
+    def refined(self) -> list[Candidate]:
+        """The candidates that were refined, best first."""
+        return [c for c in self.candidates if c.rw is not None]
+
+    def explain(self, warnings: bool = True) -> str:
+        """Say in a few sentences what was found and how far to trust it.
+
+        Parameters
+        ----------
+        warnings : bool
+            Whether `warnings` follow, one a line; default True.
+        """
+        best = self.candidates[0]
+        used = self.settings
+        lines = [
+            f"{used['composition']}, r from {used['rmin']:g} to "
+            f"{used['rmax']:g} A, Q from {used['qmin']:g} to "
+            f"{used['qmax']:g} 1/A: {len(self.candidates)} distinct "
+            f"candidates, {len(self.refined)} refined."
+        ]
+        if best.rw is None:
+            lines.append(
+                f"None was refined; the first is {_describe(best)} with Rw "
+                f"{best.rw_raw:.3f} (only the scale fitted)."
+            )
+        else:
+            heldout = (
+                ""
+                if best.rw_heldout is None
+                else f", held-out {best.rw_heldout:.3f}"
+            )
+            lines.append(
+                f"The best is {_describe(best)} from {best.generator}: Rw "
+                f"{best.rw:.3f}{heldout} ({best.rw_raw:.3f} before the "
+                f"refinement)."
+            )
+            ties = [
+                c
+                for c in self.refined[1:]
+                if c.rw is not None and c.rw - best.rw < TIE
+            ]
+            if ties:
+                lines.append(
+                    f"The data hardly tell it from {len(ties)} more, within "
+                    f"{TIE:g} in Rw: "
+                    + ", ".join(_describe(c) for c in ties)
+                    + "."
+                )
+        if warnings:
+            lines.extend(f"Warning: {text}" for text in self.warnings)
+        return "\n".join(lines)
+
+
+def solve(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    refine: int = 8,
+    polish: bool | Sequence[str] = False,
+    seed: int = 0,
+    device: str = "auto",
+    generators: Sequence[str] = ("cbldm", "library"),
+    backend: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = 30.0,
+    progress: Progress | None = None,
+) -> Solution:
+    """Find structures that explain a measured PDF.
+
+    Candidates are proposed by each generator, ranked by a quick fit of
+    scale, stretch, Uiso, delta2 and Qdamp, freed of duplicates, and the best
+    are refined by diffpy.srfit; at least one of each generator is.
+
+    Parameters
+    ----------
+    pdf : PDFData
+        The measured G(r) of a particle of one element.
+    count : int
+        Candidates to draw from each generator; default 64.
+    refine : int
+        Candidates to refine; default 8, 0 for none.
+    polish : bool or sequence of str
+        Edits of the structures; not available in this version.
+    seed : int
+        Seed of all random numbers; default 0.
+    device : {"auto", "cpu", "cuda"}
+        Where the model runs.
+    generators : sequence of str
+        Names of the registered generators to ask.
+    backend : {"auto", "torch", "srreal"}
+        The Debye calculator of the refinement.
+    rmin, rmax : float, angstrom
+        The fitted range; defaults 1.5 and 30, or where the data end.
+    progress : callable, optional
+        Called with (what is done next, steps done, steps in all).
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    CbldmError
+        A setting outside its limits, an unknown generator, several elements,
+        or data that do not reach the fitted range.
+    """
+    if isinstance(generators, str):
+        generators = [g.strip() for g in generators.split(",")]
+    used = settings.Solve(
+        count=count,
+        refine=refine,
+        generators=",".join(generators),
+        rmin=rmin,
+        rmax=min(rmax, float(pdf.r[-1])),
+        seed=seed,
+        device=device,
+        backend=backend,
+    )
+    _check(used, rmax, polish)
+    _ = pdf.element  # raises where there are several, or none
+    clock = _Clock(progress, steps=len(generators) + 1 + refine)
+    # The pieces are small: on a busy machine threads would wait for one
+    # another at every step, ten times as long as the work takes.
+    with _one_thread():
+        return _solve(pdf, used, generators, clock)
+
+
+def _solve(
+    pdf: PDFData,
+    used: settings.Solve,
+    generators: Sequence[str],
+    clock: _Clock,
+) -> Solution:
+    """The steps of `solve`, with settings that were checked."""
+    pool: list[Candidate] = []
+    notes: list[str] = []
+    for name in generators:
+        clock.begin(f"propose ({name})")
+        drawn = propose(
+            pdf,
+            count=used.count,
+            seed=used.seed,
+            generators=(name,),
+            device=used.device,
+            rmin=used.rmin,
+            rmax=used.rmax,
+        )
+        if not drawn:
+            notes.append(f"The generator {name} proposed nothing.")
+        pool.extend(drawn)
+    if not pool:
+        raise CbldmError(
+            "No generator proposed a structure; expected at least one: add "
+            "the generator library, which always answers."
+        )
+
+    clock.begin("quick fit")
+    ranked = _rank_quickly(pool, pdf, used)
+    chosen = _choose([c for c, _ in ranked], used.refine, generators)
+
+    refined: list[tuple[Candidate, QuickFit]] = []
+    for index in chosen:
+        clock.begin("refine")
+        candidate, fit = ranked[index]
+        done = refine_one(
+            candidate,
+            pdf,
+            backend=used.backend,
+            rmin=used.rmin,
+            rmax=used.rmax,
+            start=_start(candidate, pdf, fit),
+        )
+        refined.append((done, fit))
+    refined.sort(key=lambda pair: _number(pair[0].rw))
+    rest = [pair for i, pair in enumerate(ranked) if i not in chosen]
+    ranked = refined + rest
+    candidates = [c for c, _ in ranked]
+    return Solution(
+        candidates=candidates,
+        rw_quick=[fit.rw for _, fit in ranked],
+        settings=_resolved(used, pdf),
+        timings=clock.end(),
+        warnings=(
+            *pdf.warnings,
+            *notes,
+            *doubts(candidates, pdf, used, generators),
+        ),
+        pdf=pdf,
+    )
+
+
+def _check(
+    used: settings.Solve, rmax: float, polish: bool | Sequence[str]
+) -> None:
+    """Raise `CbldmError` for what cannot be run."""
+    settings.validate(dataclasses.replace(used, rmax=rmax))
+    if polish:
+        raise CbldmError(
+            "polish is not available in this version: leave it out or pass "
+            "polish=False."
+        )
+    if used.rmin >= used.rmax:
+        raise CbldmError(
+            f"rmin is {used.rmin:g} A and the fitted range ends at "
+            f"{used.rmax:g} A; expected rmin below rmax and inside the data: "
+            f"change rmin or rmax."
+        )
+
+
+def _rank_quickly(
+    pool: list[Candidate], pdf: PDFData, used: settings.Solve
+) -> list[tuple[Candidate, QuickFit]]:
+    """Order by the quick fit and drop duplicates, the better one stays.
+
+    Where generators agree on a structure, the one that stays says so in its
+    flags.
+    """
+    g, measured = regrid(pdf, rmax=used.rmax + settings.R_STEP)
+    fits = quick_fit(
+        [c.positions for c in pool],
+        (np.arange(len(g)) * settings.R_STEP)[measured],
+        g[measured],
+        qmin=pdf.qmin,
+        qmax=pdf.qmax,
+        qdamp=pdf.qdamp,
+        qbroad=pdf.qbroad,
+        rmin=used.rmin,
+        rmax=used.rmax,
+    )
+    order = sorted(range(len(pool)), key=lambda i: _number(fits[i].rw))
+    kept = []
+    for group in duplicates(
+        [pool[i].positions for i in order], stretch=STRETCH
+    ):
+        first, *others = (pool[order[place]] for place in group)
+        also = {
+            c.generator: 0 for c in others if c.generator != first.generator
+        }
+        flags = (*first.flags, *(ALSO + name for name in also))
+        kept.append(
+            (dataclasses.replace(first, flags=flags), fits[order[group[0]]])
+        )
+    return kept
+
+
+def _start(
+    candidate: Candidate, pdf: PDFData, fit: QuickFit
+) -> dict[str, float]:
+    """Start values of the refinement, from the quick fit."""
+    element = candidate.elements[0]
+    start = {
+        "zoomscale": fit.stretch,
+        f"{element}_Uiso": fit.uiso,
+        f"{element}_Delta2": fit.delta2,
+    }
+    return start if pdf.qdamp is not None else start | {"qdamp": fit.qdamp}
+
+
+def _choose(
+    pool: list[Candidate], refine: int, generators: Sequence[str]
+) -> list[int]:
+    """Places of the candidates to refine: the first ones, and the first of
+    each generator as far as there is room."""
+    firsts: list[int] = []
+    for name in generators:
+        mine = (i for i, c in enumerate(pool) if name in sources(c))
+        first = next(mine, None)
+        if first is not None and first not in firsts:
+            firsts.append(first)
+    firsts = sorted(firsts)[:refine]
+    others = [i for i in range(len(pool)) if i not in firsts]
+    return sorted(firsts + others[: refine - len(firsts)])
+
+
+def _resolved(used: settings.Solve, pdf: PDFData) -> dict[str, Any]:
+    """All settings as one flat table, the names as on the command line."""
+    names = [o.name for o in settings.options(settings.Reading)]
+    return {
+        "version": __version__,
+        **{name: getattr(pdf, name) for name in names},
+        **dataclasses.asdict(used),
+        "backend": choose_backend(used.backend),
+    }
+
+
+def _describe(candidate: Candidate) -> str:
+    return f"{candidate.structure_type} with {len(candidate.positions)} atoms"
+
+
+def _number(value: float | None) -> float:
+    """A key to sort by: what is missing or not a number comes last."""
+    return float("inf") if value is None or value != value else value
+
+
+class _Clock:
+    """Times the steps and tells the caller where they stand."""
+
+    def __init__(self, progress: Progress | None, steps: int) -> None:
+        self.progress = progress or (lambda what, done, steps: None)
+        self.steps, self.done = steps, 0
+        self.times: dict[str, float] = {}
+        self.what: str | None = None
+        self.start = self.since = time.perf_counter()
+
+    def begin(self, what: str) -> None:
+        self._close()
+        self.progress(what, self.done, self.steps)
+        self.what, self.since = what, time.perf_counter()
+
+    def end(self) -> dict[str, float]:
+        self._close()
+        self.progress("done", self.steps, self.steps)
+        self.times["total"] = time.perf_counter() - self.start
+        return self.times
+
+    def _close(self) -> None:
+        if self.what is not None:
+            spent = time.perf_counter() - self.since
+            self.times[self.what] = self.times.get(self.what, 0.0) + spent
+            self.done += 1

@@ -1,0 +1,131 @@
+"""The table, the names of output files, and writing all or nothing."""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+import pytest
+
+import diffpy_cbldm as cb
+from diffpy_cbldm import report
+
+
+@pytest.mark.parametrize(
+    ("value", "esd", "text"),
+    [
+        (1.00123, 0.00031, "1.0012(3)"),
+        (0.0085, 0.0002, "0.0085(2)"),
+        (123.4, 5.0, "123(5)"),
+        (2.0, 0.0, "2"),
+        (2.34567, None, "2.346"),
+        (2.34567, math.nan, "2.346"),
+    ],
+)
+def test_esd(value, esd, text):
+    assert report.with_esd(value, esd) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "rank", "name"),
+    [
+        ("", None, "a.b.res"),
+        ("@b.@o", None, "a.b.res"),
+        ("@b.@o", 3, "a.b-3.res"),
+        ("@b", 3, "a.b-3.res"),
+        ("out/@b", None, "out/a.b.res"),
+        ("@k/@b.@o", 3, "3/a.b.res"),
+        ("@b_@k.@o", None, "a.b.res"),
+        ("@h/@b.@o", None, "data/x/a.b.res"),
+        ("@r.@o", 2, "data/x/a.b-2.res"),
+        ("@t-@e", None, "a.b.gr-gr.res"),
+        ("@o/@b", 1, "res/a.b-1"),
+    ],
+)
+def test_output_names(template, rank, name):
+    found = report.output_name(template, "data/x/a.b.gr", "res", rank)
+    assert found == pathlib.Path(name)
+
+
+def test_tokens_in_file_names_are_left_alone():
+    assert str(report.output_name("@b", "@k@o.gr", "res")) == "@k@o.res"
+
+
+@pytest.mark.parametrize(
+    ("text", "types"),
+    [("none", ()), ("xyz, res", ("xyz", "res")), ("res,res", ("res",))],
+)
+def test_output_types(text, types):
+    assert report.parse_types(text) == types
+
+
+def a_solution(n=2):
+    from diffpy_cbldm.solve import Solution
+
+    def candidate(k):
+        return cb.Candidate(
+            "Pt",
+            np.eye(3) * (2.5 + k),
+            structure_type="fcc",
+            generator="library",
+            rw_raw=0.3,
+            rw=0.1 + k / 10 if k < n else None,
+            rw_heldout=math.nan,
+            parameters={"scale": (1.0, 0.01)} if k < n else {},
+        )
+
+    r = np.arange(0, 20, 0.01)
+    return Solution(
+        candidates=[candidate(k) for k in range(n + 1)],
+        rw_quick=[0.1, 0.2, math.inf],
+        settings={"composition": "Pt", "count": 4},
+        timings={"total": 1.0},
+        warnings=("doubt",),
+        pdf=cb.PDFData(r, np.sin(r), composition="Pt"),
+    )
+
+
+def test_table_shows_what_was_refined():
+    lines = report.table(a_solution()).splitlines()
+    assert len(lines) == 3
+    assert lines[0].split()[:4] == ["rank", "atoms", "type", "generator"]
+    assert lines[1].split()[:4] == ["1", "3", "fcc", "library"]
+    assert "1.00(1)" in lines[1]
+
+
+def test_result_is_plain_json():
+    text = json.dumps(report.result(a_solution(), "a.gr"), allow_nan=False)
+    content = json.loads(text)
+    assert content["schema"] == "cbldm-result/1"
+    assert [c["rank"] for c in content["candidates"]] == [1, 2, 3]
+    first = content["candidates"][0]
+    assert first["parameters"] == {"scale": {"value": 1.0, "esd": 0.01}}
+    assert first["rw_heldout"] is None
+    assert first["elements"] == ["Pt"] * 3
+    assert content["warnings"] == ["doubt"]
+
+
+def test_all_files_are_written(tmp_path):
+    template = str(tmp_path / "@b")
+    planned = report.plan(template, ("xyz", "cif", "res"), "a.gr", 8)
+    assert len(planned) == 17
+    written = report.write(a_solution(), "a.gr", planned)
+    names = {"a-1.xyz", "a-2.xyz", "a-1.cif", "a-2.cif", "a.res"}
+    assert {p.name for p in written} == names
+    assert {p.name for p in tmp_path.iterdir()} == names
+    lines = (tmp_path / "a-2.xyz").read_text().splitlines()
+    assert lines[0] == "3" and "rank 2 of a.gr" in lines[1]
+    modes = {p.stat().st_mode & 0o777 for p in written}
+    (tmp_path / "other").write_text("")
+    assert modes == {(tmp_path / "other").stat().st_mode & 0o777}
+
+
+def test_nothing_is_half_written(tmp_path, monkeypatch):
+    def full(self, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(cb.Cluster, "write_cif", full)
+    planned = report.plan(str(tmp_path / "@b"), ("xyz", "cif"), "a.gr", 2)
+    with pytest.raises(cb.CbldmError, match="No space left"):
+        report.write(a_solution(), "a.gr", planned)
+    assert list(tmp_path.iterdir()) == []

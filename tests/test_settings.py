@@ -1,0 +1,68 @@
+"""The parameter tables, from which options, help and docs are derived."""
+
+import dataclasses
+import inspect
+import math
+
+import pytest
+
+from diffpy_cbldm import settings
+from diffpy_cbldm.errors import CbldmError
+
+TABLES = [
+    table
+    for _, table in inspect.getmembers(settings, dataclasses.is_dataclass)
+    if table is not settings.Option
+]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda t: t.__name__)
+def test_tables_are_complete(table):
+    settings.validate(table())  # the defaults lie within the limits
+    assert inspect.getdoc(table)
+    for field in dataclasses.fields(table):
+        about = field.metadata["help"]
+        assert about.endswith("."), field.name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(table(), dataclasses.fields(table)[0].name, 1)
+    with pytest.raises(TypeError):
+        table(no_such_key=1)
+
+
+def test_no_option_has_two_meanings():
+    from diffpy_cbldm.cli import TABLES
+
+    flags = [
+        flag
+        for table in TABLES.values()
+        for option in settings.options(table)
+        for flag in option.flags
+    ]
+    assert len(flags) == len(set(flags))
+
+
+def test_options_know_their_kind():
+    found = {o.name: o for o in settings.options(settings.Solve)}
+    assert found["count"].kind is int
+    assert found["count"].flags == ("-n", "--count")
+    assert found["rmax"].kind is float
+    assert found["device"].choices == ("auto", "cpu", "cuda")
+    (qmin,) = (
+        o for o in settings.options(settings.Reading) if o.name == "qmin"
+    )
+    assert (qmin.kind, qmin.default, qmin.unit) == (float, None, "1/A")
+
+
+@pytest.mark.parametrize("value", [-1.0, 1e9, math.nan, math.inf])
+def test_numbers_outside_their_limits(value):
+    with pytest.raises(CbldmError, match="qmax is .* expected 1 to 100"):
+        settings.validate(settings.Simulation(qmax=value))
+
+
+def test_words_outside_the_choices():
+    with pytest.raises(CbldmError, match="device is 'gpu'; expected one of"):
+        settings.validate(settings.Solve(device="gpu"))
+
+
+def test_none_leaves_a_value_to_the_header():
+    settings.validate(settings.Reading(qmin=None))
