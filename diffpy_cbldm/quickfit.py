@@ -77,7 +77,7 @@ def shells(
         Shells are 0.02 A wide; their mean and variance are exact, which
         leaves an error of the third order in 0.02 A times Q.
     """
-    x = torch.as_tensor(positions, dtype=torch.float64)
+    x = torch.tensor(np.asarray(positions), dtype=torch.float64)
     d = torch.pdist(x).numpy()
     d = d[(d <= rmax) & (d > 1e-3)]
     index = (d / _BIN).astype(np.int64)

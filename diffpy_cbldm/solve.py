@@ -17,7 +17,7 @@ from diffpy_cbldm.pdfdata import PDFData, regrid
 from diffpy_cbldm.propose import propose
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.score import duplicates
-from diffpy_cbldm.srfit import _one_thread, choose_backend
+from diffpy_cbldm.srfit import choose_backend, one_thread
 from diffpy_cbldm.srfit import refine as refine_one
 
 Progress = Callable[[str, int, int], None]
@@ -182,7 +182,7 @@ def solve(
     clock = _Clock(progress, steps=len(generators) + 1 + refine)
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
-    with _one_thread():
+    with one_thread():
         return _solve(pdf, used, generators, clock)
 
 

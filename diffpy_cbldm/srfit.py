@@ -413,8 +413,25 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
     return np.maximum(fit.x, 1e-6)
 
 
+class Results(FitResults):
+    """FitResults whose figures belong to the refined values.
+
+    The stock class takes them where its numeric derivatives end, a step
+    off.  That step must be long here, since the native Q grid moves in jumps
+    with Uiso: central differences of 1e-3 average over them.
+    """
+
+    def _calculateCovariance(self) -> None:  # srfit up to 3.3
+        super()._calculateCovariance()
+        self.recipe.residual(np.asarray(self.varvals))
+
+    def _calculate_covariance(self) -> None:  # srfit from 3.4
+        super()._calculate_covariance()
+        self.recipe.residual(np.asarray(self.varvals))
+
+
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One cluster is too small to share between cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -460,7 +477,7 @@ def refine(
     backend = choose_backend(backend)
     if not isinstance(cluster, Candidate):
         cluster = Candidate(cluster.elements, cluster.positions)
-    with _one_thread():
+    with one_thread():
         recipe = make_recipe(
             cluster, pdf, backend=backend, rmin=rmin, rmax=rmax, start=start
         )
@@ -483,8 +500,8 @@ def refine(
             # G depends on its square: at 0 there is no uncertainty to give.
             recipe.qdamp.value = 0.0
             recipe.fix("qdamp")
-        results = FitResults(recipe, update=False)
-        results.derivstep = 1e-5
+        results = Results(recipe, update=False)
+        results.derivstep = 1e-3
         results.update()
     names = list(results.varnames)
     errors = getattr(results, "varunc", None)
