@@ -1,15 +1,28 @@
-"""Figures of a model on simulated PDFs of geometries it has not seen."""
+"""Figures of a model on simulated PDFs of geometries it has not seen.
+
+    python -m training.validate --weights small
+
+prints Rw (only the scale fitted, no refinement) and the share with the right
+number of atoms for several ways to sample, by structure type.
+"""
 
 from __future__ import annotations
 
+import argparse
+import time
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.model.cbldm import CbLDM
-from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, World
+from diffpy_cbldm.model.cbldm import CbLDM, load_weights
+from diffpy_cbldm.settings import (
+    MAX_ATOMS,
+    STRUCTURE_TYPES,
+    Sampling,
+    World,
+)
 from training.data import Stream
 
 FIXED = World(
@@ -52,7 +65,11 @@ def scaled_rw(target: Tensor, found: Tensor) -> Tensor:
 
 @torch.no_grad()
 def validate(
-    model: CbLDM, count: int = 64, draws: int = 8, seed: int = 0
+    model: CbLDM,
+    count: int = 64,
+    draws: int = 8,
+    seed: int = 0,
+    sampling: Sampling | None = None,
 ) -> dict[str, Any]:
     """Score proposals for held-out geometries, balanced over the types.
 
@@ -66,13 +83,16 @@ def validate(
         Candidates a PDF by Algorithm 4.
     seed : int
         Seed of the choice of geometries and of the candidates.
+    sampling : Sampling, optional
+        Sampler, network calls, T1 and T2.
 
     Returns
     -------
     dict with, in total and per type: ``prior`` (Rw of the decoded mean of
     the conditional prior), ``single`` (mean Rw of one candidate), ``best``
     (best of `draws`), ``right_n`` (share whose best candidate has the right
-    number of atoms); no parameter but the scale is fitted.
+    number of atoms), ``distinct`` (how many of the draws are new beside the
+    prior's mean); no parameter but the scale is fitted.
     """
     stream = Stream(
         model.settings, FIXED, "heldout", device=model.latent_scale.device
@@ -89,7 +109,7 @@ def validate(
     mean = model.structure.prior(c_0)[0]
     rows = []
     for i, index in enumerate(chosen):
-        z = model.sample(g[i], draws, seed=seed)
+        z = model.sample(g[i], draws, seed, sampling)
         proposals = model.decode(torch.cat([mean[i : i + 1], z]))
         found = curves(stream, [p.positions for p in proposals])
         rw = scaled_rw(g[i, start:], found[:, start:]).cpu().numpy()
@@ -101,6 +121,8 @@ def validate(
                 "single": rw[1:].mean(),
                 "best": rw[1:].min(),
                 "right_n": len(best.positions) == len(truth[i]),
+                "distinct": len({p.positions.tobytes() for p in proposals})
+                - 1,
             }
         )
     return {
@@ -117,5 +139,42 @@ def validate(
 
 
 def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
-    keys = ("prior", "single", "best", "right_n")
+    keys = ("prior", "single", "best", "right_n", "distinct")
     return {k: round(float(np.mean([r[k] for r in rows])), 4) for k in keys}
+
+
+WAYS = {
+    "prior alone (T1 = 0, T2 = T)": Sampling(t1=0, t2=1000),
+    "T1 = 200, T2 = 900": Sampling(t1=200, t2=900),
+    "T1 = 400, T2 = 800": Sampling(t1=400, t2=800),
+    "T1 = 600, T2 = 900": Sampling(t1=600, t2=900),
+    "diffusion alone (T1 = T2)": Sampling(t1=0, t2=0),
+}
+"""Ways to sample that the command compares, 20 calls for the whole way."""
+
+
+def main() -> None:
+    """The command line; see the module's text."""
+    parser = argparse.ArgumentParser(
+        "python -m training.validate", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--weights", default="small")
+    parser.add_argument("--count", type=int, default=56)
+    parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    model = load_weights(options.weights)
+    for name, way in WAYS.items():
+        start = time.perf_counter()
+        figures = validate(
+            model, options.count, options.draws, options.seed, way
+        )
+        seconds = (time.perf_counter() - start) / options.count
+        print(f"{name}; {seconds:.2f} s a PDF")
+        for part in ("total", *STRUCTURE_TYPES):
+            row = "  ".join(f"{k} {v:.3f}" for k, v in figures[part].items())
+            print(f"  {part:6s} {row}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -217,6 +217,7 @@ def save_weights(
     }
     part = path.with_suffix(".part")
     save_file(tensors, part)
+    os.chmod(part, 0o644)  # safetensors lets the owner alone read
     os.replace(part, path)
     part.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(part, path.with_suffix(".json"))
