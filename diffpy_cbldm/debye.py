@@ -25,211 +25,22 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.pairgrid import (
+    TOUCHING,
+    PairGrid,
+    fast_length,
+    fold,
+    sine,
+    sine_back,
+    spline,
+    symbol,
+    window,
+)
 
 Number = float | Tensor
 
-TOUCHING = 1e-4
-"""Atoms closer than this (same unit as the positions) are an error."""
-
 EXACT = 1e-11
 """A precision below this is reached by the direct sum alone."""
-
-
-# ---------------------------------------------------------------- B-splines
-
-
-@functools.cache
-def _spline(order: int) -> tuple[tuple[float, ...], ...]:
-    """Polynomials of the cardinal B-spline, one row per unit interval."""
-    if order % 2 or not 2 <= order <= 12:
-        raise CbldmError(
-            f"order is {order}; expected an even number from 2 to 12: "
-            "pass order=4."
-        )
-    pieces = [[1.0]]
-    for n in range(2, order + 1):
-        new = []
-        for j in range(n):
-            out = [0.0] * n
-            if j < n - 1:
-                for k, c in enumerate(pieces[j]):
-                    out[k] += j * c
-                    out[k + 1] += c
-            if j > 0:
-                for k, c in enumerate(pieces[j - 1]):
-                    out[k] += (n - j) * c
-                    out[k + 1] -= c
-            new.append([c / (n - 1) for c in out])
-        pieces = new
-    return tuple(tuple(row) for row in pieces)
-
-
-def _weights(frac: Tensor, order: int, derivative: bool = False) -> Tensor:
-    """Spline weights (order, ...) of the pieces at 0 <= frac < 1."""
-    rows = _spline(order)
-    if derivative:
-        rows = tuple(
-            tuple(k * c for k, c in enumerate(row))[1:] for row in rows
-        )
-    powers = frac.new_empty((len(rows[0]),) + frac.shape)
-    powers[0] = 1
-    for k in range(1, len(powers)):
-        torch.mul(powers[k - 1], frac, out=powers[k])
-    out = frac.new_tensor(rows) @ powers.view(len(powers), -1)
-    return out.view((order,) + frac.shape)
-
-
-def _window(q: Tensor, step: float, order: int) -> Tensor:
-    """Fourier transform of the spline at Q: sinc(Q h / 2)^p."""
-    return torch.sinc(q * (step / (2 * math.pi))) ** order
-
-
-def _symbol(bins: int, order: int, like: Tensor) -> Tensor:
-    """Transform of the spline sampled on its grid, (bins + 1,)."""
-    angle = torch.arange(bins + 1, dtype=like.dtype, device=like.device)
-    angle = angle * (math.pi / bins)
-    # Piece j at its left end is the spline at the integer j - p/2.
-    out = torch.zeros_like(angle)
-    for j, row in enumerate(_spline(order)):
-        out = out + row[0] * torch.cos((j - order // 2) * angle)
-    return out
-
-
-# ------------------------------------------------------------ pairs to bins
-
-
-def _pairs(
-    positions: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Distances (B, N // 2, N) of all pairs, which of them count, and i, j.
-
-    Atom i meets atom i + k (modulo N) for k = 1 .. N // 2, which reads the
-    positions in slices.  For even N the last k meets every pair twice.
-    """
-    n = positions.shape[1]
-    half = n // 2
-    x = positions.transpose(1, 2)
-    ahead = torch.cat([x, x], 2)[:, :, 1:].unfold(2, n, 1)[:, :, :half]
-    diff = ahead - x[:, :, None]
-    d = diff.square_().sum(1).sqrt_()
-    i = torch.arange(n, device=x.device).expand(half, n)
-    k = torch.arange(1, half + 1, device=x.device)[:, None]
-    j = (i + k) % n
-    once = (2 * k < n) | (2 * i < n)
-    size = lengths[:, None, None]
-    return d, once & (i < size) & (j < size), i, j
-
-
-class _PairGrid(torch.autograd.Function):
-    """Spread 2/d of every pair i < j over its bins.
-
-    Column c of the result (B, bins + order + 1) stands for the distance
-    (c - order/2) * step.  Only distances low < d <= high count.  The backward
-    pass computes the distances again, so that no pair is kept in memory.
-    """
-
-    @staticmethod
-    def forward(ctx, positions, lengths, low, high, step, bins, order):
-        ctx.save_for_backward(positions, lengths, low, high)
-        ctx.grid = step, bins, order
-        d, weight, frac, index, _, _ = _PairGrid.place(
-            positions, lengths, low, high, step, bins, order
-        )
-        width = bins + order + 1
-        values = _weights(frac, order) * weight
-        return _scatter(values, index, len(positions) * width).view(-1, width)
-
-    @staticmethod
-    def place(positions, lengths, low, high, step, bins, order):
-        d, inside, i, j = _pairs(positions, lengths)
-        touching = (d < TOUCHING) & inside
-        if bool(touching.any()):
-            b, *at = touching.nonzero()[0].tolist()
-            raise CbldmError(
-                f"atoms {int(i[*at])} and {int(j[*at])} are "
-                f"{float(d[b, *at]):.2g} apart; expected at least "
-                f"{TOUCHING:g}: remove the atom that stands twice at one "
-                "place."
-            )
-        low, high = low[:, None, None], high[:, None, None]
-        inside = inside & (d > low) & (d <= high)
-        d = torch.where(inside, d, step)
-        weight = torch.where(inside, 2.0 / d, 0.0)
-        t = d / step
-        cell = t.floor().clamp_(max=bins)
-        frac = t - cell
-        rows = torch.arange(len(d), device=d.device)[:, None, None]
-        base = cell.long() + rows * (bins + order + 1)
-        pieces = torch.arange(order, 0, -1, device=d.device)
-        return d, weight, frac, base + pieces.view(-1, 1, 1, 1), i, j
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        positions, lengths, low, high = ctx.saved_tensors
-        step, bins, order = ctx.grid
-        d, weight, frac, index, i, j = _PairGrid.place(
-            positions, lengths, low, high, step, bins, order
-        )
-        taken = grad.reshape(-1).take(index)
-        slope = (taken * _weights(frac, order, True)).sum(0) / step
-        slope = slope - (taken * _weights(frac, order)).sum(0) / d
-        pull = slope * weight / d
-        n = positions.shape[1]
-        matrix = pull.new_zeros(len(d), n, n)
-        # For even n the last pairs come twice, the second time with zero.
-        matrix.view(-1, n * n).index_add_(
-            1, (i * n + j).reshape(-1), pull.view(len(d), -1)
-        )
-        matrix = matrix + matrix.transpose(1, 2)
-        out = matrix.sum(2, keepdim=True) * positions - matrix @ positions
-        return out, None, None, None, None, None, None
-
-
-def _scatter(values: Tensor, index: Tensor, size: int) -> Tensor:
-    """Sum values into size bins, the same way every time."""
-    out = torch.zeros(size, dtype=values.dtype, device=values.device)
-    if values.device.type == "cpu":
-        return out.scatter_add_(0, index.reshape(-1), values.reshape(-1))
-    # Atomic additions of floats come in any order; of integers they agree.
-    unit = 2.0**24 if values.dtype == torch.float32 else 2.0**40
-    whole = (values * unit).round_().long()
-    total = torch.zeros(size, dtype=torch.int64, device=values.device)
-    total.scatter_add_(0, index.reshape(-1), whole.reshape(-1))
-    return (total / unit).to(values.dtype)
-
-
-def _fold(grid: Tensor, bins: int, order: int) -> Tensor:
-    """Reflect what lies outside 0..bins: sin is odd about both ends."""
-    o = order // 2
-    body = grid[:, o : o + bins + 1].clone()
-    body[:, 1 : o + 1] -= grid[:, :o].flip(1)
-    body[:, bins - o : bins] -= grid[:, bins + o + 1 :].flip(1)
-    return body
-
-
-def _sine(series: Tensor, size: int, count: int) -> Tensor:
-    """Return sum_m x_m sin(pi k m / size) for k = 0 .. count - 1."""
-    full = torch.fft.rfft(series, n=2 * size)
-    return -full[..., :count].imag
-
-
-def _sine_back(spectrum: Tensor, size: int) -> Tensor:
-    """Return sum_k S_k sin(pi k m / size) for m = 0 .. 2 size - 1."""
-    packed = torch.complex(torch.zeros_like(spectrum), -spectrum)
-    return torch.fft.irfft(packed, n=2 * size) * size
-
-
-def _even_length(least: float) -> int:
-    """The next size that a fast Fourier transform likes."""
-    best = 1 << max(3, math.ceil(math.log2(max(least, 8))))
-    for three in (1, 3, 9, 27):
-        for five in (1, 5, 25):
-            odd = three * five
-            power = max(0, math.ceil(math.log2(least / odd)))
-            if odd << power >= least:
-                best = min(best, odd << power)
-    return best
 
 
 # ------------------------------------------------------ checks of the input
@@ -477,7 +288,7 @@ class _Plan:
         """Cover distances to reach; harmonic: q = k pi / reach, from k = 0."""
         order, angle = _order(precision)
         least = reach * float(q[-1]) / angle
-        bins = _even_length(max(least, len(q) if harmonic else 8))
+        bins = fast_length(max(least, len(q) if harmonic else 8))
         step = reach / bins
         waves = None
         if not harmonic:
@@ -489,17 +300,20 @@ class _Plan:
     def transform(self, series: Tensor) -> Tensor:
         """Return sum_m series_m sin(Q m step), (..., K)."""
         if self.waves is None:
-            return _sine(series, self.bins, len(self.q))
+            return sine(series, self.bins, len(self.q))
         return series @ self.waves
 
     def gather(
-        self, positions: Tensor, lengths: Tensor, low: Tensor, high: Tensor
+        self,
+        positions: Tensor,
+        lengths: Tensor,
+        limits: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
-        """Pairs at distances low..high in bins, (B, bins + 1)."""
-        grid = _PairGrid.apply(
-            positions, lengths, low, high, self.step, self.bins, self.order
+        """Pairs at distances low < d <= high in bins, (B, bins + 1)."""
+        grid = PairGrid.apply(
+            positions, lengths, limits, self.step, self.bins, self.order
         )
-        return _fold(grid, self.bins, self.order)
+        return fold(grid, self.bins, self.order)
 
 
 def _gridded(
@@ -511,27 +325,30 @@ def _gridded(
 ) -> Tensor:
     """F(Q) N, (B, K), by way of bins over the distances."""
     q, bins, order, step = plan.q, plan.bins, plan.order, plan.step
-    zero = positions.new_zeros(len(positions))
-    limit = torch.full_like(zero, cut)
-    window = _window(q, step, order)
+    limits = None
+    if cut < bins * step * (1 - 1e-12):
+        zero = positions.new_zeros(len(positions))
+        limits = zero, torch.full_like(zero, cut)
+    grid = plan.gather(positions, lengths, limits)
     if widths.plain:
-        total = plan.transform(plan.gather(positions, lengths, zero, limit))
-        total = total / window
+        total = plan.transform(grid) / window(q, step, order)
         return total * torch.exp(-widths.u[:, None] * q.square())
-    near, far = _extent(positions, lengths)
-    edge = torch.minimum(widths.edge(), limit)
+    near, far = _extent(grid, step)
+    edge = widths.edge().clamp(max=cut)
     total = torch.zeros((), dtype=q.dtype, device=q.device)
     if bool((edge >= near).any()):
         # Pairs that are cut to width 0 jump there: they get their own bins.
-        total = plan.transform(plan.gather(positions, lengths, zero, edge))
-        total = total / window
+        limits = torch.zeros_like(edge), edge
+        sharp = plan.gather(positions, lengths, limits)
+        total = plan.transform(sharp) / window(q, step, order)
+        limits = edge, torch.full_like(edge, cut)
+        grid = plan.gather(positions, lengths, limits)
     else:
-        edge = zero
+        edge = torch.zeros_like(edge)
     # Division by the symbol turns spread pairs into point masses, which
     # may then be multiplied with any smooth function of the distance.
-    mass = _sine(plan.gather(positions, lengths, edge, limit), bins, bins + 1)
-    mass = mass / _symbol(bins, order, mass)
-    mass = _sine_back(mass, bins)[:, : bins + 1] * (2 / bins)
+    mass = sine(grid, bins, bins + 1) / symbol(bins, order, grid)
+    mass = sine_back(mass, bins)[:, : bins + 1] * (2 / bins)
     margin = {4: 8, 6: 16, 8: 40}[order] * step
     terms, damp = _smooth_terms(
         mass,
@@ -578,18 +395,12 @@ def _direct(
 
 
 @torch.no_grad()
-def _extent(positions: Tensor, lengths: Tensor) -> tuple[float, float]:
-    """Bounds on the shortest and the longest distance in the batch."""
-    n = positions.shape[1]
-    real = torch.arange(n, device=positions.device) < lengths[:, None]
-    both = real[:, None] & real[:, :, None]
-    both &= ~torch.eye(n, dtype=torch.bool, device=positions.device)
-    if not bool(both.any()):
+def _extent(grid: Tensor, step: float) -> tuple[float, float]:
+    """Bounds on the shortest and the longest distance in bins (B, n)."""
+    filled = grid.any(0).nonzero()
+    if not len(filled):
         return 1.0, 1.0
-    d = torch.cdist(positions, positions)
-    slack = 1e-3 if d.dtype == torch.float32 else 1e-6
-    near = torch.where(both, d, math.inf).min()
-    return float(near) - slack, float(torch.where(both, d, 0.0).max()) + slack
+    return float(filled[0]) * step, float(filled[-1]) * step
 
 
 def _arange(count: int, like: Tensor) -> Tensor:
@@ -608,12 +419,13 @@ def _native_curves(
     size = 1 << math.ceil(math.log2(size))
     f = f * (torch.arange(count, device=f.device) >= first)
     f = torch.nn.functional.pad(f, (0, size + 1 - count))
-    g = _sine_back(f, size) * (2 / math.pi * dq)
+    g = sine_back(f, size) * (2 / math.pi * dq)
     place = r * (size * dq / math.pi)
     left = place.floor().clamp(max=2 * size - 2)
     part = (place - left).to(f.dtype)
-    left = left.long()
-    return g[:, left] * (1 - part) + g[:, left + 1] * part
+    # The backward pass of gather is a plain scatter.
+    left = left.long().expand(len(g), -1)
+    return torch.lerp(g.gather(1, left), g.gather(1, left + 1), part)
 
 
 @functools.lru_cache(maxsize=8)
@@ -826,7 +638,7 @@ def pair_histogram(
     widths and damping come in `pdf_from_histogram`.
     """
     positions, lengths = _check_positions(positions, lengths)
-    _spline(order)
+    spline(order)
     if not (step > 0 and math.isfinite(step)) or bins < 2 * order:
         raise CbldmError(
             f"step is {step:g} and bins {bins}; expected step > 0 and at "
@@ -836,17 +648,15 @@ def pair_histogram(
     parts, where = [out], [torch.zeros(0, dtype=torch.int64)]
     for part in _chunks(positions, lengths, 4 * bins, chunk):
         size = lengths[part]
-        zero = positions.new_zeros(len(part))
-        grid = _PairGrid.apply(
+        grid = PairGrid.apply(
             positions[part, : int(size.max())],
             size,
-            zero,
-            torch.full_like(zero, bins * step),
+            None,
             step,
             bins,
             order,
         )
-        parts.append(_fold(grid, bins, order)[:, :bins])
+        parts.append(fold(grid, bins, order)[:, :bins])
         where.append(part)
     where = [w.to(positions.device) for w in where]
     return torch.cat(parts)[torch.argsort(torch.cat(where))]
@@ -930,14 +740,14 @@ def pdf_from_histogram(
                 "times or divided by a whole number."
             )
     q = _arange(count, hist) * dq
-    f = _sine(hist, size, count) / _window(q, step, order)
+    f = sine(hist, size, count) / window(q, step, order)
     f = f * torch.exp(-u_iso * q.square()) / lengths[:, None]
     f = f * (
         ((qmax - q) / dq + 0.5).clamp(0, 1)
         - ((qmin - q) / dq + 0.5).clamp(0, 1)
     )
     spare = size * finer + 1 - count
-    g = _sine_back(torch.nn.functional.pad(f, (0, spare)), size * finer)
+    g = sine_back(torch.nn.functional.pad(f, (0, spare)), size * finer)
     points = points or hist.shape[1] * finer // stride
     g = g[:, : points * stride : stride] * (2 / math.pi * dq)
     r = _arange(points, hist) * (step * stride / finer)

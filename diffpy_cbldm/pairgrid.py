@@ -1,0 +1,291 @@
+"""Pair distances on a grid of bins: B-splines, scatter, sine transforms.
+
+A distance d is spread over the p bins around it with the weights of the
+cardinal B-spline of order p.  Within one cell the weights are polynomials of
+the fraction f of d / step, so the pairs leave p moments sum w f^k per cell,
+and one small matrix turns moments into bins.  Atom i meets atom i + k
+(modulo N) for k = 1 .. N // 2: distances are differences of slices, and no
+index of pairs is ever made.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.errors import CbldmError
+
+TOUCHING = 1e-4
+"""Atoms closer than this (same unit as the positions) are an error."""
+
+PAIRS = 1 << 18
+"""Pairs on the CPU at once: their arrays stay in the cache."""
+
+# ---------------------------------------------------------------- B-splines
+
+
+@functools.cache
+def spline(order: int) -> tuple[tuple[float, ...], ...]:
+    """Polynomials of the cardinal B-spline, one row per unit interval."""
+    if order % 2 or not 2 <= order <= 12:
+        raise CbldmError(
+            f"order is {order}; expected an even number from 2 to 12: "
+            "pass order=4."
+        )
+    pieces = [[1.0]]
+    for n in range(2, order + 1):
+        new = []
+        for j in range(n):
+            out = [0.0] * n
+            if j < n - 1:
+                for k, c in enumerate(pieces[j]):
+                    out[k] += j * c
+                    out[k + 1] += c
+            if j > 0:
+                for k, c in enumerate(pieces[j - 1]):
+                    out[k] += (n - j) * c
+                    out[k + 1] -= c
+            new.append([c / (n - 1) for c in out])
+        pieces = new
+    return tuple(tuple(row) for row in pieces)
+
+
+def window(q: Tensor, step: float, order: int) -> Tensor:
+    """Fourier transform of the spline at Q: sinc(Q h / 2)^p."""
+    return torch.sinc(q * (step / (2 * math.pi))) ** order
+
+
+def symbol(bins: int, order: int, like: Tensor) -> Tensor:
+    """Transform of the spline sampled on its grid, (bins + 1,)."""
+    angle = torch.arange(bins + 1, dtype=like.dtype, device=like.device)
+    angle = angle * (math.pi / bins)
+    # Piece j at its left end is the spline at the integer j - p/2.
+    out = torch.zeros_like(angle)
+    for j, row in enumerate(spline(order)):
+        out = out + row[0] * torch.cos((j - order // 2) * angle)
+    return out
+
+
+# ------------------------------------------------------------ pairs to bins
+
+
+def _blocks(x: Tensor) -> Iterator[tuple[int, int, int]]:
+    """First shift, number of shifts and atoms of each block of pairs.
+
+    For even N the last shift meets every pair twice: half its atoms do.
+    """
+    batch, _, n = x.shape
+    n //= 2
+    pairs = PAIRS if x.device.type == "cpu" else PAIRS << 8
+    rows = max(1, pairs // (batch * n))
+    full = (n - 1) // 2
+    for first in range(1, full + 1, rows):
+        yield first, min(rows, full + 1 - first), n
+    if n % 2 == 0:
+        yield n // 2, 1, n // 2
+
+
+def _apart(x: Tensor, axis: int, block: tuple[int, int, int]) -> Tensor:
+    """Return x_(i + k) - x_i (B, shifts, atoms); x (B, 3, 2 N) repeats."""
+    first, count, atoms = block
+    batch, _, width = x.shape
+    ahead = x.as_strided(
+        (batch, count, atoms), (3 * width, 1, 1), axis * width + first
+    )
+    out = x.new_empty(ahead.shape)
+    return torch.sub(ahead, x[:, axis, None, :atoms], out=out)
+
+
+def _place(
+    x: Tensor,
+    block: tuple[int, int, int],
+    bins: int,
+    limits: tuple[Tensor, Tensor] | None,
+    touching: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return 1/d, cell and fraction (B, pairs); d in bins.
+
+    What is beyond the bins or outside limits goes to the cell number bins.
+    """
+    square = _apart(x, 0, block).square_()
+    for axis in (1, 2):
+        diff = _apart(x, axis, block)
+        square.addcmul_(diff, diff)
+    if bool(square.amin() < touching**2):
+        _, first, count = square.shape
+        b, k, i = (square < touching**2).nonzero()[0].tolist()
+        j = (i + k + block[0]) % (x.shape[2] // 2)
+        raise CbldmError(
+            f"atoms {i} and {j} of cluster {b} are "
+            f"{float(square[b, k, i]) ** 0.5 * TOUCHING / touching:.2g} "
+            f"apart; expected at least {TOUCHING:g}: remove the atom that "
+            "stands twice at one place."
+        )
+    square = square.view(len(x), -1)
+    inverse = square.rsqrt()
+    t = square.mul_(inverse)
+    if limits is None:
+        t.clamp_(max=bins + 0.5)
+    else:
+        low, high = limits
+        outside = (t <= low[:, None]) | (t > high[:, None]) | (t >= bins)
+        t.masked_fill_(outside, bins + 0.5)
+    return inverse, t.long(), t.frac_()
+
+
+def _doubled(positions: Tensor, lengths: Tensor, step: float, bins: int):
+    """Positions (B, 3, 2 N) in bins, twice; padding is far from all."""
+    x = positions / step
+    n = x.shape[1]
+    at = torch.arange(n, device=x.device)
+    padding = at >= lengths[:, None]
+    if bool(padding.any()):
+        far = 2.0 * bins + 4.0 * float(x.abs().max()) + 1.0
+        x = torch.where(padding[..., None], far * (at[:, None] + 2.0), x)
+    x = x.transpose(1, 2).contiguous()
+    return torch.cat([x, x], 2)
+
+
+class PairGrid(torch.autograd.Function):
+    """Spread 2/d of every pair i < j over its bins.
+
+    ``PairGrid.apply(positions, lengths, limits, step, bins, order)``; column
+    c of the result (B, bins + order + 1) stands for the distance
+    (c - order/2) * step.  Distances of bins * step and more are dropped, and
+    with limits = (low, high), each (B,), those outside low < d <= high.  The
+    backward pass computes the distances again, so that no pair is kept.
+    """
+
+    @staticmethod
+    def forward(ctx, positions, lengths, limits, step, bins, order):
+        limits = limits and tuple(limit / step for limit in limits)
+        ctx.save_for_backward(positions, lengths)
+        ctx.grid = limits, step, bins, order
+        x = _doubled(positions, lengths, step, bins)
+        total = Moments(len(x), bins, order, x)
+        for block in _blocks(x):
+            total.add(*_place(x, block, bins, limits, TOUCHING / step))
+        return total.grid() * (2 / step)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        positions, lengths = ctx.saved_tensors
+        limits, step, bins, order = ctx.grid
+        x = _doubled(positions, lengths, step, bins)
+        batch, n = positions.shape[:2]
+        grad = torch.stack(
+            [grad[:, order - j : order - j + bins] for j in range(order)]
+        )
+        rows = grad.new_tensor(spline(order)).T
+        terms = (rows @ grad.view(order, -1)).view(order, batch, bins)
+        terms = torch.nn.functional.pad(terms, (0, 1))
+        # The force on i + k stands at column i + k - 1 of its shift's row.
+        out = positions.new_zeros(batch, 3, 2 * n)
+        for block in _blocks(x):
+            first, count, atoms = block
+            inverse, cell, frac = _place(
+                x, block, bins, limits, TOUCHING / step
+            )
+            value = terms[-1].gather(1, cell)
+            slope = torch.zeros_like(value)
+            for k in range(order - 2, -1, -1):
+                slope.mul_(frac).add_(value)
+                value.mul_(frac).add_(terms[k].gather(1, cell))
+            pull = slope.sub_(value.mul_(inverse)).mul_(inverse.square_())
+            pull = pull.view(batch, count, atoms)
+            width = atoms + count - 1
+            rows = positions.new_zeros(batch, count, width)
+            force = rows.as_strided(pull.shape, (count * width, width + 1, 1))
+            for axis in range(3):
+                torch.mul(pull, _apart(x, axis, block), out=force)
+                out[:, axis, :atoms] -= force.sum(1)
+                total = rows.sum(1)
+                start = first
+                while total.shape[1]:
+                    room = min(2 * n - start, total.shape[1])
+                    out[:, axis, start : start + room] += total[:, :room]
+                    total, start = total[:, room:], 0
+        out = (out[..., :n] + out[..., n:]).transpose(1, 2)
+        return out * (2 / step**2), None, None, None, None, None
+
+
+class Moments:
+    """Sums of w f^k, k < order, over the pairs of each cell."""
+
+    def __init__(self, batch: int, bins: int, order: int, like: Tensor):
+        self.exact = like.device.type == "cpu"
+        self.like = like
+        # Atomic additions of floats come in any order; of integers they
+        # agree.
+        self.cells = torch.zeros(
+            (order, batch, bins + 1),
+            dtype=like.dtype if self.exact else torch.int64,
+            device=like.device,
+        )
+
+    def add(self, weight: Tensor, cell: Tensor, frac: Tensor) -> None:
+        """Add pairs, each (B, n); the last cell counts for nothing."""
+        value = weight
+        for k, cells in enumerate(self.cells):
+            if k:
+                value = value * frac
+            if self.exact:
+                cells.scatter_add_(1, cell, value)
+            else:
+                whole = (value.double() * 2.0**40).round_().long()
+                cells.scatter_add_(1, cell, whole)
+
+    def grid(self) -> Tensor:
+        """Return the bins (B, bins + order + 1)."""
+        order, batch, bins = self.cells.shape
+        cells = self.cells
+        if not self.exact:
+            cells = (cells.double() * 2.0**-40).to(self.like.dtype)
+        rows = self.like.new_tensor(spline(order))
+        spread = (rows @ cells.view(order, -1)).view(cells.shape)
+        bins -= 1
+        out = self.like.new_zeros(batch, bins + order + 1)
+        for j in range(order):
+            out[:, order - j : order - j + bins] += spread[j, :, :bins]
+        return out
+
+
+# --------------------------------------------------------- sine transforms
+
+
+def fold(grid: Tensor, bins: int, order: int) -> Tensor:
+    """Reflect what lies outside 0..bins: sin is odd about both ends."""
+    o = order // 2
+    body = grid[:, o : o + bins + 1].clone()
+    body[:, 1 : o + 1] -= grid[:, :o].flip(1)
+    body[:, bins - o : bins] -= grid[:, bins + o + 1 :].flip(1)
+    return body
+
+
+def sine(series: Tensor, size: int, count: int) -> Tensor:
+    """Return sum_m x_m sin(pi k m / size) for k = 0 .. count - 1."""
+    full = torch.fft.rfft(series, n=2 * size)
+    return -full[..., :count].imag
+
+
+def sine_back(spectrum: Tensor, size: int) -> Tensor:
+    """Return sum_k S_k sin(pi k m / size) for m = 0 .. 2 size - 1."""
+    packed = torch.complex(torch.zeros_like(spectrum), -spectrum)
+    return torch.fft.irfft(packed, n=2 * size) * size
+
+
+def fast_length(least: float) -> int:
+    """The next size that a fast Fourier transform likes."""
+    best = 1 << max(3, math.ceil(math.log2(max(least, 8))))
+    for three in (1, 3, 9, 27):
+        for five in (1, 5, 25):
+            odd = three * five
+            power = max(0, math.ceil(math.log2(least / odd)))
+            if odd << power >= least:
+                best = min(best, odd << power)
+    return best
