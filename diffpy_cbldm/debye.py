@@ -213,22 +213,35 @@ def native_range(
 
 def _order(precision: float) -> tuple[int, float]:
     """Spline order and the largest Q * step for a wanted precision."""
-    order = 4 if precision >= 3e-5 else 6 if precision >= 3e-8 else 8
-    leak = (precision / 20) ** (1 / order)
+    order = 4 if precision >= 3e-5 else 6 if precision >= 3e-7 else 8
+    if order == 8:  # wide bins reach to distances where s < 0 explodes
+        precision = min(precision, 1e-9)
+    leak = (precision / 4) ** (1 / order)
     return order, 2 * math.pi * leak / (1 + leak)
 
 
-def _node_count(exponent: float, precision: float) -> int:
-    """Chebyshev terms that exp(-c (1 + x)), |x| <= 1, needs; c = exponent."""
-    count = 1
-    while count < 200:
-        log = count * math.log(max(exponent, 1e-12) / 2)
-        log -= math.lgamma(count + 1) + exponent
-        log += exponent**2 / (4 * (count + 1))
-        if log < math.log(precision / 100) and count > exponent / 2:
-            break
-        count += 1
-    return count
+def _node_count(exponent: float, base: float, precision: float) -> int:
+    """Chebyshev terms that exp(-c (b + 1 + x)), |x| <= 1, needs.
+
+    For every c from 0 to exponent; base = b.  The coefficients are
+    2 exp(-c (b + 1)) I_n(c), and I_n(c) <= (c/2)^n / n! exp(c^2 / 4 / (n + 1))
+    as well as exp(c).
+    """
+    rates = [max(exponent, 1e-12) * (k + 1) / 16 for k in range(16)]
+    for count in range(2, 200):
+        tail = max(
+            min(
+                count * math.log(c / 2)
+                - math.lgamma(count + 1)
+                + c * c / (4 * (count + 1)),
+                c,
+            )
+            - c * (base + 1)
+            for c in rates
+        )
+        if tail < math.log(precision / 8):
+            return count
+    return 200
 
 
 # ------------------------------------------------------ reduced S(Q) of pairs
@@ -253,7 +266,8 @@ def _smooth_terms(
         low, high = s.amin(1, keepdim=True), s.amax(1, keepdim=True)
         mid, half = (high + low) / 2, ((high - low) / 2).clamp(min=1e-6)
         rate = float((widths.u * half[:, 0]).max()) * float(q[-1]) ** 2
-    count = _node_count(rate, precision)
+        base = float((low / half).min())
+    count = _node_count(rate, base, precision)
     t = (s - mid) / half
     terms = [mass, mass * t]
     for _ in range(count - 2):
@@ -349,7 +363,9 @@ def _gridded(
     # may then be multiplied with any smooth function of the distance.
     mass = sine(grid, bins, bins + 1) / symbol(bins, order, grid)
     mass = sine_back(mass, bins)[:, : bins + 1] * (2 / bins)
-    margin = {4: 8, 6: 16, 8: 40}[order] * step
+    # The inverse of the symbol decays from bin to bin by its pole.
+    pole = {4: 0.268, 6: 0.431, 8: 0.536}[order]
+    margin = math.ceil(math.log(plan.precision / 20) / math.log(pole)) * step
     terms, damp = _smooth_terms(
         mass,
         _arange(bins + 1, mass) * step,
