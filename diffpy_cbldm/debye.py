@@ -297,12 +297,17 @@ class _Plan:
 
     @classmethod
     def make(
-        cls, q: Tensor, reach: float, harmonic: bool, precision: float
+        cls,
+        q: Tensor,
+        reach: float,
+        harmonic: bool,
+        precision: float,
+        finer: int = 1,
     ) -> _Plan:
         """Cover distances to reach; harmonic: q = k pi / reach, from k = 0."""
         order, angle = _order(precision)
         least = reach * float(q[-1]) / angle
-        bins = fast_length(max(least, len(q) if harmonic else 8))
+        bins = fast_length(max(least, len(q) if harmonic else 8)) * finer
         step = reach / bins
         waves = None
         if not harmonic:
@@ -359,13 +364,20 @@ def _gridded(
         grid = plan.gather(positions, lengths, limits)
     else:
         edge = torch.zeros_like(edge)
+    # The inverse of the symbol decays from bin to bin by its pole.
+    pole = {4: 0.268, 6: 0.431, 8: 0.536}[order]
+    margin = math.ceil(math.log(plan.precision / 20) / math.log(pole)) * step
+    start = max(near, float(edge.min()))
+    if margin > 0.3 * start and step > 0.002:
+        # Nearer to zero the width is no longer a smooth function.
+        finer = math.ceil(min(margin / (0.3 * start), 8))
+        harmonic = plan.waves is None
+        plan = _Plan.make(q, bins * step, harmonic, plan.precision, finer)
+        return _gridded(positions, lengths, widths, cut, plan)
     # Division by the symbol turns spread pairs into point masses, which
     # may then be multiplied with any smooth function of the distance.
     mass = sine(grid, bins, bins + 1) / symbol(bins, order, grid)
     mass = sine_back(mass, bins)[:, : bins + 1] * (2 / bins)
-    # The inverse of the symbol decays from bin to bin by its pole.
-    pole = {4: 0.268, 6: 0.431, 8: 0.536}[order]
-    margin = math.ceil(math.log(plan.precision / 20) / math.log(pole)) * step
     terms, damp = _smooth_terms(
         mass,
         _arange(bins + 1, mass) * step,
