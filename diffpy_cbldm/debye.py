@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ from diffpy_cbldm.pairgrid import (
 )
 
 Number = float | Tensor
+Limits = tuple[Tensor, Tensor] | None
 
 EXACT = 1e-11
 """A precision below this is reached by the direct sum alone."""
@@ -322,33 +323,30 @@ class _Plan:
             return sine(series, self.bins, len(self.q))
         return series @ self.waves
 
-    def gather(
-        self,
-        positions: Tensor,
-        lengths: Tensor,
-        limits: tuple[Tensor, Tensor] | None,
-    ) -> Tensor:
-        """Pairs at distances low < d <= high in bins, (B, bins + 1)."""
-        grid = PairGrid.apply(
-            positions, lengths, limits, self.step, self.bins, self.order
-        )
-        return fold(grid, self.bins, self.order)
+
+Gather = Callable[[_Plan, Limits], Tensor]
+
+
+def _gather(
+    positions: Tensor, lengths: Tensor, plan: _Plan, limits: Limits
+) -> Tensor:
+    """Pairs at distances low < d <= high in bins, (B, bins + 1)."""
+    grid = PairGrid.apply(
+        positions, lengths, limits, plan.step, plan.bins, plan.order
+    )
+    return fold(grid, plan.bins, plan.order)
 
 
 def _gridded(
-    positions: Tensor,
-    lengths: Tensor,
-    widths: _Widths,
-    cut: float,
-    plan: _Plan,
+    gather: Gather, widths: _Widths, cut: float, plan: _Plan
 ) -> Tensor:
     """F(Q) N, (B, K), by way of bins over the distances."""
     q, bins, order, step = plan.q, plan.bins, plan.order, plan.step
     limits = None
     if cut < bins * step * (1 - 1e-12):
-        zero = positions.new_zeros(len(positions))
+        zero = torch.zeros_like(widths.u)
         limits = zero, torch.full_like(zero, cut)
-    grid = plan.gather(positions, lengths, limits)
+    grid = gather(plan, limits)
     if widths.plain:
         total = plan.transform(grid) / window(q, step, order)
         return total * torch.exp(-widths.u[:, None] * q.square())
@@ -358,10 +356,10 @@ def _gridded(
     if bool((edge >= near).any()):
         # Pairs that are cut to width 0 jump there: they get their own bins.
         limits = torch.zeros_like(edge), edge
-        sharp = plan.gather(positions, lengths, limits)
+        sharp = gather(plan, limits)
         total = plan.transform(sharp) / window(q, step, order)
         limits = edge, torch.full_like(edge, cut)
-        grid = plan.gather(positions, lengths, limits)
+        grid = gather(plan, limits)
     else:
         edge = torch.zeros_like(edge)
     # The inverse of the symbol decays from bin to bin by its pole.
@@ -373,7 +371,7 @@ def _gridded(
         finer = math.ceil(min(margin / (0.3 * start), 8))
         harmonic = plan.waves is None
         plan = _Plan.make(q, bins * step, harmonic, plan.precision, finer)
-        return _gridded(positions, lengths, widths, cut, plan)
+        return _gridded(gather, widths, cut, plan)
     # Division by the symbol turns spread pairs into point masses, which
     # may then be multiplied with any smooth function of the distance.
     mass = sine(grid, bins, bins + 1) / symbol(bins, order, grid)
@@ -557,6 +555,49 @@ def debye_pdf(
     libdiffpy 1.4.
     """
     positions, lengths = _check_positions(positions, lengths)
+    return _evaluate(
+        positions,
+        lengths,
+        u_iso=u_iso,
+        qmin=qmin,
+        qmax=qmax,
+        qdamp=qdamp,
+        qbroad=qbroad,
+        delta1=delta1,
+        delta2=delta2,
+        scale=scale,
+        stretch=stretch,
+        rmin=rmin,
+        rmax=rmax,
+        rstep=rstep,
+        grid=grid,
+        precision=precision,
+        chunk=chunk,
+    )
+
+
+def _evaluate(
+    positions: Tensor,
+    lengths: Tensor,
+    *,
+    u_iso: Number,
+    qmin: float,
+    qmax: float,
+    qdamp: Number,
+    qbroad: Number,
+    delta1: Number,
+    delta2: Number,
+    scale: Number,
+    stretch: Number,
+    rmin: float,
+    rmax: float,
+    rstep: float,
+    grid: str,
+    precision: float,
+    chunk: int | None = None,
+    cached: Gather | None = None,
+) -> Tensor:
+    """`debye_pdf` of checked positions; cached has their pairs."""
     _check_ranges(
         qmin=qmin,
         qmax=qmax,
@@ -619,7 +660,8 @@ def debye_pdf(
         if plan is None:
             f = _direct(x, size, widths.take(part), cut, q)
         else:
-            f = _gridded(x, size, widths.take(part), cut, plan)
+            gather = cached or functools.partial(_gather, x, size)
+            f = _gridded(gather, widths.take(part), cut, plan)
         f = f / size[:, None]
         if grid == "native":
             g = _native_curves(f, dq, first, r, rstep)
