@@ -653,6 +653,7 @@ def _evaluate(
     direct = precision < EXACT or widths.u.dim() == 2
     if not direct:
         plan = _Plan.make(q, reach, harmonic, precision)
+    damped = qdamp.requires_grad or bool((qdamp != 0).any())
     out, order = [], []
     for part in _chunks(positions, lengths, 8 * len(r) + 8 * len(q), chunk):
         size = lengths[part]
@@ -667,12 +668,15 @@ def _evaluate(
             g = _native_curves(f, dq, first, r, rstep)
         else:
             g = f @ waves
-        out.append(g)
+        if damped:
+            fall = (qdamp[part, None] * r.to(g.dtype)).square()
+            g = g * torch.exp(-0.5 * fall)
+        out.append(g * scale[part, None])
         order.append(part)
-    g = torch.cat(out)[torch.argsort(torch.cat(order))]
-    r = r.to(g.dtype)
-    envelope = torch.exp(-0.5 * (qdamp[:, None] * r).square())
-    return g * envelope * scale[:, None]
+    place = torch.cat(order)
+    if bool((place[1:] > place[:-1]).all()):
+        return torch.cat(out)
+    return torch.cat(out)[torch.argsort(place)]
 
 
 # --------------------------------------------- the same in units of the bond
