@@ -267,16 +267,50 @@ def fold(grid: Tensor, bins: int, order: int) -> Tensor:
     return body
 
 
+class _Sine(torch.autograd.Function):
+    """`sine`; its matrix is symmetric, so the backward is a sine again."""
+
+    @staticmethod
+    def forward(ctx, series, size, count):
+        ctx.size, ctx.length = size, series.shape[-1]
+        full = torch.fft.rfft(series, n=2 * size)
+        return -full[..., :count].imag
+
+    @staticmethod
+    def backward(ctx, grad):
+        size, length = ctx.size, ctx.length
+        if length <= size + 1:
+            return sine(grad, size, length), None, None
+        spare = size + 1 - grad.shape[-1]
+        grad = torch.nn.functional.pad(grad, (0, spare))
+        return sine_back(grad, size)[..., :length], None, None
+
+
+class _SineBack(torch.autograd.Function):
+    """`sine_back`, likewise."""
+
+    @staticmethod
+    def forward(ctx, spectrum, size):
+        ctx.size = size
+        packed = torch.complex(torch.zeros_like(spectrum), -spectrum)
+        return torch.fft.irfft(packed, n=2 * size, norm="forward").div_(2)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return sine(grad, ctx.size, ctx.size + 1), None
+
+
 def sine(series: Tensor, size: int, count: int) -> Tensor:
     """Return sum_m x_m sin(pi k m / size) for k = 0 .. count - 1."""
-    full = torch.fft.rfft(series, n=2 * size)
-    return -full[..., :count].imag
+    return _Sine.apply(series, size, count)
 
 
 def sine_back(spectrum: Tensor, size: int) -> Tensor:
-    """Return sum_k S_k sin(pi k m / size) for m = 0 .. 2 size - 1."""
-    packed = torch.complex(torch.zeros_like(spectrum), -spectrum)
-    return torch.fft.irfft(packed, n=2 * size) * size
+    """Return sum_k S_k sin(pi k m / size) for m = 0 .. 2 size - 1.
+
+    spectrum (..., size + 1).
+    """
+    return _SineBack.apply(spectrum, size)
 
 
 def fast_length(least: float) -> int:
