@@ -22,7 +22,7 @@ from diffpy_cbldm.errors import CbldmError
 TOUCHING = 1e-4
 """Atoms closer than this (same unit as the positions) are an error."""
 
-PAIRS = 1 << 18
+PAIRS = 1 << 17
 """Pairs on the CPU at once: their arrays stay in the cache."""
 
 # ---------------------------------------------------------------- B-splines

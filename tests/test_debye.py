@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm import debye
+from diffpy_cbldm import debye, pairgrid
 from diffpy_cbldm.errors import CbldmError
 
 REFERENCE = pathlib.Path(__file__).parent / "reference"
@@ -308,6 +308,21 @@ def test_gradient_against_the_double_loop():
         assert float(moved.grad[0, atom, axis]) == pytest.approx(
             slope, rel=1e-4, abs=1e-3
         )
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 9])
+def test_pairs_in_blocks(n, monkeypatch):
+    """Pairs that do not fit at once give the same curve and gradient."""
+    x = random_clusters(2, n).requires_grad_()
+    target = torch.sin(torch.arange(3000.0, dtype=torch.float64))
+    found = []
+    for pairs in (1 << 18, 2 * 2 * n, 1):
+        monkeypatch.setattr(pairgrid, "PAIRS", pairs)
+        g = debye.debye_pdf(x, u_iso=0.005, delta2=1.0)
+        found.append((g, *torch.autograd.grad((g @ target).sum(), x)))
+    for g, slope in found[1:]:
+        assert torch.allclose(g, found[0][0], atol=1e-12)
+        assert torch.allclose(slope, found[0][1], atol=1e-8)
 
 
 # ------------------------------------------------ histograms for the training
