@@ -403,7 +403,7 @@ class Training:
     batch: int = parameter(64, "Structures a step.")
     condition_steps: int = parameter(800, "Steps of Algorithm 1.")
     structure_steps: int = parameter(7000, "Steps of Algorithm 2.")
-    denoiser_steps: int = parameter(4000, "Steps of Algorithm 3.")
+    denoiser_steps: int = parameter(1000, "Steps of Algorithm 3.")
     rate: float = parameter(1e-3, "Highest learning rate.")
     warmup: int = parameter(300, "Steps over which the rate rises.")
     ema: float = parameter(0.999, "Decay of the averaged weights.")

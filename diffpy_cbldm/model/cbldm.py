@@ -85,10 +85,27 @@ class CbLDM(nn.Module):
         c_0: Tensor,
         prior: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """eps_theta in the scaled latent space."""
+        """eps_theta in the scaled latent space.
+
+        Were z_x exactly normal under the conditional prior N(m, v), the
+        expected noise in x_t would be b (x_t - a m) / (a^2 v + b^2), with a,
+        b = sqrt(abar_t), sqrt(1 - abar_t).  The U-Net adds to that, in units
+        of what it leaves uncertain; at first it adds nothing, and sampling
+        gives back the prior.
+        """
         mean, logvar = prior
-        hints = torch.cat([mean / self.latent_scale, logvar], 1)
-        return self.denoiser(x, t, c_0, hints)
+        m = mean / self.latent_scale
+        v = torch.exp(logvar) / self.latent_scale**2
+        abar = self.schedule.abar.to(x.device)[t].to(x.dtype)
+        abar = abar.reshape(-1, 1, 1, 1)
+        a, b = abar.sqrt(), (1 - abar).sqrt()
+        power = a**2 * v + b**2
+        unit = (x - a * m) / power.sqrt()
+        left = (a**2 * v / power).sqrt()
+        hints = torch.cat([m, logvar], 1)
+        return b * unit / power.sqrt() + left * self.denoiser(
+            unit, t, c_0, hints
+        )
 
     @torch.no_grad()
     def sample(

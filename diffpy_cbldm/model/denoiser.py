@@ -15,7 +15,7 @@ from diffpy_cbldm.settings import Model
 
 
 class UNet(nn.Module):
-    """eps_theta(x_t, c_0, t) of Algorithm 3.
+    """The learned part of eps_theta(x_t, c_0, t) of Algorithm 3.
 
     The condition c_0 enters through the embedding of the step and, as the
     conditional prior's mean and log-variance, as two more input channels.
@@ -44,21 +44,22 @@ class UNet(nn.Module):
         self.lift1 = nn.ConvTranspose2d(w, w, 2, stride=2)
         self.join1 = nn.Conv2d(2 * w, w, 1)
         self.up1 = ConvBlock(w, 2, e)
+        last = nn.Conv2d(w, 1, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.head = nn.Sequential(
-            nn.GroupNorm(groups(w), w),
-            nn.SiLU(),
-            nn.Conv2d(w, 1, 3, padding=1),
+            nn.GroupNorm(groups(w), w), nn.SiLU(), last
         )
 
     def forward(
         self, x: Tensor, t: Tensor, c_0: Tensor, hints: Tensor
     ) -> Tensor:
-        """Predict the noise.
+        """Predict what the conditional prior does not explain of the noise.
 
         Parameters
         ----------
         x : (B, 1, s, s) tensor
-            The noised latent.
+            The noised latent, standardised under the conditional prior.
         t : (B,) tensor
             Steps, 0 to T - 1.
         c_0 : (B, c, n) tensor
