@@ -2,8 +2,8 @@
 
 Both come from the package periodictable: the form factors of Waasmaier and
 Kirfel, Acta Cryst. A 51, 416 (1995), and the bound coherent scattering
-lengths that NIST keeps.  diffpy.srreal uses the same formulas for "X"; its
-neutron lengths are an older edition of the same table.
+lengths that NIST keeps.  With them the curves of diffpy.srreal for CdSe and
+PtNi come out the same, for both radiations.
 """
 
 from __future__ import annotations
