@@ -63,6 +63,7 @@ class DebyeCalculator:
         self.delta1 = self.delta2 = self.qbroad = self.qdamp = 0.0
         self.precision = PRECISION
         self._radiation = "X"
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def scatteringfactortable(self) -> str:
@@ -80,6 +81,23 @@ class DebyeCalculator:
     def getRadiationType(self) -> str:
         """Return the radiation, "X" or "N"."""
         return self._radiation
+
+    def _unstretched(self, structure: Any) -> tuple[np.ndarray, float]:
+        """Positions (n, 3) in A, and the stretch that is still to come.
+
+        As long as all edges of the lattice move together, as under
+        zoomscale, the positions stay those of the first call.
+        """
+        xyz, base = structure.xyz, structure.lattice.base
+        if self._last is not None:
+            first, before = self._last
+            stretch = float(np.linalg.norm(base) / np.linalg.norm(before))
+            if np.array_equal(xyz, first) and np.allclose(
+                base, stretch * before, rtol=0, atol=1e-14 * np.abs(base).max()
+            ):
+                return first @ before, stretch
+        self._last = np.array(xyz), np.array(base)
+        return xyz @ base, 1.0
 
     def __call__(self, structure: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return r (m,) in A and G (m,) in 1/A^2 of a diffpy Structure.
@@ -100,7 +118,8 @@ class DebyeCalculator:
                 "the structure has no atoms; expected a cluster: pass one to "
                 "setStructure."
             )
-        positions = torch.tensor(structure.xyz @ structure.lattice.base)
+        unstretched, stretch = self._unstretched(structure)
+        positions = torch.tensor(unstretched)
         # An optimiser without bounds may try U < 0; DiffPy's peaks then
         # have no width.
         u = np.array([atom.Uisoequiv for atom in structure]).clip(0)
@@ -115,11 +134,14 @@ class DebyeCalculator:
         with torch.no_grad():
             if len(set(elements)) == 1 and np.all(u == u[0]):
                 g = debye.debye_pdf(
-                    positions[None], u_iso=float(u[0]), **settings
+                    positions[None],
+                    u_iso=float(u[0]),
+                    stretch=stretch,
+                    **settings,
                 )[0]
             else:
                 g = mixed.mixed_pdf(
-                    positions,
+                    positions * stretch,
                     elements,
                     u_iso=torch.tensor(u),
                     stype=self._radiation,

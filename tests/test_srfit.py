@@ -174,6 +174,26 @@ def test_new_structure_is_noticed():
     assert np.abs(curves[2] - curves[0]).max() > 0.1
 
 
+def test_a_common_stretch_keeps_the_positions():
+    calculator = srfit.DebyeCalculator()
+    structure = platinum(2).to_diffpy()
+    first, stretch = calculator._unstretched(structure)
+    assert stretch == 1.0
+    structure.lattice.setLatPar(1.02, 1.02, 1.02)
+    same, stretch = calculator._unstretched(structure)
+    assert np.array_equal(same, first)
+    assert stretch == pytest.approx(1.02, rel=1e-14)
+    curve = calculator(structure)[1]
+    assert np.allclose(curve, srfit.DebyeCalculator()(structure)[1])
+    structure.lattice.setLatPar(1.02, 1.02, 1.03)
+    other, stretch = calculator._unstretched(structure)
+    assert stretch == 1.0
+    assert np.allclose(other, structure.xyz_cartn)
+    structure[0].xyz[0] += 0.1
+    moved, stretch = calculator._unstretched(structure)
+    assert stretch == 1.0 and not np.array_equal(moved, other)
+
+
 def test_radiation_matters_to_an_alloy_alone(simulated):
     _, pdf = simulated
     for cluster, least, most in ((alloy(), 0.1, 9), (platinum(), 0, 1e-9)):
