@@ -8,21 +8,26 @@ Debye scattering equation with scattering factors f_i(Q)::
 on the Q grid of diffpy.srreal.  exp(-w Q^2) is expanded in Chebyshev
 polynomials of w: each term is one histogram of pairs per pair of elements,
 whatever the widths of the atoms, and a Fourier transform turns the
-histograms into sums over sin(Q d).  The grid and its precision are those of
-`debye`, where one element with one U is faster.
+histograms into sums over sin(Q d).  One element with one U is faster with
+`debye`, whose Q grid and last step this shares.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from diffpy_cbldm import debye, scattering
 from diffpy_cbldm.errors import CbldmError
+
+TOUCHING = 1e-4
+"""Atoms closer than this (A) are an error."""
 
 PAIRS = 1 << 14
 """Pairs worked on at once: it bounds the memory."""
@@ -177,24 +182,74 @@ def _pairs(x: Tensor, cut: float) -> tuple[Tensor, Tensor, Tensor]:
     """First and second atom and distance of all pairs within the cut."""
     i, j = torch.triu_indices(len(x), len(x), 1)
     d = torch.nn.functional.pdist(x)
-    if len(d) and float(d.detach().min()) < debye.TOUCHING:
+    if len(d) and float(d.detach().min()) < TOUCHING:
         at = int(d.argmin())
         raise CbldmError(
             f"atoms {int(i[at])} and {int(j[at])} are {float(d.min()):.2g} "
-            f"apart; expected at least {debye.TOUCHING:g}: remove the atom "
+            f"apart; expected at least {TOUCHING:g}: remove the atom "
             "that stands twice at one place."
         )
     near = d <= cut
     return i[near], j[near], d[near]
 
 
+@functools.cache
+def _spline(order: int) -> list[list[float]]:
+    """Polynomials of the cardinal B-spline, one row per unit interval."""
+    from scipy.interpolate import BSpline, PPoly
+
+    spline = BSpline.basis_element(np.arange(order + 1.0))
+    pieces = PPoly.from_spline(spline)
+    left = pieces.x[:-1]
+    real = (np.diff(pieces.x) > 0) & (left >= 0) & (left < order)
+    return pieces.c[::-1, real].T.tolist()
+
+
 def _spread(frac: Tensor, order: int) -> Tensor:
     """Spline weights (order, n) of the pieces at 0 <= frac < 1, (n,)."""
-    rows = frac.new_tensor(debye._spline(order))
+    rows = frac.new_tensor(_spline(order))
     powers = [torch.ones_like(frac)]
     for _ in range(rows.shape[1] - 1):
         powers.append(powers[-1] * frac)
     return rows @ torch.stack(powers)
+
+
+def _resolution(precision: float) -> tuple[int, float]:
+    """Spline order, and the largest Q times bin width.
+
+    The aliasing error of the bins falls as (a / (2 pi - a))^order, a = Q h.
+    """
+    order = 4 if precision >= 3e-5 else 6 if precision >= 3e-8 else 8
+    leak = (precision / 20) ** (1 / order)
+    return order, 2 * math.pi * leak / (1 + leak)
+
+
+def _term_count(rate: float, precision: float) -> int:
+    """Chebyshev terms of exp(-c (1 + x)), |x| <= 1, for all c <= rate.
+
+    The coefficients are 2 exp(-c) I_n(c); their envelope over c grows with
+    c as long as c < n^2.
+    """
+    from scipy.special import ive
+
+    count = 2
+    while count < 200 and ive(count, rate) > precision / 20:
+        count += 1
+    return count
+
+
+def _transform(grid: Tensor, order: int, count: int) -> Tensor:
+    """Sine transform of bins (n, bins + order + 1) at k < count, (n, count).
+
+    Column c stands at c - order/2; what lies outside 0..bins is reflected,
+    since sin is odd about both ends.
+    """
+    o = order // 2
+    bins = grid.shape[1] - order - 1
+    body = grid[:, o : o + bins + 1].clone()
+    body[:, 1 : o + 1] -= grid[:, :o].flip(1)
+    body[:, bins - o : bins] -= grid[:, bins + o + 1 :].flip(1)
+    return -torch.fft.rfft(body, n=2 * bins)[:, :count].imag
 
 
 def _sums(
@@ -206,9 +261,10 @@ def _sums(
     """
     if not len(d):
         return q.new_zeros(codes, len(q))
-    order, angle = debye._order(precision)
+    order, angle = _resolution(precision)
     reach = math.pi / float(q[1])
-    bins = debye._even_length(max(reach * float(q[-1]) / angle, len(q)))
+    bins = max(math.ceil(reach * float(q[-1]) / angle), len(q), 2 * order)
+    bins = next_fast_len(bins)
     step, width = reach / bins, bins + order + 1
 
     with torch.no_grad():
@@ -216,7 +272,7 @@ def _sums(
     mid, half = (most + least) / 2, max((most - least) / 2, 1e-12)
     count = 1
     if most > least:
-        count = debye._node_count(half * float(q[-1]) ** 2, precision)
+        count = _term_count(half * float(q[-1]) ** 2, precision)
     grid = q.new_zeros(codes * width, count)
     pieces = torch.arange(order, 0, -1)[:, None]
     for part in torch.arange(len(d)).split(PAIRS):
@@ -234,8 +290,8 @@ def _sums(
         grid = grid.index_add(0, index.reshape(-1), values.reshape(-1, count))
     rows = grid.view(codes, width, count).transpose(1, 2)
     rows = rows.reshape(codes * count, width)
-    waves = debye._sine(debye._fold(rows, bins, order), bins, len(q))
-    waves = waves / debye._window(q, step, order)
+    waves = _transform(rows, order, len(q))
+    waves = waves / torch.sinc(q * (step / (2 * math.pi))) ** order
 
     # Chebyshev coefficients of exp(-w Q^2) from its values at the nodes.
     angles = (torch.arange(count, dtype=q.dtype) + 0.5) * (math.pi / count)
