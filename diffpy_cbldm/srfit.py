@@ -23,10 +23,11 @@ from diffpy.srfit.fitbase import (
     FitResults,
     Profile,
 )
+from diffpy.srfit.fitbase.parameter import ParameterAdapter
 from diffpy.srfit.pdf.basepdfgenerator import BasePDFGenerator
 from diffpy.srfit.structure.diffpyparset import DiffpyStructureParSet
 
-from diffpy_cbldm import debye
+from diffpy_cbldm import debye, mixed, scattering
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import PDFData
@@ -47,7 +48,7 @@ HELD_OUT = 2.0
 
 
 class DebyeCalculator:
-    """Stand-in for diffpy.srreal's DebyePDFCalculator, one element.
+    """Stand-in for diffpy.srreal's DebyePDFCalculator.
 
     Attributes, with the native defaults: ``qmin`` 0, ``qmax`` 25 (1/A),
     ``rmin`` 0, ``rmax`` 10, ``rstep`` 0.01 (A), ``scale`` 1, ``delta1``
@@ -62,20 +63,16 @@ class DebyeCalculator:
         self.delta1 = self.delta2 = self.qbroad = self.qdamp = 0.0
         self.precision = PRECISION
         self._radiation = "X"
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def scatteringfactortable(self) -> str:
-        """The radiation, "X" or "N": one element gives the same curve."""
+        """The radiation, "X" or "N"."""
         return self._radiation
 
     @scatteringfactortable.setter
     def scatteringfactortable(self, stype: str) -> None:
-        if stype not in ("X", "N"):
-            raise CbldmError(
-                f"scattering type is {stype!r}; expected 'X' (X-ray) or 'N' "
-                "(neutron): pass one of them."
-            )
-        self._radiation = stype
+        self._radiation = scattering.check_stype(stype)
 
     def setScatteringFactorTableByType(self, stype: str) -> None:
         """Set the radiation, "X" or "N"."""
@@ -85,49 +82,73 @@ class DebyeCalculator:
         """Return the radiation, "X" or "N"."""
         return self._radiation
 
+    def _unstretched(self, structure: Any) -> tuple[np.ndarray, float]:
+        """Positions (n, 3) in A, and the stretch that is still to come.
+
+        As long as all edges of the lattice move together, as under
+        zoomscale, the positions stay those of the first call.
+        """
+        xyz, base = structure.xyz, structure.lattice.base
+        if self._last is not None:
+            first, before = self._last
+            stretch = float(np.linalg.norm(base) / np.linalg.norm(before))
+            if np.array_equal(xyz, first) and np.allclose(
+                base, stretch * before, rtol=0, atol=1e-14 * np.abs(base).max()
+            ):
+                return first @ before, stretch
+        self._last = np.array(xyz), np.array(base)
+        return xyz @ base, 1.0
+
     def __call__(self, structure: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return r (m,) in A and G (m,) in 1/A^2 of a diffpy Structure.
 
-        The atoms are taken as a finite cluster.  CbldmError where there are
-        several elements, anisotropic atoms or partial occupancies.
+        The atoms are taken as a finite cluster, of any elements and with a
+        Uiso each.  CbldmError where atoms are anisotropic or partly
+        occupied.
         """
-        elements = sorted({atom.element for atom in structure})
-        if len(elements) != 1:
-            raise CbldmError(
-                f"the structure has {len(elements)} elements "
-                f"({', '.join(elements)}); the built-in calculator covers "
-                "one: use backend='srreal' (conda install -c conda-forge "
-                "diffpy.srreal)."
-            )
         if any(atom.anisotropy or atom.occupancy != 1 for atom in structure):
             raise CbldmError(
                 "the structure has anisotropic or partly occupied atoms; "
                 "expected isotropic, full ones: set anisotropy to False and "
                 "occupancy to 1."
             )
-        positions = structure.xyz @ structure.lattice.base
+        elements = [atom.element for atom in structure]
+        if not elements:
+            raise CbldmError(
+                "the structure has no atoms; expected a cluster: pass one to "
+                "setStructure."
+            )
+        unstretched, stretch = self._unstretched(structure)
+        positions = torch.tensor(unstretched)
         # An optimiser without bounds may try U < 0; DiffPy's peaks then
         # have no width.
         u = np.array([atom.Uisoequiv for atom in structure]).clip(0)
-        u_iso = float(u[0]) if np.all(u == u[0]) else torch.tensor(u[None])
+        settings: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in (
+                "qmin qmax delta1 delta2 scale rmin rmax rstep precision"
+            ).split()
+        }
+        settings["qdamp"] = abs(self.qdamp)
+        settings["qbroad"] = abs(self.qbroad)
         with torch.no_grad():
-            g = debye.debye_pdf(
-                torch.tensor(positions[None]),
-                u_iso=u_iso,
-                qmin=self.qmin,
-                qmax=self.qmax,
-                qdamp=abs(self.qdamp),
-                qbroad=abs(self.qbroad),
-                delta1=self.delta1,
-                delta2=self.delta2,
-                scale=self.scale,
-                rmin=self.rmin,
-                rmax=self.rmax,
-                rstep=self.rstep,
-                precision=self.precision,
-            )
+            if len(set(elements)) == 1 and np.all(u == u[0]):
+                g = debye.debye_pdf(
+                    positions[None],
+                    u_iso=float(u[0]),
+                    stretch=stretch,
+                    **settings,
+                )[0]
+            else:
+                g = mixed.mixed_pdf(
+                    positions * stretch,
+                    elements,
+                    u_iso=torch.tensor(u),
+                    stype=self._radiation,
+                    **settings,
+                )
         r = debye.r_grid(self.rmin, self.rmax, self.rstep)
-        return r.numpy(), g[0].numpy()
+        return r.numpy(), g.numpy()
 
 
 class ClusterParSet(DiffpyStructureParSet):
@@ -144,8 +165,10 @@ class DebyeGenerator(BasePDFGenerator):
     """SrFit's DebyePDFGenerator over the built-in calculator.
 
     Takes the place of ``DebyePDFGenerator`` in a recipe for a finite
-    cluster of one element; diffpy.srreal is not needed.  After a direct
-    edit of the structure, which SrFit cannot see, call `refresh`.
+    cluster, with its methods and parameter names; diffpy.srreal is not
+    needed.  A changed Q range, radiation, structure or Parameter is
+    noticed; after a direct edit of the structure's atoms, which SrFit cannot
+    see, call `refresh`.
 
     Parameters
     ----------
@@ -170,7 +193,12 @@ class DebyeGenerator(BasePDFGenerator):
                 "periodic is True; the Debye equation is for a finite "
                 "cluster: pass periodic=False."
             )
+        if self._phase is not None:
+            _named(self, "remove_parameter_set", "removeParameterSet")(
+                self._phase
+            )
         super().setPhase(parset, periodic)
+        self.refresh()
 
     def parallel(self, ncpu: int, mapfunc: Any = None) -> None:
         """Accept DiffPy's call; torch already uses the cores it is given."""
@@ -264,13 +292,14 @@ def make_recipe(
 
     As the diffpy.cmi example ch11ClusterXYZ: contribution ``cluster`` with
     generator ``G1`` and the equation ``s1*G1``; variables ``s1`` (scale),
-    ``zoomscale`` (of the lattice a, b, c), ``<El>_Uiso`` (A^2),
-    ``<El>_Delta2`` (A^2) and, where ``pdf.qdamp`` is None, ``qdamp`` (1/A).
+    ``zoomscale`` (of the lattice a, b, c), ``<El>_Uiso`` (A^2) for each
+    element, delta2 (A^2) named by the elements, as ``Pt_Delta2`` or
+    ``CdSe_Delta2``, and, where ``pdf.qdamp`` is None, ``qdamp`` (1/A).
 
     Parameters
     ----------
     cluster : Cluster or Candidate
-        A cluster of one element.
+        Of one or several elements.
     pdf : PDFData
         Its grid, dG, Q range, qdamp and qbroad are used as they are.
     backend : {"auto", "torch", "srreal"}
@@ -290,14 +319,9 @@ def make_recipe(
     Raises
     ------
     CbldmError
-        Several elements, no data in the range, an unknown start value.
+        No data in the range, an unknown start value.
     """
     elements = sorted(set(cluster.elements))
-    if len(elements) > 1:
-        raise CbldmError(
-            f"the cluster {cluster.composition} has {len(elements)} "
-            "elements; expected one: pass a cluster of one element."
-        )
     backend = choose_backend(backend)
     profile = _profile(pdf, rmin, rmax)
     generator = _generator(backend, cluster.to_diffpy())
@@ -323,26 +347,27 @@ def make_recipe(
     create = _named(recipe, "create_new_variable", "newVar")
     constrain = _named(recipe, "add_constraint", "constrain")
 
-    uiso, delta2 = f"{elements[0]}_Uiso", f"{elements[0]}_Delta2"
+    delta2 = _delta2_name(elements)
     variable(contribution.s1, 1.0, tag="scale")
     create("zoomscale", 1.0, tag="lat")
-    create(uiso, Refinement.uiso, tag="adp")
+    for element in elements:
+        shared = _shared_uiso(generator.phase, element)
+        variable(shared, Refinement.uiso, tag="adp")
     variable(generator.delta2, Refinement.delta2, name=delta2, tag="d2")
     if pdf.qdamp is None:
         variable(generator.qdamp, Refinement.qdamp, tag="qdamp")
     lattice = generator.phase.getLattice()
     for edge in (lattice.a, lattice.b, lattice.c):
         constrain(edge, "zoomscale")
-    for atom in generator.phase.getScatterers():
-        constrain(atom.Uiso, uiso)
 
     bounds = {
         "s1": (0.0, math.inf),
         "zoomscale": (Refinement.zoom_min, Refinement.zoom_max),
-        uiso: (Refinement.uiso_min, Refinement.uiso_max),
         delta2: (0.0, Refinement.delta2_max),
         "qdamp": (0.0, Refinement.qdamp_max),
     }
+    for element in elements:
+        bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
     names = list(_named(recipe, "get_names", "getNames")())
     for name in names:
         _named(getattr(recipe, name), "bound_range", "boundRange")(
@@ -357,6 +382,35 @@ def make_recipe(
     if "s1" not in (start or {}):
         recipe.s1.value = _best_scale(recipe)
     return recipe
+
+
+def _delta2_name(elements: Iterable[str]) -> str:
+    return "".join(sorted(set(elements))) + "_Delta2"
+
+
+def _first_uiso(atoms: list[Any]) -> float:
+    return float(atoms[0].Uisoequiv)
+
+
+def _set_uiso(atoms: list[Any], value: float) -> None:
+    for atom in atoms:
+        atom.Uisoequiv = value
+
+
+def _shared_uiso(phase: Any, element: str) -> ParameterAdapter:
+    """Add one Parameter ``<El>_Uiso`` to a phase for all atoms of an element.
+
+    A constraint for each atom says the same, and costs SrFit more time than
+    the curve itself.
+    """
+    atoms = [
+        scatterer.atom
+        for scatterer in phase.getScatterers()
+        if scatterer.element == element
+    ]
+    shared = ParameterAdapter(f"{element}_Uiso", atoms, _first_uiso, _set_uiso)
+    _named(phase, "add_parameter", "addParameter")(shared)
+    return shared
 
 
 def _profile(pdf: PDFData, rmin: float, rmax: float) -> Profile:
@@ -453,8 +507,9 @@ def refine(
 ) -> Candidate:
     """Refine a cluster against a PDF with SrFit.
 
-    Scale, zoomscale, one Uiso, delta2 and, where ``pdf.qdamp`` is None,
-    qdamp: see `make_recipe`.  The coordinates move by zoomscale alone.
+    Scale, zoomscale, one Uiso for each element, delta2 and, where
+    ``pdf.qdamp`` is None, qdamp: see `make_recipe`.  The coordinates move by
+    zoomscale alone.
 
     Parameters
     ----------
@@ -506,8 +561,7 @@ def refine(
     names = list(results.varnames)
     errors = getattr(results, "varunc", None)
     errors = [math.nan] * len(names) if errors is None else errors
-    symbol = cluster.elements[0]
-    plain = {"s1": "scale", f"{symbol}_Delta2": "delta2"}
+    plain = {"s1": "scale", _delta2_name(cluster.elements): "delta2"}
     parameters = {
         plain.get(name, name): (float(value), float(error))
         for name, value, error in zip(

@@ -12,9 +12,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "diffpy_cbldm"
 
 ROOMS = """
-errors settings grfile pdfdata cluster pairgrid debye paircache simulate
-families cuts laplacian model recover score quickfit polish propose srfit
-doubts solve examples report cli
+errors settings grfile pdfdata cluster pairgrid debye paircache scattering
+mixed simulate families cuts laplacian model recover score quickfit polish
+propose srfit doubts solve examples report cli
 """.split()
 """Each room may import those before it."""
 
