@@ -30,6 +30,7 @@ from diffpy.srfit.structure.diffpyparset import DiffpyStructureParSet
 from diffpy_cbldm import debye, mixed, scattering
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.paircache import PairCache
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import Refinement, Solve
 
@@ -64,6 +65,7 @@ class DebyeCalculator:
         self.precision = PRECISION
         self._radiation = "X"
         self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._pairs: PairCache | None = None
 
     @property
     def scatteringfactortable(self) -> str:
@@ -97,6 +99,7 @@ class DebyeCalculator:
             ):
                 return first @ before, stretch
         self._last = np.array(xyz), np.array(base)
+        self._pairs = None
         return xyz @ base, 1.0
 
     def __call__(self, structure: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +122,6 @@ class DebyeCalculator:
                 "setStructure."
             )
         unstretched, stretch = self._unstretched(structure)
-        positions = torch.tensor(unstretched)
         # An optimiser without bounds may try U < 0; DiffPy's peaks then
         # have no width.
         u = np.array([atom.Uisoequiv for atom in structure]).clip(0)
@@ -133,22 +135,21 @@ class DebyeCalculator:
         settings["qbroad"] = abs(self.qbroad)
         with torch.no_grad():
             if len(set(elements)) == 1 and np.all(u == u[0]):
-                g = debye.debye_pdf(
-                    positions[None],
-                    u_iso=float(u[0]),
-                    stretch=stretch,
-                    **settings,
-                )[0]
+                if self._pairs is None:
+                    self._pairs = PairCache(unstretched)
+                g = self._pairs.pdf(
+                    u_iso=float(u[0]), stretch=stretch, **settings
+                )
             else:
                 g = mixed.mixed_pdf(
-                    positions * stretch,
+                    torch.tensor(unstretched * stretch),
                     elements,
                     u_iso=torch.tensor(u),
                     stype=self._radiation,
                     **settings,
-                )
+                ).numpy()
         r = debye.r_grid(self.rmin, self.rmax, self.rstep)
-        return r.numpy(), g.numpy()
+        return r.numpy(), g
 
 
 class ClusterParSet(DiffpyStructureParSet):

@@ -47,9 +47,7 @@ class UNet(nn.Module):
         last = nn.Conv2d(w, 1, 3, padding=1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.head = nn.Sequential(
-            nn.GroupNorm(groups(w), w), nn.SiLU(), last
-        )
+        self.head = nn.Sequential(nn.GroupNorm(groups(w), w), nn.SiLU(), last)
 
     def forward(
         self, x: Tensor, t: Tensor, c_0: Tensor, hints: Tensor
