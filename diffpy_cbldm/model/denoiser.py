@@ -45,9 +45,11 @@ class UNet(nn.Module):
         self.join1 = nn.Conv2d(2 * w, w, 1)
         self.up1 = ConvBlock(w, 2, e)
         last = nn.Conv2d(w, 1, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.head = nn.Sequential(nn.GroupNorm(groups(w), w), nn.SiLU(), last)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.head = nn.Sequential(
+            nn.GroupNorm(groups(w), w), nn.SiLU(), last
+        )
 
     def forward(
         self, x: Tensor, t: Tensor, c_0: Tensor, hints: Tensor
