@@ -47,9 +47,7 @@ class UNet(nn.Module):
         last = nn.Conv2d(w, 1, 3, padding=1)
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
-        self.head = nn.Sequential(
-            nn.GroupNorm(groups(w), w), nn.SiLU(), last
-        )
+        self.head = nn.Sequential(nn.GroupNorm(groups(w), w), nn.SiLU(), last)
 
     def forward(
         self, x: Tensor, t: Tensor, c_0: Tensor, hints: Tensor
