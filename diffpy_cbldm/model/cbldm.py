@@ -35,13 +35,10 @@ class Proposal:
     ----------
     structure_type : str
     positions : (n, 3) array
-    certainty : float
-        Mean probability of the decisions taken on all sites.
     """
 
     structure_type: str
     positions: np.ndarray
-    certainty: float
 
 
 class CbLDM(nn.Module):
@@ -173,13 +170,7 @@ class CbLDM(nn.Module):
     def _proposal(self, types: Tensor, sites: Tensor) -> Proposal:
         kind = int(types.argmax())
         xyz, _ = members(self.structure.sites, kind, sites)
-        p = torch.sigmoid(sites[self.structure.sites.allowed[kind]])
-        certainty = torch.maximum(p, 1 - p).mean()
-        return Proposal(
-            STRUCTURE_TYPES[kind],
-            xyz.double().cpu().numpy(),
-            float(certainty),
-        )
+        return Proposal(STRUCTURE_TYPES[kind], xyz.double().cpu().numpy())
 
 
 class _Noise:
