@@ -16,7 +16,6 @@ on the distance, exp(-U Q^2 s) is expanded in Chebyshev polynomials of s.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -24,6 +23,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from diffpy_cbldm.checks import (
+    Number,
+    check_ranges,
+    checked_positions,
+    numbers,
+)
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pairgrid import (
     TOUCHING,
@@ -32,150 +37,18 @@ from diffpy_cbldm.pairgrid import (
     fold,
     sine,
     sine_back,
-    spline,
     symbol,
     window,
 )
+from diffpy_cbldm.widths import Widths, smooth_terms
 
-Number = float | Tensor
 Limits = tuple[Tensor, Tensor] | None
 
 EXACT = 1e-11
 """A precision below this is reached by the direct sum alone."""
 
 
-# ------------------------------------------------------ checks of the input
-
-
-def _check_positions(
-    positions: Tensor, lengths: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    if not isinstance(positions, Tensor) or not positions.is_floating_point():
-        raise CbldmError(
-            f"positions is {type(positions).__name__}; expected a floating "
-            "point torch tensor: pass torch.as_tensor(x, dtype=float64)."
-        )
-    if positions.dim() != 3 or positions.shape[2] != 3:
-        raise CbldmError(
-            f"positions has shape {tuple(positions.shape)}; expected "
-            "(B, N, 3): pass positions[None] for one cluster."
-        )
-    batch, n = positions.shape[:2]
-    if lengths is None:
-        lengths = torch.full((batch,), n)
-    lengths = torch.as_tensor(lengths).to(positions.device, torch.int64)
-    if lengths.shape != (batch,):
-        raise CbldmError(
-            f"lengths has shape {tuple(lengths.shape)}; expected ({batch},), "
-            "one number of atoms per cluster."
-        )
-    if batch and (int(lengths.min()) < 1 or int(lengths.max()) > n):
-        raise CbldmError(
-            f"lengths run from {int(lengths.min())} to {int(lengths.max())}; "
-            f"expected 1 to {n}, the size of positions."
-        )
-    real = torch.arange(n, device=positions.device) < lengths[:, None]
-    if not bool((torch.isfinite(positions).all(2) | ~real).all()):
-        raise CbldmError(
-            "positions hold NaN or infinite values; expected finite "
-            "numbers: check how the cluster was made."
-        )
-    # Padding may hold anything, and must not reach the distances.
-    if not bool(real.all()):
-        positions = torch.where(real[..., None], positions, 0.0)
-    return positions, lengths
-
-
-def _number(name: str, value: Number, like: Tensor, low: float) -> Tensor:
-    """One value per cluster, (B,), checked against its lower limit."""
-    if not isinstance(value, Tensor):
-        value = torch.as_tensor(value, dtype=torch.float64)
-    value = value.to(like.device, like.dtype)
-    batch = len(like)
-    if value.shape not in ((), (batch,)) and not (
-        name == "u_iso" and value.shape == like.shape[:2]
-    ):
-        raise CbldmError(
-            f"{name} has shape {tuple(value.shape)}; expected one number "
-            f"or ({batch},), one per cluster."
-        )
-    least = float(value.detach().min()) if value.numel() else low
-    most = float(value.detach().max()) if value.numel() else low
-    if not (least >= low and math.isfinite(most) and math.isfinite(least)):
-        shown = most if least >= low else least
-        limit = f"at least {low:g}" if low > -math.inf else "a finite number"
-        raise CbldmError(
-            f"{name} is {shown:g}; expected {limit}: correct {name}."
-        )
-    return value.expand(batch) if value.dim() == 0 else value
-
-
-def _check_ranges(**values: float) -> None:
-    for name, value in values.items():
-        if not math.isfinite(value) or value < 0:
-            raise CbldmError(
-                f"{name} is {value:g}; expected a finite number of at "
-                f"least 0: correct {name}."
-            )
-    for low, high in (("qmin", "qmax"), ("rmin", "rmax")):
-        if values[low] >= values[high]:
-            raise CbldmError(
-                f"{low} is {values[low]:g} and {high} is {values[high]:g}; "
-                f"expected {low} < {high}: exchange or correct them."
-            )
-    if values["rstep"] <= 0 or values["rstep"] > values["rmax"]:
-        raise CbldmError(
-            f"rstep is {values['rstep']:g}; expected more than 0 and at "
-            "most rmax: pass rstep=0.01."
-        )
-    if not 0 < values["precision"] <= 0.1:
-        raise CbldmError(
-            f"precision is {values['precision']:g}; expected 1e-14 to 0.1, "
-            "relative to the highest peak: pass precision=1e-6."
-        )
-
-
 # ------------------------------------------------------------- the Q ranges
-
-
-@dataclasses.dataclass
-class _Widths:
-    """What decides exp(-U Q^2 s(d)); each (B,), u also (B, N)."""
-
-    u: Tensor
-    delta1: Tensor
-    delta2: Tensor
-    qbroad: Tensor
-
-    def take(self, index: Tensor | slice) -> _Widths:
-        return _Widths(self.u[index], *(x[index] for x in self._factors()))
-
-    def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.delta1, self.delta2, self.qbroad
-
-    @property
-    def plain(self) -> bool:
-        """Whether the width is the same at every distance."""
-        return not any(
-            x.requires_grad or bool((x != 0).any()) for x in self._factors()
-        )
-
-    def ratio(self, d: Tensor) -> Tensor:
-        """The factor s(d) before it is cut at 0; d (B, n) or (n,)."""
-        d1, d2, qb = (x[:, None] for x in self._factors())
-        return 1 - d1 / d - d2 / (d * d) + (qb * d) ** 2
-
-    @torch.no_grad()
-    def edge(self) -> Tensor:
-        """The distance (B,) below which s is cut to 0."""
-        d1, d2, qb = self._factors()
-        d = (d1 + (d1 * d1 + 4 * d2).clamp(min=0).sqrt()) / 2
-        d = d.clamp(min=0)
-        for _ in range(12):  # Newton, from above on a convex function
-            value = d * d + qb**2 * d**4 - d1 * d - d2
-            slope = (2 * d + 4 * qb**2 * d**3 - d1).clamp(min=1e-9)
-            d = (d - value / slope).clamp(min=0)
-        return d
 
 
 def native_range(
@@ -212,7 +85,7 @@ def native_range(
     return extended, dq, math.ceil(qmin / dq), math.ceil(qmax / dq)
 
 
-def _order(precision: float) -> tuple[int, float]:
+def spline_order(precision: float) -> tuple[int, float]:
     """Spline order and the largest Q * step for a wanted precision."""
     order = 4 if precision >= 3e-5 else 6 if precision >= 3e-7 else 8
     if order == 8:  # wide bins reach to distances where s < 0 explodes
@@ -221,145 +94,148 @@ def _order(precision: float) -> tuple[int, float]:
     return order, 2 * math.pi * leak / (1 + leak)
 
 
-def _node_count(exponent: float, base: float, precision: float) -> int:
-    """Chebyshev terms that exp(-c (b + 1 + x)), |x| <= 1, needs.
-
-    For every c from 0 to exponent; base = b.  The coefficients are
-    2 exp(-c (b + 1)) I_n(c), and I_n(c) <= (c/2)^n / n! exp(c^2 / 4 / (n + 1))
-    as well as exp(c).
-    """
-    rates = [max(exponent, 1e-12) * (k + 1) / 16 for k in range(16)]
-    for count in range(2, 200):
-        tail = max(
-            min(
-                count * math.log(c / 2)
-                - math.lgamma(count + 1)
-                + c * c / (4 * (count + 1)),
-                c,
-            )
-            - c * (base + 1)
-            for c in rates
-        )
-        if tail < math.log(precision / 8):
-            return count
-    return 200
-
-
 # ------------------------------------------------------ reduced S(Q) of pairs
 
 
-def _smooth_terms(
-    mass: Tensor,
-    x: Tensor,
-    widths: _Widths,
-    near: Tensor,
-    far: float,
-    q: Tensor,
-    precision: float,
-) -> tuple[Tensor, Tensor]:
-    """Expand exp(-U Q^2 s(x)) = sum_m a_m(Q) T_m(s); (M, B, n), (M, B, K).
+class Plan:
+    """The bins and the transform that one wanted precision asks for.
 
-    mass (B, n) stands at the distances x (n,); only near..far matters.
+    Parameters
+    ----------
+    q : (K,) tensor
+        For harmonic, k pi / reach from k = 0.
+    reach : float
+        Distances up to here are covered.
+    harmonic : bool
+        Whether a fast Fourier transform serves q.
+    precision : float
+    finer : int
+        Factor on the number of bins.
     """
-    inside = torch.maximum(x.clamp(max=far), near.clamp(min=1e-3)[:, None])
-    s = widths.ratio(inside)
-    with torch.no_grad():
-        low, high = s.amin(1, keepdim=True), s.amax(1, keepdim=True)
-        mid, half = (high + low) / 2, ((high - low) / 2).clamp(min=1e-6)
-        rate = float((widths.u * half[:, 0]).max()) * float(q[-1]) ** 2
-        base = float((low / half).min())
-    count = _node_count(rate, base, precision)
-    t = (s - mid) / half
-    terms = [mass, mass * t]
-    for _ in range(count - 2):
-        terms.append(2 * t * terms[-1] - terms[-2])
-    angle = torch.arange(count, dtype=q.dtype, device=q.device) + 0.5
-    angle = angle * (math.pi / count)
-    nodes = mid + half * torch.cos(angle)
-    damp = torch.exp(
-        -widths.u[:, None, None] * (nodes[..., None] * q.square())
-    )
-    k = torch.arange(count, dtype=q.dtype, device=q.device)
-    turn = torch.cos(k[:, None] * angle) * (2 / count)
-    turn[0] /= 2
-    return torch.stack(terms[:count]), torch.einsum("mj,bjk->mbk", turn, damp)
 
-
-@dataclasses.dataclass
-class _Plan:
-    """The bins and the transform that one wanted precision asks for."""
-
-    q: Tensor  # (K,)
-    order: int
-    bins: int
-    step: float
-    precision: float
-    waves: Tensor | None  # sin(Q x), where Q is not k pi / (bins * step)
-
-    @classmethod
-    def make(
-        cls,
+    def __init__(
+        self,
         q: Tensor,
         reach: float,
         harmonic: bool,
         precision: float,
         finer: int = 1,
-    ) -> _Plan:
-        """Cover distances to reach; harmonic: q = k pi / reach, from k = 0."""
-        order, angle = _order(precision)
+    ) -> None:
+        self.order, angle = spline_order(precision)
         least = reach * float(q[-1]) / angle
-        bins = fast_length(max(least, len(q) if harmonic else 8)) * finer
-        step = reach / bins
-        waves = None
-        if not harmonic:
-            x = torch.arange(bins + 1, dtype=torch.float64) * step
-            x = x.to(q.device)[:, None]
-            waves = torch.sin(x * q.double()).to(q.dtype)
-        return cls(q, order, bins, step, precision, waves)
+        least = max(least, len(q) if harmonic else 8)
+        self.q, self.precision, self.harmonic = q, precision, harmonic
+        self.reach, self.bins = reach, fast_length(least) * finer
+        self.step = reach / self.bins
+
+    @functools.cached_property
+    def _waves(self) -> Tensor:
+        x = torch.arange(self.bins + 1, dtype=torch.float64) * self.step
+        x = x.to(self.q.device)[:, None]
+        return torch.sin(x * self.q.double()).to(self.q.dtype)
+
+    @functools.cached_property
+    def spread(self) -> Tensor:
+        """Transform of the spline at Q, (K,)."""
+        return window(self.q, self.step, self.order)
+
+    @functools.cached_property
+    def squared(self) -> Tensor:
+        """Q^2, (K,)."""
+        return self.q.square()
+
+    @functools.cached_property
+    def distances(self) -> Tensor:
+        """Where the bins stand, (bins + 1,)."""
+        return arange(self.bins + 1, self.q) * self.step
+
+    @functools.cached_property
+    def symbol(self) -> Tensor:
+        """Transform of the spline sampled on the bins, (bins + 1,)."""
+        return symbol(self.bins, self.order, self.q)
 
     def transform(self, series: Tensor) -> Tensor:
         """Return sum_m series_m sin(Q m step), (..., K)."""
-        if self.waves is None:
+        if self.harmonic:
             return sine(series, self.bins, len(self.q))
-        return series @ self.waves
+        return series @ self._waves
+
+    def finer(self, factor: int) -> Plan:
+        """The same with so many times the bins."""
+        return Plan(self.q, self.reach, self.harmonic, self.precision, factor)
 
 
-Gather = Callable[[_Plan, Limits], Tensor]
+@functools.lru_cache(maxsize=8)
+def _native_plan(
+    dq: float,
+    count: int,
+    precision: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Plan:
+    q = torch.arange(count, dtype=dtype, device=device) * dq
+    return Plan(q, math.pi / dq, True, precision)
+
+
+class Bins:
+    """Pairs in bins, (B, bins + 1), and what is drawn from them."""
+
+    def __init__(self, grid: Tensor, plan: Plan) -> None:
+        self.grid, self.plan = grid, plan
+
+    @functools.cached_property
+    def masses(self) -> Tensor:
+        """Point masses whose splines sum to the grid, (B, bins + 1).
+
+        They may be multiplied with any smooth function of the distance.
+        """
+        bins = self.plan.bins
+        mass = sine(self.grid, bins, bins + 1) / self.plan.symbol
+        return sine_back(mass, bins)[:, : bins + 1] * (2 / bins)
+
+    @functools.cached_property
+    def extent(self) -> tuple[float, float]:
+        """Bounds on the shortest and the longest distance."""
+        filled = self.grid.detach().any(0).nonzero()
+        if not len(filled):
+            return 1.0, 1.0
+        step = self.plan.step
+        return float(filled[0]) * step, float(filled[-1]) * step
+
+
+Gather = Callable[[Plan, Limits], Bins]
 
 
 def _gather(
-    positions: Tensor, lengths: Tensor, plan: _Plan, limits: Limits
-) -> Tensor:
-    """Pairs at distances low < d <= high in bins, (B, bins + 1)."""
+    positions: Tensor, lengths: Tensor, plan: Plan, limits: Limits
+) -> Bins:
+    """Pairs at distances low < d <= high."""
     grid = PairGrid.apply(
         positions, lengths, limits, plan.step, plan.bins, plan.order
     )
-    return fold(grid, plan.bins, plan.order)
+    return Bins(fold(grid, plan.bins, plan.order), plan)
 
 
-def _gridded(
-    gather: Gather, widths: _Widths, cut: float, plan: _Plan
-) -> Tensor:
+def _gridded(gather: Gather, widths: Widths, cut: float, plan: Plan) -> Tensor:
     """F(Q) N, (B, K), by way of bins over the distances."""
-    q, bins, order, step = plan.q, plan.bins, plan.order, plan.step
+    order, step = plan.order, plan.step
     limits = None
-    if cut < bins * step * (1 - 1e-12):
+    if cut < plan.reach * (1 - 1e-12):
         zero = torch.zeros_like(widths.u)
         limits = zero, torch.full_like(zero, cut)
-    grid = gather(plan, limits)
+    pairs = gather(plan, limits)
     if widths.plain:
-        total = plan.transform(grid) / window(q, step, order)
-        return total * torch.exp(-widths.u[:, None] * q.square())
-    near, far = _extent(grid, step)
+        total = plan.transform(pairs.grid) / plan.spread
+        return total * torch.exp(-widths.u[:, None] * plan.squared)
+    near, far = pairs.extent
     edge = widths.edge().clamp(max=cut)
-    total = torch.zeros((), dtype=q.dtype, device=q.device)
+    total = torch.zeros((), dtype=plan.q.dtype, device=plan.q.device)
     if bool((edge >= near).any()):
         # Pairs that are cut to width 0 jump there: they get their own bins.
         limits = torch.zeros_like(edge), edge
-        sharp = gather(plan, limits)
-        total = plan.transform(sharp) / window(q, step, order)
+        total = plan.transform(gather(plan, limits).grid) / plan.spread
         limits = edge, torch.full_like(edge, cut)
-        grid = gather(plan, limits)
+        pairs = gather(plan, limits)
     else:
         edge = torch.zeros_like(edge)
     # The inverse of the symbol decays from bin to bin by its pole.
@@ -368,28 +244,22 @@ def _gridded(
     start = max(near, float(edge.min()))
     if margin > 0.3 * start and step > 0.002:
         # Nearer to zero the width is no longer a smooth function.
-        finer = math.ceil(min(margin / (0.3 * start), 8))
-        harmonic = plan.waves is None
-        plan = _Plan.make(q, bins * step, harmonic, plan.precision, finer)
-        return _gridded(gather, widths, cut, plan)
-    # Division by the symbol turns spread pairs into point masses, which
-    # may then be multiplied with any smooth function of the distance.
-    mass = sine(grid, bins, bins + 1) / symbol(bins, order, grid)
-    mass = sine_back(mass, bins)[:, : bins + 1] * (2 / bins)
-    terms, damp = _smooth_terms(
-        mass,
-        _arange(bins + 1, mass) * step,
+        finer = plan.finer(math.ceil(min(margin / (0.3 * start), 8)))
+        return _gridded(gather, widths, cut, finer)
+    terms, damp = smooth_terms(
+        pairs.masses,
+        plan.distances,
         widths,
         edge.clamp(min=near) - margin,
         min(far, cut) + margin,
-        q,
+        plan.q,
         plan.precision,
     )
     return total + (plan.transform(terms) * damp).sum(0)
 
 
 def _direct(
-    positions: Tensor, lengths: Tensor, widths: _Widths, cut: float, q: Tensor
+    positions: Tensor, lengths: Tensor, widths: Widths, cut: float, q: Tensor
 ) -> Tensor:
     """F(Q) N, (B, K), by the plain sum over pairs: the reference."""
     out = []
@@ -420,23 +290,14 @@ def _direct(
     return torch.stack(out)
 
 
-@torch.no_grad()
-def _extent(grid: Tensor, step: float) -> tuple[float, float]:
-    """Bounds on the shortest and the longest distance in bins (B, n)."""
-    filled = grid.any(0).nonzero()
-    if not len(filled):
-        return 1.0, 1.0
-    return float(filled[0]) * step, float(filled[-1]) * step
-
-
-def _arange(count: int, like: Tensor) -> Tensor:
+def arange(count: int, like: Tensor) -> Tensor:
     return torch.arange(count, dtype=like.dtype, device=like.device)
 
 
 # ---------------------------------------------------------- from F(Q) to G(r)
 
 
-def _native_curves(
+def native_curves(
     f: Tensor, dq: float, first: int, r: Tensor, rstep: float
 ) -> Tensor:
     """Sine transform as DiffPy does it: padded, then linear in r."""
@@ -479,7 +340,7 @@ def r_grid(rmin: float, rmax: float, rstep: float) -> Tensor:
     return torch.arange(first, last, dtype=torch.float64) * rstep
 
 
-def _chunks(
+def chunks(
     positions: Tensor, lengths: Tensor, extra: int, chunk: int | None
 ) -> Iterator[Tensor]:
     """Split the batch into parts of similar size and bounded memory."""
@@ -554,8 +415,8 @@ def debye_pdf(
     Source: Farrow & Billinge, Acta Cryst. A 65, 232 (2009); grid rules of
     libdiffpy 1.4.
     """
-    positions, lengths = _check_positions(positions, lengths)
-    return _evaluate(
+    positions, lengths = checked_positions(positions, lengths)
+    return evaluate(
         positions,
         lengths,
         u_iso=u_iso,
@@ -576,7 +437,7 @@ def debye_pdf(
     )
 
 
-def _evaluate(
+def evaluate(
     positions: Tensor,
     lengths: Tensor,
     *,
@@ -598,7 +459,7 @@ def _evaluate(
     cached: Gather | None = None,
 ) -> Tensor:
     """`debye_pdf` of checked positions; cached has their pairs."""
-    _check_ranges(
+    check_ranges(
         qmin=qmin,
         qmax=qmax,
         rmin=rmin,
@@ -612,9 +473,9 @@ def _evaluate(
         )
 
     def number(name: str, value: Number, low: float = 0.0) -> Tensor:
-        return _number(name, value, positions, low)
+        return numbers(name, value, positions, low)
 
-    widths = _Widths(
+    widths = Widths(
         number("u_iso", u_iso),
         number("delta1", delta1, -math.inf),
         number("delta2", delta2, -math.inf),
@@ -635,37 +496,37 @@ def _evaluate(
             reach, dq, first, count = native_range(
                 float(widths.u.max()), ratio, qmin, qmax, rmax, rstep
             )
-        cut, harmonic = reach, True
-        reach = math.pi / dq
-        q = _arange(count, positions) * dq
+        cut = reach
+        plan = _native_plan(
+            dq, count, precision, positions.dtype, positions.device
+        )
     else:
         with torch.no_grad():
             far = (positions.square().sum(2).amax().sqrt() * 2).item()
-        reach, harmonic = 4.0 * math.ceil(far / 4 + 0.5), False
-        cut = reach
-        nodes, weights = _quadrature(qmin, qmax, reach + rmax)
+        cut = 4.0 * math.ceil(far / 4 + 0.5)
+        nodes, weights = _quadrature(qmin, qmax, cut + rmax)
         q = positions.new_tensor(nodes)
+        plan = Plan(q, cut, False, precision)
         waves = torch.sin(q.double()[:, None] * r) * (2 / math.pi)
         waves = waves * r.new_tensor(weights)[:, None]
         waves = waves.to(positions.dtype)
 
-    plan = None
     direct = precision < EXACT or widths.u.dim() == 2
-    if not direct:
-        plan = _Plan.make(q, reach, harmonic, precision)
     damped = qdamp.requires_grad or bool((qdamp != 0).any())
     out, order = [], []
-    for part in _chunks(positions, lengths, 8 * len(r) + 8 * len(q), chunk):
+    for part in chunks(
+        positions, lengths, 8 * len(r) + 8 * len(plan.q), chunk
+    ):
         size = lengths[part]
         x = positions[part, : int(size.max())]
-        if plan is None:
-            f = _direct(x, size, widths.take(part), cut, q)
+        if direct:
+            f = _direct(x, size, widths.take(part), cut, plan.q)
         else:
             gather = cached or functools.partial(_gather, x, size)
             f = _gridded(gather, widths.take(part), cut, plan)
         f = f / size[:, None]
         if grid == "native":
-            g = _native_curves(f, dq, first, r, rstep)
+            g = native_curves(f, dq, first, r, rstep)
         else:
             g = f @ waves
         if damped:
@@ -677,152 +538,3 @@ def _evaluate(
     if bool((place[1:] > place[:-1]).all()):
         return torch.cat(out)
     return torch.cat(out)[torch.argsort(place)]
-
-
-# --------------------------------------------- the same in units of the bond
-
-
-def pair_histogram(
-    positions: Tensor,
-    lengths: Tensor | None = None,
-    *,
-    step: float,
-    bins: int,
-    order: int = 4,
-    chunk: int | None = None,
-) -> Tensor:
-    """Spread 1/d of all ordered pairs i != j over bins m * step.
-
-    Parameters
-    ----------
-    positions : (B, N, 3) tensor, any unit
-    lengths : (B,) tensor of int, optional
-    step : float, same unit
-        Width of the bins.
-    bins : int
-        Number of bins; distances beyond bins * step are dropped.
-    order : int, default 4
-        Order of the B-spline; `pdf_from_histogram` must be told the same.
-    chunk : int, optional
-        Clusters worked on at once.
-
-    Returns
-    -------
-    (B, bins) tensor.  It depends on the geometry alone: Q range, stretch,
-    widths and damping come in `pdf_from_histogram`.
-    """
-    positions, lengths = _check_positions(positions, lengths)
-    spline(order)
-    if not (step > 0 and math.isfinite(step)) or bins < 2 * order:
-        raise CbldmError(
-            f"step is {step:g} and bins {bins}; expected step > 0 and at "
-            f"least {2 * order} bins: cover the largest distance."
-        )
-    out = positions.new_empty(0, bins)
-    parts, where = [out], [torch.zeros(0, dtype=torch.int64)]
-    for part in _chunks(positions, lengths, 4 * bins, chunk):
-        size = lengths[part]
-        grid = PairGrid.apply(
-            positions[part, : int(size.max())],
-            size,
-            None,
-            step,
-            bins,
-            order,
-        )
-        parts.append(fold(grid, bins, order)[:, :bins])
-        where.append(part)
-    where = [w.to(positions.device) for w in where]
-    return torch.cat(parts)[torch.argsort(torch.cat(where))]
-
-
-def pdf_from_histogram(
-    hist: Tensor,
-    lengths: Tensor,
-    *,
-    step: float,
-    u_iso: Number,
-    qmin: Number,
-    qmax: Number,
-    qdamp: Number = 0.0,
-    rstep_out: float | None = None,
-    points: int | None = None,
-    order: int = 4,
-    padding: int = 1,
-) -> Tensor:
-    """Turn histograms of pairs into PDFs, each with its own Q range.
-
-    Parameters
-    ----------
-    hist : (B, bins) tensor
-        From `pair_histogram` with the same step and order.
-    lengths : (B,) tensor of int
-        Numbers of atoms.
-    step : float
-        Width of the bins; its unit is the unit of everything here.
-    u_iso, qmin, qmax, qdamp : float or (B,) tensor
-    rstep_out : float, optional
-        Step of the r grid: step times or divided by a whole number.
-    points : int, optional
-        Number of points of the r grid; default bins * step / rstep_out.
-    order : int, default 4
-    padding : int, default 1
-        The step in Q is pi / (padding * bins * step).  Cells that a Q limit
-        cuts count by their share, an error of the order of dQ; 2 or 4
-        lowers it.
-
-    Returns
-    -------
-    (B, points) tensor of G(r) at r = 0, rstep_out, 2 rstep_out, ...
-    """
-    if hist.dim() != 2 or len(lengths) != len(hist):
-        raise CbldmError(
-            f"hist has shape {tuple(hist.shape)} and lengths "
-            f"{tuple(lengths.shape)}; expected (B, bins) and (B,)."
-        )
-    u_iso, qmin, qmax, qdamp = (
-        _number(name, value, hist, 0.0)[:, None]
-        for name, value in (
-            ("u_iso", u_iso),
-            ("qmin", qmin),
-            ("qmax", qmax),
-            ("qdamp", qdamp),
-        )
-    )
-    if bool((qmin >= qmax).any()):
-        bad = int((qmin >= qmax)[:, 0].nonzero()[0])
-        raise CbldmError(
-            f"qmin is {float(qmin[bad]):g} and qmax is {float(qmax[bad]):g} "
-            f"at index {bad}; expected qmin < qmax."
-        )
-    size = padding * hist.shape[1]
-    dq = math.pi / (size * step)
-    top = float(qmax.detach().max())
-    count = math.ceil(top / dq + 0.5) + 1
-    if count > size:
-        raise CbldmError(
-            f"qmax is {top:g}; bins of {step:g} resolve up to "
-            f"{math.pi / step:g}: use a smaller step."
-        )
-    finer, stride = 1, 1
-    if rstep_out is not None:
-        finer = max(1, round(step / rstep_out))
-        stride = max(1, round(rstep_out / step))
-        if abs(rstep_out * finer / (step * stride) - 1) > 1e-6:
-            raise CbldmError(
-                f"rstep_out is {rstep_out:g}; expected the step {step:g} "
-                "times or divided by a whole number."
-            )
-    q = _arange(count, hist) * dq
-    f = sine(hist, size, count) / window(q, step, order)
-    f = f * torch.exp(-u_iso * q.square()) / lengths[:, None]
-    f = f * (
-        ((qmax - q) / dq + 0.5).clamp(0, 1)
-        - ((qmin - q) / dq + 0.5).clamp(0, 1)
-    )
-    spare = size * finer + 1 - count
-    g = sine_back(torch.nn.functional.pad(f, (0, spare)), size * finer)
-    points = points or hist.shape[1] * finer // stride
-    g = g[:, : points * stride : stride] * (2 / math.pi * dq)
-    r = _arange(points, hist) * (step * stride / finer)
-    return g * torch.exp(-0.5 * (qdamp * r).square())

@@ -14,20 +14,25 @@ histograms into sums over sin(Q d).  One element with one U is faster with
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from diffpy_cbldm import debye, scattering
+from diffpy_cbldm.checks import check_ranges, checked_positions, numbers
 from diffpy_cbldm.errors import CbldmError
-
-TOUCHING = 1e-4
-"""Atoms closer than this (A) are an error."""
+from diffpy_cbldm.pairgrid import (
+    TOUCHING,
+    fast_length,
+    fold,
+    sine,
+    spline,
+    window,
+)
+from diffpy_cbldm.widths import node_count
 
 PAIRS = 1 << 14
 """Pairs worked on at once: it bounds the memory."""
@@ -86,12 +91,31 @@ def mixed_pdf(
     Phil. Mag. 11, 153 (1965), for the weights; grid rules of libdiffpy 1.4.
     """
     scattering.check_stype(stype)
-    u = _check(positions, elements, u_iso, qmin, qmax, rmin, rmax, rstep)
-    for name, value in (("qdamp", qdamp), ("qbroad", qbroad)):
-        if not value >= 0:
-            raise CbldmError(
-                f"{name} is {value:g}; expected at least 0: correct {name}."
-            )
+    check_ranges(
+        qmin=qmin,
+        qmax=qmax,
+        qdamp=qdamp,
+        qbroad=qbroad,
+        rmin=rmin,
+        rmax=rmax,
+        rstep=rstep,
+        precision=precision,
+    )
+    if len(elements) != len(positions):
+        raise CbldmError(
+            f"positions has shape {tuple(positions.shape)} for "
+            f"{len(elements)} elements; expected (N, 3) and one symbol for "
+            "each atom."
+        )
+    batch, _ = checked_positions(positions.double()[None], None)
+    u_iso = torch.as_tensor(u_iso, dtype=torch.float64)
+    if u_iso.shape not in ((), (len(elements),)):
+        raise CbldmError(
+            f"u_iso has shape {tuple(u_iso.shape)}; expected one number or "
+            f"({len(elements)},), one for each atom."
+        )
+    u_iso = u_iso.expand(1, len(elements))
+    u = numbers("u_iso", u_iso, batch, 0.0)[0]
     ratio = max(
         1 - delta1 / d - delta2 / d**2 + (qbroad * d) ** 2
         for d in (max(rmin, 1e-9), rmax)
@@ -127,55 +151,8 @@ def mixed_pdf(
     total = total / (len(elements) * mean.square())
 
     r = debye.r_grid(rmin, rmax, rstep)
-    g = debye._native_curves(total[None], dq, first, r, rstep)[0]
+    g = debye.native_curves(total[None], dq, first, r, rstep)[0]
     return g * torch.exp(-0.5 * (qdamp * r).square()) * scale
-
-
-def _check(
-    positions: Tensor,
-    elements: Sequence[str],
-    u_iso: float | Tensor,
-    qmin: float,
-    qmax: float,
-    rmin: float,
-    rmax: float,
-    rstep: float,
-) -> Tensor:
-    """Check the arguments and return U of each atom, (N,)."""
-    n = len(elements)
-    if n < 1 or positions.shape != (n, 3):
-        raise CbldmError(
-            f"positions has shape {tuple(positions.shape)} for {n} elements; "
-            "expected (N, 3) and one symbol for each atom."
-        )
-    if not bool(torch.isfinite(positions).all()):
-        raise CbldmError(
-            "positions hold NaN or infinite values; expected finite "
-            "numbers: check how the cluster was made."
-        )
-    u = torch.as_tensor(u_iso, dtype=torch.float64)
-    if u.shape not in ((), (n,)):
-        raise CbldmError(
-            f"u_iso has shape {tuple(u.shape)}; expected one number or "
-            f"({n},), one for each atom."
-        )
-    if not bool((torch.isfinite(u) & (u >= 0)).all()):
-        raise CbldmError(
-            f"u_iso runs from {float(u.min()):g} to {float(u.max()):g}; "
-            "expected finite values of at least 0: correct u_iso."
-        )
-    for name, low, high in (("q", qmin, qmax), ("r", rmin, rmax)):
-        if not 0 <= low < high < math.inf:
-            raise CbldmError(
-                f"{name}min is {low:g} and {name}max is {high:g}; expected "
-                f"0 <= {name}min < {name}max: exchange or correct them."
-            )
-    if not 0 < rstep <= rmax:
-        raise CbldmError(
-            f"rstep is {rstep:g}; expected more than 0 and at most rmax: "
-            "pass rstep=0.01."
-        )
-    return u.expand(n)
 
 
 def _pairs(x: Tensor, cut: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -193,63 +170,13 @@ def _pairs(x: Tensor, cut: float) -> tuple[Tensor, Tensor, Tensor]:
     return i[near], j[near], d[near]
 
 
-@functools.cache
-def _spline(order: int) -> list[list[float]]:
-    """Polynomials of the cardinal B-spline, one row per unit interval."""
-    from scipy.interpolate import BSpline, PPoly
-
-    spline = BSpline.basis_element(np.arange(order + 1.0))
-    pieces = PPoly.from_spline(spline)
-    left = pieces.x[:-1]
-    real = (np.diff(pieces.x) > 0) & (left >= 0) & (left < order)
-    return pieces.c[::-1, real].T.tolist()
-
-
 def _spread(frac: Tensor, order: int) -> Tensor:
     """Spline weights (order, n) of the pieces at 0 <= frac < 1, (n,)."""
-    rows = frac.new_tensor(_spline(order))
+    rows = frac.new_tensor(spline(order))
     powers = [torch.ones_like(frac)]
     for _ in range(rows.shape[1] - 1):
         powers.append(powers[-1] * frac)
     return rows @ torch.stack(powers)
-
-
-def _resolution(precision: float) -> tuple[int, float]:
-    """Spline order, and the largest Q times bin width.
-
-    The aliasing error of the bins falls as (a / (2 pi - a))^order, a = Q h.
-    """
-    order = 4 if precision >= 3e-5 else 6 if precision >= 3e-8 else 8
-    leak = (precision / 20) ** (1 / order)
-    return order, 2 * math.pi * leak / (1 + leak)
-
-
-def _term_count(rate: float, precision: float) -> int:
-    """Chebyshev terms of exp(-c (1 + x)), |x| <= 1, for all c <= rate.
-
-    The coefficients are 2 exp(-c) I_n(c); their envelope over c grows with
-    c as long as c < n^2.
-    """
-    from scipy.special import ive
-
-    count = 2
-    while count < 200 and ive(count, rate) > precision / 20:
-        count += 1
-    return count
-
-
-def _transform(grid: Tensor, order: int, count: int) -> Tensor:
-    """Sine transform of bins (n, bins + order + 1) at k < count, (n, count).
-
-    Column c stands at c - order/2; what lies outside 0..bins is reflected,
-    since sin is odd about both ends.
-    """
-    o = order // 2
-    bins = grid.shape[1] - order - 1
-    body = grid[:, o : o + bins + 1].clone()
-    body[:, 1 : o + 1] -= grid[:, :o].flip(1)
-    body[:, bins - o : bins] -= grid[:, bins + o + 1 :].flip(1)
-    return -torch.fft.rfft(body, n=2 * bins)[:, :count].imag
 
 
 def _sums(
@@ -261,10 +188,10 @@ def _sums(
     """
     if not len(d):
         return q.new_zeros(codes, len(q))
-    order, angle = _resolution(precision)
+    order, angle = debye.spline_order(precision / 5)
     reach = math.pi / float(q[1])
-    bins = max(math.ceil(reach * float(q[-1]) / angle), len(q), 2 * order)
-    bins = next_fast_len(bins)
+    least = max(reach * float(q[-1]) / angle, len(q), 2 * order)
+    bins = fast_length(least)
     step, width = reach / bins, bins + order + 1
 
     with torch.no_grad():
@@ -272,7 +199,7 @@ def _sums(
     mid, half = (most + least) / 2, max((most - least) / 2, 1e-12)
     count = 1
     if most > least:
-        count = _term_count(half * float(q[-1]) ** 2, precision)
+        count = node_count(half * float(q[-1]) ** 2, 0.0, precision / 3)
     grid = q.new_zeros(codes * width, count)
     pieces = torch.arange(order, 0, -1)[:, None]
     for part in torch.arange(len(d)).split(PAIRS):
@@ -290,8 +217,8 @@ def _sums(
         grid = grid.index_add(0, index.reshape(-1), values.reshape(-1, count))
     rows = grid.view(codes, width, count).transpose(1, 2)
     rows = rows.reshape(codes * count, width)
-    waves = _transform(rows, order, len(q))
-    waves = waves / torch.sinc(q * (step / (2 * math.pi))) ** order
+    waves = sine(fold(rows, bins, order), bins, len(q))
+    waves = waves / window(q, step, order)
 
     # Chebyshev coefficients of exp(-w Q^2) from its values at the nodes.
     angles = (torch.arange(count, dtype=q.dtype) + 0.5) * (math.pi / count)

@@ -16,6 +16,12 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm import debye
+from diffpy_cbldm.checks import (
+    Number,
+    check_ranges,
+    checked_positions,
+    numbers,
+)
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pairgrid import (
     TOUCHING,
@@ -61,9 +67,9 @@ class PairCache:
                 "expected one: pass the atoms of one element."
             )
         x = torch.as_tensor(positions).detach().to(torch.float64)
-        self._x, self._lengths = debye._check_positions(x[None], None)
+        self._x, self._lengths = checked_positions(x[None], None)
         self._distances: Tensor | None = None
-        self._kept: dict[tuple, Tensor] = {}
+        self._kept: dict[tuple, debye.Bins] = {}
         n = x.shape[0]
         if n * (n - 1) // 2 <= MAX_PAIRS:
             # pdist does not lose digits as the matrix form would.
@@ -101,11 +107,11 @@ class PairCache:
         if isinstance(u_iso, Tensor) and u_iso.dim() == 1:
             u_iso = u_iso[None]
 
-        def gather(plan: debye._Plan, limits: debye.Limits) -> Tensor:
+        def gather(plan: debye.Plan, limits: debye.Limits) -> debye.Bins:
             return self._gather(plan, limits, float(stretch))
 
         with torch.no_grad():
-            g = debye._evaluate(
+            g = debye.evaluate(
                 self._x,
                 self._lengths,
                 u_iso=u_iso,
@@ -127,8 +133,8 @@ class PairCache:
         return g[0].numpy()
 
     def _gather(
-        self, plan: debye._Plan, limits: debye.Limits, stretch: float
-    ) -> Tensor:
+        self, plan: debye.Plan, limits: debye.Limits, stretch: float
+    ) -> debye.Bins:
         key: tuple = (plan.step, plan.bins, plan.order, stretch)
         if limits is not None:
             key += tuple(float(x) for x in limits)
@@ -146,7 +152,8 @@ class PairCache:
             grid = sums.grid() * (2 / plan.step)
             while len(self._kept) >= KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = fold(grid, plan.bins, plan.order)
+            grid = fold(grid, plan.bins, plan.order)
+            self._kept[key] = debye.Bins(grid, plan)
         return self._kept[key]
 
 
@@ -178,14 +185,14 @@ def stretch_scan(
     lengths: Tensor | None = None,
     *,
     stretch: Tensor,
-    u_iso: debye.Number,
+    u_iso: Number,
     qmin: float = 0.0,
     qmax: float = 25.0,
-    qdamp: debye.Number = 0.0,
-    qbroad: debye.Number = 0.0,
-    delta1: debye.Number = 0.0,
-    delta2: debye.Number = 0.0,
-    scale: debye.Number = 1.0,
+    qdamp: Number = 0.0,
+    qbroad: Number = 0.0,
+    delta1: Number = 0.0,
+    delta2: Number = 0.0,
+    scale: Number = 1.0,
     rmin: float = 0.0,
     rmax: float = 30.0,
     rstep: float = 0.01,
@@ -208,7 +215,7 @@ def stretch_scan(
     that depend on r, and clusters longer than the Q grid's own range, are
     simulated one stretch at a time.
     """
-    positions, lengths = debye._check_positions(positions, lengths)
+    positions, lengths = checked_positions(positions, lengths)
     batch = len(positions)
     if stretch.dim() == 1:
         stretch = stretch.expand(batch, -1)
@@ -223,7 +230,7 @@ def stretch_scan(
             f"stretch runs from {float(stretch.min()):g}; expected finite "
             "numbers above 0: correct stretch."
         )
-    debye._check_ranges(
+    check_ranges(
         qmin=qmin,
         qmax=qmax,
         rmin=rmin,
@@ -237,7 +244,7 @@ def stretch_scan(
     names = ("u_iso", "delta1", "delta2", "qbroad", "qdamp", "scale")
     free = ("delta1", "delta2", "scale")
     values = {
-        name: debye._number(name, x, like, -math.inf if name in free else 0.0)
+        name: numbers(name, x, like, -math.inf if name in free else 0.0)
         for name, x in zip(names, given, strict=True)
     }
     r = debye.r_grid(rmin, rmax, rstep).to(positions.device)
@@ -276,8 +283,8 @@ def stretch_scan(
         ]
         return torch.stack(curves, 1)
 
-    q = debye._arange(points, positions) * dq
-    order, angle = debye._order(precision)
+    q = debye.arange(points, positions) * dq
+    order, angle = debye.spline_order(precision)
     reads = 8 if precision > 1e-6 else 12
     leak = (precision / 4) ** (1 / reads)
     length = math.pi * far * (1 + leak) / (2 * math.pi * leak)
@@ -290,10 +297,10 @@ def stretch_scan(
         size = fast_length(table)
         fine = math.pi / (size * step)
         table = math.ceil(float(q[-1]) * top / fine) + reads + 1
-    shape = window(debye._arange(bins + 1, positions) * step, fine, reads)
+    shape = window(debye.arange(bins + 1, positions) * step, fine, reads)
     out, where = [], []
     extra = 2 * count * (len(r) + reads * points) + 4 * size
-    for part in debye._chunks(positions, lengths, extra, chunk):
+    for part in debye.chunks(positions, lengths, extra, chunk):
         n, z = lengths[part], stretch[part]
         x = positions[part, : int(n.max())]
         grid = PairGrid.apply(x, n, None, step, bins, order)
@@ -304,7 +311,7 @@ def stretch_scan(
         f = f.view(at.shape) / window(at, step, order)
         damp = torch.exp(-values["u_iso"][part, None] * q.square())
         f = f * (damp / n[:, None])[:, None] / z[..., None]
-        g = debye._native_curves(f.flatten(0, 1), dq, first, r, rstep)
+        g = debye.native_curves(f.flatten(0, 1), dq, first, r, rstep)
         r_same = r.to(g.dtype)
         fall = (values["qdamp"][part, None] * r_same).square()
         fall = torch.exp(-0.5 * fall) * values["scale"][part, None]

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.debye import debye_pdf, pair_histogram, pdf_from_histogram
+from diffpy_cbldm.debye import debye_pdf
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import load_table
+from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.pdfdata import PDFData, regrid
 from diffpy_cbldm.score import rw_scaled
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling

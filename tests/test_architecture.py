@@ -12,7 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "diffpy_cbldm"
 
 ROOMS = """
-errors settings grfile pdfdata cluster pairgrid debye paircache scattering
+errors settings grfile pdfdata cluster checks pairgrid widths debye
+histogram paircache scattering
 mixed simulate families cuts laplacian model recover score quickfit polish
 propose srfit doubts solve examples report cli
 """.split()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm import debye, pairgrid
+from diffpy_cbldm import debye, histogram, pairgrid
 from diffpy_cbldm.errors import CbldmError
 
 REFERENCE = pathlib.Path(__file__).parent / "reference"
@@ -208,7 +208,7 @@ def test_inputs_are_not_changed():
     x, lengths = random_clusters(), torch.tensor([12, 7, 4])
     before = x.clone(), lengths.clone()
     debye.debye_pdf(x, lengths, u_iso=0.005, stretch=1.1)
-    debye.pair_histogram(x, lengths, step=0.02, bins=1500)
+    histogram.pair_histogram(x, lengths, step=0.02, bins=1500)
     assert torch.equal(x, before[0])
     assert torch.equal(lengths, before[1])
 
@@ -335,9 +335,11 @@ def test_histogram_gives_the_integral(order):
     qmax = torch.tensor([25.0, 22.0, 20.0, 18.0], dtype=torch.float64)
     u = torch.tensor([0.004, 0.006, 0.008, 0.02], dtype=torch.float64)
     qdamp = torch.tensor([0.0, 0.02, 0.04, 0.08], dtype=torch.float64)
-    hist = debye.pair_histogram(x, lengths, step=0.02, bins=2048, order=order)
+    hist = histogram.pair_histogram(
+        x, lengths, step=0.02, bins=2048, order=order
+    )
     for padding, bar in ((1, 2e-2), (4, 1e-3)):
-        g = debye.pdf_from_histogram(
+        g = histogram.pdf_from_histogram(
             hist,
             lengths,
             step=0.02,
@@ -364,12 +366,12 @@ def test_histogram_gives_the_integral(order):
 
 def test_histogram_counts_pairs():
     x = random_clusters()
-    hist = debye.pair_histogram(x, step=0.02, bins=2000)
+    hist = histogram.pair_histogram(x, step=0.02, bins=2000)
     assert hist.shape == (3, 2000)
     for row, cluster in zip(hist, x, strict=True):
         total = 2 * (1 / torch.pdist(cluster)).sum()
         assert float(row.sum()) == pytest.approx(float(total), rel=1e-12)
-    short = debye.pair_histogram(x, step=0.02, bins=200)
+    short = histogram.pair_histogram(x, step=0.02, bins=200)
     d = torch.pdist(x[0])
     total = 2 * (1 / d[d < 3.95]).sum()
     assert float(short[0].sum()) >= float(total) * 0.99
@@ -377,11 +379,11 @@ def test_histogram_counts_pairs():
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
 def test_histogram_output_steps(factor):
-    hist = debye.pair_histogram(random_clusters(), step=0.02, bins=2048)
+    hist = histogram.pair_histogram(random_clusters(), step=0.02, bins=2048)
     settings = {"u_iso": 0.005, "qmin": 0.8, "qmax": 20.0, "step": 0.02}
     lengths = torch.full((3,), 12)
-    plain = debye.pdf_from_histogram(hist, lengths, **settings)
-    g = debye.pdf_from_histogram(
+    plain = histogram.pdf_from_histogram(hist, lengths, **settings)
+    g = histogram.pdf_from_histogram(
         hist, lengths, rstep_out=0.02 * factor, points=1000, **settings
     )
     if factor == 0.5:
@@ -394,8 +396,8 @@ def test_histogram_gradient():
     x = random_clusters(2, 5).requires_grad_()
 
     def curve(x, u, qmax):
-        hist = debye.pair_histogram(x, step=0.05, bins=256)
-        return debye.pdf_from_histogram(
+        hist = histogram.pair_histogram(x, step=0.05, bins=256)
+        return histogram.pdf_from_histogram(
             hist, torch.tensor([5, 5]), step=0.05, u_iso=u, qmin=0.8,
             qmax=qmax, points=200, rstep_out=0.1,
         )  # fmt: skip
@@ -455,14 +457,20 @@ def test_nan_positions():
 
 
 def test_histogram_errors():
-    hist = debye.pair_histogram(random_clusters(), step=0.2, bins=200)
+    hist = histogram.pair_histogram(random_clusters(), step=0.2, bins=200)
     settings = {"step": 0.2, "u_iso": 0.005, "qmin": 1.0, "qmax": 10.0}
     lengths = torch.full((3,), 12)
     with pytest.raises(CbldmError, match="smaller step"):
-        debye.pdf_from_histogram(hist, lengths, **settings | {"qmax": 20.0})
+        histogram.pdf_from_histogram(
+            hist, lengths, **settings | {"qmax": 20.0}
+        )
     with pytest.raises(CbldmError, match="at index 0"):
-        debye.pdf_from_histogram(hist, lengths, **settings | {"qmin": 10.0})
+        histogram.pdf_from_histogram(
+            hist, lengths, **settings | {"qmin": 10.0}
+        )
     with pytest.raises(CbldmError, match="whole number"):
-        debye.pdf_from_histogram(hist, lengths, rstep_out=0.3, **settings)
+        histogram.pdf_from_histogram(hist, lengths, rstep_out=0.3, **settings)
     with pytest.raises(CbldmError, match="order is 3"):
-        debye.pair_histogram(random_clusters(), step=0.2, bins=200, order=3)
+        histogram.pair_histogram(
+            random_clusters(), step=0.2, bins=200, order=3
+        )

@@ -221,7 +221,7 @@ def test_lone_atom_and_many_pairs(monkeypatch):
         ({"positions": torch.full((2, 3), math.nan)}, "NaN"),
         ({"positions": torch.zeros(2, 3)}, "stands twice"),
         ({"u_iso": torch.zeros(3)}, r"u_iso has shape \(3,\)"),
-        ({"u_iso": -0.1}, "u_iso runs from -0.1"),
+        ({"u_iso": -0.1}, "u_iso is -0.1"),
         ({"qbroad": -1.0}, "qbroad is -1"),
         ({"qmin": 30.0}, "qmin is 30 and qmax is 25"),
         ({"rmin": 30.0}, "rmin is 30 and rmax is 30"),

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.cuts import random_members
-from diffpy_cbldm.debye import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.families import TEMPLATE_OF, TEMPLATES, Table, load_table
+from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Model, World
 
 TYPE_WEIGHTS = {

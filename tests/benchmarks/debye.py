@@ -76,7 +76,7 @@ def double_loop(x: Tensor) -> Tensor:
     )
     f = f * torch.exp(-U * q**2) / len(x)
     r = debye.r_grid(0, 30, 0.01)
-    return debye._native_curves(f[None], dq, first, r, 0.01)
+    return debye.native_curves(f[None], dq, first, r, 0.01)
 
 
 def peer() -> Callable[[Tensor], Tensor] | None:

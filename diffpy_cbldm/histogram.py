@@ -1,0 +1,170 @@
+"""The Debye PDF in units of the bond: one histogram, many Q ranges.
+
+Training and ranking look at a cluster at many Q ranges, widths and stretches:
+the pairs are spread over bins once, and each curve is then two transforms.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.checks import Number, checked_positions, numbers
+from diffpy_cbldm.debye import arange, chunks
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.pairgrid import (
+    PairGrid,
+    fold,
+    sine,
+    sine_back,
+    spline,
+    window,
+)
+
+
+def pair_histogram(
+    positions: Tensor,
+    lengths: Tensor | None = None,
+    *,
+    step: float,
+    bins: int,
+    order: int = 4,
+    chunk: int | None = None,
+) -> Tensor:
+    """Spread 1/d of all ordered pairs i != j over bins m * step.
+
+    Parameters
+    ----------
+    positions : (B, N, 3) tensor, any unit
+    lengths : (B,) tensor of int, optional
+    step : float, same unit
+        Width of the bins.
+    bins : int
+        Number of bins; distances beyond bins * step are dropped.
+    order : int, default 4
+        Order of the B-spline; `pdf_from_histogram` must be told the same.
+    chunk : int, optional
+        Clusters worked on at once.
+
+    Returns
+    -------
+    (B, bins) tensor.  It depends on the geometry alone: Q range, stretch,
+    widths and damping come in `pdf_from_histogram`.
+    """
+    positions, lengths = checked_positions(positions, lengths)
+    spline(order)
+    if not (step > 0 and math.isfinite(step)) or bins < 2 * order:
+        raise CbldmError(
+            f"step is {step:g} and bins {bins}; expected step > 0 and at "
+            f"least {2 * order} bins: cover the largest distance."
+        )
+    out = positions.new_empty(0, bins)
+    parts, where = [out], [torch.zeros(0, dtype=torch.int64)]
+    for part in chunks(positions, lengths, 4 * bins, chunk):
+        size = lengths[part]
+        grid = PairGrid.apply(
+            positions[part, : int(size.max())],
+            size,
+            None,
+            step,
+            bins,
+            order,
+        )
+        parts.append(fold(grid, bins, order)[:, :bins])
+        where.append(part)
+    where = [w.to(positions.device) for w in where]
+    return torch.cat(parts)[torch.argsort(torch.cat(where))]
+
+
+def pdf_from_histogram(
+    hist: Tensor,
+    lengths: Tensor,
+    *,
+    step: float,
+    u_iso: Number,
+    qmin: Number,
+    qmax: Number,
+    qdamp: Number = 0.0,
+    rstep_out: float | None = None,
+    points: int | None = None,
+    order: int = 4,
+    padding: int = 1,
+) -> Tensor:
+    """Turn histograms of pairs into PDFs, each with its own Q range.
+
+    Parameters
+    ----------
+    hist : (B, bins) tensor
+        From `pair_histogram` with the same step and order.
+    lengths : (B,) tensor of int
+        Numbers of atoms.
+    step : float
+        Width of the bins; its unit is the unit of everything here.
+    u_iso, qmin, qmax, qdamp : float or (B,) tensor
+    rstep_out : float, optional
+        Step of the r grid: step times or divided by a whole number.
+    points : int, optional
+        Number of points of the r grid; default bins * step / rstep_out.
+    order : int, default 4
+    padding : int, default 1
+        The step in Q is pi / (padding * bins * step).  Cells that a Q limit
+        cuts count by their share, an error of the order of dQ; 2 or 4
+        lowers it.
+
+    Returns
+    -------
+    (B, points) tensor of G(r) at r = 0, rstep_out, 2 rstep_out, ...
+    """
+    if hist.dim() != 2 or len(lengths) != len(hist):
+        raise CbldmError(
+            f"hist has shape {tuple(hist.shape)} and lengths "
+            f"{tuple(lengths.shape)}; expected (B, bins) and (B,)."
+        )
+    u_iso, qmin, qmax, qdamp = (
+        numbers(name, value, hist, 0.0)[:, None]
+        for name, value in (
+            ("u_iso", u_iso),
+            ("qmin", qmin),
+            ("qmax", qmax),
+            ("qdamp", qdamp),
+        )
+    )
+    if bool((qmin >= qmax).any()):
+        bad = int((qmin >= qmax)[:, 0].nonzero()[0])
+        raise CbldmError(
+            f"qmin is {float(qmin[bad]):g} and qmax is {float(qmax[bad]):g} "
+            f"at index {bad}; expected qmin < qmax."
+        )
+    size = padding * hist.shape[1]
+    dq = math.pi / (size * step)
+    top = float(qmax.detach().max())
+    count = math.ceil(top / dq + 0.5) + 1
+    if count > size:
+        raise CbldmError(
+            f"qmax is {top:g}; bins of {step:g} resolve up to "
+            f"{math.pi / step:g}: use a smaller step."
+        )
+    finer, stride = 1, 1
+    if rstep_out is not None:
+        finer = max(1, round(step / rstep_out))
+        stride = max(1, round(rstep_out / step))
+        if abs(rstep_out * finer / (step * stride) - 1) > 1e-6:
+            raise CbldmError(
+                f"rstep_out is {rstep_out:g}; expected the step {step:g} "
+                "times or divided by a whole number."
+            )
+    q = arange(count, hist) * dq
+    f = sine(hist, size, count) / window(q, step, order)
+    f = f * torch.exp(-u_iso * q.square()) / lengths[:, None]
+    f = f * (
+        ((qmax - q) / dq + 0.5).clamp(0, 1)
+        - ((qmin - q) / dq + 0.5).clamp(0, 1)
+    )
+    spare = size * finer + 1 - count
+    g = sine_back(torch.nn.functional.pad(f, (0, spare)), size * finer)
+    points = points or hist.shape[1] * finer // stride
+    g = g[:, : points * stride : stride] * (2 / math.pi * dq)
+    r = arange(points, hist) * (step * stride / finer)
+    return g * torch.exp(-0.5 * (qdamp * r).square())
