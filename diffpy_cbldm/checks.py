@@ -54,6 +54,9 @@ def checked_positions(
 
 def numbers(name: str, value: Number, like: Tensor, low: float) -> Tensor:
     """One value per cluster, (B,), checked against its lower limit."""
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        if value >= low:
+            return like.new_full((len(like),), value)
     if not isinstance(value, Tensor):
         value = torch.as_tensor(value, dtype=torch.float64)
     value = value.to(like.device, like.dtype)

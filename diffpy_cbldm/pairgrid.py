@@ -89,20 +89,20 @@ def _blocks(x: Tensor) -> Iterator[tuple[int, int, int]]:
         yield n // 2, 1, n // 2
 
 
-def _apart(x: Tensor, axis: int, block: tuple[int, int, int]) -> Tensor:
-    """Return x_(i + k) - x_i (B, shifts, atoms); x (B, 3, 2 N) repeats."""
+def _apart(x: Tensor, block: tuple[int, int, int]) -> Tensor:
+    """Return x_(i + k) - x_i (B, 3, shifts, atoms); x (B, 3, 2 N) repeats."""
     first, count, atoms = block
     batch, _, width = x.shape
     ahead = x.as_strided(
-        (batch, count, atoms), (3 * width, 1, 1), axis * width + first
+        (batch, 3, count, atoms), (3 * width, width, 1, 1), first
     )
     out = x.new_empty(ahead.shape)
-    return torch.sub(ahead, x[:, axis, None, :atoms], out=out)
+    return torch.sub(ahead, x[:, :, None, :atoms], out=out)
 
 
 def _place(
-    x: Tensor,
-    block: tuple[int, int, int],
+    apart: Tensor,
+    first: int,
     bins: int,
     limits: tuple[Tensor, Tensor] | None,
     touching: float,
@@ -111,21 +111,18 @@ def _place(
 
     What is beyond the bins or outside limits goes to the cell number bins.
     """
-    square = _apart(x, 0, block).square_()
+    square = apart[:, 0].square()
     for axis in (1, 2):
-        diff = _apart(x, axis, block)
-        square.addcmul_(diff, diff)
+        square.addcmul_(apart[:, axis], apart[:, axis])
     if bool(square.amin() < touching**2):
-        _, first, count = square.shape
         b, k, i = (square < touching**2).nonzero()[0].tolist()
-        j = (i + k + block[0]) % (x.shape[2] // 2)
         raise CbldmError(
-            f"atoms {i} and {j} of cluster {b} are "
+            f"two atoms of cluster {b} ({i}, and {k + first} after it) are "
             f"{float(square[b, k, i]) ** 0.5 * TOUCHING / touching:.2g} "
             f"apart; expected at least {TOUCHING:g}: remove the atom that "
             "stands twice at one place."
         )
-    square = square.view(len(x), -1)
+    square = square.view(len(square), -1)
     inverse = square.rsqrt()
     t = square.mul_(inverse)
     if limits is None:
@@ -168,7 +165,9 @@ class PairGrid(torch.autograd.Function):
         x = _doubled(positions, lengths, step, bins)
         total = Moments(len(x), bins, order, x)
         for block in _blocks(x):
-            total.add(*_place(x, block, bins, limits, TOUCHING / step))
+            apart = _apart(x, block)
+            place = _place(apart, block[0], bins, limits, TOUCHING / step)
+            total.add(*place)
         return total.grid() * (2 / step)
 
     @staticmethod
@@ -186,10 +185,12 @@ class PairGrid(torch.autograd.Function):
         terms = torch.nn.functional.pad(terms, (0, 1))
         # The force on i + k stands at column i + k - 1 of its shift's row.
         out = positions.new_zeros(batch, 3, 2 * n)
+        rows = positions.new_zeros(0)
         for block in _blocks(x):
             first, count, atoms = block
+            apart = _apart(x, block)
             inverse, cell, frac = _place(
-                x, block, bins, limits, TOUCHING / step
+                apart, first, bins, limits, TOUCHING / step
             )
             value = terms[-1].gather(1, cell)
             slope = torch.zeros_like(value)
@@ -197,19 +198,19 @@ class PairGrid(torch.autograd.Function):
                 slope.mul_(frac).add_(value)
                 value.mul_(frac).add_(terms[k].gather(1, cell))
             pull = slope.sub_(value.mul_(inverse)).mul_(inverse.square_())
-            pull = pull.view(batch, count, atoms)
             width = atoms + count - 1
-            rows = positions.new_zeros(batch, count, width)
-            force = rows.as_strided(pull.shape, (count * width, width + 1, 1))
-            for axis in range(3):
-                torch.mul(pull, _apart(x, axis, block), out=force)
-                out[:, axis, :atoms] -= force.sum(1)
-                total = rows.sum(1)
-                start = first
-                while total.shape[1]:
-                    room = min(2 * n - start, total.shape[1])
-                    out[:, axis, start : start + room] += total[:, :room]
-                    total, start = total[:, room:], 0
+            if rows.shape != (batch, 3, count, width):
+                rows = positions.new_zeros(batch, 3, count, width)
+            size = 3 * count * width, count * width, width + 1, 1
+            force = rows.as_strided(apart.shape, size)
+            torch.mul(pull.view(batch, 1, count, atoms), apart, out=force)
+            out[..., :atoms] -= force.sum(2)
+            total = rows.sum(2)
+            start = first
+            while total.shape[2]:
+                room = min(2 * n - start, total.shape[2])
+                out[..., start : start + room] += total[..., :room]
+                total, start = total[..., room:], 0
         out = (out[..., :n] + out[..., n:]).transpose(1, 2)
         return out * (2 / step**2), None, None, None, None, None
 

@@ -157,6 +157,7 @@ class Simulation:
     rstep: float = parameter(
         R_STEP, "Step of the r grid.", unit="A", limits=(1e-4, 1.0)
     )
+    stype: str = parameter("X", "Radiation.", choices=("X", "N"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from diffpy_cbldm.cluster import Cluster
-from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import Simulation, validate
 
@@ -24,8 +24,9 @@ def simulate(
     delta2: float = Simulation.delta2,
     rmax: float = Simulation.rmax,
     rstep: float = Simulation.rstep,
+    stype: str = Simulation.stype,
 ) -> list[PDFData]:
-    """Simulate the X-ray PDFs of clusters of one element each.
+    """Simulate the PDFs of clusters of one or several elements.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ def simulate(
         Sharpening by correlated motion.  Default 0.
     rmax, rstep : float, A
         The grid 0, rstep, ... below rmax.  Default 30 and 0.01.
+    stype : {"X", "N"}
+        X-rays (default) or neutrons; it matters for several elements.
 
     Returns
     -------
@@ -51,11 +54,11 @@ def simulate(
     Raises
     ------
     CbldmError
-        A cluster of several elements, or a setting outside its limits.
+        A setting outside its limits, an element without scattering factor.
     """
     import torch
 
-    from diffpy_cbldm import debye
+    from diffpy_cbldm import debye, mixed
 
     settings = Simulation(
         qmin=qmin,
@@ -65,45 +68,54 @@ def simulate(
         delta2=delta2,
         rmax=rmax,
         rstep=rstep,
+        stype=stype,
     )
     validate(settings)
     clusters = [clusters] if isinstance(clusters, Cluster) else list(clusters)
-    for k, cluster in enumerate(clusters):
-        if len(set(cluster.elements)) > 1:
-            raise CbldmError(
-                f"cluster {k} is {cluster.composition}; expected one "
-                "element: simulate such a cluster with diffpy.srreal."
-            )
-    lengths = torch.tensor([len(c) for c in clusters], dtype=torch.int64)
-    longest = max((len(c) for c in clusters), default=0)
-    positions = torch.zeros(len(clusters), longest, 3, dtype=torch.float64)
-    for row, cluster in zip(positions, clusters, strict=True):
-        row[: len(cluster)] = torch.tensor(cluster.positions)
+    shared: dict[str, Any] = dict(
+        u_iso=biso / (8 * math.pi**2),
+        qmin=qmin,
+        qmax=qmax,
+        qdamp=qdamp,
+        delta2=delta2,
+        rmax=rmax,
+        rstep=rstep,
+        precision=PRECISION,
+    )
+    pure = [k for k, c in enumerate(clusters) if len(set(c.elements)) == 1]
+    lengths = torch.tensor([len(clusters[k]) for k in pure])
+    longest = max((len(clusters[k]) for k in pure), default=0)
+    positions = torch.zeros(len(pure), longest, 3, dtype=torch.float64)
+    for row, k in zip(positions, pure, strict=True):
+        row[: len(clusters[k])] = torch.tensor(clusters[k].positions)
     with torch.no_grad():
-        curves = debye.debye_pdf(
-            positions,
-            lengths,
-            u_iso=biso / (8 * math.pi**2),
-            qmin=qmin,
-            qmax=qmax,
-            qdamp=qdamp,
-            delta2=delta2,
-            rmax=rmax,
-            rstep=rstep,
-            precision=PRECISION,
-        ).numpy()
+        curves = dict(
+            zip(
+                pure,
+                debye.debye_pdf(positions, lengths.long(), **shared).numpy(),
+                strict=True,
+            )
+        )
+        for k, cluster in enumerate(clusters):
+            if k not in curves:
+                curves[k] = mixed.mixed_pdf(
+                    torch.tensor(cluster.positions),
+                    cluster.elements,
+                    stype=stype,
+                    **shared,
+                ).numpy()
     r = debye.r_grid(0.0, rmax, rstep).numpy()
     return [
         PDFData(
             r=r,
-            g=g,
+            g=curves[k],
             composition=cluster.composition,
             qmin=qmin,
             qmax=qmax,
             qdamp=qdamp,
             qbroad=0.0,
-            stype="X",
+            stype=stype,
             source=f"simulated {cluster.composition}",
         )
-        for cluster, g in zip(clusters, curves, strict=True)
+        for k, cluster in enumerate(clusters)
     ]

@@ -109,13 +109,16 @@ class DebyeCalculator:
         Uiso each.  CbldmError where atoms are anisotropic or partly
         occupied.
         """
-        if any(atom.anisotropy or atom.occupancy != 1 for atom in structure):
-            raise CbldmError(
-                "the structure has anisotropic or partly occupied atoms; "
-                "expected isotropic, full ones: set anisotropy to False and "
-                "occupancy to 1."
-            )
-        elements = [atom.element for atom in structure]
+        elements, widths = [], []
+        for atom in structure:
+            if atom.anisotropy or atom.occupancy != 1:
+                raise CbldmError(
+                    "the structure has anisotropic or partly occupied atoms; "
+                    "expected isotropic, full ones: set anisotropy to False "
+                    "and occupancy to 1."
+                )
+            elements.append(atom.element)
+            widths.append(atom.Uisoequiv)
         if not elements:
             raise CbldmError(
                 "the structure has no atoms; expected a cluster: pass one to "
@@ -124,7 +127,7 @@ class DebyeCalculator:
         unstretched, stretch = self._unstretched(structure)
         # An optimiser without bounds may try U < 0; DiffPy's peaks then
         # have no width.
-        u = np.array([atom.Uisoequiv for atom in structure]).clip(0)
+        u = np.array(widths).clip(0)
         settings: dict[str, Any] = {
             name: getattr(self, name)
             for name in (

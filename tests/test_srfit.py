@@ -60,8 +60,18 @@ def test_simulate():
     assert np.allclose(one.g, pdfs[1].g, atol=1e-6)
     with pytest.raises(CbldmError, match="qmax is 500"):
         cb.simulate(clusters, qmax=500.0)
-    with pytest.raises(CbldmError, match="one element"):
-        cb.simulate([Cluster(("Pt", "Au"), np.diag([0, 0, 2.8])[1:])])
+
+
+def test_simulate_several_elements():
+    both = [platinum(), alloy()]
+    pure, xray = cb.simulate(both, rmax=10.0)
+    neutron = cb.simulate(both[1:], rmax=10.0, stype="N")[0]
+    assert xray.composition == both[1].composition
+    assert (xray.stype, neutron.stype) == ("X", "N")
+    for one, other in ((pure, xray), (pure, neutron), (xray, neutron)):
+        assert np.abs(one.g - other.g).max() > 0.01 * np.abs(one.g).max()
+    with pytest.raises(CbldmError, match="stype"):
+        cb.simulate(both, stype="E")
 
 
 # ---------------------------------------------------------------- the recipe
