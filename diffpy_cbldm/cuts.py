@@ -1,33 +1,28 @@
 """Random clusters that no library holds: cuts of the template sites.
 
 A cut is what lies inside a random ellipsoid or polyhedron with a random
-centre, now and then with a few surface atoms missing.  Its orientation is
-one of the equivalent ones under the template's point group; the one whose
-mean position points most along a fixed direction is taken, so that a shape
-has one set of sites and not up to 120.
+centre, now and then with a few surface atoms missing, on the sites of a
+lattice, of an ideal hcp crystal, or of close-packed layers in an irregular
+order (stacking faults and twins).
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 
 import numpy as np
 
-from diffpy_cbldm.families import Table
+from diffpy_cbldm.families import TEMPLATE_OF, Table
+from diffpy_cbldm.lattices import BASES, place, stacking_sites
 from diffpy_cbldm.settings import MAX_ATOMS
 
-_DIRECTION = np.array([1.0, 0.61803, 0.27015])
-_PLANES = [
-    np.array(p) / np.linalg.norm(p)
-    for p in itertools.product((-1, 0, 1), repeat=3)
-    if any(p)
-]
+CUT_KINDS = ("bcc", "dec", "fcc", "hcp", "ico", "sc", "stacked")
+"""What cuts are made of; "stacked" has faults."""
 
 
-def random_members(
+def random_cut(
     table: Table,
-    template: str,
+    kind: str,
     rng: np.random.Generator,
     smallest: int = 13,
     largest: int = MAX_ATOMS,
@@ -38,111 +33,149 @@ def random_members(
     ----------
     table : Table
         Gives the sites.
-    template : str
-        One of `diffpy_cbldm.families.TEMPLATES`.
+    kind : str
+        One of `CUT_KINDS`.
     rng : numpy.random.Generator
         Source of all choices.
     smallest, largest : int
-        Range of the number of atoms, drawn evenly on a logarithmic scale.
+        Range of the number of atoms, drawn evenly or, half of the time, so
+        that its logarithm is even.
 
     Returns
     -------
-    (n,) array of int, rising site numbers of the template.
+    (n,) array of uint16, rising site numbers of the kind's template.
     """
-    sites = table.sites[template]
-    largest = min(largest, int(0.9 * len(sites)))
-    count = round(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
-    xyz = sites - _centre(table, template, rng)
+    template = TEMPLATE_OF[kind]
+    sites = table.sites[template].astype(float)
+    if template == "stack":
+        sites = sites[_sequence(kind, sites, rng)]
+    count = int(rng.integers(smallest, largest + 1))
     if rng.random() < 0.5:
-        axes = np.exp(rng.normal(0.0, 0.15, 3))
-        turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-        depth = np.linalg.norm((xyz @ turn) / axes, axis=1)
-    else:
-        planes = np.array(_PLANES)
-        if rng.random() < 0.3:
-            planes = rng.normal(size=(12, 3))
-            planes /= np.linalg.norm(planes, axis=1)[:, None]
-        families = np.abs(planes).astype(bool).sum(1) - 1
-        reach = np.exp(rng.normal(0, 0.1, 3))[families]
-        reach = reach * np.exp(rng.normal(0.0, 0.08, len(planes)))
-        depth = (xyz @ planes.T / reach).max(1)
-    order = np.argsort(depth, kind="stable")
-    chosen = order[:count]
+        limits = np.log([smallest, largest])
+        count = round(np.exp(rng.uniform(*limits)))
+    count = min(count, len(sites))
+    depth = _depth(template, sites - _centre(template, rng), rng)
+    chosen = np.argsort(depth, kind="stable")[:count]
     if rng.random() < 0.25:
         shell = chosen[count // 2 :]
         drop = rng.random(len(shell)) < rng.uniform(0.0, 0.1)
         chosen = np.concatenate([chosen[: count // 2], shell[~drop]])
-    return np.sort(_canonical(table, template, chosen))
+    return table.members(template, place(template, sites[chosen]))
 
 
-def _centre(
-    table: Table, template: str, rng: np.random.Generator
+def _centre(template: str, rng: np.random.Generator) -> np.ndarray:
+    """A point of the cell, or near the axis or the centre of twins."""
+    if template == "ico":
+        return rng.normal(0, rng.choice([0.1, 0.6]), 3)
+    if template == "dec":
+        off = rng.normal(0, rng.choice([0.1, 0.8]), 2)
+        return np.array([*off, rng.uniform(-0.5, 0.5)])
+    return rng.uniform(-0.5, 0.5, 3) @ BASES[template]
+
+
+def _depth(
+    template: str, xyz: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """A centre near the origin, or for hcp that of a stored cluster."""
-    jitter = rng.uniform(-0.5, 0.5, 3)
-    if template != "hcp":
-        return jitter
-    sites = table.sites[template]
-    while True:
-        geometry = table.geometries[rng.integers(len(table))]
-        p = geometry.parameters
-        if geometry.structure_type == "hcp" and max(p) <= 3 * min(p):
-            return sites[geometry.members].mean(0) + jitter
+    """How far out each point lies, in units of a random shape, (n,)."""
+    if rng.random() < 0.45:
+        axes = np.exp(rng.normal(0.0, rng.choice([0.05, 0.2]), 3))
+        turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        return np.linalg.norm((xyz @ turn) / axes, axis=1)
+    if rng.random() < 0.2:
+        planes = rng.normal(size=(12, 3))
+        family = np.arange(12)
+    else:
+        planes, family = _facets(template)
+    planes = planes / np.linalg.norm(planes, axis=1)[:, None]
+    # Of a family each plane has its own distance, and all a common one.
+    reach = np.exp(rng.normal(0, 0.15, family.max() + 1))[family]
+    own = rng.choice([0.0, 0.05, 0.15])
+    reach = reach * np.exp(rng.normal(0.0, own, len(planes)))
+    if rng.random() < 0.5 and len(set(family)) > 1:  # some do not show
+        reach[family == rng.integers(family.max() + 1)] *= 3
+    return (xyz @ planes.T / reach).max(1)
 
 
-def _canonical(table: Table, template: str, members: np.ndarray) -> np.ndarray:
-    turns, permutations = _symmetry(table.digest, template)
-    mean = table.sites[template][members].mean(0)
-    return permutations[np.argmax(turns @ mean @ _DIRECTION)][members]
+def _facets(template: str) -> tuple[np.ndarray, np.ndarray]:
+    """Normals of the low-index planes and the family of each."""
+    if template in ("fcc", "bcc", "sc"):
+        planes = np.array(
+            [p for p in itertools.product((-1, 0, 1), repeat=3) if any(p)]
+        )
+        return planes, np.abs(planes).sum(1) - 1
+    if template == "ico":
+        golden = (1 + 5**0.5) / 2
+        found = [
+            np.roll([0, a, b * golden], k)
+            for k in range(3)
+            for a in (1, -1)
+            for b in (1, -1)
+        ]
+        return np.array(found), np.zeros(12, int)
+    fold = 5 if template == "dec" else 6
+    angle = np.pi / fold * np.arange(2 * fold)
+    flat = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
+    tilted = [
+        [*row[:2] * 0.8165, h]
+        for row in flat
+        for h in ((0.577, -0.577) if fold == 5 else (0.5, -0.5))
+    ]
+    planes = np.array([[0, 0, 1], [0, 0, -1], *flat, *tilted], float)
+    family = [0, 0, *([1, 2] * fold), *([3, 3, 4, 4] * fold)]
+    return planes, np.array(family)
 
 
-@functools.cache
-def _symmetry(digest: str, template: str) -> tuple[np.ndarray, np.ndarray]:
-    """Point group of the packaged table's template, as site permutations.
+def _sequence(
+    kind: str, sites: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Which sites a random order of layers fills, (S,) bool."""
+    layer, place_in_layer = stacking_sites(sites)
+    count = int(layer.max() - layer.min()) + 1
+    if kind == "hcp":
+        steps = np.where(np.arange(count) % 2, 1, -1)
+    else:
+        # +1 again and again is fcc, a change of sign a twin, +1 -1 hcp.
+        turn = rng.random(count) < rng.choice([0.1, 0.3, 0.5, 0.8])
+        middle = count // 2 + rng.integers(-1, 2)
+        turn[middle] = True
+        turn[middle + rng.choice([-1, 1])] = rng.random() < 0.5
+        steps = np.where(np.cumsum(turn) % 2, 1, -1)
+    order = np.cumsum(steps) % 3
+    return order[layer - layer.min()] == place_in_layer
+
+
+def random_shape(rng: np.random.Generator) -> np.ndarray:
+    """A random strain and relaxation for `deformed`, (3,) array."""
+    shape = np.zeros(3)
+    if rng.random() < 0.5:
+        shape[:2] = rng.uniform(-0.012, 0.012, 2)
+    if rng.random() < 0.5:
+        shape[2] = rng.uniform(-0.03, 0.12)
+    return shape
+
+
+def deformed(xyz: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Strain a cluster and relax its surface.
+
+    Parameters
+    ----------
+    xyz : (n, 3) array, bond lengths
+    shape : (3,) array
+        Strain along x and y (that along z keeps the volume), and the way in
+        bond lengths that an atom without neighbours would move inwards;
+        others move in proportion to the neighbours that they lack.
 
     Returns
     -------
-    turns : (g, 3, 3) array
-    permutations : (g, S) array, where each site goes
+    (n, 3) array, centred.
     """
-    from diffpy_cbldm.families import load_table
-
-    sites = load_table().sites[template].astype(float)
-    if template == "hcp":  # built from a corner: no symmetry is left
-        return np.eye(3)[None], np.arange(len(sites))[None]
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(sites)
-    turns, permutations = [], []
-    for turn in _candidate_turns(sites):
-        distance, index = tree.query(sites @ turn.T)
-        if distance.max() < 0.05:
-            turns.append(turn)
-            permutations.append(index)
-    return np.array(turns), np.array(permutations)
-
-
-def _candidate_turns(sites: np.ndarray) -> list[np.ndarray]:
-    """Orthogonal matrices that carry three sites onto three others."""
-    norms = np.linalg.norm(sites, axis=1)
-    order = [i for i in np.argsort(norms, kind="stable") if norms[i] > 0.1]
-    base: list[int] = []
-    for i in order:
-        trial = sites[[*base, i]]
-        if np.linalg.matrix_rank(trial, tol=0.2) == len(trial):
-            base.append(i)
-        if len(base) == 3:
-            break
-    inverse = np.linalg.inv(sites[base])
-    gram = sites[base] @ sites[base].T
-    same = [np.flatnonzero(np.abs(norms - norms[i]) < 0.03) for i in base]
-    found: list[np.ndarray] = []
-    for triple in itertools.product(*same):
-        image = sites[list(triple)]
-        if np.abs(image @ image.T - gram).max() < 0.06:
-            turn = (inverse @ image).T
-            u, _, vt = np.linalg.svd(turn)
-            turn = u @ vt
-            if all(np.abs(turn - f).max() > 0.05 for f in found):
-                found.append(turn)
-    return found
+    xyz = xyz - xyz.mean(0)
+    strain = np.array([shape[0], shape[1], -shape[0] - shape[1]])
+    if shape[2]:
+        square = ((xyz[:, None] - xyz[None]) ** 2).sum(-1)
+        near = (square < 1.44).sum(1) - 1
+        lack = 1 - near / max(near.max(), 1)
+        far = np.linalg.norm(xyz, axis=1).clip(1e-6)
+        xyz = xyz * (1 - np.minimum(shape[2] * lack / far, 0.2))[:, None]
+    xyz = xyz * (1 + strain)
+    return xyz - xyz.mean(0)

@@ -25,13 +25,17 @@ from typing import Any
 
 import numpy as np
 
+from diffpy_cbldm.lattices import AXIS, TEMPLATES, place, sphere
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, STRUCTURE_TYPES
 
-TEMPLATES = ("bcc", "dec", "fcc", "hcp", "ico", "sc")
-"""The site templates; each structure type lives on one of them."""
-
-TEMPLATE_OF = {t: "fcc" if t == "oct" else t for t in STRUCTURE_TYPES}
+TEMPLATE_OF = {
+    **{t: t for t in STRUCTURE_TYPES},
+    **{"oct": "fcc", "hcp": "stack", "stacked": "stack"},
+}
 """The template of each structure type."""
+
+RADII = {"fcc": 5.3, "bcc": 5.3, "sc": 5.6, "stack": 5.0, "dec": 5.3}
+"""Every site nearer than this to the origin is in the template, in bonds."""
 
 _TABLE = "geometries.npz"
 _SAME_SITE = 1e-3
@@ -125,6 +129,30 @@ class Table:
         return out, lengths
 
     @functools.cached_property
+    def _trees(self) -> dict[str, Any]:
+        from scipy.spatial import cKDTree
+
+        return {name: cKDTree(sites) for name, sites in self.sites.items()}
+
+    def members(self, template: str, xyz: np.ndarray) -> np.ndarray:
+        """The sites of a template on which atoms stand.
+
+        Parameters
+        ----------
+        template : str
+            One of `diffpy_cbldm.lattices.TEMPLATES`.
+        xyz : (n, 3) array
+            From `diffpy_cbldm.lattices.place`.
+
+        Returns
+        -------
+        (n,) array of uint16, rising; shorter where atoms lie outside the
+        template.
+        """
+        distance, index = self._trees[template].query(xyz)
+        return np.sort(index[distance < 3 * _SAME_SITE]).astype(np.uint16)
+
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of sites and members; stored with weights."""
         state = hashlib.sha256()
@@ -148,6 +176,10 @@ def load_table() -> Table:
 def build_table(progress: Any = None) -> Table:
     """Enumerate all geometries with ASE; takes about two minutes.
 
+    The templates hold the sites of all geometries, and beyond these every
+    site of the lattice near the origin (`RADII`; of icosahedra five shells),
+    so that clusters of up to 256 atoms that no library holds fit in.
+
     Parameters
     ----------
     progress : callable, optional
@@ -168,13 +200,21 @@ def build_table(progress: Any = None) -> Table:
             progress(structure_type)
     entries = _without_shared(list(found.values()))
     entries.sort(key=lambda e: (e[0], len(e[2]), e[1]))
-    sites = {
-        name: _merge([e[2] for e in entries if TEMPLATE_OF[e[0]] == name])
-        for name in TEMPLATES
-    }
+    placed = [
+        place(TEMPLATE_OF[e[0]], _on_lattice(e[0], e[2])) for e in entries
+    ]
+    sites = {}
+    for name in TEMPLATES:
+        clouds = [
+            xyz
+            for e, xyz in zip(entries, placed, strict=True)
+            if TEMPLATE_OF[e[0]] == name
+        ]
+        sites[name] = _merge([*clouds, _near_sites(name)])
+    bare = Table(sites, ())
     geometries = tuple(
-        Geometry(t, p, _members(sites[TEMPLATE_OF[t]], xyz), published)
-        for t, p, xyz, published in entries
+        Geometry(e[0], e[1], bare.members(TEMPLATE_OF[e[0]], xyz), e[3])
+        for e, xyz in zip(entries, placed, strict=True)
     )
     return Table(sites, geometries)
 
@@ -315,32 +355,46 @@ def _without_shared(entries: list) -> list:
     ]
 
 
-def _template_frame(xyz: np.ndarray) -> np.ndarray:
-    """Centre a cluster unless it stands in a corner (hcp)."""
-    corner = np.allclose(xyz[0], 0) and np.linalg.norm(xyz.mean(0)) > 0.1
-    return xyz if corner else xyz - xyz.mean(axis=0)
+def _on_lattice(structure_type: str, xyz: np.ndarray) -> np.ndarray:
+    """Move a cluster of ASE's, in bond lengths, onto its lattice."""
+    middle = xyz.mean(0)
+    if structure_type == "ico":
+        return xyz - middle
+    if structure_type == "dec":
+        # The axis runs through the middle; an atom on it is the origin.
+        d = xyz - middle
+        axial = d[np.hypot(d[:, 0], d[:, 1]) < 0.1, 2]
+        return d - [0, 0, axial[np.argmin(abs(axial))]]
+    return xyz - xyz[0]
 
 
-def _merge(clusters: list[np.ndarray]) -> np.ndarray:
-    """All distinct sites of some clusters, nearest to the origin first."""
-    cloud = np.concatenate([_template_frame(c) for c in clusters])
+def _near_sites(template: str) -> np.ndarray:
+    """The sites of a lattice near the origin, see `RADII`."""
+    from ase.cluster import Decahedron, Icosahedron
+
+    if template == "ico":
+        xyz = Icosahedron("Au", 6, latticeconstant=4.0).positions
+        four = Icosahedron("Au", 4, latticeconstant=4.0).positions
+        return xyz / bond_length(four)
+    if template == "dec":
+        xyz = Decahedron("Au", 8, 6, 0, latticeconstant=4.0).positions
+        xyz = _on_lattice("dec", xyz * (AXIS / 8**0.5))
+        return xyz[np.linalg.norm(xyz, axis=1) <= RADII["dec"]]
+    return sphere(template, RADII[template])
+
+
+def _merge(clouds: list[np.ndarray]) -> np.ndarray:
+    """All distinct sites of some clouds, nearest to the origin first."""
+    from scipy.spatial import cKDTree
+
+    cloud = np.concatenate(clouds)
     keys = np.round(cloud / _SAME_SITE).astype(int)
     _, first = np.unique(keys, axis=0, return_index=True)
     cloud = cloud[first]
     cloud = cloud[np.argsort(np.round((cloud**2).sum(1), 4), kind="stable")]
-    from scipy.spatial import cKDTree
-
     tree = cKDTree(cloud)
     keep = np.ones(len(cloud), bool)
     for i, j in sorted(tree.query_pairs(2 * _SAME_SITE)):
         if keep[i]:
             keep[j] = False
     return cloud[keep].astype(np.float32)
-
-
-def _members(sites: np.ndarray, xyz: np.ndarray) -> np.ndarray:
-    from scipy.spatial import cKDTree
-
-    distance, index = cKDTree(sites).query(_template_frame(xyz))
-    assert distance.max() < 3 * _SAME_SITE and len(set(index)) == len(xyz)
-    return np.sort(index).astype(np.uint16)

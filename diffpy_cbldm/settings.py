@@ -122,6 +122,9 @@ def validate(settings: Any) -> None:
 STRUCTURE_TYPES = ("bcc", "dec", "fcc", "hcp", "ico", "oct", "sc")
 """The seven structure types, in the order of the paper's Table 2."""
 
+KINDS = (*STRUCTURE_TYPES, "stacked")
+"""What the model tells apart: the types, and layers with stacking faults."""
+
 MIN_ATOMS, MAX_ATOMS = 5, 256
 """The number of atoms that the method covers (section 4.1 of the paper)."""
 
@@ -319,10 +322,10 @@ class Model:
         130.0 / 2.8**2, "sigma^2 of the Laplacian kernel.", unit="bond^2"
     )
     latent_size: int = parameter(16, "Side of the structure latent z_x.")
-    encoder_width: int = parameter(10, "Channels of the Laplacian encoder.")
-    prior_width: int = parameter(384, "Width of the conditional prior.")
-    prior_blocks: int = parameter(2, "Residual blocks of the prior.")
-    decoder_width: int = parameter(384, "Width of the site decoder.")
+    encoder_width: int = parameter(32, "Channels of the Laplacian encoder.")
+    prior_width: int = parameter(512, "Width of the conditional prior.")
+    prior_blocks: int = parameter(3, "Residual blocks of the prior.")
+    decoder_width: int = parameter(512, "Width of the site decoder.")
     decoder_blocks: int = parameter(3, "Residual blocks of the decoder.")
     denoiser_width: int = parameter(48, "Channels of the U-Net.")
     steps: int = parameter(1000, "Steps T of the diffusion.")
@@ -366,7 +369,10 @@ class World:
     """
 
     cuts: float = parameter(
-        0.4, "Share of random cuts; the rest are ideal clusters."
+        0.5, "Share of random cuts; the rest are ideal clusters."
+    )
+    deformed: float = parameter(
+        0.25, "Share with strain, a relaxed surface or both."
     )
     bond: tuple[float, float] = parameter(
         (2.2, 3.4), "Bond lengths.", unit="A"
@@ -402,9 +408,9 @@ class Training:
     """How the three stages are trained, one after another."""
 
     batch: int = parameter(64, "Structures a step.")
-    condition_steps: int = parameter(800, "Steps of Algorithm 1.")
-    structure_steps: int = parameter(7000, "Steps of Algorithm 2.")
-    denoiser_steps: int = parameter(1000, "Steps of Algorithm 3.")
+    condition_steps: int = parameter(400, "Steps of Algorithm 1.")
+    structure_steps: int = parameter(10000, "Steps of Algorithm 2.")
+    denoiser_steps: int = parameter(2000, "Steps of Algorithm 3.")
     rate: float = parameter(1e-3, "Highest learning rate.")
     warmup: int = parameter(300, "Steps over which the rate rises.")
     ema: float = parameter(0.999, "Decay of the averaged weights.")

@@ -14,10 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.cuts import random_members
-from diffpy_cbldm.families import TEMPLATE_OF, TEMPLATES, Table, load_table
+from diffpy_cbldm.cuts import deformed, random_cut, random_shape
+from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
-from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Model, World
+from diffpy_cbldm.lattices import TEMPLATES
+from diffpy_cbldm.settings import (
+    KINDS,
+    MAX_ATOMS,
+    MIN_ATOMS,
+    STRUCTURE_TYPES,
+    Model,
+    World,
+)
 
 TYPE_WEIGHTS = {
     "bcc": 0.13,
@@ -31,14 +39,15 @@ TYPE_WEIGHTS = {
 """How often each structure type is drawn among ideal clusters."""
 
 CUT_WEIGHTS = {
-    "bcc": 0.15,
-    "dec": 0.20,
-    "fcc": 0.40,
-    "hcp": 0.15,
-    "ico": 0.05,
-    "sc": 0.05,
+    "bcc": 0.12,
+    "dec": 0.16,
+    "fcc": 0.25,
+    "hcp": 0.17,
+    "ico": 0.08,
+    "sc": 0.07,
+    "stacked": 0.15,
 }
-"""How often each template is drawn among random cuts."""
+"""How often each kind is drawn among random cuts."""
 
 STEP, BINS = 0.01, 2048
 SPLIT_SEED = 42
@@ -55,7 +64,8 @@ class Batch:
     positions : (B, 256, 3) tensor, bond lengths
     lengths : (B,) tensor
     target : dict
-        ``type`` (B,) and ``filled`` (B, S), see `algorithm_2`.
+        ``type`` (B,), ``filled`` (B, S) and ``shape`` (B, 3), see
+        `diffpy_cbldm.model.structure.algorithm_2`.
     """
 
     g: Tensor
@@ -114,7 +124,9 @@ class Stream:
         self.world = world or World()
         self.table = table or load_table()
         self.device = torch.device(device)
-        self.cuts = 0.0 if split == "heldout" else self.world.cuts
+        held = split == "heldout"
+        self.cuts = 0.0 if held else self.world.cuts
+        self.deformed = 0.0 if held else self.world.deformed
         starts = np.cumsum([0, *(len(self.table.sites[n]) for n in TEMPLATES)])
         self.offset = dict(zip(TEMPLATES, starts))
         self.sites = int(starts[-1])
@@ -139,37 +151,44 @@ class Stream:
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Draw `size` structures and simulate their PDFs."""
-        chosen = [self._structure(rng) for _ in range(size)]
+        chosen = [self.structure(rng) for _ in range(size)]
         positions = np.zeros((size, MAX_ATOMS, 3), np.float32)
         filled = torch.zeros(size, self.sites)
-        for i, (kind, members) in enumerate(chosen):
-            template = TEMPLATE_OF[STRUCTURE_TYPES[kind]]
+        for i, (kind, members, shape) in enumerate(chosen):
+            template = TEMPLATE_OF[KINDS[kind]]
             xyz = self.table.sites[template][members]
-            positions[i, : len(xyz)] = xyz - xyz.mean(0)
+            positions[i, : len(xyz)] = deformed(xyz, shape)
             filled[i, members.astype(int) + self.offset[template]] = 1.0
         xyz = torch.as_tensor(positions).to(self.device)
-        lengths = torch.tensor([len(m) for _, m in chosen])
+        lengths = torch.tensor([len(m) for _, m, _ in chosen])
+        shapes = np.stack([s for _, _, s in chosen]).astype(np.float32)
         clean, g = self.simulate(xyz, lengths.to(self.device), rng)
         target = {
-            "type": torch.tensor([k for k, _ in chosen]).to(self.device),
+            "type": torch.tensor([k for k, _, _ in chosen]).to(self.device),
             "filled": filled.to(self.device),
+            "shape": torch.as_tensor(shapes).to(self.device),
         }
         return Batch(g, clean, xyz, lengths.to(self.device), target)
 
-    def _structure(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        """A structure type and the sites that are filled."""
+    def structure(
+        self, rng: np.random.Generator
+    ) -> tuple[int, np.ndarray, np.ndarray]:
+        """Draw a kind (its place in `KINDS`), filled sites and a shape."""
+        shape = np.zeros(3)
+        if rng.random() < self.deformed:
+            shape = random_shape(rng)
         if rng.random() < self.cuts:
             names = list(CUT_WEIGHTS)
-            template = names[rng.choice(len(names), p=[*CUT_WEIGHTS.values()])]
+            kind = names[rng.choice(len(names), p=[*CUT_WEIGHTS.values()])]
             while True:
-                found = random_members(self.table, template, rng)
-                key = (template, found.astype(np.uint16).tobytes())
-                if key not in self.refused:
-                    return STRUCTURE_TYPES.index(template), found
+                found = random_cut(self.table, kind, rng)
+                key = (TEMPLATE_OF[kind], found.tobytes())
+                if len(found) >= MIN_ATOMS and key not in self.refused:
+                    return KINDS.index(kind), found, shape
         names = list(TYPE_WEIGHTS)
-        name = names[rng.choice(len(names), p=[*TYPE_WEIGHTS.values()])]
-        geometry = self.table.geometries[rng.choice(self.by_type[name])]
-        return STRUCTURE_TYPES.index(name), geometry.members
+        kind = names[rng.choice(len(names), p=[*TYPE_WEIGHTS.values()])]
+        geometry = self.table.geometries[rng.choice(self.by_type[kind])]
+        return KINDS.index(kind), geometry.members, shape
 
     def simulate(
         self, positions: Tensor, lengths: Tensor, rng: np.random.Generator

@@ -110,7 +110,7 @@ class Trainer:
                 weight_decay=0.01,
             )
         return torch.optim.AdamW(
-            self._parameters(), lr=t.rate, weight_decay=0.01
+            self._parameters(), lr=t.rate, weight_decay=0.01, fused=True
         )
 
     def _copy(self) -> dict[str, Tensor]:
@@ -311,7 +311,8 @@ def run(
 def _log(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Append the mean of some rows to the loss curve."""
     columns = ("stage", "step", "seconds", "loss")
-    columns += ("condition", "sites", "type", "laplacian", "kl", "denoiser")
+    columns += ("condition", "sites", "type", "shape", "laplacian", "kl")
+    columns += ("denoiser",)
     mean = dict(rows[-1])
     for key in columns[3:]:
         values = [r[key] for r in rows if key in r]

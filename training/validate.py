@@ -27,6 +27,7 @@ from training.data import Stream
 
 FIXED = World(
     cuts=0.0,
+    deformed=0.0,
     bond=(2.8, 2.8),
     qmin=(0.7, 0.7),
     qmax=(25.0, 25.0),

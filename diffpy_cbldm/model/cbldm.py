@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diffpy_cbldm.cuts import deformed
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import Table, load_table
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
 from diffpy_cbldm.model.diffusion import Schedule, algorithm_4
-from diffpy_cbldm.model.structure import StructureVAE, members
-from diffpy_cbldm.settings import PRESETS, STRUCTURE_TYPES, Model, Sampling
+from diffpy_cbldm.model.structure import SHAPE_UNIT, StructureVAE, members
+from diffpy_cbldm.settings import KINDS, PRESETS, Model, Sampling
 
 CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
@@ -161,16 +162,21 @@ class CbLDM(nn.Module):
             block = z[start : start + CHUNK]
             used = len(block)
             spare = block[-1:].expand(CHUNK - used, -1, -1, -1)
-            types, sites = self.structure.decoder(torch.cat([block, spare]))
+            rows = self.structure.decoder(torch.cat([block, spare]))
             found += [
-                self._proposal(t, s) for t, s in zip(types[:used], sites)
+                self._proposal(*(x[i] for x in rows)) for i in range(used)
             ]
         return found
 
-    def _proposal(self, types: Tensor, sites: Tensor) -> Proposal:
+    def _proposal(
+        self, types: Tensor, sites: Tensor, shape: Tensor
+    ) -> Proposal:
         kind = int(types.argmax())
         xyz, _ = members(self.structure.sites, kind, sites)
-        return Proposal(STRUCTURE_TYPES[kind], xyz.double().cpu().numpy())
+        dead = shape.abs() < 2 * SHAPE_UNIT * shape.new_tensor([0.2, 0.2, 1.0])
+        changes = shape.masked_fill(dead, 0.0).double().cpu().numpy()
+        found = deformed(xyz.double().cpu().numpy(), changes)
+        return Proposal(KINDS[kind], found)
 
 
 class _Noise:

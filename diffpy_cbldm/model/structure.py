@@ -13,17 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from diffpy_cbldm import laplacian
-from diffpy_cbldm.families import TEMPLATE_OF, TEMPLATES, Table
+from diffpy_cbldm.families import TEMPLATE_OF, Table
+from diffpy_cbldm.lattices import TEMPLATES
 from diffpy_cbldm.model.layers import (
     ConvBlock,
     dense,
     gaussian_kl,
     gaussian_sample,
 )
-from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Model
+from diffpy_cbldm.settings import KINDS, MAX_ATOMS, Model
 
 _OVERLAP = 0.9
 """Sites closer than this, in bond lengths, exclude each other."""
+
+
+SHAPE_UNIT = 0.01
+"""Scale of strain and relaxation in the network, and half its dead zone."""
 
 
 class Sites(nn.Module):
@@ -35,8 +40,8 @@ class Sites(nn.Module):
         Positions in bond lengths.
     slices : dict of str to slice
         Where the sites of each template lie.
-    allowed : (7, S) bool tensor
-        Which sites a structure type may fill.
+    allowed : (8, S) bool tensor
+        Which sites each of `diffpy_cbldm.settings.KINDS` may fill.
     """
 
     xyz: Tensor
@@ -51,9 +56,9 @@ class Sites(nn.Module):
             self.slices[name] = slice(start, end)
             start = end
         xyz = np.concatenate([table.sites[n] for n in TEMPLATES])
-        allowed = torch.zeros(len(STRUCTURE_TYPES), start, dtype=torch.bool)
-        for i, structure_type in enumerate(STRUCTURE_TYPES):
-            allowed[i, self.slices[TEMPLATE_OF[structure_type]]] = True
+        allowed = torch.zeros(len(KINDS), start, dtype=torch.bool)
+        for i, kind in enumerate(KINDS):
+            allowed[i, self.slices[TEMPLATE_OF[kind]]] = True
         self.register_buffer("xyz", torch.as_tensor(xyz), persistent=False)
         self.register_buffer("allowed", allowed, persistent=False)
         self.count = start
@@ -66,16 +71,12 @@ class Encoder(nn.Module):
         super().__init__()
         w, s = settings.encoder_width, settings.latent_size
         self.side = s
+        # Used in training alone: patches of 8 x 8 entries keep it cheap.
         self.body = nn.Sequential(
-            nn.Conv2d(4, w, 4, stride=2, padding=1),
+            nn.Conv2d(4, w, 8, stride=8),
+            ConvBlock(w, 2),
             nn.SiLU(),
-            nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
-            ConvBlock(2 * w, 2),
-            nn.SiLU(),
-            nn.Conv2d(2 * w, 4 * w, 4, stride=2, padding=1),
-            ConvBlock(4 * w, 2),
-            nn.SiLU(),
-            nn.Conv2d(4 * w, 4, 1),
+            nn.Conv2d(w, 4, 1),
         )
         self.mix = dense(4 * s * s + condition, settings.prior_width, 1)
         self.head = nn.Linear(settings.prior_width, 2 * s * s)
@@ -109,14 +110,17 @@ class Decoder(nn.Module):
         self.body = dense(
             settings.latent_size**2, width, settings.decoder_blocks
         )
-        self.types = nn.Linear(width, len(STRUCTURE_TYPES))
+        self.types = nn.Linear(width, len(KINDS))
         self.sites = nn.Linear(width, sites)
+        self.shape = nn.Linear(width, 3)
         nn.init.constant_(self.sites.bias, -2.0)
+        nn.init.zeros_(self.shape.weight)
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 1, 16, 16) -> logits of types (B, 7) and of sites (B, S)."""
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 1, 16, 16) -> logits of kinds (B, 8) and of sites (B, S), and
+        strain and relaxation (B, 3) as in `diffpy_cbldm.cuts.deformed`."""
         h = self.body(z.flatten(1))
-        return self.types(h), self.sites(h)
+        return self.types(h), self.sites(h), SHAPE_UNIT * self.shape(h)
 
 
 class StructureVAE(nn.Module):
@@ -182,8 +186,8 @@ def algorithm_2(
     c_0 : (B, c, n) tensor
         Latent of the condition.
     target : dict
-        ``type`` (B,) index of the structure type; ``filled`` (B, S) the
-        occupancies, 0 or 1.
+        ``type`` (B,) index of `KINDS`; ``filled`` (B, S) the occupancies,
+        0 or 1; ``shape`` (B, 3) strain and relaxation.
     generator : torch.Generator, optional
         Source of the noise.
     beta, gamma : float
@@ -195,19 +199,22 @@ def algorithm_2(
     -------
     loss : scalar tensor, nats per structure
     parts : dict of scalar tensors
-        ``sites``, ``type``, ``laplacian``, ``kl``.
+        ``sites``, ``type``, ``shape``, ``laplacian``, ``kl``.
     """
     mean, logvar = vae.encoder(x, c_0)
     z = gaussian_sample(mean, logvar, generator)
     kl = gaussian_kl(mean, logvar, *vae.prior(c_0)).mean()
-    type_logits, site_logits = vae.decoder(z)
+    type_logits, site_logits, shape = vae.decoder(z)
     parts = reconstruction(vae.sites, type_logits, site_logits, target)
+    # A normal density of width SHAPE_UNIT / 2.
+    miss = (shape - target["shape"]) / (SHAPE_UNIT / 2)
+    parts["shape"] = 0.5 * miss.square().sum(1).mean()
     parts["laplacian"] = soft_laplacian_error(
         vae.sites, site_logits, target, sigma2, generator
     )
     parts["kl"] = kl
-    loss = parts["sites"] + parts["type"] + gamma * parts["laplacian"]
-    return loss + beta * kl, parts
+    loss = parts["sites"] + parts["type"] + parts["shape"]
+    return loss + gamma * parts["laplacian"] + beta * kl, parts
 
 
 def reconstruction(
