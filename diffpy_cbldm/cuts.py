@@ -172,7 +172,8 @@ def deformed(xyz: np.ndarray, shape: np.ndarray) -> np.ndarray:
     xyz = xyz - xyz.mean(0)
     strain = np.array([shape[0], shape[1], -shape[0] - shape[1]])
     if shape[2]:
-        square = ((xyz[:, None] - xyz[None]) ** 2).sum(-1)
+        norm = (xyz**2).sum(1)
+        square = norm[:, None] + norm - 2 * xyz @ xyz.T
         near = (square < 1.44).sum(1) - 1
         lack = 1 - near / max(near.max(), 1)
         far = np.linalg.norm(xyz, axis=1).clip(1e-6)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +26,9 @@ from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.pdfdata import PDFData, regrid
 from diffpy_cbldm.score import rw_scaled
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.model.cbldm import Proposal
 
 Generator = Callable[..., list[Candidate]]
 
@@ -121,11 +126,14 @@ def cbldm_generator(
     rmax: float = R_MAX,
     weights: str = "small",
     sampling: Sampling | None = None,
+    sizes: int = 24,
 ) -> list[Candidate]:
     """Draw candidates from the trained model.
 
-    The PDF is read in units of the bond length that its first peak shows;
-    each decoded structure is then stretched by up to 5 % to fit best.
+    The PDF is read in units of the bond length that its first peak shows.
+    Each latent is decoded to several numbers of atoms, as far as the decoder
+    is in doubt; each structure is stretched by up to 5 % to fit best, and
+    the best one of each latent is a candidate.
 
     Parameters
     ----------
@@ -133,6 +141,8 @@ def cbldm_generator(
         Preset or path, see `diffpy_cbldm.model.cbldm.load_weights`.
     sampling : Sampling, optional
         Sampler, network calls, T1 and T2 of Algorithm 4.
+    sizes : int
+        Numbers of atoms tried for each latent, at most.
     """
     model = _model(weights, _device(device))
     bond = bond_estimate(pdf)
@@ -142,24 +152,50 @@ def cbldm_generator(
     z = model.sample(
         curve.to(model.latent_scale.device), count, seed, sampling
     )
-    proposals = model.decode(z)
-    distinct = {
-        (p.structure_type, p.positions.tobytes()): p
-        for p in proposals
-        if len(p.positions) > 1
-    }
-    chosen = list(distinct.values())
-    xyz, lengths = _pad([p.positions for p in chosen])
-    hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS)
-    _, bonds = screen(hist, lengths, pdf, bond, rmin, rmax)
+    rows = model.decode_sizes(z, sizes)
+    distinct: dict[tuple, int] = {}
+    chosen: list[Proposal] = []
+    places: list[int] = []
+    for p in itertools.chain(*rows):
+        key = (p.structure_type, p.positions.tobytes())
+        if key not in distinct:
+            distinct[key] = len(chosen)
+            chosen.append(p)
+        places.append(distinct[key])
+    rw, bonds = _screened([p.positions for p in chosen], pdf, bond, rmin, rmax)
+    # Of each latent the number of atoms that fits best.
+    best: dict[int, None] = {}
+    start = 0
+    for row in rows:
+        own = places[start : start + len(row)]
+        best[min(own, key=lambda k: rw[k])] = None
+        start += len(row)
     return [
         Candidate(
-            elements=(pdf.element,) * len(p.positions),
-            positions=p.positions * b,
-            structure_type=p.structure_type,
+            elements=(pdf.element,) * len(chosen[k].positions),
+            positions=chosen[k].positions * bonds[k],
+            structure_type=chosen[k].structure_type,
         )
-        for p, b in zip(chosen, bonds)
+        for k in best
     ]
+
+
+def _screened(
+    structures: Sequence[np.ndarray],
+    pdf: PDFData,
+    bond: float,
+    rmin: float,
+    rmax: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`screen` for positions in bond lengths, in parts of similar size."""
+    rw, bonds = np.zeros(len(structures)), np.zeros(len(structures))
+    order = np.argsort([len(s) for s in structures], kind="stable")
+    for start in range(0, len(order), 256):
+        part = order[start : start + 256]
+        xyz, lengths = _pad([structures[k] for k in part])
+        hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS)
+        rw[part], bonds[part] = screen(hist, lengths, pdf, bond, rmin, rmax)
+    return rw, bonds
 
 
 def library_generator(

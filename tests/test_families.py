@@ -4,10 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
-from diffpy_cbldm import cuts, families
-from diffpy_cbldm.settings import STRUCTURE_TYPES
+from diffpy_cbldm import cuts, families, lattices
+from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES
 
 TABLE = families.load_table()
 
@@ -96,39 +97,128 @@ def test_table_survives_a_round_trip(tmp_path):
     assert again.digest == TABLE.digest
 
 
-@pytest.mark.parametrize("template", families.TEMPLATES)
-def test_cuts_are_repeatable_and_of_the_wanted_size(template):
-    draw = [
-        cuts.random_members(TABLE, template, np.random.default_rng(7), 20, 90)
-        for _ in range(2)
-    ]
-    assert np.array_equal(*draw)
-    assert 15 <= len(draw[0]) <= 90
-    assert len(set(draw[0])) == len(draw[0])
+# ------------------------------------------------------------------ lattices
 
 
 @pytest.mark.parametrize(
     ("template", "order"),
-    [("fcc", 48), ("bcc", 48), ("sc", 48), ("dec", 20), ("ico", 120)],
+    [
+        *[("fcc", 48), ("bcc", 48), ("sc", 48)],
+        *[("stack", 24), ("dec", 20), ("ico", 120)],
+    ],
 )
-def test_point_groups_and_one_orientation_a_shape(template, order):
-    """Turning a cut by any operation of the group gives the same sites."""
-    turns, permutations = cuts._symmetry(TABLE.digest, template)
-    assert len(turns) == order
+def test_point_groups(template, order):
+    """A group of orthogonal matrices that keep the sites near the origin."""
+    group = lattices.turns(template)
+    assert len(group) == order
+    assert np.allclose(group @ group.transpose(0, 2, 1), np.eye(3))
+    products = np.einsum("aij,bjk->abik", group, group).reshape(-1, 1, 9)
+    flat = group.reshape(1, -1, 9)
+    assert np.abs(products - flat).max(2).min(1).max() < 1e-9
+    sites = TABLE.sites[template].astype(float)
+    near = sites[np.linalg.norm(sites, axis=1) < 4]
+    tree = cKDTree(sites)
+    assert max(tree.query(near @ t.T)[0].max() for t in group) < 3e-3
+
+
+@pytest.mark.parametrize("template", lattices.TEMPLATES)
+def test_translations_keep_the_sites(template):
+    sites = TABLE.sites[template].astype(float)
+    near = sites[np.linalg.norm(sites, axis=1) < 3]
+    tree = cKDTree(sites)
+    for move in lattices.BASES[template]:
+        assert tree.query(near + move)[0].max() < 3e-3
+
+
+@pytest.mark.parametrize("template", lattices.TEMPLATES)
+def test_templates_are_closed_spheres(template):
+    """No site is missing: counts agree with the density of the lattice."""
+    sites = TABLE.sites[template]
+    n = int((np.linalg.norm(sites, axis=1) <= 4.5).sum())
+    density = {"bcc": 1.299, "sc": 1.0, "stack": 3 * 2**0.5}
+    volume = 4 / 3 * np.pi * 4.5**3
+    assert n == pytest.approx(volume * density.get(template, 2**0.5), rel=0.1)
+
+
+@pytest.mark.parametrize("template", lattices.TEMPLATES)
+def test_a_shape_has_one_place(template):
+    """However a cut is turned and moved on its lattice, it comes back."""
     rng = np.random.default_rng(3)
-    for _ in range(5):
-        members = cuts.random_members(TABLE, template, rng, 20, 60)
-        mean = TABLE.sites[template][members].mean(0)
-        heights = np.sort(turns @ mean @ cuts._DIRECTION)
-        if heights[-1] - heights[-2] < 1e-4:
-            continue  # the cut has a symmetry of its own
-        same = {
-            tuple(np.sort(cuts._canonical(TABLE, template, p[members])))
-            for p in permutations
-        }
-        assert same == {tuple(members)}
+    sites = TABLE.sites[template].astype(float)
+    near = sites[np.linalg.norm(sites, axis=1) < 3.5]
+    group, basis = lattices.turns(template), lattices.BASES[template]
+    for _ in range(20):
+        shape = near[rng.permutation(len(near))[: rng.integers(5, 60)]]
+        placed = lattices.place(template, shape)
+        move = rng.integers(-2, 3, len(basis)) @ basis
+        turned = shape @ group[rng.integers(len(group))].T + move
+        assert np.abs(lattices.place(template, turned) - placed).max() < 1e-3
+        assert np.linalg.norm(placed.mean(0)) < 3.5
 
 
-def test_every_type_has_a_template():
-    assert set(families.TEMPLATE_OF) == set(STRUCTURE_TYPES)
-    assert set(families.TEMPLATE_OF.values()) == set(families.TEMPLATES)
+def test_layers_of_hcp_alternate():
+    for name in ("hcp(3,3,3)", "hcp(8,8,2)"):
+        geometry = TABLE.geometries[place(name)]
+        xyz = TABLE.sites["stack"][geometry.members].astype(float)
+        layer, site = lattices.stacking_sites(xyz)
+        kinds = [set(site[layer == k]) for k in np.unique(layer)]
+        assert all(len(k) == 1 for k in kinds)
+        assert all(a == b for a, b in zip(kinds, kinds[2:]))
+        assert all(a != b for a, b in zip(kinds, kinds[1:]))
+
+
+# ---------------------------------------------------------------------- cuts
+
+
+@pytest.mark.parametrize("kind", cuts.CUT_KINDS)
+def test_cuts_are_repeatable_whole_and_without_overlap(kind):
+    for seed in range(10):
+        draw = [
+            cuts.random_cut(TABLE, kind, np.random.default_rng(seed), 20, 250)
+            for _ in range(2)
+        ]
+        assert np.array_equal(*draw)
+        assert 15 <= len(draw[0]) <= 250
+        assert len(set(draw[0])) == len(draw[0])
+        xyz = TABLE.sites[families.TEMPLATE_OF[kind]][draw[0]]
+        assert pdist(xyz).min() > 0.95
+
+
+def test_stacked_cuts_have_faults_and_hcp_cuts_have_none():
+    rng = np.random.default_rng(0)
+    for kind in ("hcp", "stacked"):
+        faults = 0
+        for _ in range(20):
+            members = cuts.random_cut(TABLE, kind, rng, 150, 250)
+            xyz = TABLE.sites["stack"][members].astype(float)
+            layer, site = lattices.stacking_sites(xyz)
+            order = [site[layer == k][0] for k in np.unique(layer)]
+            turn = np.diff(order) % 3
+            # hcp turns at each layer, fcc at none.
+            faults += len(set(np.diff(turn) != 0)) == 2
+            for k in np.unique(layer):
+                assert len(set(site[layer == k])) == 1
+        assert (faults == 0) == (kind == "hcp")
+
+
+def test_strain_keeps_the_volume_and_relaxation_moves_the_surface():
+    xyz = TABLE.positions(place("ico(4)"))
+    same = cuts.deformed(xyz, np.zeros(3))
+    assert np.allclose(same, xyz)
+    strained = cuts.deformed(xyz, np.array([0.01, -0.004, 0.0]))
+    ratio = np.ptp(strained, axis=0) / np.ptp(xyz, axis=0)
+    assert ratio == pytest.approx([1.01, 0.996, 0.994], abs=1e-6)
+    relaxed = cuts.deformed(xyz, np.array([0.0, 0.0, 0.06]))
+    moved = np.linalg.norm(xyz, axis=1) - np.linalg.norm(relaxed, axis=1)
+    inner = np.linalg.norm(xyz, axis=1) < 2.2
+    assert np.abs(moved[inner]).max() < 1e-6
+    # Of 12 neighbours a vertex of an icosahedron has 6, a face atom 9.
+    assert moved[~inner].min() == pytest.approx(0.06 * 3 / 12, abs=1e-3)
+    assert moved.max() == pytest.approx(0.06 * 6 / 12, abs=1e-3)
+
+
+def test_every_kind_has_a_template():
+    assert set(families.TEMPLATE_OF) == set(KINDS)
+    assert set(families.TEMPLATE_OF.values()) == set(lattices.TEMPLATES)
+    for geometry in TABLE.geometries:
+        assert geometry.structure_type in STRUCTURE_TYPES

@@ -9,6 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
+from diffpy_cbldm.cuts import deformed
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF
 from diffpy_cbldm.model.cbldm import CbLDM, load_weights, save_weights
@@ -17,10 +18,10 @@ from diffpy_cbldm.model.layers import gaussian_kl
 from diffpy_cbldm.model.structure import (
     algorithm_2,
     laplacian_tensor,
-    members,
+    ranked_sites,
     soft_laplacian_error,
 )
-from diffpy_cbldm.settings import PRESETS, STRUCTURE_TYPES, Sampling
+from diffpy_cbldm.settings import KINDS, PRESETS, STRUCTURE_TYPES, Sampling
 from training.data import Stream, held_out
 
 TINY = PRESETS["tiny"]
@@ -47,8 +48,8 @@ def test_shapes(model, batch):
     assert x.shape == (6, 4, 128, 128)
     mean, logvar = model.structure.encoder(x, c_0)
     assert mean.shape == logvar.shape == (6, 1, 16, 16)
-    types, sites = model.structure.decoder(mean)
-    assert types.shape == (6, 7)
+    kinds, sites, shape = model.structure.decoder(mean)
+    assert kinds.shape == (6, 8) and shape.shape == (6, 3)
     assert sites.shape == (6, model.structure.sites.count)
 
 
@@ -83,12 +84,15 @@ def test_targets_are_the_structures(model, batch):
     for i in range(6):
         kind = int(batch.target["type"][i])
         logits = 20 * batch.target["filled"][i] - 10
-        xyz, index = members(model.structure.sites, kind, logits)
+        sites = model.structure.sites
+        index, least, likely, most = ranked_sites(sites, kind, logits)
         n = int(batch.lengths[i])
-        assert len(index) == n
+        assert least == likely == most == n == len(index)
+        shape = batch.target["shape"][i].double().numpy()
+        xyz = deformed(sites.xyz[index].double().numpy(), shape)
         allowed = model.structure.sites.allowed[kind]
         assert bool(allowed[index].all())
-        found = np.sort(pdist(xyz.numpy()))
+        found = np.sort(pdist(xyz))
         want = np.sort(pdist(batch.positions[i, :n].numpy()))
         assert np.abs(found - want).max() < 1e-4
 
@@ -112,8 +116,8 @@ def test_loss_of_the_structure_falls_to_the_divergence(model, batch):
         model.structure, x, c_0.detach(), batch.target, beta=0.5, gamma=2.0
     )
     loss.backward()
-    total = parts["sites"] + parts["type"] + 2 * parts["laplacian"]
-    total = (total + 0.5 * parts["kl"]).item()
+    total = parts["sites"] + parts["type"] + parts["shape"]
+    total = (total + 2 * parts["laplacian"] + 0.5 * parts["kl"]).item()
     assert loss.item() == pytest.approx(total)
     for part in (
         model.structure.encoder,
@@ -147,11 +151,34 @@ def test_prior_alone_calls_no_denoiser(model, batch, monkeypatch):
 def test_decoded_structures_stand_on_their_template(model, batch):
     for p in model.decode(model.sample(batch.g[0], 8)):
         assert 2 <= len(p.positions) <= 256
-        assert p.structure_type in STRUCTURE_TYPES
+        assert p.structure_type in KINDS
         assert pdist(p.positions).min() > 0.8
         sites = model.table.sites[TEMPLATE_OF[p.structure_type]]
         tree, shape = cKDTree(sites), p.positions - p.positions[0]
         assert any(tree.query(shape + s)[0].max() < 1e-3 for s in sites)
+
+
+def test_numbers_of_atoms_are_nested(model, batch):
+    """Each structure holds the smaller ones, and the likeliest is first."""
+    z = model.sample(batch.g[0], 3)
+    single = model.decode(z)
+    for row, first in zip(model.decode_sizes(z, 12), single):
+        assert np.array_equal(row[0].positions, first.positions)
+        numbers = [len(p.positions) for p in row]
+        assert len(set(numbers)) == len(row) <= 12
+        gaps = [abs(n - numbers[0]) for n in numbers]
+        assert gaps == sorted(gaps)
+
+
+def test_overlapping_sites_are_never_filled_together(model):
+    """Of the A, B and C sites of one column the likeliest one remains."""
+    sites = model.structure.sites
+    kind = KINDS.index("stacked")
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(sites.count, generator=generator) * 3
+    index, *_ = ranked_sites(sites, kind, logits)
+    assert pdist(sites.xyz[index].numpy()).min() > 0.95
+    assert bool((logits[index].diff() <= 0).all())
 
 
 def test_weights_round_trip(tmp_path, model, batch):
@@ -218,5 +245,5 @@ def test_simulated_pdf_has_its_first_peak_at_the_bond():
     for g, kind in zip(b.clean, b.target["type"]):
         window = g[80:125]
         top = 80 + int(window.argmax())
-        if STRUCTURE_TYPES[int(kind)] != "bcc":
+        if KINDS[int(kind)] != "bcc":
             assert abs(top - 100) <= 5

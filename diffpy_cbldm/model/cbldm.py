@@ -20,7 +20,11 @@ from diffpy_cbldm.families import Table, load_table
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
 from diffpy_cbldm.model.diffusion import Schedule, algorithm_4
-from diffpy_cbldm.model.structure import SHAPE_UNIT, StructureVAE, members
+from diffpy_cbldm.model.structure import (
+    SHAPE_UNIT,
+    StructureVAE,
+    ranked_sites,
+)
 from diffpy_cbldm.settings import KINDS, PRESETS, Model, Sampling
 
 CHUNK = 32
@@ -156,27 +160,51 @@ class CbLDM(nn.Module):
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> list[Proposal]:
-        """Structures of latents, (B, 1, 16, 16) -> B proposals."""
+        """The likeliest structure of each latent, (n, 1, 16, 16) -> n."""
+        return [row[0] for row in self.decode_sizes(z, 1)]
+
+    @torch.no_grad()
+    def decode_sizes(self, z: Tensor, sizes: int) -> list[list[Proposal]]:
+        """Structures of several numbers of atoms for each latent.
+
+        They are nested: the likeliest sites are filled in turn.
+
+        Parameters
+        ----------
+        z : (n, 1, 16, 16) tensor
+        sizes : int
+            How many for each latent, at most; fewer where fewer sites are
+            in doubt.
+
+        Returns
+        -------
+        n lists of Proposal, the likeliest number of atoms first.
+        """
         found = []
         for start in range(0, len(z), CHUNK):
             block = z[start : start + CHUNK]
             used = len(block)
             spare = block[-1:].expand(CHUNK - used, -1, -1, -1)
             rows = self.structure.decoder(torch.cat([block, spare]))
-            found += [
-                self._proposal(*(x[i] for x in rows)) for i in range(used)
-            ]
+            for kind, logits, shape in zip(*(x[:used] for x in rows)):
+                found.append(self._proposals(kind, logits, shape, sizes))
         return found
 
-    def _proposal(
-        self, types: Tensor, sites: Tensor, shape: Tensor
-    ) -> Proposal:
-        kind = int(types.argmax())
-        xyz, _ = members(self.structure.sites, kind, sites)
+    def _proposals(
+        self, types: Tensor, logits: Tensor, shape: Tensor, sizes: int
+    ) -> list[Proposal]:
+        kind, sites = int(types.argmax()), self.structure.sites
+        index, least, likely, most = ranked_sites(sites, kind, logits)
         dead = shape.abs() < 2 * SHAPE_UNIT * shape.new_tensor([0.2, 0.2, 1.0])
         changes = shape.masked_fill(dead, 0.0).double().cpu().numpy()
-        found = deformed(xyz.double().cpu().numpy(), changes)
-        return Proposal(KINDS[kind], found)
+        xyz = sites.xyz[index].double().cpu().numpy()
+        numbers = sorted(
+            range(least, most + 1), key=lambda n: (abs(n - likely), n)
+        )
+        return [
+            Proposal(KINDS[kind], deformed(xyz[:n], changes))
+            for n in numbers[:sizes]
+        ]
 
 
 class _Noise:

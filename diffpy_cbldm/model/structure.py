@@ -8,6 +8,8 @@ and L follow exactly.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,11 +23,14 @@ from diffpy_cbldm.model.layers import (
     gaussian_kl,
     gaussian_sample,
 )
-from diffpy_cbldm.settings import KINDS, MAX_ATOMS, Model
+from diffpy_cbldm.settings import KINDS, MAX_ATOMS, MIN_ATOMS, Model
 
 _OVERLAP = 0.9
 """Sites closer than this, in bond lengths, exclude each other."""
 
+
+DOUBT = 0.02
+"""Sites with an occupancy between this and one minus it are in doubt."""
 
 SHAPE_UNIT = 0.01
 """Scale of strain and relaxation in the network, and half its dead zone."""
@@ -261,39 +266,47 @@ def soft_laplacian_error(
     return (got - want).square().sum((1, 2)).mean() / pick
 
 
-def members(
-    sites: Sites, structure_type: int, site_logits: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The sites that a decoded structure fills.
+def ranked_sites(
+    sites: Sites, kind: int, site_logits: Tensor
+) -> tuple[Tensor, int, int, int]:
+    """The sites of a decoded structure, the likeliest first.
 
     Parameters
     ----------
     sites : Sites
         The templates.
-    structure_type : int
-        Index of the type.
+    kind : int
+        Index of `diffpy_cbldm.settings.KINDS`.
     site_logits : (S,) tensor
         From the decoder.
 
     Returns
     -------
-    positions : (n, 3) tensor, bond lengths, centred
-    index : (n,) tensor, the filled sites
-        Those with an occupancy above one half; at least 5 and at most 256,
-        the most likely ones.  Where two overlap, as sites of different
-        clusters on one template may, the less likely one is left out.
+    index : (n,) tensor
+        Sites that may be filled.  Where two overlap, as the A, B and C sites
+        of a layer do, the less likely one is left out.
+    least, likely, most : int
+        How many of them are filled for certain, more likely than not, and
+        at most: those with an occupancy above 1 - q, 1/2 and q, q being
+        `DOUBT`; between 5 and 256.
     """
-    logits = site_logits.masked_fill(~sites.allowed[structure_type], -1e9)
-    n = int((logits > 0).sum().clamp(5, MAX_ATOMS))
-    index = torch.topk(logits, n).indices
-    close = torch.cdist(sites.xyz[index], sites.xyz[index]) < _OVERLAP
-    keep: list[int] = []
-    for place, row in enumerate(close.tolist()):
-        if not any(row[k] for k in keep):
-            keep.append(place)
-    index = index[keep].sort().values
+    logits = site_logits.masked_fill(~sites.allowed[kind], -1e9)
+    bar = math.log(DOUBT / (1 - DOUBT))
+    n = int((logits > bar).sum().clamp(MIN_ATOMS, 2 * MAX_ATOMS))
+    values, index = torch.topk(logits, n)
     xyz = sites.xyz[index]
-    return xyz - xyz.mean(0), index
+    close = (torch.cdist(xyz, xyz) < _OVERLAP).tril(-1)
+    if bool(close.any()):
+        keep = torch.ones(n, dtype=torch.bool, device=index.device)
+        for row in close.any(1).nonzero()[:, 0].tolist():
+            keep[row] = not bool((close[row] & keep).any())
+        values, index = values[keep], index[keep]
+    most = min(len(index), MAX_ATOMS)
+
+    def count(bound: float) -> int:
+        return min(max(int((values > bound).sum()), MIN_ATOMS), most)
+
+    return index[:most], count(-bar), count(0.0), most
 
 
 def _split(flat: Tensor, side: int) -> tuple[Tensor, Tensor]:
