@@ -33,6 +33,7 @@ BASES = {
     "stack": np.array(
         [[0.5, 12**-0.5, 0], [-0.5, 12**-0.5, 0], [0, 0, LAYER]]
     ),
+    "layer": np.array([[1, 0, 0], [0.5, 0.75**0.5, 0]]),
     "dec": np.array([[0, 0, AXIS]]),
     "ico": np.zeros((0, 3)),
 }
@@ -165,11 +166,52 @@ def place(template: str, xyz: np.ndarray) -> np.ndarray:
     three = pairs.T @ d / len(d)
     four = pairs.T @ pairs / len(d)
     means = group @ mean
-    moves = nearest(template, means)
+    if template == "stack":
+        moves, allowed = _stack_moves(xyz, means)
+    else:
+        moves, allowed = nearest(template, means), np.ones(len(group), bool)
     weights = _turned(template)
     score = weights[0] @ two + 0.3 * weights[1] @ three.ravel()
     score = score + 0.03 * weights[2] @ four.ravel()
     score = score + 0.3 * (means - moves) @ _FIRST
+    score[~allowed] = -np.inf
     # Operations that are symmetries of the shape tie: the first is taken.
     best = int(np.argmax(score > score.max() - 1e-6))
     return xyz @ group[best].T - moves[best]
+
+
+def _stack_moves(
+    xyz: np.ndarray, means: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Translations that bring the middle layer to A and height zero.
+
+    Returns
+    -------
+    moves : (g, 3) array
+        For each operation, which leaves the mean position at means (g, 3).
+    allowed : (g,) array of bool
+        Whether the layer above (or else below) then stands on B: so hcp
+        always fills the same sites, and faults the others.
+    """
+    group = turns("stack")
+    layers = stacking_sites(xyz)[0]
+    heights = np.unique(layers)
+    first = xyz[[int(np.argmax(layers == k)) for k in heights]]
+    turned = np.einsum("gij,nj->gni", group, first)
+    layer, site = stacking_sites(turned.reshape(-1, 3))
+    layer, site = layer.reshape(len(group), -1), site.reshape(len(group), -1)
+    # The layer next to the mean, and of two as near the lower one.
+    gap = abs(layer * LAYER - means[:, 2:])
+    near = gap < gap.min(1, keepdims=True) + 1e-3
+    own = np.where(near, layer, 1 << 20).min(1)
+
+    def label(height: np.ndarray) -> np.ndarray:
+        """The site of a layer, -1 where there is none."""
+        return np.where(layer == height[:, None], site, -1).max(1)
+
+    here, above, below = label(own), label(own + 1), label(own - 1)
+    beside = np.where(above >= 0, above, below)
+    allowed = (beside < 0) | ((beside - here) % 3 == 1)
+    moves = here[:, None] * BASES["stack"][0] + own[:, None] * [0, 0, LAYER]
+    off = (means - moves) * [1, 1, 0]
+    return moves + nearest("layer", off), allowed

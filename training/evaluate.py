@@ -1,0 +1,356 @@
+"""How good the proposals are, on structures that the weights have not seen.
+
+    python -m training.evaluate --weights small --split geometry --count 64
+
+For each PDF, `--count` candidates of the model and as many of the library,
+from which the held-out geometries are removed, get a fit of five parameters;
+the best ones are refined with SrFit, the coordinates moved by zoomscale
+alone.  The truth is used for nothing but the figures.
+
+Splits: ``geometry`` (geometries that are never trained on), ``paper`` (the
+paper's random split: a geometry may be known at other bond lengths),
+``cuts`` (random cuts, stacking faults, strain and relaxed surfaces, which no
+library holds).  ``--robust`` repeats the split under worse data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from diffpy_cbldm.cluster import Candidate, Cluster
+from diffpy_cbldm.cuts import CUT_KINDS, deformed
+from diffpy_cbldm.families import TEMPLATE_OF, load_table
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.propose import cbldm_generator, library_generator, rw_raw
+from diffpy_cbldm.quickfit import quick_fit
+from diffpy_cbldm.score import (
+    nearest_neighbour_distance,
+    rmsd,
+    shortest_bond,
+)
+from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model, World
+from diffpy_cbldm.simulate import simulate
+from diffpy_cbldm.srfit import refine
+from training.data import Stream, held_out
+from training.make_data import BONDS, paper_dataset
+
+SPLITS = ("geometry", "paper", "cuts")
+
+SOLVED = 0.1
+"""RMSD (A) below which a structure with the right N counts as solved."""
+
+TIE = 5e-4
+"""Rw that differ by less are the same: often the same structure."""
+
+AS_GOOD = 1.1
+"""Candidates whose Rw is below this times the best one plus 0.005 fit as
+well as the data can tell."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """How the PDFs of an evaluation are measured; the paper's Table 1."""
+
+    qmin: float = 0.7
+    qmax: float = 25.0
+    qdamp: tuple[float, float] = (0.0, 0.1)
+    biso: float = 0.3
+    noise: float = 0.0  # over the standard deviation of G
+    header_qmax: float = 1.0  # what the header says over what is true
+    background: float = 0.0  # below the first peak, over the highest peak
+
+
+ROBUST = {
+    "as in the paper": Conditions(),
+    "Qmax 18": Conditions(qmax=18.0),
+    "Qmax 30": Conditions(qmax=30.0),
+    "noise 1 %": Conditions(noise=0.01),
+    "noise 2 %": Conditions(noise=0.02),
+    "header Qmax 10 % high": Conditions(header_qmax=1.1),
+    "header Qmax 10 % low": Conditions(header_qmax=0.9),
+    "Biso 0.2": Conditions(biso=0.2),
+    "Biso 1": Conditions(biso=1.0),
+    "background": Conditions(background=0.3),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A structure whose PDF is to be solved."""
+
+    kind: str
+    positions: np.ndarray  # angstrom
+    qdamp: float
+
+
+def cases(split: str, count: int, seed: int = 11) -> list[Case]:
+    """Structures of a split, balanced over the types.
+
+    Parameters
+    ----------
+    split : str
+        One of `SPLITS`.
+    count : int
+        How many.
+    seed : int
+        Seed of the choice.
+    """
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    table, hidden = load_table(), held_out(load_table())
+    data = paper_dataset(table)
+    stream = Stream(Model(), World(cuts=1.0, deformed=0.25))
+    types = np.array([g.structure_type for g in table.geometries])
+    found = []
+    for k in range(count):
+        bond = rng.uniform(*BONDS)
+        if split == "cuts":
+            kind = CUT_KINDS[k % len(CUT_KINDS)]
+            place, shape = -1, np.zeros(3)
+            while place != KINDS.index(kind):
+                place, members, shape = stream.structure(rng)
+            sites = load_table().sites[TEMPLATE_OF[kind]]
+            xyz = deformed(sites[members].astype(float), shape)
+        else:
+            kind = STRUCTURE_TYPES[k % len(STRUCTURE_TYPES)]
+            if split == "paper":
+                rows = data.validation & (types[data.geometry] == kind)
+                row = rng.choice(np.flatnonzero(rows))
+                index, bond = int(data.geometry[row]), float(data.bond[row])
+            else:
+                index = int(
+                    rng.choice(np.flatnonzero(hidden & (types == kind)))
+                )
+            xyz = table.positions(index)
+        found.append(Case(kind, xyz * bond, float(rng.uniform(0, 1))))
+    return found
+
+
+def measured(case: Case, how: Conditions, seed: int) -> PDFData:
+    """The PDF of a case under some conditions."""
+    rng = np.random.default_rng(seed)
+    low, high = how.qdamp
+    (pdf,) = simulate(
+        [Cluster("Pt", case.positions)],
+        qmin=how.qmin,
+        qmax=how.qmax,
+        qdamp=low + (high - low) * case.qdamp,
+        biso=how.biso,
+    )
+    g = pdf.g + how.noise * pdf.g.std() * rng.standard_normal(len(pdf.g))
+    if how.background:
+        first = nearest_neighbour_distance(case.positions)
+        inside = np.clip(pdf.r / (0.85 * first), 0, 1)
+        wave = np.sin(2 * np.pi * inside) * (1 - inside)
+        g = g + how.background * np.abs(pdf.g).max() * wave
+    return PDFData(
+        r=pdf.r,
+        g=g,
+        composition="Pt",
+        qmin=how.qmin,
+        qmax=how.qmax * how.header_qmax,
+    )
+
+
+def best_of(
+    candidates: list[Candidate], pdf: PDFData, refined: int = 2
+) -> tuple[Candidate, np.ndarray]:
+    """Fit all, refine the best few with SrFit; the best, and all fits' Rw."""
+    fits = quick_fit(
+        [c.positions for c in candidates],
+        pdf.r,
+        pdf.g,
+        qmin=pdf.qmin,
+        qmax=pdf.qmax,
+        qdamp=pdf.qdamp,
+        qbroad=pdf.qbroad,
+    )
+    rw = np.array([f.rw for f in fits])
+    done = [refine(candidates[i], pdf) for i in np.argsort(rw)[:refined]]
+    return min(done, key=lambda c: math.inf if c.rw is None else c.rw), rw
+
+
+def propose(
+    generator: str, pdf: PDFData, count: int, weights: str, seed: int
+) -> list[Candidate]:
+    """Candidates of one generator; the library without held-out geometries."""
+    if generator == "library":
+        exclude = np.flatnonzero(held_out(load_table())).tolist()
+        return library_generator(pdf, count=count, exclude=exclude)
+    return cbldm_generator(pdf, count=count, seed=seed, weights=weights)
+
+
+def figures(
+    generator: str, case: Case, pdf: PDFData, count: int, weights: str
+) -> dict[str, Any]:
+    """Everything that is reported of one generator on one PDF."""
+    start = time.perf_counter()
+    found = propose(generator, pdf, count, weights, seed=0)
+    best, rw = best_of(found, pdf)
+    seconds = time.perf_counter() - start
+    truth = case.positions
+    apart = rmsd(best.positions, truth)
+    assert best.rw is not None
+    good = [found[i] for i in np.flatnonzero(rw < AS_GOOD * rw.min() + 0.005)]
+    sizes = [len(c) for c in good]
+    bond = shortest_bond(best.positions)
+    return {
+        "generator": generator,
+        "truth": case.kind,
+        "n": len(truth),
+        "rw_raw": float(rw_raw([best.positions], pdf)[0]),
+        "rw": float(best.rw),
+        "rw_heldout": best.rw_heldout,
+        "n_error": abs(len(best) - len(truth)) / len(truth),
+        "right_n": len(best) == len(truth),
+        "rmsd": None if math.isnan(apart) else apart,
+        "solved": bool(apart < SOLVED),
+        "bond": bond / nearest_neighbour_distance(best.positions),
+        "type_in_set": case.kind in {c.structure_type for c in good},
+        "n_in_set": min(sizes) <= len(truth) <= max(sizes),
+        "set": len(good),
+        "distinct": len(found),
+        "seconds": seconds,
+    }
+
+
+def solve_case(
+    job: tuple[int, Case, Conditions, int, str, tuple[str, ...]],
+) -> list[dict[str, Any]]:
+    """The figures of all generators for one case, and the truth's own Rw."""
+    index, case, how, count, weights, generators = job
+    torch.set_num_threads(1)
+    pdf = measured(case, how, index)
+    own = quick_fit(
+        [case.positions], pdf.r, pdf.g, qmin=pdf.qmin, qmax=pdf.qmax
+    )[0].rw
+    return [
+        {**figures(g, case, pdf, count, weights), "rw_truth": own}
+        for g in generators
+    ]
+
+
+COLUMNS = (
+    *("rw_raw", "rw", "rw_heldout", "rw_truth", "n_error", "right_n"),
+    *("rmsd", "solved", "bond", "type_in_set", "n_in_set", "seconds"),
+)
+
+
+def table_of(rows: list[dict[str, Any]], generators: tuple[str, ...]) -> str:
+    """The means per type and in total, a line for each generator."""
+    kinds = [k for k in KINDS if any(r["truth"] == k for r in rows)]
+    lines = [
+        f"{'truth':9s}{'generator':10s}"
+        + "".join(f"{c:>11s}" for c in COLUMNS)
+    ]
+    for kind in (*kinds, "total"):
+        for name in generators:
+            part = [
+                r
+                for r in rows
+                if r["generator"] == name and kind in (r["truth"], "total")
+            ]
+            cells = []
+            for column in COLUMNS:
+                values = [r[column] for r in part if r[column] is not None]
+                mean = float(np.mean(values)) if values else math.nan
+                cells.append(f"{mean:11.3f}")
+            lines.append(f"{kind:9s}{name:10s}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def comparison(rows: list[dict[str, Any]]) -> str:
+    """How often the model's best has a lower Rw than the library's."""
+    ours = [r["rw"] for r in rows if r["generator"] == "cbldm"]
+    theirs = [r["rw"] for r in rows if r["generator"] == "library"]
+    if not ours or not theirs:
+        return ""
+    gain = np.array(theirs) - np.array(ours)
+    return (
+        f"cbldm refines to a lower Rw than library in "
+        f"{np.mean(gain > TIE):.0%} of cases, to a higher one in "
+        f"{np.mean(gain < -TIE):.0%}, by more than {TIE:g}"
+    )
+
+
+def evaluate(
+    split: str,
+    structures: int,
+    count: int = 64,
+    weights: str = "small",
+    how: Conditions | None = None,
+    generators: tuple[str, ...] = ("cbldm", "library"),
+    workers: int = 1,
+    seed: int = 11,
+) -> list[dict[str, Any]]:
+    """Solve the PDFs of a split; one row a generator and PDF."""
+    how = how or Conditions()
+    jobs = [
+        (i, case, how, count, weights, generators)
+        for i, case in enumerate(cases(split, structures, seed))
+    ]
+    found: list[list[dict[str, Any]]] = []
+    if workers < 2:
+        for job in tqdm(jobs, desc=split):
+            found.append(solve_case(job))
+    else:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(workers) as pool:
+            results = pool.imap(solve_case, jobs)
+            for rows in tqdm(results, desc=split, total=len(jobs)):
+                found.append(rows)
+    return [row for rows in found for row in rows]
+
+
+def main() -> None:
+    """The command line; see the module's text."""
+    parser = argparse.ArgumentParser(
+        "python -m training.evaluate", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--weights", default="small")
+    parser.add_argument("--split", choices=SPLITS, default="geometry")
+    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--structures", type=int, default=203)
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--robust", action="store_true")
+    parser.add_argument("--json", type=Path, help="rows are written here")
+    options = parser.parse_args()
+    names = ("cbldm", "library")
+    everything = {}
+    ways = ROBUST if options.robust else {"as in the paper": Conditions()}
+    for name, how in ways.items():
+        rows = evaluate(
+            options.split,
+            options.structures,
+            options.count,
+            options.weights,
+            how,
+            names,
+            options.workers,
+            options.seed,
+        )
+        everything[name] = rows
+        print(f"\n{options.split} split, {options.structures} PDFs, {name}")
+        print(table_of(rows, names))
+        print(comparison(rows), flush=True)
+    if options.json:
+        part = options.json.with_suffix(".part")
+        part.write_text(json.dumps(everything) + "\n")
+        os.replace(part, options.json)
+
+
+if __name__ == "__main__":
+    main()
