@@ -12,14 +12,14 @@ MEAN, SPREAD = 0.7, 0.5
 SCHEDULE = Schedule.cosine(1000)
 COUNT = 60_000
 
-# At 20 calls the samplers of first order lose spread: a known error of the
-# discretisation, which the default (dpm, second order) does not have.
+# Ancestral sampling at 20 calls gains 3.5 % of spread: noise that is drawn at
+# each step makes the change of x_0 between calls a rough guide.
 CASES = [
     ("ddpm", 1000, 0.01),
     ("ddim", 1000, 0.01),
     ("dpm", 1000, 0.01),
-    ("ddpm", 20, 0.15),
-    ("ddim", 20, 0.09),
+    ("ddpm", 20, 0.04),
+    ("ddim", 20, 0.03),
     ("dpm", 20, 0.03),
 ]
 
@@ -42,6 +42,18 @@ def test_full_way_gives_mean_and_spread(name, calls, tolerance):
     )
     assert float(x.mean()) == pytest.approx(MEAN, rel=tolerance)
     assert float(x.std()) == pytest.approx(SPREAD, rel=tolerance)
+
+
+@pytest.mark.parametrize(("name", "loss"), [("ddpm", 0.15), ("ddim", 0.08)])
+def test_published_steps_of_first_order(name, loss):
+    """They are right at 1000 calls, and lose spread at 20."""
+    walk = diffusion.SAMPLERS[name]
+    for calls, tolerance in ((1000, 0.01), (20, loss)):
+        noise = noise_source()
+        x = walk(exact, SCHEDULE, noise(), 999, -1, calls, noise, order=1)
+        assert float(x.mean()) == pytest.approx(MEAN, rel=tolerance)
+        assert float(x.std()) == pytest.approx(SPREAD, rel=tolerance)
+    assert float(x.std()) < 0.95 * SPREAD
 
 
 @pytest.mark.parametrize("name", ["ddpm", "ddim", "dpm"])

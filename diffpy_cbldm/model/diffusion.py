@@ -109,23 +109,32 @@ def ddpm(
     end: int,
     calls: int,
     noise: Noise,
+    order: int = 2,
 ) -> Tensor:
     """Ancestral sampling from step `start` down to step `end`.
 
     Skipped steps use the coefficients of the skipped interval (DDIM's form
-    with eta = 1, which for an interval of one is DDPM).
+    with eta = 1, which for an interval of one is DDPM).  Over long intervals
+    that loses spread, by a twentieth and more at 20 calls whatever their
+    spacing; order 2 corrects the predicted x_0 by its change since the last
+    call (SDE-DPM-Solver++(2M) of Lu et al., 2022), order 1 does not.
     """
     times = [*visited(start, end, calls), end]
+    before: tuple[Tensor, float] | None = None
     for t, s in zip(times[:-1], times[1:]):
         a_t, b_t = schedule.at(t)
         a_s, b_s = schedule.at(s)
-        eps = denoise(x, _full(x, t))
-        x_0 = (x - b_t * eps) / a_t
-        ratio = (a_t / a_s) ** 2
-        spread = (b_s / b_t) * math.sqrt(max(0.0, 1 - ratio))
-        x = a_s * x_0 + math.sqrt(max(0.0, b_s**2 - spread**2)) * eps
-        if s >= 0:
-            x = x + spread * noise()
+        x_0 = (x - b_t * denoise(x, _full(x, t))) / a_t
+        if s < 0:
+            return x_0
+        h = math.log(a_s / b_s) - math.log(a_t / b_t)
+        blend = x_0
+        if before is not None and order > 1:
+            blend = x_0 + (x_0 - before[0]) * (h / (2 * before[1]))
+        kept = math.exp(-2 * h)
+        x = a_s * (1 - kept) * blend + (b_s / b_t) * math.exp(-h) * x
+        x = x + b_s * math.sqrt(1 - kept) * noise()
+        before = (x_0, h)
     return x
 
 
@@ -137,14 +146,26 @@ def ddim(
     end: int,
     calls: int,
     noise: Noise | None = None,
+    order: int = 2,
 ) -> Tensor:
-    """DDIM with eta = 0 (Song et al., 2021); draws no noise."""
+    """DDIM with eta = 0 (Song et al., 2021); draws no noise.
+
+    It is Euler's method for x / a in the variable b / a; order 2 is that of
+    Adams and Bashforth (as PNDM, Liu et al., 2022), which keeps the spread
+    at few calls, order 1 the published step.
+    """
     times = [*visited(start, end, calls), end]
+    before: tuple[Tensor, float] | None = None
     for t, s in zip(times[:-1], times[1:]):
         a_t, b_t = schedule.at(t)
         a_s, b_s = schedule.at(s)
         eps = denoise(x, _full(x, t))
-        x = a_s * (x - b_t * eps) / a_t + b_s * eps
+        step = b_s / a_s - b_t / a_t
+        slope = eps
+        if before is not None and order > 1:
+            slope = eps + (eps - before[0]) * (step / (2 * before[1]))
+        x = a_s * (x / a_t + step * slope)
+        before = (eps, step)
     return x
 
 
@@ -166,12 +187,10 @@ def dpm(
         x_0 = (x - b_t * denoise(x, _full(x, t))) / a_t
         if s < 0:
             return x_0
-        log_t, log_s = math.log(a_t / b_t), math.log(a_s / b_s)
-        h = log_s - log_t
+        h = math.log(a_s / b_s) - math.log(a_t / b_t)
         blend = x_0
         if before is not None:
-            past, h_past = before
-            blend = x_0 + (x_0 - past) * (h / (2 * h_past))
+            blend = x_0 + (x_0 - before[0]) * (h / (2 * before[1]))
         x = (b_s / b_t) * x - a_s * math.expm1(-h) * blend
         before = (x_0, h)
     return x
