@@ -144,6 +144,8 @@ def cbldm_generator(
     sizes : int
         Numbers of atoms tried for each latent, at most.
     """
+    from diffpy_cbldm.recover import structures
+
     model = _model(weights, _device(device))
     bond = bond_estimate(pdf)
     grid, g = model.grid(), _curve(pdf, rmax)
@@ -152,7 +154,7 @@ def cbldm_generator(
     z = model.sample(
         curve.to(model.latent_scale.device), count, seed, sampling
     )
-    rows = model.decode_sizes(z, sizes)
+    rows = structures(model, z, sizes)
     distinct: dict[tuple, int] = {}
     chosen: list[Proposal] = []
     places: list[int] = []

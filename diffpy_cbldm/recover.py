@@ -22,6 +22,8 @@ from diffpy_cbldm.laplacian import (
     symmetrise,
     weights_of,
 )
+from diffpy_cbldm.model.cbldm import CbLDM, Proposal
+from diffpy_cbldm.settings import MIN_ATOMS
 
 METHODS = ("fast", "trust-constr")
 STARTS = ("mds", "spectral")
@@ -97,6 +99,35 @@ def recover(
         )
     x = torch.cat(parts)
     return x if L.dtype == torch.float64 else x.float()
+
+
+def structures(
+    model: CbLDM, z: Tensor, sizes: int = 1
+) -> list[list[Proposal]]:
+    """The structures of latents, whatever the model's decoder emits.
+
+    Parameters
+    ----------
+    model : CbLDM
+    z : (n, 1, 16, 16) tensor
+        From `CbLDM.sample`.
+    sizes : int
+        Numbers of atoms for each latent, at most, see
+        `CbLDM.decode_sizes`; a decoded Laplacian has one.
+
+    Returns
+    -------
+    n lists of Proposal, in bond lengths
+    """
+    if model.settings.network == "sites":
+        return model.decode_sizes(z, sizes)
+    L = model.decode_laplacians(z)
+    lengths = n_atoms(L).clamp(min=MIN_ATOMS)
+    xyz = recover(L, lengths, sigma2=model.settings.sigma2)
+    return [
+        [Proposal("", row[:n].double().cpu().numpy())]
+        for row, n in zip(xyz, lengths.tolist())
+    ]
 
 
 def residual(

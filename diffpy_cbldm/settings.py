@@ -313,6 +313,12 @@ class Model:
     are in units of the bond, so that one model serves every metal.
     """
 
+    network: str = parameter(
+        "sites",
+        "What the decoder emits: occupancies of sites, or the Laplacian as "
+        "in the paper, with a denoiser that predicts the noise outright.",
+        choices=("sites", "laplacian"),
+    )
     pdf_step: float = parameter(0.01, "Step of the PDF grid.", unit="bond")
     pdf_channels: int = parameter(6, "Rows of the PDF tensor.")
     pdf_length: int = parameter(200, "Columns of the PDF tensor.")
@@ -342,8 +348,29 @@ PRESETS = {
         denoiser_width=8,
     ),
     "small": Model(),
+    "base": Model(
+        condition_width=96,
+        encoder_width=64,
+        prior_width=1024,
+        prior_blocks=4,
+        decoder_width=1024,
+        decoder_blocks=4,
+        denoiser_width=96,
+    ),
+    "paper": Model(
+        network="laplacian",
+        pdf_step=0.01 / 2.8,
+        pdf_length=500,
+        condition_channels=2,
+        condition_width=64,
+        encoder_width=64,
+        decoder_width=32,
+        decoder_blocks=4,
+        denoiser_width=64,
+    ),
 }
-"""The model's presets: ``tiny`` for tests, ``small`` ships with weights."""
+"""The model's presets: ``tiny`` for tests, ``small`` ships with weights,
+``base`` is wider, and ``paper`` has the published tensors and networks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -428,5 +455,9 @@ TRAINING = {
         batch=8, condition_steps=4, structure_steps=8, denoiser_steps=4
     ),
     "small": Training(),
+    "base": Training(
+        batch=256, condition_steps=1000, structure_steps=40000, ema=0.9995
+    ),
+    "paper": Training(optimizer="adan", structure_steps=40000),
 }
 """How each preset is trained."""

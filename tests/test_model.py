@@ -17,10 +17,12 @@ from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.layers import gaussian_kl
 from diffpy_cbldm.model.structure import (
     algorithm_2,
+    laplacian_of,
     laplacian_tensor,
     ranked_sites,
     soft_laplacian_error,
 )
+from diffpy_cbldm.recover import recover, structures
 from diffpy_cbldm.settings import KINDS, PRESETS, STRUCTURE_TYPES, Sampling
 from training.data import Stream, held_out
 
@@ -179,6 +181,50 @@ def test_overlapping_sites_are_never_filled_together(model):
     index, *_ = ranked_sites(sites, kind, logits)
     assert pdist(sites.xyz[index].numpy()).min() > 0.95
     assert bool((logits[index].diff() <= 0).all())
+
+
+def test_paper_preset_has_the_published_tensors():
+    """(6, 500) -> (2, 125), (4, 128, 128) <-> (1, 16, 16)."""
+    settings = dataclasses.replace(
+        PRESETS["paper"],
+        condition_width=8,
+        encoder_width=8,
+        decoder_width=8,
+        decoder_blocks=1,
+        prior_width=16,
+        denoiser_width=8,
+    )
+    torch.manual_seed(0)
+    paper = CbLDM(settings).eval()
+    batch = Stream(settings).batch(2, np.random.default_rng(0))
+    c = pdf_tensor(batch.g, settings)
+    assert c.shape == (2, 6, 500)
+    c_0 = paper.c_0(batch.g)
+    assert c_0.shape == (2, 2, 125)
+    x = laplacian_tensor(batch.positions, batch.lengths, settings.sigma2)
+    mean, _ = paper.structure.encoder(x, c_0)
+    assert mean.shape == (2, 1, 16, 16)
+    assert paper.structure.decoder(mean).shape == x.shape == (2, 4, 128, 128)
+    loss, parts = algorithm_2(paper.structure, x, c_0, batch.target)
+    loss.backward()
+    assert set(parts) == {"laplacian", "kl"}
+    z = paper.sample(batch.g[0], 2, sampling=Sampling(calls=4))
+    for (proposal,) in structures(paper, z):
+        assert np.isfinite(proposal.positions).all()
+    with pytest.raises(CbldmError, match="Laplacians"):
+        paper.decode(z)
+
+
+def test_decoded_laplacians_give_the_structure_back(batch):
+    """What the paper's decoder should emit leads to the coordinates."""
+    x = laplacian_tensor(batch.positions, batch.lengths, TINY.sigma2)
+    full = laplacian_of(x).double()
+    assert float(full.sum(2).abs().max()) < 1e-3  # L has zero row sums
+    n = int(batch.lengths[0])
+    (found,) = recover(full[:1], sigma2=TINY.sigma2)
+    assert bool((found[n:] == 0).all())
+    want = np.sort(pdist(batch.positions[0, :n].numpy()))
+    assert np.abs(np.sort(pdist(found[:n].numpy())) - want).max() < 1e-2
 
 
 def test_weights_round_trip(tmp_path, model, batch):

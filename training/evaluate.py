@@ -42,7 +42,6 @@ from diffpy_cbldm.score import (
 )
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model, World
 from diffpy_cbldm.simulate import simulate
-from diffpy_cbldm.srfit import refine
 from training.data import Stream, held_out
 from training.make_data import BONDS, paper_dataset
 
@@ -167,6 +166,8 @@ def best_of(
     candidates: list[Candidate], pdf: PDFData, refined: int = 2
 ) -> tuple[Candidate, np.ndarray]:
     """Fit all, refine the best few with SrFit; the best, and all fits' Rw."""
+    from diffpy_cbldm.srfit import refine
+
     fits = quick_fit(
         [c.positions for c in candidates],
         pdf.r,

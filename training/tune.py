@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diffpy_cbldm.families import TEMPLATE_OF
 from diffpy_cbldm.model.cbldm import CbLDM, load_weights
+from diffpy_cbldm.recover import structures
 from diffpy_cbldm.settings import Sampling
 from training.data import Stream
 from training.make_data import tuning_set
@@ -53,8 +54,9 @@ def trade_off(
     start = round(FIRST / model.settings.pdf_step)
     single, best = [], []
     for target in targets:
-        found = model.decode(model.sample(target, draws, 0, sampling))
-        g = curves(stream, [p.positions for p in found])
+        z = model.sample(target, draws, 0, sampling)
+        found = [row[0].positions for row in structures(model, z)]
+        g = curves(stream, found)
         rw = scaled_rw(target[start:], g[:, start:])
         single.append(float(rw.mean()))
         best.append(float(rw.min()))

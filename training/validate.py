@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.model.cbldm import CbLDM, load_weights
+from diffpy_cbldm.recover import structures
 from diffpy_cbldm.settings import (
     MAX_ATOMS,
     STRUCTURE_TYPES,
@@ -111,7 +112,8 @@ def validate(
     rows = []
     for i, index in enumerate(chosen):
         z = model.sample(g[i], draws, seed, sampling)
-        proposals = model.decode(torch.cat([mean[i : i + 1], z]))
+        latents = torch.cat([mean[i : i + 1], z])
+        proposals = [row[0] for row in structures(model, latents)]
         found = curves(stream, [p.positions for p in proposals])
         rw = scaled_rw(g[i, start:], found[:, start:]).cpu().numpy()
         best = proposals[1 + int(rw[1:].argmin())]

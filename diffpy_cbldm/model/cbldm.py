@@ -23,6 +23,7 @@ from diffpy_cbldm.model.diffusion import Schedule, algorithm_4
 from diffpy_cbldm.model.structure import (
     SHAPE_UNIT,
     StructureVAE,
+    laplacian_of,
     ranked_sites,
 )
 from diffpy_cbldm.settings import KINDS, PRESETS, Model, Sampling
@@ -39,6 +40,8 @@ class Proposal:
     Attributes
     ----------
     structure_type : str
+        One of `diffpy_cbldm.settings.KINDS`; empty where a Laplacian was
+        decoded.
     positions : (n, 3) array
     """
 
@@ -93,8 +96,12 @@ class CbLDM(nn.Module):
         expected noise in x_t would be b (x_t - a m) / (a^2 v + b^2), with a,
         b = sqrt(abar_t), sqrt(1 - abar_t).  The U-Net adds to that, in units
         of what it leaves uncertain; at first it adds nothing, and sampling
-        gives back the prior.
+        gives back the prior.  The paper's network predicts the noise
+        outright.
         """
+        if self.settings.network == "laplacian":
+            hints = x.new_zeros(len(x), 2, *x.shape[2:])
+            return self.denoiser(x, t, c_0, hints)
         mean, logvar = prior
         m = mean / self.latent_scale
         v = torch.exp(logvar) / self.latent_scale**2
@@ -179,7 +186,17 @@ class CbLDM(nn.Module):
         Returns
         -------
         n lists of Proposal, the likeliest number of atoms first.
+
+        Raises
+        ------
+        CbldmError
+            The model has the paper's decoder: see `decode_laplacians`.
         """
+        if self.settings.network == "laplacian":
+            raise CbldmError(
+                "this model decodes Laplacians, not sites; expected one of "
+                "network 'sites': use diffpy_cbldm.recover.structures."
+            )
         found = []
         for start in range(0, len(z), CHUNK):
             block = z[start : start + CHUNK]
@@ -189,6 +206,11 @@ class CbLDM(nn.Module):
             for kind, logits, shape in zip(*(x[:used] for x in rows)):
                 found.append(self._proposals(kind, logits, shape, sizes))
         return found
+
+    @torch.no_grad()
+    def decode_laplacians(self, z: Tensor) -> Tensor:
+        """L by the paper's decoder, (n, 1, 16, 16) -> (n, 256, 256)."""
+        return laplacian_of(self.structure.decoder(z))
 
     def _proposals(
         self, types: Tensor, logits: Tensor, shape: Tensor, sizes: int

@@ -196,7 +196,11 @@ def dpm(
     return x
 
 
-SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm": dpm}
+SAMPLERS: dict[str, Callable[..., Tensor]] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "dpm": dpm,
+}
 """The samplers by name."""
 
 

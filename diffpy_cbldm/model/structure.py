@@ -19,9 +19,11 @@ from diffpy_cbldm.families import TEMPLATE_OF, Table
 from diffpy_cbldm.lattices import TEMPLATES
 from diffpy_cbldm.model.layers import (
     ConvBlock,
+    SelfAttention,
     dense,
     gaussian_kl,
     gaussian_sample,
+    groups,
 )
 from diffpy_cbldm.settings import KINDS, MAX_ATOMS, MIN_ATOMS, Model
 
@@ -92,6 +94,53 @@ class Encoder(nn.Module):
         return _split(self.head(self.mix(flat)), self.side)
 
 
+class PaperEncoder(nn.Module):
+    """E_x of the paper's kind: convolutions down to (1, 16, 16)."""
+
+    def __init__(self, settings: Model, condition: int):
+        super().__init__()
+        w, self.side = settings.encoder_width, settings.latent_size
+        self.body = nn.Sequential(
+            nn.Conv2d(4, w, 4, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
+            ConvBlock(2 * w, 2),
+            nn.SiLU(),
+            nn.Conv2d(2 * w, 4 * w, 4, stride=2, padding=1),
+            ConvBlock(4 * w, 2),
+            nn.SiLU(),
+        )
+        self.mix = nn.Linear(condition, 4 * w)
+        self.head = nn.Conv2d(4 * w, 2, 1)
+
+    def forward(self, x: Tensor, c_0: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 4, 128, 128), (B, c, n) -> two (B, 1, 16, 16) tensors."""
+        h = self.body(x) + self.mix(c_0.flatten(1))[..., None, None]
+        return _split(self.head(h).flatten(1), self.side)
+
+
+class PaperDecoder(nn.Module):
+    """D_x of the paper: residual blocks, self-attention, up to L."""
+
+    def __init__(self, settings: Model):
+        super().__init__()
+        w = settings.decoder_width
+        blocks: list[nn.Module] = [nn.Conv2d(1, 4 * w, 3, padding=1)]
+        for _ in range(settings.decoder_blocks):
+            blocks += [ConvBlock(4 * w, 2), SelfAttention(4 * w)]
+        for wide, narrow in ((4 * w, 2 * w), (2 * w, w), (w, w)):
+            blocks += [
+                nn.ConvTranspose2d(wide, narrow, 2, stride=2),
+                ConvBlock(narrow, 2),
+            ]
+        blocks += [nn.GroupNorm(groups(w), w), nn.SiLU()]
+        self.body = nn.Sequential(*blocks, nn.Conv2d(w, 4, 3, padding=1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, 1, 16, 16) -> (B, 4, 128, 128) as from `laplacian_tensor`."""
+        return self.body(z)
+
+
 class Prior(nn.Module):
     """q(z_x | c_0): a normal with mean and width from an MLP."""
 
@@ -134,9 +183,15 @@ class StructureVAE(nn.Module):
     def __init__(self, settings: Model, table: Table, condition: int):
         super().__init__()
         self.sites = Sites(table)
-        self.encoder = Encoder(settings, condition)
         self.prior = Prior(settings, condition)
-        self.decoder = Decoder(settings, self.sites.count)
+        self.encoder: Encoder | PaperEncoder
+        self.decoder: Decoder | PaperDecoder
+        if settings.network == "sites":
+            self.encoder = Encoder(settings, condition)
+            self.decoder = Decoder(settings, self.sites.count)
+        else:
+            self.encoder = PaperEncoder(settings, condition)
+            self.decoder = PaperDecoder(settings)
 
 
 def laplacian_tensor(
@@ -165,6 +220,13 @@ def laplacian_tensor(
     return laplacian.to_blocks(full)
 
 
+def laplacian_of(x: Tensor) -> Tensor:
+    """`laplacian_tensor` turned round: (B, 4, 128, 128) -> (B, 256, 256)."""
+    full = laplacian.from_blocks(x)
+    degree = torch.diagonal(full, dim1=1, dim2=2)
+    return full + torch.diag_embed(63 * degree)
+
+
 def algorithm_2(
     vae: StructureVAE,
     x: Tensor,
@@ -180,7 +242,8 @@ def algorithm_2(
     L_rec(x, D_x(E_x(x, c_0))) + beta * KL(p(z_x | x) || q(z_x | c_0)).  With
     a decoder of occupancies, L_rec is their cross-entropy (of the type, and
     summed over the sites of the type's template) plus gamma times the error
-    of the soft Laplacian.
+    of the soft Laplacian; with the paper's decoder, gamma times the squared
+    error of L alone.
 
     Parameters
     ----------
@@ -209,6 +272,11 @@ def algorithm_2(
     mean, logvar = vae.encoder(x, c_0)
     z = gaussian_sample(mean, logvar, generator)
     kl = gaussian_kl(mean, logvar, *vae.prior(c_0)).mean()
+    if isinstance(vae.decoder, PaperDecoder):
+        # The squared error of L, summed: a normal density of unit width.
+        miss = (vae.decoder(z) - x).square().sum((1, 2, 3)).mean()
+        parts = {"laplacian": miss, "kl": kl}
+        return gamma * miss + beta * kl, parts
     type_logits, site_logits, shape = vae.decoder(z)
     parts = reconstruction(vae.sites, type_logits, site_logits, target)
     # A normal density of width SHAPE_UNIT / 2.
