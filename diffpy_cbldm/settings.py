@@ -448,6 +448,7 @@ class Training:
     optimizer: str = parameter(
         "adamw", "Optimiser of the VAEs.", choices=("adan", "adamw")
     )
+    validate_every: int = parameter(250, "Steps between validations.")
 
 
 TRAINING = {

@@ -2,11 +2,16 @@
 
 import csv
 import dataclasses
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
 
 from diffpy_cbldm.settings import TRAINING
+from training import pieces
+from training.make_data import paper_dataset, tuning_set
 from training.train import NonFiniteLoss, Trainer, main, run
 
 BRIEF = dataclasses.replace(
@@ -83,3 +88,64 @@ def test_adan_is_there_for_the_variational_stages(tmp_path):
     assert type(trainer.optimizer).__name__ == "Adan"
     list(run(trainer, 10))
     assert trainer.done and type(trainer.optimizer).__name__ == "AdamW"
+
+
+def test_pieces_of_a_checkpoint_join_again(tmp_path):
+    Trainer("tiny", tmp_path, training=BRIEF).save()
+    path = tmp_path / "checkpoint.pt"
+    content = path.read_bytes()
+    parts = pieces.split(path, 0.5)
+    assert len(parts) == -(-len(content) // 2**19) > 1
+    assert max(p.stat().st_size for p in parts) <= 2**19
+    path.unlink()
+    assert pieces.join(path).read_bytes() == content
+    parts[0].write_bytes(b"x" + parts[0].read_bytes()[1:])
+    with pytest.raises(SystemExit, match="SHA-256"):
+        pieces.join(path)
+    parts[1].unlink()
+    with pytest.raises(SystemExit, match="lacks checkpoint.pt.01"):
+        pieces.join(path)
+
+
+def test_best_weights_of_a_stage_are_taken_over(tmp_path):
+    trainer = Trainer("tiny", tmp_path, training=BRIEF)
+    list(run(trainer, 10, every=1))
+    rows = list(csv.DictReader((tmp_path / "loss.csv").open()))
+    assert [r["stage"] for r in rows if r["validation"]] == [
+        *("condition", "structure", "denoiser")
+    ]
+
+
+def test_validation_is_the_same_at_every_call(tmp_path):
+    trainer = Trainer("tiny", tmp_path, training=BRIEF)
+    assert trainer.validate() == trainer.validate()
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    list(run(trainer, 10, every=1))
+    assert not trainer.best and trainer.done
+    assert any(
+        not torch.equal(v, before[k])
+        for k, v in trainer.model.state_dict().items()
+    )
+
+
+def test_two_processes_share_their_gradients(tmp_path):
+    """torchrun with two CPU processes trains and leaves one set of files."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    words += ["--nproc_per_node", "2", "-m", "training.train"]
+    words += ["--preset", "tiny", "--minutes", "0.01", "--out", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "tiny.safetensors").exists()
+    assert done.stdout.count("weights:") == 1
+
+
+def test_data_sets_are_the_papers_and_repeatable():
+    data = paper_dataset()
+    assert len(data.geometry) == 13_210
+    assert data.validation.sum() == round(0.05 * 13_210)
+    assert data.digest == paper_dataset().digest
+    # A geometry is on one side of the split of geometries alone.
+    for index in np.unique(data.geometry[data.held_out]):
+        assert data.held_out[data.geometry == index].all()
+    kinds = [kind for kind, _, _ in tuning_set()]
+    assert (kinds.count("bcc"), kinds.count("sc")) == (36, 19)

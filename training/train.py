@@ -6,7 +6,13 @@ Stage 1 trains the condition VAE (Algorithm 1); stage 2 the structure VAE
 with its conditional prior (Algorithm 2), the condition encoder going on to
 learn with it; stage 3 the denoiser (Algorithm 3).  A stop at any moment, by
 Ctrl-C, a kill or `--minutes`, loses at most the steps since the last
-checkpoint, and `--resume` goes on along the same loss curve.
+checkpoint, and `--resume` goes on along the same loss curve: what a step
+draws follows from the seed, the stage and the step alone.
+
+Several GPUs: ``torchrun --nproc_per_node 4 -m training.train ...``; each
+process draws batches of its own, and gradients are averaged.  ``--half`` takes
+bfloat16 where that is safe.  ``--tensorboard`` writes events beside
+``loss.csv``.  `training.pieces` splits a checkpoint into small files.
 """
 
 from __future__ import annotations
@@ -81,11 +87,23 @@ class Trainer:
         self.stream = Stream(
             self.model.settings, self.world, device=self.device
         )
-        self.rng = np.random.default_rng([seed, 1])
-        self.noise = torch.Generator(self.device).manual_seed(seed + 1)
+        self.rank = int(os.environ.get("RANK", 0))
+        self.noise = torch.Generator(self.device)
+        self.half = False
         self.stage, self.step, self.seconds = 0, 0, 0.0
         self.averaged = self._copy()
+        self.best: dict[str, Tensor] | None = None
+        self.best_loss = math.inf
         self.optimizer = self._make_optimizer()
+
+    def _seeded(self, step: int) -> np.random.Generator:
+        """The source of all that a step draws; sets the noise as well."""
+        state = np.random.SeedSequence(
+            [self.seed, self.stage, step + 2, self.rank]
+        )
+        first, second = state.generate_state(2, np.uint64)
+        self.noise.manual_seed(int(second >> np.uint64(1)))
+        return np.random.default_rng(int(first))
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         """What the present stage trains."""
@@ -185,8 +203,12 @@ class Trainer:
         """One step; returns its figures."""
         start = time.perf_counter()
         self.model.train()
-        batch = self.stream.batch(self.training.batch, self.rng)
-        loss, parts = self.losses(batch)
+        rng = self._seeded(self.step)
+        batch = self.stream.batch(self.training.batch, rng)
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.half
+        ):
+            loss, parts = self.losses(batch)
         if not torch.isfinite(loss):
             raise NonFiniteLoss(
                 f"the loss of stage {STAGES[self.stage]}, step {self.step}, "
@@ -195,6 +217,7 @@ class Trainer:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self._parameters(), self.training.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
@@ -207,10 +230,59 @@ class Trainer:
             "seconds": round(self.seconds, 2),
             "loss": float(loss.detach()),
         }
+        row.update({k: float(v.detach()) for k, v in parts.items()})
         self.step += 1
-        if self.step >= self.stage_steps:
+        last = self.step >= self.stage_steps
+        if last or self.step % self.training.validate_every == 0:
+            row["validation"] = self.validate()
+        if last:
             self._next_stage()
-        return {**row, **{k: float(v.detach()) for k, v in parts.items()}}
+        return row
+
+    def agree(self, stop: bool) -> bool:
+        """What the first process decides, in all of them."""
+        if not torch.distributed.is_initialized():
+            return stop
+        flag = torch.tensor(int(stop), device=self.device)
+        torch.distributed.broadcast(flag, 0)
+        return bool(flag)
+
+    def _share_gradients(self) -> None:
+        """Average the gradients over the processes of torchrun."""
+        if not torch.distributed.is_initialized():
+            return
+        count = torch.distributed.get_world_size()
+        for parameter in self._parameters():
+            if parameter.grad is not None:
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= count
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Loss of the averaged weights on structures that are not trained on.
+
+        Half of them are held-out geometries and half random cuts; the same
+        ones at every call.  The best weights of a stage are kept.
+        """
+        trained = self.model.state_dict()
+        kept = {k: v.clone() for k, v in trained.items()}
+        self.model.load_state_dict(self.averaged)
+        self.model.eval()
+        total = 0.0
+        held = Stream(
+            self.model.settings, self.world, "heldout", device=self.device
+        )
+        size = self.training.batch
+        for number, stream in enumerate((held, self.stream)):
+            rng = self._seeded(-1)
+            rng = np.random.default_rng([int(rng.integers(1 << 62)), number])
+            loss, _ = self.losses(stream.batch(size, rng))
+            total += float(loss) / 2
+        if total < self.best_loss:
+            self.best_loss = total
+            self.best = {k: v.clone() for k, v in self.averaged.items()}
+        self.model.load_state_dict(kept)
+        return total
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -221,7 +293,10 @@ class Trainer:
 
     @torch.no_grad()
     def _next_stage(self) -> None:
-        """Take the averaged weights over and start the next stage."""
+        """Take the best averaged weights over and start the next stage."""
+        if self.best is not None:
+            self.averaged = self.best
+        self.best, self.best_loss = None, math.inf
         self.model.load_state_dict(self.averaged)
         if self.stage == 1:
             self.model.latent_scale.fill_(self._latent_scale())
@@ -231,7 +306,7 @@ class Trainer:
             self.optimizer = self._make_optimizer()
 
     def _latent_scale(self) -> float:
-        batch = self.stream.batch(64, self.rng)
+        batch = self.stream.batch(64, self._seeded(-2))
         model = self.model
         c_0 = model.c_0(batch.g)
         x = laplacian_tensor(
@@ -251,8 +326,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "averaged": self.averaged,
             "optimizer": self.optimizer.state_dict(),
-            "noise": self.noise.get_state(),
-            "rng": json.dumps(self.rng.bit_generator.state),
+            "best": self.best,
+            "best_loss": self.best_loss,
         }
         part = self.out / "checkpoint.part"
         torch.save(state, part)
@@ -276,8 +351,7 @@ class Trainer:
         if not self.done:
             self.optimizer = self._make_optimizer()
             self.optimizer.load_state_dict(state["optimizer"])
-        self.noise.set_state(state["noise"].cpu())
-        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.best, self.best_loss = state["best"], state["best_loss"]
 
     def averaged_model(self) -> CbLDM:
         """The model with its averaged weights."""
@@ -296,23 +370,28 @@ def run(
     """
     start = saved = time.monotonic()
     rows: list[dict[str, Any]] = []
-    while not trainer.done and time.monotonic() - start < 60 * minutes:
+    while not trainer.done:
+        if trainer.agree(time.monotonic() - start >= 60 * minutes):
+            break
         stage = trainer.stage
         rows.append(trainer.advance())
         if len(rows) == every or trainer.stage != stage or trainer.done:
-            yield _log(trainer.out / "loss.csv", rows)
+            if trainer.rank == 0:
+                yield _log(trainer.out / "loss.csv", rows)
             rows = []
         if trainer.stage != stage or time.monotonic() - saved > save_every:
-            trainer.save()
+            if trainer.rank == 0:
+                trainer.save()
             saved = time.monotonic()
-    trainer.save()
+    if trainer.rank == 0:
+        trainer.save()
 
 
 def _log(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Append the mean of some rows to the loss curve."""
     columns = ("stage", "step", "seconds", "loss")
     columns += ("condition", "sites", "type", "shape", "laplacian", "kl")
-    columns += ("denoiser",)
+    columns += ("denoiser", "validation")
     mean = dict(rows[-1])
     for key in columns[3:]:
         values = [r[key] for r in rows if key in r]
@@ -350,6 +429,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--optimizer", choices=("adan", "adamw"))
+    parser.add_argument("--half", action="store_true")
+    parser.add_argument("--tensorboard", action="store_true")
     options = parser.parse_args(words)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -357,15 +438,19 @@ def main(words: list[str] | None = None) -> int:
     training = TRAINING[options.preset]
     if options.optimizer:
         training = dataclasses.replace(training, optimizer=options.optimizer)
-    if not options.resume and (out / "checkpoint.pt").exists():
+    found = (out / "checkpoint.pt").exists()
+    if found and not options.resume:
         parser.error(f"{out} holds a run: add --resume or take another --out")
-    trainer = Trainer(
-        options.preset, out, options.seed, options.device, training
-    )
-    if options.resume and (out / "checkpoint.pt").exists():
+    device = _join_processes(options.device)
+    trainer = Trainer(options.preset, out, options.seed, device, training)
+    trainer.half = options.half
+    board = _board(out) if options.tensorboard else None
+    if found:
         trainer.load()
     try:
         for row in run(trainer, options.minutes):
+            if board is not None:
+                _plot(board, row)
             print(
                 "  ".join(
                     f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
@@ -374,11 +459,41 @@ def main(words: list[str] | None = None) -> int:
                 flush=True,
             )
     except KeyboardInterrupt:
-        trainer.save()
+        if trainer.rank == 0:
+            trainer.save()
         print(f"stopped; go on with --resume --out {out}")
         return 130
-    finish(trainer, "python -m training.train " + shlex.join(words))
+    if trainer.rank == 0:
+        finish(trainer, "python -m training.train " + shlex.join(words))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     return 0
+
+
+def _join_processes(device: str) -> str:
+    """Join the other processes of torchrun, each on a GPU of its own."""
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+        return device
+    cuda = device.startswith("cuda")
+    # Nobody writes a checkpoint before all have looked for one.
+    torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    torch.distributed.barrier()
+    return f"cuda:{os.environ['LOCAL_RANK']}" if cuda else device
+
+
+def _board(out: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(out / "events"))
+
+
+def _plot(board: Any, row: dict[str, Any]) -> None:
+    """Write the figures of some steps for TensorBoard."""
+    done = int(row["step"])
+    for name, value in row.items():
+        if isinstance(value, float) and name != "seconds":
+            board.add_scalar(f"{row['stage']}/{name}", value, done)
+    board.flush()
 
 
 def finish(trainer: Trainer, command: str) -> None:
