@@ -40,6 +40,9 @@ SCAN = np.linspace(-0.05, 0.05, 21)
 WIDTHS = (0.005, 0.012)
 """Uiso values of the screening, A^2: cold and warm."""
 
+POPULATION = 64
+"""Latents that are drawn at a time."""
+
 STEP, BINS = 0.01, 2048
 """Bins of the pair histograms, in bond lengths."""
 
@@ -127,13 +130,18 @@ def cbldm_generator(
     weights: str = "small",
     sampling: Sampling | None = None,
     sizes: int = 24,
+    rounds: int = 4,
+    step: int = 200,
 ) -> list[Candidate]:
     """Draw candidates from the trained model.
 
     The PDF is read in units of the bond length that its first peak shows.
     Each latent is decoded to several numbers of atoms, as far as the decoder
-    is in doubt; each structure is stretched by up to 5 % to fit best, and
-    the best one of each latent is a candidate.
+    is in doubt; each structure is stretched by up to 5 % and compared with
+    the PDF, and the best one of each latent stays.  In the rounds that
+    follow, the best quarter of all latents are noised a little and denoised
+    again: the sampling turns to where the PDF is met, and never leaves the
+    model's distribution.
 
     Parameters
     ----------
@@ -143,6 +151,16 @@ def cbldm_generator(
         Sampler, network calls, T1 and T2 of Algorithm 4.
     sizes : int
         Numbers of atoms tried for each latent, at most.
+    rounds : int
+        How often `POPULATION` latents are drawn; the first time by
+        Algorithm 4.
+    step : int
+        To which latents are noised in later rounds, of 1000.
+
+    Returns
+    -------
+    list of Candidate
+        The `count` that fit best, all different, best first.
     """
     from diffpy_cbldm.recover import structures
 
@@ -151,35 +169,71 @@ def cbldm_generator(
     grid, g = model.grid(), _curve(pdf, rmax)
     points = np.interp(grid * bond, *g, left=0.0, right=0.0)
     curve = torch.as_tensor(points, dtype=torch.float32)
-    z = model.sample(
-        curve.to(model.latent_scale.device), count, seed, sampling
-    )
-    rows = structures(model, z, sizes)
-    distinct: dict[tuple, int] = {}
-    chosen: list[Proposal] = []
-    places: list[int] = []
-    for p in itertools.chain(*rows):
-        key = (p.structure_type, p.positions.tobytes())
-        if key not in distinct:
-            distinct[key] = len(chosen)
-            chosen.append(p)
-        places.append(distinct[key])
-    rw, bonds = _screened([p.positions for p in chosen], pdf, bond, rmin, rmax)
-    # Of each latent the number of atoms that fits best.
-    best: dict[int, None] = {}
-    start = 0
-    for row in rows:
-        own = places[start : start + len(row)]
-        best[min(own, key=lambda k: rw[k])] = None
-        start += len(row)
+    curve = curve.to(model.latent_scale.device)
+    pool = _Pool(pdf, bond, rmin, rmax)
+    for k in range(rounds):
+        if k == 0:
+            z = model.sample(curve, POPULATION, seed, sampling)
+        else:
+            parents = pool.best_latents(POPULATION // 4)
+            z = parents.repeat(4, 1, 1, 1)[:POPULATION]
+            z = model.renew(curve, z, step, seed + k * 1_000_003, sampling)
+        pool.add(z, structures(model, z, sizes))
     return [
         Candidate(
-            elements=(pdf.element,) * len(chosen[k].positions),
-            positions=chosen[k].positions * bonds[k],
-            structure_type=chosen[k].structure_type,
+            elements=(pdf.element,) * len(p.positions),
+            positions=p.positions * b,
+            structure_type=p.structure_type,
         )
-        for k in best
+        for p, b in pool.best(count)
     ]
+
+
+class _Pool:
+    """Latents with the best of their structures, compared with a PDF."""
+
+    def __init__(self, pdf: PDFData, bond: float, rmin: float, rmax: float):
+        self.arguments = pdf, bond, rmin, rmax
+        self.known: dict[tuple, tuple[float, float]] = {}
+        self.latents: list[Tensor] = []
+        self.rows: list[tuple[float, float, tuple, Proposal]] = []
+
+    def add(self, z: Tensor, found: list[list[Proposal]]) -> None:
+        """Compare the structures (a list for each latent) with the PDF."""
+        fresh = {}
+        keys = [
+            [(p.structure_type, p.positions.tobytes()) for p in row]
+            for row in found
+        ]
+        for p, key in zip(itertools.chain(*found), itertools.chain(*keys)):
+            if key not in self.known:
+                fresh[key] = p.positions
+        if fresh:
+            pairs = zip(*_screened(list(fresh.values()), *self.arguments))
+            self.known.update(zip(fresh, pairs))
+        for row, own in zip(found, keys):
+            rw, i = min((self.known[key][0], i) for i, key in enumerate(own))
+            self.rows.append((rw, self.known[own[i]][1], own[i], row[i]))
+        self.latents += list(z)
+
+    def _order(self) -> list[int]:
+        """The different structures, best first."""
+        seen, order = set(), []
+        for i in sorted(range(len(self.rows)), key=lambda i: self.rows[i][0]):
+            if self.rows[i][2] not in seen:
+                seen.add(self.rows[i][2])
+                order.append(i)
+        return order
+
+    def best(self, count: int) -> list[tuple[Proposal, float]]:
+        """The best different structures, each with its bond length."""
+        return [
+            (self.rows[i][3], self.rows[i][1]) for i in self._order()[:count]
+        ]
+
+    def best_latents(self, count: int) -> Tensor:
+        """(n, 1, 16, 16), n at most count: latents of the best structures."""
+        return torch.stack([self.latents[i] for i in self._order()[:count]])
 
 
 def _screened(

@@ -258,7 +258,7 @@ def test_packaged_weights_are_small_and_recorded():
     folder = resources.files("diffpy_cbldm") / "weights"
     record = json.loads((folder / "small.json").read_text())
     size = len((folder / "small.safetensors").read_bytes())
-    assert size < 12e6
+    assert size < 25e6
     for key in ("seed", "command", "hardware", "seconds", "validation"):
         assert key in record
     assert record["stage"] == "done"

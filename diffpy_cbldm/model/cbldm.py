@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import Table, load_table
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
-from diffpy_cbldm.model.diffusion import Schedule, algorithm_4
+from diffpy_cbldm.model.diffusion import Schedule, algorithm_4, renew
 from diffpy_cbldm.model.structure import (
     SHAPE_UNIT,
     StructureVAE,
@@ -141,29 +141,88 @@ class CbLDM(nn.Module):
         -------
         (count, 1, 16, 16) tensor
         """
-        sampling = sampling or Sampling()
-        c_0 = self.c_0(g[None]).expand(CHUNK, -1, -1)
-        mean, logvar = self.structure.prior(c_0)
+        how = sampling or Sampling()
+        mean, logvar = self._prior(g)
         spread = torch.exp(0.5 * logvar)
 
-        def denoise(x: Tensor, t: Tensor) -> Tensor:
-            return self.predict_noise(x, t, c_0, (mean, logvar))
-
-        found = []
-        for start in range(0, count, CHUNK):
-            noise = _Noise(seed, range(start, start + CHUNK), mean[0])
-            z = algorithm_4(
-                denoise,
+        def part(noise: _Noise, _: Tensor) -> Tensor:
+            return algorithm_4(
+                self._denoiser_for(g),
                 self.schedule,
                 (mean + spread * noise()) / self.latent_scale,
                 noise,
-                sampling.t1,
-                sampling.t2,
-                sampling.calls,
-                sampling.sampler,
+                how.t1,
+                how.t2,
+                how.calls,
+                how.sampler,
             )
-            found.append(z * self.latent_scale)
-        return torch.cat(found)[:count]
+
+        return self._in_chunks(part, mean.new_zeros(count, 1), seed)
+
+    @torch.no_grad()
+    def renew(
+        self,
+        g: Tensor,
+        z: Tensor,
+        step: int,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+    ) -> Tensor:
+        """Draw latents near given ones, from the same distribution.
+
+        Parameters
+        ----------
+        g : (M,) tensor
+            G on `grid`, any scale.
+        z : (count, 1, 16, 16) tensor
+            From `sample`.
+        step : int
+            How far they are noised before they are denoised again, up to
+            T - 1; 0 leaves them nearly where they are.
+        seed, sampling
+            As in `sample`.
+        """
+        how = sampling or Sampling()
+
+        def part(noise: _Noise, block: Tensor) -> Tensor:
+            return renew(
+                self._denoiser_for(g),
+                self.schedule,
+                block / self.latent_scale,
+                noise,
+                step,
+                how.calls,
+                how.sampler,
+            )
+
+        return self._in_chunks(part, z, seed)
+
+    def _prior(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        return self.structure.prior(self.c_0(g[None]).expand(CHUNK, -1, -1))
+
+    def _denoiser_for(self, g: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """eps_theta under one PDF's condition."""
+        c_0 = self.c_0(g[None]).expand(CHUNK, -1, -1)
+        prior = self.structure.prior(c_0)
+        return lambda x, t: self.predict_noise(x, t, c_0, prior)
+
+    def _in_chunks(
+        self,
+        part: Callable[[_Noise, Tensor], Tensor],
+        rows: Tensor,
+        seed: int,
+    ) -> Tensor:
+        """Work on `CHUNK` rows at a time, each with noise of its own."""
+        like = rows.new_zeros(1, self.settings.latent_size)
+        like = like.expand(self.settings.latent_size, -1)[None]
+        found = []
+        for start in range(0, len(rows), CHUNK):
+            noise = _Noise(seed, range(start, start + CHUNK), like)
+            block = rows[start : start + CHUNK]
+            spare = block[-1:].expand(CHUNK - len(block), *rows.shape[1:])
+            z = part(noise, torch.cat([block, spare]))
+            found.append(z[: len(block)] * self.latent_scale)
+        return torch.cat(found)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> list[Proposal]:

@@ -271,5 +271,34 @@ def algorithm_4(
     return walk(denoise, schedule, x, t1 - 1, -1, share, noise)
 
 
+def renew(
+    denoise: Denoiser,
+    schedule: Schedule,
+    x_0: Tensor,
+    noise: Noise,
+    step: int,
+    calls: int,
+    sampler: str = "dpm",
+) -> Tensor:
+    """Noise samples to a step by Eq. (6), and denoise them again.
+
+    Samples of the model's distribution stay samples of it: the smaller the
+    step, the nearer to where they were.
+
+    Parameters
+    ----------
+    denoise, schedule, noise, calls, sampler
+        As in `algorithm_4`.
+    x_0 : (B, ...) tensor
+    step : int
+        0 <= step < T.
+    """
+    a, b = schedule.at(step)
+    x = a * x_0 + b * noise()
+    share = max(1, round(calls * step / schedule.steps))
+    walk = SAMPLERS[sampler]
+    return walk(denoise, schedule, x, step, -1, share, noise)
+
+
 def _full(x: Tensor, t: int) -> Tensor:
     return torch.full((len(x),), t, dtype=torch.long, device=x.device)
