@@ -149,8 +149,13 @@ class Table:
         (n,) array of uint16, rising; shorter where atoms lie outside the
         template.
         """
+        index = self.sites_at(template, xyz)
+        return np.sort(index[index >= 0]).astype(np.uint16)
+
+    def sites_at(self, template: str, xyz: np.ndarray) -> np.ndarray:
+        """Numbers of the sites at some points, (n, 3) -> (n,); -1 for none."""
         distance, index = self._trees[template].query(xyz)
-        return np.sort(index[distance < 3 * _SAME_SITE]).astype(np.uint16)
+        return np.where(distance < 3 * _SAME_SITE, index, -1)
 
     @functools.cached_property
     def digest(self) -> str:

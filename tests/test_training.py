@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffpy_cbldm.model.cbldm import load_weights
 from diffpy_cbldm.settings import TRAINING
 from training import pieces
 from training.make_data import paper_dataset, tuning_set
@@ -149,3 +151,21 @@ def test_data_sets_are_the_papers_and_repeatable():
         assert data.held_out[data.geometry == index].all()
     kinds = [kind for kind, _, _ in tuning_set()]
     assert (kinds.count("bcc"), kinds.count("sc")) == (36, 19)
+
+
+def test_weights_are_trained_on(tmp_path, capsys):
+    """--init and --skip start a later stage from given weights."""
+    first, second = tmp_path / "a", tmp_path / "b"
+    words = ["--preset", "tiny", "--minutes", "0.02", "--out"]
+    assert main([*words, str(first)]) == 0
+    given = str(first / "tiny.safetensors")
+    more = ["--init", given, "--skip", "denoiser", "--set", "batch=4"]
+    assert main([*words, str(second), *more]) == 0
+    record = json.loads((second / "tiny.json").read_text())
+    assert record["training"]["batch"] == 4 and record["stage"] == "done"
+    before = load_weights(given).state_dict()
+    after = load_weights(str(second / "tiny.safetensors")).state_dict()
+    same = {k for k, v in before.items() if torch.equal(v, after[k])}
+    assert all(k in same for k in before if k.startswith("structure."))
+    assert not all(k in same for k in before if k.startswith("denoiser."))
+    capsys.readouterr()

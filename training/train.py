@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.model.cbldm import CbLDM, save_weights
+from diffpy_cbldm.model.cbldm import CbLDM, load_weights, save_weights
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.diffusion import algorithm_3
 from diffpy_cbldm.model.layers import gaussian_sample
@@ -314,6 +314,29 @@ class Trainer:
         )
         return float(gaussian_sample(*model.structure.encoder(x, c_0)).std())
 
+    def start(self, init: str | None, skip: str | None) -> None:
+        """Take weights over, and go to a stage at once.
+
+        Parameters
+        ----------
+        init : str, optional
+            A preset or path, see `load_weights`; the settings must agree.
+        skip : str, optional
+            The first stage that is run, one of `STAGES`.
+        """
+        if init is not None:
+            given = load_weights(init, self.device)
+            if given.settings != self.model.settings:
+                raise SystemExit(
+                    f"{init} has other settings than preset {self.preset}: "
+                    "take weights of the same preset."
+                )
+            self.model.load_state_dict(given.state_dict())
+            self.averaged = self._copy()
+        if skip is not None:
+            self.stage = STAGES.index(skip)
+        self.optimizer = self._make_optimizer()
+
     def save(self) -> None:
         """Write the checkpoint, by rename."""
         state = {
@@ -429,6 +452,19 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--optimizer", choices=("adan", "adamw"))
+    parser.add_argument(
+        "--init", help="weights to start from (a preset or .safetensors)"
+    )
+    parser.add_argument(
+        "--skip", choices=STAGES, help="stages before this one are not run"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="replaces a field of the preset's settings.Training",
+    )
     parser.add_argument("--half", action="store_true")
     parser.add_argument("--tensorboard", action="store_true")
     options = parser.parse_args(words)
@@ -438,6 +474,12 @@ def main(words: list[str] | None = None) -> int:
     training = TRAINING[options.preset]
     if options.optimizer:
         training = dataclasses.replace(training, optimizer=options.optimizer)
+    for item in options.set:
+        name, _, value = item.partition("=")
+        if not hasattr(training, name):
+            parser.error(f"--set {item}: there is no such field")
+        kind = type(getattr(training, name))
+        training = dataclasses.replace(training, **{name: kind(value)})
     found = (out / "checkpoint.pt").exists()
     if found and not options.resume:
         parser.error(f"{out} holds a run: add --resume or take another --out")
@@ -447,6 +489,8 @@ def main(words: list[str] | None = None) -> int:
     board = _board(out) if options.tensorboard else None
     if found:
         trainer.load()
+    else:
+        trainer.start(options.init, options.skip)
     try:
         for row in run(trainer, options.minutes):
             if board is not None:

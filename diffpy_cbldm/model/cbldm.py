@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffpy_cbldm.cuts import deformed
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.families import Table, load_table
+from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
 from diffpy_cbldm.model.diffusion import Schedule, algorithm_4, renew
@@ -24,9 +24,11 @@ from diffpy_cbldm.model.structure import (
     SHAPE_UNIT,
     StructureVAE,
     laplacian_of,
+    likely_numbers,
     ranked_sites,
 )
 from diffpy_cbldm.settings import KINDS, PRESETS, Model, Sampling
+from diffpy_cbldm.symmetry import Symmetry
 
 CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
@@ -70,6 +72,7 @@ class CbLDM(nn.Module):
         size = self.condition.size
         self.structure = StructureVAE(settings, self.table, size)
         self.denoiser = UNet(settings, size)
+        self.symmetry = Symmetry(self.table)
         self.schedule = Schedule.cosine(settings.steps)
         # Brings z_x to unit variance for the diffusion; set in training.
         self.register_buffer("latent_scale", torch.ones(()))
@@ -233,14 +236,16 @@ class CbLDM(nn.Module):
     def decode_sizes(self, z: Tensor, sizes: int) -> list[list[Proposal]]:
         """Structures of several numbers of atoms for each latent.
 
-        They are nested: the likeliest sites are filled in turn.
+        They are nested: the likeliest sites are filled in turn.  With more
+        than one, the same again after averaging the occupancies over the
+        symmetry that the structure nearly has, orbit by orbit.
 
         Parameters
         ----------
         z : (n, 1, 16, 16) tensor
         sizes : int
-            How many for each latent, at most; fewer where fewer sites are
-            in doubt.
+            How many for each latent and symmetry, at most; fewer where
+            fewer sites are in doubt.
 
         Returns
         -------
@@ -275,17 +280,24 @@ class CbLDM(nn.Module):
         self, types: Tensor, logits: Tensor, shape: Tensor, sizes: int
     ) -> list[Proposal]:
         kind, sites = int(types.argmax()), self.structure.sites
-        index, least, likely, most = ranked_sites(sites, kind, logits)
         dead = shape.abs() < 2 * SHAPE_UNIT * shape.new_tensor([0.2, 0.2, 1.0])
         changes = shape.masked_fill(dead, 0.0).double().cpu().numpy()
-        xyz = sites.xyz[index].double().cpu().numpy()
-        numbers = sorted(
-            range(least, most + 1), key=lambda n: (abs(n - likely), n)
-        )
-        return [
-            Proposal(KINDS[kind], deformed(xyz[:n], changes))
-            for n in numbers[:sizes]
-        ]
+        template = TEMPLATE_OF[KINDS[kind]]
+        part = sites.slices[template]
+        variants = [logits]
+        if sizes > 1:
+            own = logits[part].double().cpu().numpy()
+            for average in self.symmetry.averaged(template, own):
+                more = torch.full_like(logits, -1e9)
+                more[part] = torch.as_tensor(average).to(logits)
+                variants.append(more)
+        found = []
+        for k, variant in enumerate(variants):
+            index, values = ranked_sites(sites, kind, variant)
+            xyz = sites.xyz[index].double().cpu().numpy()
+            for n in likely_numbers(values, sizes, whole=k > 0):
+                found.append(Proposal(KINDS[kind], deformed(xyz[:n], changes)))
+        return found
 
 
 class _Noise:

@@ -34,6 +34,9 @@ _OVERLAP = 0.9
 DOUBT = 0.02
 """Sites with an occupancy between this and one minus it are in doubt."""
 
+DOUBTFUL = math.log((1 - DOUBT) / DOUBT)
+"""The same as a logit."""
+
 SHAPE_UNIT = 0.01
 """Scale of strain and relaxation in the network, and half its dead zone."""
 
@@ -336,7 +339,7 @@ def soft_laplacian_error(
 
 def ranked_sites(
     sites: Sites, kind: int, site_logits: Tensor
-) -> tuple[Tensor, int, int, int]:
+) -> tuple[Tensor, Tensor]:
     """The sites of a decoded structure, the likeliest first.
 
     Parameters
@@ -350,31 +353,58 @@ def ranked_sites(
 
     Returns
     -------
-    index : (n,) tensor
-        Sites that may be filled.  Where two overlap, as the A, B and C sites
-        of a layer do, the less likely one is left out.
-    least, likely, most : int
-        How many of them are filled for certain, more likely than not, and
-        at most: those with an occupancy above 1 - q, 1/2 and q, q being
-        `DOUBT`; between 5 and 256.
+    index, logits : (n,) tensors
+        Sites that may be filled, with an occupancy above `DOUBT`.  Where two
+        overlap, as the A, B and C sites of a layer do, the less likely one
+        is left out.
     """
     logits = site_logits.masked_fill(~sites.allowed[kind], -1e9)
-    bar = math.log(DOUBT / (1 - DOUBT))
-    n = int((logits > bar).sum().clamp(MIN_ATOMS, 2 * MAX_ATOMS))
-    values, index = torch.topk(logits, n)
-    xyz = sites.xyz[index]
+    n = int((logits > -DOUBTFUL).sum().clamp(MIN_ATOMS, 2 * MAX_ATOMS))
+    order = torch.argsort(logits, descending=True, stable=True)
+    index = order[:n]
+    values, xyz = logits[index], sites.xyz[index]
     close = (torch.cdist(xyz, xyz) < _OVERLAP).tril(-1)
     if bool(close.any()):
         keep = torch.ones(n, dtype=torch.bool, device=index.device)
         for row in close.any(1).nonzero()[:, 0].tolist():
             keep[row] = not bool((close[row] & keep).any())
         values, index = values[keep], index[keep]
-    most = min(len(index), MAX_ATOMS)
+    return index, values
 
-    def count(bound: float) -> int:
-        return min(max(int((values > bound).sum()), MIN_ATOMS), most)
 
-    return index[:most], count(-bar), count(0.0), most
+def likely_numbers(
+    logits: Tensor, count: int, whole: bool = False
+) -> list[int]:
+    """How many of the ranked sites may be filled, the likeliest first.
+
+    Parameters
+    ----------
+    logits : (n,) tensor, falling
+        From `ranked_sites`.
+    count : int
+        How many numbers, at most.
+    whole : bool
+        Leave out numbers that divide sites of the same logit.
+
+    Returns
+    -------
+    list of int
+        Between the sites that are filled for certain (occupancy above 1 -
+        `DOUBT`) and those that may be, 5 to 256; the nearest to the number
+        of those more likely than not first.
+    """
+    values = logits.tolist()
+    most = min(len(values), MAX_ATOMS)
+
+    def above(bound: float) -> int:
+        return min(max(sum(v > bound for v in values), MIN_ATOMS), most)
+
+    likely = above(0.0)
+    numbers = list(range(above(DOUBTFUL), most + 1))
+    if whole:
+        ends = [*values, -math.inf]
+        numbers = [n for n in numbers if ends[n - 1] - ends[n] > 1e-6]
+    return sorted(numbers, key=lambda n: (abs(n - likely), n))[:count]
 
 
 def _split(flat: Tensor, side: int) -> tuple[Tensor, Tensor]:
