@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.quickfit import quick_fit
 from diffpy_cbldm.score import rw_scaled
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling
 
@@ -34,11 +34,23 @@ Generator = Callable[..., list[Candidate]]
 
 GROUP = "diffpy_cbldm.generators"
 
-SCAN = np.linspace(-0.05, 0.05, 21)
+SCAN = np.array(
+    [
+        *np.linspace(-0.05, -0.025, 6),
+        *np.linspace(-0.02, 0.02, 21),
+        *np.linspace(0.025, 0.05, 6),
+    ]
+)
 """Relative stretches about the first peak that a cluster is tried at."""
 
-WIDTHS = (0.005, 0.012)
-"""Uiso values of the screening, A^2: cold and warm."""
+WIDTHS = (0.003, 0.006, 0.012)
+"""Uiso values of the screening, A^2: cold to warm."""
+
+DAMPINGS = (0.0, 0.03, 0.06, 0.09)
+"""Qdamp values of the screening, 1/A, where the header gives none."""
+
+FIT_STEPS = 6
+"""Steps of the fits by which the candidates are ranked."""
 
 POPULATION = 64
 """Latents that are drawn at a time."""
@@ -189,51 +201,83 @@ def cbldm_generator(
     ]
 
 
+@dataclasses.dataclass
+class _Entry:
+    """A structure of the pool."""
+
+    proposal: Proposal
+    rw: float
+    bond: float
+    latent: int
+
+
 class _Pool:
-    """Latents with the best of their structures, compared with a PDF."""
+    """Latents and their structures, compared with a PDF."""
 
     def __init__(self, pdf: PDFData, bond: float, rmin: float, rmax: float):
-        self.arguments = pdf, bond, rmin, rmax
-        self.known: dict[tuple, tuple[float, float]] = {}
+        self.pdf, self.bond, self.range = pdf, bond, (rmin, rmax)
         self.latents: list[Tensor] = []
-        self.rows: list[tuple[float, float, tuple, Proposal]] = []
+        self.entries: dict[tuple, _Entry] = {}
+        self.first: dict[int, tuple] = {}  # the best structure of a latent
 
     def add(self, z: Tensor, found: list[list[Proposal]]) -> None:
         """Compare the structures (a list for each latent) with the PDF."""
-        fresh = {}
+        start = len(self.latents)
+        self.latents += list(z)
+        fresh: dict[tuple, tuple[Proposal, int]] = {}
         keys = [
             [(p.structure_type, p.positions.tobytes()) for p in row]
             for row in found
         ]
-        for p, key in zip(itertools.chain(*found), itertools.chain(*keys)):
-            if key not in self.known:
-                fresh[key] = p.positions
+        for i, (row, own) in enumerate(zip(found, keys)):
+            for p, key in zip(row, own):
+                if key not in self.entries:
+                    fresh.setdefault(key, (p, start + i))
         if fresh:
-            pairs = zip(*_screened(list(fresh.values()), *self.arguments))
-            self.known.update(zip(fresh, pairs))
-        for row, own in zip(found, keys):
-            rw, i = min((self.known[key][0], i) for i, key in enumerate(own))
-            self.rows.append((rw, self.known[own[i]][1], own[i], row[i]))
-        self.latents += list(z)
-
-    def _order(self) -> list[int]:
-        """The different structures, best first."""
-        seen, order = set(), []
-        for i in sorted(range(len(self.rows)), key=lambda i: self.rows[i][0]):
-            if self.rows[i][2] not in seen:
-                seen.add(self.rows[i][2])
-                order.append(i)
-        return order
+            rw, bonds = _screened(
+                [p.positions for p, _ in fresh.values()],
+                self.pdf,
+                self.bond,
+                *self.range,
+            )
+            for k, (key, (p, latent)) in enumerate(fresh.items()):
+                self.entries[key] = _Entry(p, rw[k], bonds[k], latent)
+        for i, own in enumerate(keys):
+            self.first[start + i] = min(own, key=lambda k: self.entries[k].rw)
 
     def best(self, count: int) -> list[tuple[Proposal, float]]:
-        """The best different structures, each with its bond length."""
+        """The structures that fit best, each with its bond length.
+
+        Those that look best at fixed widths, and the best one of each
+        latent, get a fit of their own before they are compared.
+        """
+        order = sorted(self.entries, key=lambda k: self.entries[k].rw)
+        keys = dict.fromkeys([*order[: 2 * count], *self.first.values()])
+        chosen = [self.entries[k] for k in keys]
+        fits = quick_fit(
+            [e.proposal.positions * e.bond for e in chosen],
+            self.pdf.r,
+            self.pdf.g,
+            qmin=self.pdf.qmin,
+            qmax=self.pdf.qmax,
+            qdamp=self.pdf.qdamp,
+            qbroad=self.pdf.qbroad,
+            rmin=self.range[0],
+            rmax=self.range[1],
+            scan=(0.0,),
+            steps=FIT_STEPS,
+        )
+        ranked = sorted(range(len(chosen)), key=lambda i: fits[i].rw)
         return [
-            (self.rows[i][3], self.rows[i][1]) for i in self._order()[:count]
+            (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
+            for i in ranked[:count]
         ]
 
     def best_latents(self, count: int) -> Tensor:
         """(n, 1, 16, 16), n at most count: latents of the best structures."""
-        return torch.stack([self.latents[i] for i in self._order()[:count]])
+        order = sorted(self.entries.values(), key=lambda e: e.rw)
+        latents = dict.fromkeys(e.latent for e in order)
+        return torch.stack([self.latents[i] for i in list(latents)[:count]])
 
 
 def _screened(
@@ -350,13 +394,13 @@ def screen(
     Returns
     -------
     rw : (C,) array
-        The least over stretches and two values of Uiso, the scale fitted.
+        The least over stretches, `WIDTHS` and, where Qdamp is not given,
+        `DAMPINGS`, the scale fitted.
     bonds : (C,) array, angstrom
         The bond length that gives it.
     """
-    start = Refinement()
     r, g = _curve(pdf, rmax)
-    qdamp = start.qdamp if pdf.qdamp is None else pdf.qdamp
+    dampings = DAMPINGS if pdf.qdamp is None else (pdf.qdamp,)
     points = int(min(rmax, r[-1]) / (bond * (1 + SCAN[0])) / STEP) + 1
     points = min(points, BINS)
     x = np.arange(points) * STEP
@@ -367,6 +411,14 @@ def screen(
         column[inside] = np.interp(at[inside], r, g)
     data = torch.as_tensor(y)
     mask = (data != 0).to(data)
+    total = data.square().sum(0).repeat(len(dampings))
+    # Damping falls on the curves alike: it is put on the data's side.
+    q = torch.tensor(dampings, dtype=data.dtype)
+    fall = torch.exp(
+        -0.5 * (q * (torch.as_tensor(x).to(q)[:, None] * bond)) ** 2
+    )
+    data = (fall[:, :, None] * data[:, None]).flatten(1)
+    mask = (fall.square()[:, :, None] * mask[:, None]).flatten(1)
     best = np.full(len(hist), np.inf)
     bonds = np.full(len(hist), bond)
     for width in WIDTHS:
@@ -377,16 +429,15 @@ def screen(
             u_iso=width / bond**2,
             qmin=pdf.qmin * bond,
             qmax=pdf.qmax * bond,
-            qdamp=qdamp * bond,
             points=points,
         )
         cross = (model @ data).clamp_min(0)
         power = model.square() @ mask
-        miss = 1 - cross**2 / (power * data.square().sum(0)).clamp_min(1e-20)
+        miss = 1 - cross**2 / (power * total).clamp_min(1e-20)
         rw, where = miss.clamp_min(0).sqrt().min(1)
         better = rw.numpy() < best
         best = np.where(better, rw.numpy(), best)
-        found = bond * (1 + SCAN[where.numpy()])
+        found = bond * (1 + SCAN[where.numpy() % len(SCAN)])
         bonds = np.where(better, found, bonds)
     return best, bonds
 
