@@ -142,8 +142,8 @@ def cbldm_generator(
     weights: str = "small",
     sampling: Sampling | None = None,
     sizes: int = 24,
-    rounds: int = 4,
-    step: int = 200,
+    rounds: int = 2,
+    step: int = 400,
 ) -> list[Candidate]:
     """Draw candidates from the trained model.
 
