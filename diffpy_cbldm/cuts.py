@@ -13,7 +13,12 @@ import itertools
 import numpy as np
 
 from diffpy_cbldm.families import TEMPLATE_OF, Table
-from diffpy_cbldm.lattices import BASES, place, stacking_sites
+from diffpy_cbldm.lattices import (
+    BASES,
+    icosahedron,
+    place,
+    stacking_sites,
+)
 from diffpy_cbldm.settings import MAX_ATOMS
 
 CUT_KINDS = ("bcc", "dec", "fcc", "hcp", "ico", "sc", "stacked")
@@ -104,14 +109,7 @@ def _facets(template: str) -> tuple[np.ndarray, np.ndarray]:
         )
         return planes, np.abs(planes).sum(1) - 1
     if template == "ico":
-        golden = (1 + 5**0.5) / 2
-        found = [
-            np.roll([0, a, b * golden], k)
-            for k in range(3)
-            for a in (1, -1)
-            for b in (1, -1)
-        ]
-        return np.array(found), np.zeros(12, int)
+        return icosahedron(), np.zeros(12, int)
     fold = 5 if template == "dec" else 6
     angle = np.pi / fold * np.arange(2 * fold)
     flat = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)

@@ -85,10 +85,10 @@ def turns(template: str) -> np.ndarray:
     return np.array(found, float)
 
 
-def _icosahedral() -> np.ndarray:
-    """The 120 operations that keep the twelve vertices of ASE's frame."""
+def icosahedron() -> np.ndarray:
+    """The twelve vertices in ASE's frame, (12, 3)."""
     golden = (1 + 5**0.5) / 2
-    vertices = np.array(
+    return np.array(
         [
             np.roll([0, a, b * golden], k)
             for k in range(3)
@@ -96,6 +96,11 @@ def _icosahedral() -> np.ndarray:
             for b in (1, -1)
         ]
     )
+
+
+def _icosahedral() -> np.ndarray:
+    """The 120 operations that keep the vertices of the icosahedron."""
+    vertices = icosahedron()
     base = vertices[[0, 4, 8]]
     gram = base @ base.T
     inverse = np.linalg.inv(base)

@@ -97,10 +97,12 @@ class Trainer:
         self.optimizer = self._make_optimizer()
 
     def _seeded(self, step: int) -> np.random.Generator:
-        """The source of all that a step draws; sets the noise as well."""
-        state = np.random.SeedSequence(
-            [self.seed, self.stage, step + 2, self.rank]
-        )
+        """The source of all that a step draws; sets the noise as well.
+
+        Steps below 0 are for what all processes must find alike.
+        """
+        rank = self.rank if step >= 0 else 0
+        state = np.random.SeedSequence([self.seed, self.stage, step + 2, rank])
         first, second = state.generate_state(2, np.uint64)
         self.noise.manual_seed(int(second >> np.uint64(1)))
         return np.random.default_rng(int(first))

@@ -145,12 +145,12 @@ class CbLDM(nn.Module):
         (count, 1, 16, 16) tensor
         """
         how = sampling or Sampling()
-        mean, logvar = self._prior(g)
+        denoise, (mean, logvar) = self._conditioned(g)
         spread = torch.exp(0.5 * logvar)
 
         def part(noise: _Noise, _: Tensor) -> Tensor:
             return algorithm_4(
-                self._denoiser_for(g),
+                denoise,
                 self.schedule,
                 (mean + spread * noise()) / self.latent_scale,
                 noise,
@@ -187,9 +187,11 @@ class CbLDM(nn.Module):
         """
         how = sampling or Sampling()
 
+        denoise, _ = self._conditioned(g)
+
         def part(noise: _Noise, block: Tensor) -> Tensor:
             return renew(
-                self._denoiser_for(g),
+                denoise,
                 self.schedule,
                 block / self.latent_scale,
                 noise,
@@ -200,14 +202,13 @@ class CbLDM(nn.Module):
 
         return self._in_chunks(part, z, seed)
 
-    def _prior(self, g: Tensor) -> tuple[Tensor, Tensor]:
-        return self.structure.prior(self.c_0(g[None]).expand(CHUNK, -1, -1))
-
-    def _denoiser_for(self, g: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """eps_theta under one PDF's condition."""
+    def _conditioned(
+        self, g: Tensor
+    ) -> tuple[Callable[[Tensor, Tensor], Tensor], tuple[Tensor, Tensor]]:
+        """eps_theta and the prior's mean and log-variance under one PDF."""
         c_0 = self.c_0(g[None]).expand(CHUNK, -1, -1)
         prior = self.structure.prior(c_0)
-        return lambda x, t: self.predict_noise(x, t, c_0, prior)
+        return lambda x, t: self.predict_noise(x, t, c_0, prior), prior
 
     def _in_chunks(
         self,
