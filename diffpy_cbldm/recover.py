@@ -253,28 +253,43 @@ class _Preconditioner:
         pair = x2 * sums - 2 * x * (w2 @ x) + w2 @ x2
         pair = 2.0 / sigma2**2 * pair.sum(-1, keepdim=True) / 3.0
         top = pair.amax((1, 2), keepdim=True)
-        self.inverse = 1.0 / (pair + 1e-3 * top + 1e-30)
+        inverse = 1.0 / (pair + 1e-3 * top + 1e-30)
+        self.inverse = inverse.expand_as(x)
         rows = w[..., None] * (x[:, :, None] - x[:, None]) / sigma2
         total = rows.sum(2)
         index = torch.arange(x.shape[1], device=x.device)
         rows[:, index, index] = -total
-        self.rows = rows.flatten(2)
-        scaled = rows * self.inverse[:, None]
-        small = self.rows @ scaled.flatten(2).mT
+        rows = rows.flatten(2)
+        small = (rows * self.inverse.flatten(1)[:, None]) @ rows.mT
         small.diagonal(dim1=1, dim2=2).add_(1.0)
         self.factor = torch.linalg.cholesky(small)
+        # The rows again, as products with W: three times less to read.
+        self.x, self.w = x, w / sigma2
+        self.wx, self.sums = self.w @ x, self.w.sum(-1, keepdim=True)
 
     def __call__(self, r):
         z = r.float() * self.inverse
-        y = self.rows @ z.flatten(1)[..., None]
-        y = torch.cholesky_solve(y, self.factor)
-        z = z - (self.rows.mT @ y).view_as(r) * self.inverse
-        return z.double()
+        y = torch.cholesky_solve(self._changes(z), self.factor)
+        return (z - self._pulls(y) * self.inverse).double()
+
+    def _changes(self, z):
+        """Rows times z: how D changes where atoms move by -z, (B, N, 1)."""
+        a = (self.x * z).sum(-1, keepdim=True)
+        wz = self.w @ torch.cat([z, a], -1)
+        inner = (self.x * wz[..., :3] + self.wx * z).sum(-1, keepdim=True)
+        return self.sums * a + wz[..., 3:] - inner
+
+    def _pulls(self, y):
+        """The transpose of `_changes`, (B, N, 1) -> (B, N, 3)."""
+        wy = self.w @ torch.cat([y * self.x, y], -1)
+        return y * (self.sums * self.x - self.wx) + (
+            self.x * wy[..., 3:] - wy[..., :3]
+        )
 
     def take(self, keep):
         """Go on with some of the clusters."""
-        self.inverse, self.rows = self.inverse[keep], self.rows[keep]
-        self.factor = self.factor[keep]
+        for name in ("inverse", "factor", "x", "w", "wx", "sums"):
+            setattr(self, name, getattr(self, name)[keep])
 
 
 def _solve(product, precondition, gradient, tolerance, most=40):
@@ -320,9 +335,12 @@ def _fast(x, L, lengths, sigma2, steps):
         c = _coefficients(e, ed)
         gradient = _gradient(x, w, c, sigma2)
         extra = damping[:, None, None] / pre.inverse
+        # Steps need few digits; the gradient that they lead to zero, all.
+        single = tuple(a.float() for a in (x, w, c))
 
-        def product(v, x=x, w=w, c=c, extra=extra):
-            return _hessian_product(x, w, c, v, sigma2) + extra * v
+        def product(v, single=single, extra=extra):
+            v = v.float()
+            return (_hessian_product(*single, v, sigma2) + extra * v).double()
 
         new = _centre(x + _solve(product, pre, gradient, 0.05), on)
         w1, e1, ed1, f1 = _errors(new, target, sigma2)
