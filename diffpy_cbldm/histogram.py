@@ -91,6 +91,7 @@ def pdf_from_histogram(
     points: int | None = None,
     order: int = 4,
     padding: int = 1,
+    delta2: float = 0.0,
 ) -> Tensor:
     """Turn histograms of pairs into PDFs, each with its own Q range.
 
@@ -112,6 +113,9 @@ def pdf_from_histogram(
         The step in Q is pi / (padding * bins * step).  Cells that a Q limit
         cuts count by their share, an error of the order of dQ; 2 or 4
         lowers it.
+    delta2 : float, default 0
+        Correlated motion: the width of a pair at distance d is U (1 -
+        delta2 / d^2), not below 0.  One U for all clusters is expected.
 
     Returns
     -------
@@ -156,8 +160,10 @@ def pdf_from_histogram(
                 "times or divided by a whole number."
             )
     q = arange(count, hist) * dq
-    f = sine(hist, size, count) / window(q, step, order)
-    f = f * torch.exp(-u_iso * q.square()) / lengths[:, None]
+    f = sine(hist, size, count) * torch.exp(-u_iso * q.square())
+    if delta2:
+        f = f + _sharpened(hist, step, q, u_iso, delta2)
+    f = f / window(q, step, order) / lengths[:, None]
     f = f * (
         ((qmax - q) / dq + 0.5).clamp(0, 1)
         - ((qmin - q) / dq + 0.5).clamp(0, 1)
@@ -168,3 +174,23 @@ def pdf_from_histogram(
     g = g[:, : points * stride : stride] * (2 / math.pi * dq)
     r = arange(points, hist) * (step * stride / finer)
     return g * torch.exp(-0.5 * (qdamp * r).square())
+
+
+def _sharpened(
+    hist: Tensor, step: float, q: Tensor, u_iso: Tensor, delta2: float
+) -> Tensor:
+    """What correlated motion adds to the sums of sines, (B, count).
+
+    Beyond seven times the square root of delta2 it is below 2 % of U.
+    """
+    if not torch.equal(u_iso, u_iso[:1].expand_as(u_iso)):
+        raise CbldmError(
+            "u_iso differs from cluster to cluster; expected one value "
+            "where delta2 is given: call once for each."
+        )
+    near = min(hist.shape[1], math.ceil(7 * math.sqrt(delta2) / step) + 1)
+    d = arange(near, hist)[1:, None] * step
+    width = u_iso[:1] * (1 - delta2 / d.square()).clamp_min(0)
+    q2 = q.square()
+    change = torch.exp(-width * q2) - torch.exp(-u_iso[:1] * q2)
+    return hist[:, 1:near] @ (torch.sin(q * d) * change)

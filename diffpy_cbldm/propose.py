@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.pdfdata import PDFData, regrid
-from diffpy_cbldm.quickfit import quick_fit
+from diffpy_cbldm.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.score import rw_scaled
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling
 
@@ -48,6 +49,9 @@ WIDTHS = (0.003, 0.006, 0.012)
 
 DAMPINGS = (0.0, 0.03, 0.06, 0.09)
 """Qdamp values of the screening, 1/A, where the header gives none."""
+
+LEARNED = 12
+"""Structures whose fits tell widths, damping and delta2 of the data."""
 
 FIT_STEPS = 6
 """Steps of the fits by which the candidates are ranked."""
@@ -201,6 +205,25 @@ def cbldm_generator(
     ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """Widths and dampings at which clusters are compared with a PDF.
+
+    Attributes
+    ----------
+    uiso : tuple of float
+        A^2; each is tried.
+    qdamp : tuple of float
+        1/A; each is tried where the header gives none.
+    delta2 : float
+        Correlated motion, A^2.
+    """
+
+    uiso: tuple[float, ...] = WIDTHS
+    qdamp: tuple[float, ...] = DAMPINGS
+    delta2: float = 0.0
+
+
 @dataclasses.dataclass
 class _Entry:
     """A structure of the pool."""
@@ -216,9 +239,10 @@ class _Pool:
 
     def __init__(self, pdf: PDFData, bond: float, rmin: float, rmax: float):
         self.pdf, self.bond, self.range = pdf, bond, (rmin, rmax)
+        self.motion = Motion()
         self.latents: list[Tensor] = []
         self.entries: dict[tuple, _Entry] = {}
-        self.first: dict[int, tuple] = {}  # the best structure of a latent
+        self.rows: list[list[tuple]] = []  # the structures of each latent
 
     def add(self, z: Tensor, found: list[list[Proposal]]) -> None:
         """Compare the structures (a list for each latent) with the PDF."""
@@ -233,17 +257,41 @@ class _Pool:
             for p, key in zip(row, own):
                 if key not in self.entries:
                     fresh.setdefault(key, (p, start + i))
-        if fresh:
-            rw, bonds = _screened(
-                [p.positions for p, _ in fresh.values()],
-                self.pdf,
-                self.bond,
-                *self.range,
-            )
-            for k, (key, (p, latent)) in enumerate(fresh.items()):
-                self.entries[key] = _Entry(p, rw[k], bonds[k], latent)
-        for i, own in enumerate(keys):
-            self.first[start + i] = min(own, key=lambda k: self.entries[k].rw)
+        for key, (p, latent) in fresh.items():
+            self.entries[key] = _Entry(p, math.inf, self.bond, latent)
+        self._compare(list(fresh))
+        self.rows += keys
+        if self.motion == Motion():
+            # The first round tells how the atoms move: look at all again.
+            self.motion = self._learned()
+            self._compare(list(self.entries))
+
+    def _compare(self, keys: list[tuple]) -> None:
+        """Screen some structures at the present `motion`."""
+        found = [self.entries[k] for k in keys]
+        rw, bonds = _screened(
+            [e.proposal.positions for e in found],
+            self.pdf,
+            self.bond,
+            *self.range,
+            self.motion,
+        )
+        for entry, value, bond in zip(found, rw, bonds):
+            entry.rw, entry.bond = value, bond
+
+    def _learned(self) -> Motion:
+        """Widths, damping and delta2 from fits of the best structures."""
+        fits = self._fitted(self._order()[:LEARNED])
+        middle = [
+            float(np.median([getattr(f, name) for f in fits]))
+            for name in ("uiso", "qdamp", "delta2")
+        ]
+        u, qdamp, delta2 = middle
+        return Motion(
+            (0.8 * u, 1.25 * u),
+            tuple(max(0.0, qdamp + k) for k in (-0.02, -0.01, 0.0, 0.01)),
+            delta2,
+        )
 
     def best(self, count: int) -> list[tuple[Proposal, float]]:
         """The structures that fit best, each with its bond length.
@@ -251,11 +299,29 @@ class _Pool:
         Those that look best at fixed widths, and the best one of each
         latent, get a fit of their own before they are compared.
         """
-        order = sorted(self.entries, key=lambda k: self.entries[k].rw)
-        keys = dict.fromkeys([*order[: 2 * count], *self.first.values()])
+        firsts = [
+            min(row, key=lambda k: self.entries[k].rw) for row in self.rows
+        ]
+        # As many for a small count: the first ones shall be the same.
+        most = 2 * max(count, POPULATION)
+        keys = dict.fromkeys([*self._order()[:most], *firsts])
         chosen = [self.entries[k] for k in keys]
-        fits = quick_fit(
-            [e.proposal.positions * e.bond for e in chosen],
+        fits = self._fitted(list(keys))
+        ranked = sorted(range(len(chosen)), key=lambda i: fits[i].rw)
+        return [
+            (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
+            for i in ranked[:count]
+        ]
+
+    def _order(self) -> list[tuple]:
+        """All structures, the best first."""
+        return sorted(self.entries, key=lambda k: self.entries[k].rw)
+
+    def _fitted(self, keys: list[tuple]) -> list[QuickFit]:
+        """Quick fits of some structures at their bond lengths."""
+        found = [self.entries[k] for k in keys]
+        return quick_fit(
+            [e.proposal.positions * e.bond for e in found],
             self.pdf.r,
             self.pdf.g,
             qmin=self.pdf.qmin,
@@ -267,16 +333,10 @@ class _Pool:
             scan=(0.0,),
             steps=FIT_STEPS,
         )
-        ranked = sorted(range(len(chosen)), key=lambda i: fits[i].rw)
-        return [
-            (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
-            for i in ranked[:count]
-        ]
 
     def best_latents(self, count: int) -> Tensor:
         """(n, 1, 16, 16), n at most count: latents of the best structures."""
-        order = sorted(self.entries.values(), key=lambda e: e.rw)
-        latents = dict.fromkeys(e.latent for e in order)
+        latents = dict.fromkeys(self.entries[k].latent for k in self._order())
         return torch.stack([self.latents[i] for i in list(latents)[:count]])
 
 
@@ -286,6 +346,7 @@ def _screened(
     bond: float,
     rmin: float,
     rmax: float,
+    motion: Motion,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`screen` for positions in bond lengths, in parts of similar size."""
     rw, bonds = np.zeros(len(structures)), np.zeros(len(structures))
@@ -294,7 +355,9 @@ def _screened(
         part = order[start : start + 256]
         xyz, lengths = _pad([structures[k] for k in part])
         hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS)
-        rw[part], bonds[part] = screen(hist, lengths, pdf, bond, rmin, rmax)
+        rw[part], bonds[part] = screen(
+            hist, lengths, pdf, bond, rmin, rmax, motion
+        )
     return rw, bonds
 
 
@@ -370,6 +433,7 @@ def screen(
     bond: float,
     rmin: float,
     rmax: float,
+    motion: Motion = Motion(),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare many clusters with a PDF at all stretches.
 
@@ -390,17 +454,18 @@ def screen(
         About which the stretches lie.
     rmin, rmax : float, angstrom
         The compared range.
+    motion : Motion
+        Widths, dampings and delta2.
 
     Returns
     -------
     rw : (C,) array
-        The least over stretches, `WIDTHS` and, where Qdamp is not given,
-        `DAMPINGS`, the scale fitted.
+        The least over stretches, widths and dampings, the scale fitted.
     bonds : (C,) array, angstrom
         The bond length that gives it.
     """
     r, g = _curve(pdf, rmax)
-    dampings = DAMPINGS if pdf.qdamp is None else (pdf.qdamp,)
+    dampings = motion.qdamp if pdf.qdamp is None else (pdf.qdamp,)
     points = int(min(rmax, r[-1]) / (bond * (1 + SCAN[0])) / STEP) + 1
     points = min(points, BINS)
     x = np.arange(points) * STEP
@@ -421,7 +486,7 @@ def screen(
     mask = (fall.square()[:, :, None] * mask[:, None]).flatten(1)
     best = np.full(len(hist), np.inf)
     bonds = np.full(len(hist), bond)
-    for width in WIDTHS:
+    for width in motion.uiso:
         model = pdf_from_histogram(
             hist,
             lengths,
@@ -430,6 +495,7 @@ def screen(
             qmin=pdf.qmin * bond,
             qmax=pdf.qmax * bond,
             points=points,
+            delta2=motion.delta2 / bond**2,
         )
         cross = (model @ data).clamp_min(0)
         power = model.square() @ mask
