@@ -85,6 +85,41 @@ def turns(template: str) -> np.ndarray:
     return np.array(found, float)
 
 
+@functools.cache
+def directions(template: str) -> np.ndarray:
+    """Unit vectors, (k, 3), in which the extent of a cluster is told.
+
+    They are the normals of low-index planes and of a few planes between
+    them: whole orbits of the point group.
+    """
+    group = turns(template)
+    if template == "ico":
+        corner = icosahedron()
+        triangle = next(
+            list(three)
+            for three in itertools.combinations(range(12), 3)
+            if (corner[list(three)] @ corner[three[0]] > 0).all()
+            and corner[three[1]] @ corner[three[2]] > 0
+        )
+        poles = np.cumsum(corner[triangle], axis=0)
+    elif template in ("dec", "stack"):
+        between = np.pi / (5 if template == "dec" else 6)
+        poles = np.array(
+            [[0, 0, 1]]
+            + [
+                [np.cos(a) * np.cos(up), np.sin(a) * np.cos(up), np.sin(up)]
+                for a in (0.0, between)
+                for up in (0.0, np.arctan(0.5**0.5), np.pi / 3)
+            ]
+        )
+    else:
+        poles = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1.0]])
+    poles = poles / np.linalg.norm(poles, axis=1)[:, None]
+    orbit = np.einsum("gij,kj->kgi", group, poles).reshape(-1, 3)
+    _, first = np.unique(np.round(orbit, 6) + 0.0, axis=0, return_index=True)
+    return orbit[np.sort(first)]
+
+
 def icosahedron() -> np.ndarray:
     """The twelve vertices in ASE's frame, (12, 3)."""
     golden = (1 + 5**0.5) / 2

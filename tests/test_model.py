@@ -49,9 +49,9 @@ def test_shapes(model, batch):
     assert loss.ndim == 0
     x = laplacian_tensor(batch.positions, batch.lengths, TINY.sigma2)
     assert x.shape == (6, 4, 128, 128)
-    mean, logvar = model.structure.encoder(x, c_0)
+    mean, logvar = model.structure.encoder(x, c_0, torch.zeros(len(x), 3))
     assert mean.shape == logvar.shape == (6, 1, 16, 16)
-    kinds, sites, shape = model.structure.decoder(mean)
+    kinds, sites, shape, extents = model.structure.decoder(mean)
     assert kinds.shape == (6, 8) and shape.shape == (6, 3)
     assert sites.shape == (6, model.structure.sites.count)
 

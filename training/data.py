@@ -17,7 +17,7 @@ from torch import Tensor
 from diffpy_cbldm.cuts import deformed, random_cut, random_shape
 from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
-from diffpy_cbldm.lattices import TEMPLATES
+from diffpy_cbldm.lattices import TEMPLATES, directions
 from diffpy_cbldm.settings import (
     KINDS,
     MAX_ATOMS,
@@ -64,7 +64,8 @@ class Batch:
     positions : (B, 256, 3) tensor, bond lengths
     lengths : (B,) tensor
     target : dict
-        ``type`` (B,), ``filled`` (B, S) and ``shape`` (B, 3), see
+        ``type`` (B,), ``filled`` (B, S), ``shape`` (B, 3) and ``extents``
+        (B, K), see
         `diffpy_cbldm.model.structure.algorithm_2`.
     """
 
@@ -130,6 +131,9 @@ class Stream:
         starts = np.cumsum([0, *(len(self.table.sites[n]) for n in TEMPLATES)])
         self.offset = dict(zip(TEMPLATES, starts))
         self.sites = int(starts[-1])
+        ends = np.cumsum([0, *(len(directions(n)) for n in TEMPLATES)])
+        self.extents = dict(zip(TEMPLATES, zip(ends, ends[1:])))
+        self.directions = int(ends[-1])
         out = held_out(self.table)
         keep = {"train": ~out, "heldout": out, "all": out | True}[split]
         self.by_type = {
@@ -154,11 +158,16 @@ class Stream:
         chosen = [self.structure(rng) for _ in range(size)]
         positions = np.zeros((size, MAX_ATOMS, 3), np.float32)
         filled = torch.zeros(size, self.sites)
+        extents = torch.full((size, self.directions), torch.nan)
         for i, (kind, members, shape) in enumerate(chosen):
             template = TEMPLATE_OF[KINDS[kind]]
             xyz = self.table.sites[template][members]
             positions[i, : len(xyz)] = deformed(xyz, shape)
             filled[i, members.astype(int) + self.offset[template]] = 1.0
+            reach = (xyz @ directions(template).T).max(0)
+            extents[i, slice(*self.extents[template])] = torch.as_tensor(
+                reach, dtype=torch.float32
+            )
         xyz = torch.as_tensor(positions).to(self.device)
         lengths = torch.tensor([len(m) for _, m, _ in chosen])
         shapes = np.stack([s for _, _, s in chosen]).astype(np.float32)
@@ -167,6 +176,7 @@ class Stream:
             "type": torch.tensor([k for k, _, _ in chosen]).to(self.device),
             "filled": filled.to(self.device),
             "shape": torch.as_tensor(shapes).to(self.device),
+            "extents": extents.to(self.device),
         }
         return Batch(g, clean, xyz, lengths.to(self.device), target)
 

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.model.cbldm import CbLDM, load_weights, save_weights
+from diffpy_cbldm.model.cbldm import CbLDM, read_weights, save_weights
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.diffusion import algorithm_3
 from diffpy_cbldm.model.layers import gaussian_sample
@@ -190,7 +190,9 @@ class Trainer:
             )
             return loss + loss_c, {**parts, "condition": loss_c}
         with torch.no_grad():
-            z_0 = gaussian_sample(*model.structure.encoder(x, c_0), self.noise)
+            shape = batch.target["shape"]
+            coded = model.structure.encoder(x, c_0, shape)
+            z_0 = gaussian_sample(*coded, self.noise)
             z_0 = z_0 / model.latent_scale
             prior = model.structure.prior(c_0)
         loss = algorithm_3(
@@ -314,7 +316,8 @@ class Trainer:
         x = laplacian_tensor(
             batch.positions, batch.lengths, model.settings.sigma2
         )
-        return float(gaussian_sample(*model.structure.encoder(x, c_0)).std())
+        coded = model.structure.encoder(x, c_0, batch.target["shape"])
+        return float(gaussian_sample(*coded).std())
 
     def start(self, init: str | None, skip: str | None) -> None:
         """Take weights over, and go to a stage at once.
@@ -322,22 +325,30 @@ class Trainer:
         Parameters
         ----------
         init : str, optional
-            A preset or path, see `load_weights`; the settings must agree.
+            A preset or path, see `read_weights`.  What has another name or
+            shape there starts afresh, and is printed.
         skip : str, optional
             The first stage that is run, one of `STAGES`.
         """
         if init is not None:
-            given = load_weights(init, self.device)
-            if given.settings != self.model.settings:
-                raise SystemExit(
-                    f"{init} has other settings than preset {self.preset}: "
-                    "take weights of the same preset."
-                )
-            self.model.load_state_dict(given.state_dict())
-            self.averaged = self._copy()
+            self._take(init)
         if skip is not None:
             self.stage = STAGES.index(skip)
         self.optimizer = self._make_optimizer()
+
+    def _take(self, name: str) -> None:
+        """Take over the weights that fit."""
+        given, _ = read_weights(name)
+        own = self.model.state_dict()
+        fit = {
+            k: v
+            for k, v in given.items()
+            if k in own and own[k].shape == v.shape
+        }
+        self.model.load_state_dict(fit, strict=False)
+        self.averaged = self._copy()
+        for key in sorted(set(own) - set(fit)):
+            print(f"starts afresh: {key}")
 
     def save(self) -> None:
         """Write the checkpoint, by rename."""
@@ -415,7 +426,8 @@ def run(
 def _log(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Append the mean of some rows to the loss curve."""
     columns = ("stage", "step", "seconds", "loss")
-    columns += ("condition", "sites", "type", "shape", "laplacian", "kl")
+    columns += ("condition", "sites", "type", "shape", "extents")
+    columns += ("laplacian", "kl")
     columns += ("denoiser", "validation")
     mean = dict(rows[-1])
     for key in columns[3:]:

@@ -267,7 +267,7 @@ class CbLDM(nn.Module):
             block = z[start : start + CHUNK]
             used = len(block)
             spare = block[-1:].expand(CHUNK - used, -1, -1, -1)
-            rows = self.structure.decoder(torch.cat([block, spare]))
+            rows = self.structure.decoder(torch.cat([block, spare]))[:3]
             for kind, logits, shape in zip(*(x[:used] for x in rows)):
                 found.append(self._proposals(kind, logits, shape, sizes))
         return found
@@ -359,18 +359,21 @@ def save_weights(
     os.replace(part, path.with_suffix(".json"))
 
 
-def load_weights(
-    name: str = "small", device: str | torch.device = "cpu"
-) -> CbLDM:
-    """Load weights by preset name (packaged) or path.
+def read_weights(
+    name: str = "small",
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors and record by preset name (packaged) or path.
 
     Parameters
     ----------
     name : str
         A preset whose weights ship with the package, or the path of a
         ``.safetensors`` file with its ``.json`` beside it.
-    device : str
-        Where the model shall live.
+
+    Returns
+    -------
+    tensors : dict of str to float32 tensor
+    record : dict
 
     Raises
     ------
@@ -389,15 +392,29 @@ def load_weights(
             f"weights (of {', '.join(PRESETS)}) or a .safetensors file."
         )
     record = json.loads(path.with_suffix(".json").read_text())
-    table = load_table()
-    if record["table"] != table.digest:
+    digest = load_table().digest
+    if record["table"] != digest:
         raise CbldmError(
             f"the weights {name!r} were trained on another table of sites "
-            f"({record['table'][:12]}); expected {table.digest[:12]}: train "
-            "them again."
+            f"({record['table'][:12]}); expected {digest[:12]}: train them "
+            "again."
         )
-    model = CbLDM(Model(**record["model"]), table)
-    model.load_state_dict(
-        {k: v.float() for k, v in load_file(path).items()}, strict=True
-    )
+    return {k: v.float() for k, v in load_file(path).items()}, record
+
+
+def load_weights(
+    name: str = "small", device: str | torch.device = "cpu"
+) -> CbLDM:
+    """A trained model, ready to sample.
+
+    Parameters
+    ----------
+    name : str
+        As in `read_weights`.
+    device : str
+        Where the model shall live.
+    """
+    tensors, record = read_weights(name)
+    model = CbLDM(Model(**record["model"]))
+    model.load_state_dict(tensors)
     return model.to(device).eval()

@@ -9,6 +9,7 @@ and L follow exactly.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from diffpy_cbldm import laplacian
 from diffpy_cbldm.families import TEMPLATE_OF, Table
-from diffpy_cbldm.lattices import TEMPLATES
+from diffpy_cbldm.lattices import TEMPLATES, directions
 from diffpy_cbldm.model.layers import (
     ConvBlock,
     SelfAttention,
@@ -40,6 +41,16 @@ DOUBTFUL = math.log((1 - DOUBT) / DOUBT)
 SHAPE_UNIT = 0.01
 """Scale of strain and relaxation in the network, and half its dead zone."""
 
+SHAPE_WIDTHS = (0.005, 0.005, 0.02)
+"""Widths of the normal densities of strain and relaxation in the loss."""
+
+MARGIN = 0.25
+"""How far beyond the outermost atoms a plane that bounds a cluster lies, in
+bond lengths."""
+
+EXTENT_WIDTH = 0.5
+"""Width of the Laplace density of extents in the loss, bond lengths."""
+
 
 class Sites(nn.Module):
     """The template sites as tensors, all templates one after another.
@@ -52,6 +63,8 @@ class Sites(nn.Module):
         Where the sites of each template lie.
     allowed : (8, S) bool tensor
         Which sites each of `diffpy_cbldm.settings.KINDS` may fill.
+    extents : dict of str to slice
+        Where the directions of each template lie among all.
     """
 
     xyz: Tensor
@@ -72,6 +85,46 @@ class Sites(nn.Module):
         self.register_buffer("xyz", torch.as_tensor(xyz), persistent=False)
         self.register_buffer("allowed", allowed, persistent=False)
         self.count = start
+        self.extents: dict[str, slice] = {}
+        start = 0
+        for name in TEMPLATES:
+            out = table.sites[name] @ directions(name).T
+            self.register_buffer(
+                f"heights_{name}",
+                torch.as_tensor(out, dtype=torch.float32),
+                persistent=False,
+            )
+            self.extents[name] = slice(start, start + out.shape[1])
+            start += out.shape[1]
+        self.directions = start
+
+    def depths(self, extents: Tensor, kinds: Tensor | None = None) -> Tensor:
+        """How deep each site lies inside the planes that bound a cluster.
+
+        Parameters
+        ----------
+        extents : (B, K) tensor
+            How far out the atoms of each cluster lie in the directions of
+            each template (`diffpy_cbldm.lattices.directions`).
+        kinds : (B,) tensor, optional
+            Spares what these kinds (index of `KINDS`) do not ask for: there
+            the depth is 0.
+
+        Returns
+        -------
+        (B, S) tensor, bond lengths; below zero outside.
+        """
+        found = []
+        for name, part in self.extents.items():
+            out = getattr(self, f"heights_{name}")
+            rows = torch.arange(len(extents), device=extents.device)
+            if kinds is not None:
+                mine = self.allowed[:, self.slices[name].start]
+                rows = mine[kinds].nonzero()[:, 0]
+            room = extents[rows, None, part] + MARGIN - out
+            depth = extents.new_zeros(len(extents), len(out))
+            found.append(depth.index_copy(0, rows, room.min(2).values))
+        return torch.cat(found, 1)
 
 
 class Encoder(nn.Module):
@@ -90,10 +143,16 @@ class Encoder(nn.Module):
         )
         self.mix = dense(4 * s * s + condition, settings.prior_width, 1)
         self.head = nn.Linear(settings.prior_width, 2 * s * s)
+        # W is too wide to show strain and relaxation: they are given, too.
+        self.shape = nn.Linear(3, 4 * s * s, bias=False)
+        nn.init.zeros_(self.shape.weight)
 
-    def forward(self, x: Tensor, c_0: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 4, 128, 128), (B, c, n) -> two (B, 1, 16, 16) tensors."""
-        flat = torch.cat([self.body(x).flatten(1), c_0.flatten(1)], 1)
+    def forward(
+        self, x: Tensor, c_0: Tensor, shape: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(B, 4, 128, 128), (B, c, n), (B, 3) -> two (B, 1, 16, 16)."""
+        image = self.body(x).flatten(1) + self.shape(shape / SHAPE_UNIT)
+        flat = torch.cat([image, c_0.flatten(1)], 1)
         return _split(self.head(self.mix(flat)), self.side)
 
 
@@ -116,7 +175,9 @@ class PaperEncoder(nn.Module):
         self.mix = nn.Linear(condition, 4 * w)
         self.head = nn.Conv2d(4 * w, 2, 1)
 
-    def forward(self, x: Tensor, c_0: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, c_0: Tensor, shape: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(B, 4, 128, 128), (B, c, n) -> two (B, 1, 16, 16) tensors."""
         h = self.body(x) + self.mix(c_0.flatten(1))[..., None, None]
         return _split(self.head(h).flatten(1), self.side)
@@ -158,26 +219,71 @@ class Prior(nn.Module):
         return _split(self.head(self.body(c_0.flatten(1))), self.side)
 
 
-class Decoder(nn.Module):
-    """D_x(z_x): structure type and occupancies of the template sites."""
+class Decoded(NamedTuple):
+    """What the decoder of sites emits.
 
-    def __init__(self, settings: Model, sites: int):
+    Attributes
+    ----------
+    kinds : (B, 8) tensor
+        Logits of `diffpy_cbldm.settings.KINDS`.
+    sites : (B, S) tensor
+        Logits of the occupancies.
+    shape : (B, 3) tensor
+        Strain and relaxation as in `diffpy_cbldm.cuts.deformed`.
+    extents : (B, K) tensor
+        How far out the atoms lie, see `Sites.depths`.
+    """
+
+    kinds: Tensor
+    sites: Tensor
+    shape: Tensor
+    extents: Tensor
+
+
+class Decoder(nn.Module):
+    """D_x(z_x): structure type and occupancies of the template sites.
+
+    A cluster is bounded by planes, whose distances the network finds as
+    plain numbers; the depth of a site inside them, times a sharpness, is
+    added to a logit of its own.  So unseen polyhedra come out whole.
+    """
+
+    template: Tensor
+
+    def __init__(self, settings: Model, sites: Sites):
         super().__init__()
         width = settings.decoder_width
         self.body = dense(
             settings.latent_size**2, width, settings.decoder_blocks
         )
         self.types = nn.Linear(width, len(KINDS))
-        self.sites = nn.Linear(width, sites)
+        self.sites = nn.Linear(width, sites.count)
         self.shape = nn.Linear(width, 3)
+        self.extents = nn.Linear(width, sites.directions)
+        self.sharpness = nn.Linear(width, len(TEMPLATES))
         nn.init.constant_(self.sites.bias, -2.0)
         nn.init.zeros_(self.shape.weight)
+        nn.init.zeros_(self.extents.weight)
+        nn.init.constant_(self.extents.bias, 2.0)
+        nn.init.zeros_(self.sharpness.weight)
+        nn.init.constant_(self.sharpness.bias, -2.0)
+        self.depths = sites.depths
+        counts = [part.stop - part.start for part in sites.slices.values()]
+        template = torch.repeat_interleave(torch.tensor(counts))
+        self.register_buffer("template", template, persistent=False)
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 1, 16, 16) -> logits of kinds (B, 8) and of sites (B, S), and
-        strain and relaxation (B, 3) as in `diffpy_cbldm.cuts.deformed`."""
+    def forward(self, z: Tensor, kinds: Tensor | None = None) -> Decoded:
+        """(B, 1, 16, 16) -> what a cluster is.
+
+        In training, `kinds` tells whose sites the loss will read.
+        """
         h = self.body(z.flatten(1))
-        return self.types(h), self.sites(h), SHAPE_UNIT * self.shape(h)
+        extents = self.extents(h)
+        sharpness = nn.functional.softplus(self.sharpness(h))
+        depths = self.depths(extents, kinds)
+        logits = self.sites(h) + depths * sharpness[:, self.template]
+        shape = SHAPE_UNIT * self.shape(h)
+        return Decoded(self.types(h), logits, shape, extents)
 
 
 class StructureVAE(nn.Module):
@@ -191,7 +297,7 @@ class StructureVAE(nn.Module):
         self.decoder: Decoder | PaperDecoder
         if settings.network == "sites":
             self.encoder = Encoder(settings, condition)
-            self.decoder = Decoder(settings, self.sites.count)
+            self.decoder = Decoder(settings, self.sites)
         else:
             self.encoder = PaperEncoder(settings, condition)
             self.decoder = PaperDecoder(settings)
@@ -217,9 +323,14 @@ def laplacian_tensor(
         L in four blocks; its diagonal, the degree, divided by 64 so that
         all entries are of the order of one.
     """
-    full = laplacian.laplacian(positions, lengths, sigma2=sigma2)
-    degree = torch.diagonal(full, dim1=1, dim2=2)
-    full = full + torch.diag_embed(degree / 64 - degree)
+    full = positions.new_zeros(len(positions), MAX_ATOMS, MAX_ATOMS)
+    # Clusters of like size together: most are far smaller than the padding.
+    for rows in torch.argsort(lengths).split(8):
+        n = int(lengths[rows].max())
+        full[rows, :n, :n] = laplacian.laplacian(
+            positions[rows, :n], lengths[rows], sigma2=sigma2
+        )
+    full.diagonal(dim1=1, dim2=2).div_(64)
     return laplacian.to_blocks(full)
 
 
@@ -258,7 +369,8 @@ def algorithm_2(
         Latent of the condition.
     target : dict
         ``type`` (B,) index of `KINDS`; ``filled`` (B, S) the occupancies,
-        0 or 1; ``shape`` (B, 3) strain and relaxation.
+        0 or 1; ``shape`` (B, 3) strain and relaxation; ``extents`` (B, K)
+        how far out the atoms lie, NaN for other templates.
     generator : torch.Generator, optional
         Source of the noise.
     beta, gamma : float
@@ -270,9 +382,9 @@ def algorithm_2(
     -------
     loss : scalar tensor, nats per structure
     parts : dict of scalar tensors
-        ``sites``, ``type``, ``shape``, ``laplacian``, ``kl``.
+        ``sites``, ``type``, ``shape``, ``extents``, ``laplacian``, ``kl``.
     """
-    mean, logvar = vae.encoder(x, c_0)
+    mean, logvar = vae.encoder(x, c_0, target["shape"])
     z = gaussian_sample(mean, logvar, generator)
     kl = gaussian_kl(mean, logvar, *vae.prior(c_0)).mean()
     if isinstance(vae.decoder, PaperDecoder):
@@ -280,16 +392,20 @@ def algorithm_2(
         miss = (vae.decoder(z) - x).square().sum((1, 2, 3)).mean()
         parts = {"laplacian": miss, "kl": kl}
         return gamma * miss + beta * kl, parts
-    type_logits, site_logits, shape = vae.decoder(z)
-    parts = reconstruction(vae.sites, type_logits, site_logits, target)
-    # A normal density of width SHAPE_UNIT / 2.
-    miss = (shape - target["shape"]) / (SHAPE_UNIT / 2)
+    found = vae.decoder(z, target["type"])
+    parts = reconstruction(vae.sites, found.kinds, found.sites, target)
+    widths = found.shape.new_tensor(SHAPE_WIDTHS)
+    miss = (found.shape - target["shape"]) / widths
     parts["shape"] = 0.5 * miss.square().sum(1).mean()
+    extents = target["extents"]
+    known = torch.where(extents.isnan(), found.extents.detach(), extents)
+    apart = (found.extents - known).abs() / EXTENT_WIDTH
+    parts["extents"] = apart.sum(1).mean()
     parts["laplacian"] = soft_laplacian_error(
-        vae.sites, site_logits, target, sigma2, generator
+        vae.sites, found.sites, target, sigma2, generator
     )
     parts["kl"] = kl
-    loss = parts["sites"] + parts["type"] + parts["shape"]
+    loss = parts["sites"] + parts["type"] + parts["shape"] + parts["extents"]
     return loss + gamma * parts["laplacian"] + beta * kl, parts
 
 
