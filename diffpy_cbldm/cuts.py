@@ -1,9 +1,9 @@
 """Random clusters that no library holds: cuts of the template sites.
 
-A cut is what lies inside a random ellipsoid or polyhedron with a random
-centre, now and then with a few surface atoms missing, on the sites of a
-lattice, of an ideal hcp crystal, or of close-packed layers in an irregular
-order (stacking faults and twins).
+A cut is what lies inside a random ellipsoid, polyhedron or block about a
+random or a symmetric centre, now and then with a few surface atoms missing,
+on the sites of a lattice, of an ideal hcp crystal, or of close-packed layers
+in an irregular order (stacking faults and twins).
 """
 
 from __future__ import annotations
@@ -60,7 +60,12 @@ def random_cut(
         count = round(np.exp(rng.uniform(*limits)))
     count = min(count, len(sites))
     depth = _depth(template, sites - _centre(template, rng), rng)
-    chosen = np.argsort(depth, kind="stable")[:count]
+    order = np.argsort(depth, kind="stable")
+    # Sites as deep as the last one belong to it, in all or not at all.
+    whole = int((depth <= depth[order[count - 1]] + 1e-6).sum())
+    if whole > largest:
+        whole = int((depth < depth[order[count - 1]] - 1e-6).sum())
+    chosen = order[: whole or count]
     if rng.random() < 0.25:
         shell = chosen[count // 2 :]
         drop = rng.random(len(shell)) < rng.uniform(0.0, 0.1)
@@ -69,13 +74,21 @@ def random_cut(
 
 
 def _centre(template: str, rng: np.random.Generator) -> np.ndarray:
-    """A point of the cell, or near the axis or the centre of twins."""
+    """A point of the cell, or near the axis or the centre of twins.
+
+    Now and then it is a symmetric one: a site, or halfway between some.
+    """
+    half = rng.choice([0.0, 0.5], 3) if rng.random() < 0.4 else None
     if template == "ico":
-        return rng.normal(0, rng.choice([0.1, 0.6]), 3)
+        spread = rng.choice([0.1, 0.6]) if half is None else 0.0
+        return rng.normal(0, spread, 3)
     if template == "dec":
+        if half is not None:
+            return half[:1] @ BASES["dec"]
         off = rng.normal(0, rng.choice([0.1, 0.8]), 2)
         return np.array([*off, rng.uniform(-0.5, 0.5)])
-    return rng.uniform(-0.5, 0.5, 3) @ BASES[template]
+    part = rng.uniform(-0.5, 0.5, 3) if half is None else half
+    return part @ BASES[template]
 
 
 def _depth(
@@ -86,6 +99,13 @@ def _depth(
         axes = np.exp(rng.normal(0.0, rng.choice([0.05, 0.2]), 3))
         turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
         return np.linalg.norm((xyz @ turn) / axes, axis=1)
+    if template == "stack" and rng.random() < 0.3:
+        # A block between three pairs of close-packed planes.
+        angle = np.pi / 6 + np.pi / 3 * (rng.integers(3) + np.arange(2))
+        sides = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
+        planes = np.array([[0, 0, 1], *sides])
+        reach = np.exp(rng.normal(0, 0.6, 3))
+        return (np.abs(xyz @ planes.T) / reach).max(1)
     if rng.random() < 0.2:
         planes = rng.normal(size=(12, 3))
         family = np.arange(12)

@@ -213,7 +213,8 @@ def place(template: str, xyz: np.ndarray) -> np.ndarray:
     weights = _turned(template)
     score = weights[0] @ two + 0.3 * weights[1] @ three.ravel()
     score = score + 0.03 * weights[2] @ four.ravel()
-    score = score + 0.3 * (means - moves) @ _FIRST
+    # Little more than a tie-break: parity shall not turn a block.
+    score = score + 0.01 * (means - moves) @ _FIRST
     score[~allowed] = -np.inf
     # Operations that are symmetries of the shape tie: the first is taken.
     best = int(np.argmax(score > score.max() - 1e-6))
@@ -254,4 +255,9 @@ def _stack_moves(
     allowed = (beside < 0) | ((beside - here) % 3 == 1)
     moves = here[:, None] * BASES["stack"][0] + own[:, None] * [0, 0, LAYER]
     off = (means - moves) * [1, 1, 0]
-    return moves + nearest("layer", off), allowed
+    # Row by row, not the nearest translation: a block that grows along its
+    # rows then stays on them.
+    rows = BASES["layer"]
+    up = np.floor(off[:, 1] / rows[1, 1] + 0.5 - 1e-6)
+    along = np.floor(off[:, 0] - 0.5 * up + 0.5 - 1e-6)
+    return moves + up[:, None] * rows[1] + along[:, None] * rows[0], allowed

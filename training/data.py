@@ -28,13 +28,13 @@ from diffpy_cbldm.settings import (
 )
 
 TYPE_WEIGHTS = {
-    "bcc": 0.13,
-    "dec": 0.20,
-    "fcc": 0.14,
-    "hcp": 0.30,
-    "ico": 0.05,
-    "oct": 0.08,
-    "sc": 0.10,
+    "bcc": 0.11,
+    "dec": 0.18,
+    "fcc": 0.10,
+    "hcp": 0.42,
+    "ico": 0.04,
+    "oct": 0.06,
+    "sc": 0.09,
 }
 """How often each structure type is drawn among ideal clusters."""
 

@@ -48,7 +48,7 @@ MARGIN = 0.25
 """How far beyond the outermost atoms a plane that bounds a cluster lies, in
 bond lengths."""
 
-EXTENT_WIDTH = 0.5
+EXTENT_WIDTH = 0.25
 """Width of the Laplace density of extents in the loss, bond lengths."""
 
 
@@ -266,7 +266,7 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.extents.weight)
         nn.init.constant_(self.extents.bias, 2.0)
         nn.init.zeros_(self.sharpness.weight)
-        nn.init.constant_(self.sharpness.bias, -2.0)
+        nn.init.constant_(self.sharpness.bias, 1.0)
         self.depths = sites.depths
         counts = [part.stop - part.start for part in sites.slices.values()]
         template = torch.repeat_interleave(torch.tensor(counts))
