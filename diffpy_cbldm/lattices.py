@@ -104,12 +104,16 @@ def directions(template: str) -> np.ndarray:
         poles = np.cumsum(corner[triangle], axis=0)
     elif template in ("dec", "stack"):
         between = np.pi / (5 if template == "dec" else 6)
+        # Heights of {111} on decahedra; of {111} and {100} on layers.
+        tilts = [np.pi / 6, np.arctan(2**0.5)]
+        if template == "stack":
+            tilts = [np.arcsin(1 / 3), np.arctan(0.5**0.5), np.pi / 3]
         poles = np.array(
             [[0, 0, 1]]
             + [
                 [np.cos(a) * np.cos(up), np.sin(a) * np.cos(up), np.sin(up)]
+                for up in (0.0, *tilts)
                 for a in (0.0, between)
-                for up in (0.0, np.arctan(0.5**0.5), np.pi / 3)
             ]
         )
     else:
