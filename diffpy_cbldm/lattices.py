@@ -26,6 +26,9 @@ LAYER = (2 / 3) ** 0.5
 AXIS = 0.9965072
 """Distance of atoms on the five-fold axis; other bonds are longer."""
 
+MARGIN = 0.25
+"""How far beyond the outermost atoms a plane that bounds a cluster lies."""
+
 BASES = {
     "fcc": np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2**0.5,
     "bcc": np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / 3**0.5,
@@ -85,13 +88,56 @@ def turns(template: str) -> np.ndarray:
     return np.array(found, float)
 
 
-@functools.cache
+_CUBIC = [(0, 1, 2, 3), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+_FACETS = {
+    **dict.fromkeys(("fcc", "bcc", "sc"), _CUBIC),
+    "ico": [(0, 1, 2), (0,), (2,), (0, 2), (1, 2)],
+    "dec": [(0, 1, 2, 3), (3,), (0, 1), (1, 3), (0, 1, 3)],
+    "stack": [
+        (0, 1, 2, 3, 4, 5, 6, 7, 8),
+        (0, 1),
+        (0, 2),
+        (0, 1, 2),
+        (0, 1, 2, 3, 4),
+        (0, 1, 2, 5, 6),
+        (0, 1, 2, 3, 4, 5, 6),
+    ],
+}
+"""Families of planes, in the order of `_directions`, that may go together."""
+
+
 def directions(template: str) -> np.ndarray:
     """Unit vectors, (k, 3), in which the extent of a cluster is told.
 
     They are the normals of low-index planes and of a few planes between
     them: whole orbits of the point group.
     """
+    return _directions(template)[0]
+
+
+@functools.cache
+def facet_sets(template: str) -> np.ndarray:
+    """Which planes may bound a cluster together, (m, k) bool.
+
+    The first takes all `directions`; others leave families out, and of
+    blocks of layers one pair of sides.
+    """
+    family = _directions(template)[1]
+    sets = [np.isin(family, chosen) for chosen in _FACETS[template]]
+    if template == "stack":
+        sides = np.flatnonzero(family == 2)
+        d = directions(template)[sides]
+        for k in range(3):  # a side and the one across stay out
+            away = np.abs(d @ d[k]) > 0.99
+            found = np.isin(family, (0, 2))
+            found[sides[away]] = False
+            sets.append(found)
+    return np.array(sets)
+
+
+@functools.cache
+def _directions(template: str) -> tuple[np.ndarray, np.ndarray]:
+    """`directions` and the number of the family of each."""
     group = turns(template)
     if template == "ico":
         corner = icosahedron()
@@ -121,7 +167,9 @@ def directions(template: str) -> np.ndarray:
     poles = poles / np.linalg.norm(poles, axis=1)[:, None]
     orbit = np.einsum("gij,kj->kgi", group, poles).reshape(-1, 3)
     _, first = np.unique(np.round(orbit, 6) + 0.0, axis=0, return_index=True)
-    return orbit[np.sort(first)]
+    first = np.sort(first)
+    _, family = np.unique(first // len(group), return_inverse=True)
+    return orbit[first], family
 
 
 def icosahedron() -> np.ndarray:

@@ -59,6 +59,10 @@ FIT_STEPS = 6
 POPULATION = 64
 """Latents that are drawn at a time."""
 
+HULLED, FACETED = 16, 6
+"""Latents of each round that are decoded to polyhedra as well, and numbers
+of atoms for each set of facets."""
+
 STEP, BINS = 0.01, 2048
 """Bins of the pair histograms, in bond lengths."""
 
@@ -153,11 +157,11 @@ def cbldm_generator(
 
     The PDF is read in units of the bond length that its first peak shows.
     Each latent is decoded to several numbers of atoms, as far as the decoder
-    is in doubt; each structure is stretched by up to 5 % and compared with
-    the PDF, and the best one of each latent stays.  In the rounds that
-    follow, the best quarter of all latents are noised a little and denoised
-    again: the sampling turns to where the PDF is met, and never leaves the
-    model's distribution.
+    is in doubt, and the best ones to polyhedra, too; each structure is
+    stretched by up to 5 % and compared with the PDF, and the best one of
+    each latent stays.  In the rounds that follow, the best quarter of all
+    latents are noised a little and denoised again: the sampling turns to
+    where the PDF is met, and never leaves the model's distribution.
 
     Parameters
     ----------
@@ -194,7 +198,13 @@ def cbldm_generator(
             parents = pool.best_latents(POPULATION // 4)
             z = parents.repeat(4, 1, 1, 1)[:POPULATION]
             z = model.renew(curve, z, step, seed + k * 1_000_003, sampling)
-        pool.add(z, structures(model, z, sizes))
+        fresh = pool.add(z, structures(model, z, sizes))
+        if model.settings.network == "sites":
+            fresh = pool.best_of(fresh, HULLED)
+            planes = torch.stack([pool.latents[i] for i in fresh])
+            pool.extend(fresh, model.decode_hulls(planes, FACETED))
+        if k == 0:
+            pool.learn()
     return [
         Candidate(
             elements=(pdf.element,) * len(p.positions),
@@ -244,27 +254,33 @@ class _Pool:
         self.entries: dict[tuple, _Entry] = {}
         self.rows: list[list[tuple]] = []  # the structures of each latent
 
-    def add(self, z: Tensor, found: list[list[Proposal]]) -> None:
-        """Compare the structures (a list for each latent) with the PDF."""
+    def add(self, z: Tensor, found: list[list[Proposal]]) -> list[int]:
+        """Take latents and the structures of each; their numbers."""
         start = len(self.latents)
         self.latents += list(z)
-        fresh: dict[tuple, tuple[Proposal, int]] = {}
-        keys = [
-            [(p.structure_type, p.positions.tobytes()) for p in row]
-            for row in found
-        ]
-        for i, (row, own) in enumerate(zip(found, keys)):
-            for p, key in zip(row, own):
+        self.rows += [[] for _ in z]
+        numbers = list(range(start, len(self.latents)))
+        self.extend(numbers, found)
+        return numbers
+
+    def extend(
+        self, latents: Sequence[int], found: list[list[Proposal]]
+    ) -> None:
+        """More structures of some latents, compared with the PDF."""
+        fresh = []
+        for latent, row in zip(latents, found):
+            for p in row:
+                key = (p.structure_type, p.positions.tobytes())
                 if key not in self.entries:
-                    fresh.setdefault(key, (p, start + i))
-        for key, (p, latent) in fresh.items():
-            self.entries[key] = _Entry(p, math.inf, self.bond, latent)
-        self._compare(list(fresh))
-        self.rows += keys
-        if self.motion == Motion():
-            # The first round tells how the atoms move: look at all again.
-            self.motion = self._learned()
-            self._compare(list(self.entries))
+                    fresh.append(key)
+                    self.entries[key] = _Entry(p, math.inf, self.bond, latent)
+                self.rows[latent].append(key)
+        self._compare(fresh)
+
+    def learn(self) -> None:
+        """Look at all again with what the best tell of how atoms move."""
+        self.motion = self._learned()
+        self._compare(list(self.entries))
 
     def _compare(self, keys: list[tuple]) -> None:
         """Screen some structures at the present `motion`."""
@@ -333,6 +349,13 @@ class _Pool:
             scan=(0.0,),
             steps=FIT_STEPS,
         )
+
+    def best_of(self, latents: Sequence[int], count: int) -> list[int]:
+        """Those of some latents that have the best structures."""
+        return sorted(
+            latents,
+            key=lambda i: min(self.entries[k].rw for k in self.rows[i]),
+        )[:count]
 
     def best_latents(self, count: int) -> Tensor:
         """(n, 1, 16, 16), n at most count: latents of the best structures."""

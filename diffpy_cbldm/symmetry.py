@@ -55,7 +55,7 @@ class Symmetry:
 
     def operations(
         self, template: str, occupancy: np.ndarray
-    ) -> list[tuple[float, np.ndarray]]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Operations about the middle of a structure.
 
         Parameters
@@ -65,9 +65,11 @@ class Symmetry:
 
         Returns
         -------
-        list of (share, permutation)
+        shares : (g,) array
             For each operation of the point group, the share of the structure
             that stays in place under the best translation.
+        moves : (g, 3) array
+            These translations.
         """
         sites = self.table.sites[template]
         weight = occupancy / (occupancy**2).sum()
@@ -75,14 +77,15 @@ class Symmetry:
         group = turns(template)
         moves = nearest(template, middle - group @ middle)
         padded = np.append(occupancy, 0.0)
-        found = []
-        for k, move in enumerate(moves):
-            goes = self.permutation(template, k, move)
-            found.append((float(weight @ padded[goes]), goes))
-        return found
+        goes = [
+            self.permutation(template, k, move) for k, move in enumerate(moves)
+        ]
+        return padded[np.array(goes)] @ weight, moves
 
-    def averaged(self, template: str, logits: np.ndarray) -> list[np.ndarray]:
-        """Logits averaged over the operations that nearly hold.
+    def near(
+        self, template: str, logits: np.ndarray
+    ) -> list[list[tuple[int, np.ndarray]]]:
+        """Operations (turn, move) that nearly hold.
 
         Parameters
         ----------
@@ -92,17 +95,36 @@ class Symmetry:
 
         Returns
         -------
-        list of (S,) arrays
+        list of lists
             One for each of `OVERLAPS` that adds operations to the identity
             and to those before.
         """
-        clipped = logits.clip(_EMPTY, -_EMPTY).astype(float)
-        operations = self.operations(template, 1 / (1 + np.exp(-clipped)))
-        padded = np.append(clipped, _EMPTY)
+        occupancy = 1 / (1 + np.exp(-logits.clip(_EMPTY, -_EMPTY)))
+        shares, moves = self.operations(template, occupancy)
         found, before = [], 1
         for least in OVERLAPS:
-            good = [goes for share, goes in operations if share > least]
+            good = np.flatnonzero(shares > least)
             if len(good) > before:
-                found.append(np.mean([padded[goes] for goes in good], axis=0))
+                found.append([(int(k), moves[k]) for k in good])
                 before = len(good)
         return found
+
+    def averaged(self, template: str, logits: np.ndarray) -> list[np.ndarray]:
+        """Logits averaged over each list of operations of `near`.
+
+        Parameters
+        ----------
+        template : str
+        logits : (S,) array
+
+        Returns
+        -------
+        list of (S,) arrays
+        """
+        padded = np.append(logits.clip(_EMPTY, -_EMPTY).astype(float), _EMPTY)
+        return [
+            np.mean(
+                [padded[self.permutation(template, *o)] for o in good], axis=0
+            )
+            for good in self.near(template, logits)
+        ]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial import cKDTree
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist
 
 from diffpy_cbldm.cuts import deformed
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.families import TEMPLATE_OF
+from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.model.cbldm import CbLDM, load_weights, save_weights
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.layers import gaussian_kl
@@ -86,18 +86,31 @@ def test_targets_are_the_structures(model, batch):
     """Filled sites of the right template give the positions back."""
     for i in range(6):
         kind = int(batch.target["type"][i])
-        logits = 20 * batch.target["filled"][i] - 10
-        sites = model.structure.sites
-        index, values = ranked_sites(sites, kind, logits)
+        template = TEMPLATE_OF[KINDS[kind]]
+        part = model.structure.sites.slices[template]
+        filled = batch.target["filled"][i].numpy()
+        assert filled.sum() == filled[part].sum()
+        sites = load_table().sites[template].astype(float)
+        index, values = ranked_sites(sites, 20 * filled[part] - 10)
         n = int(batch.lengths[i])
         assert likely_numbers(values, 9) == [n] == [len(index)]
         shape = batch.target["shape"][i].double().numpy()
-        xyz = deformed(sites.xyz[index].double().numpy(), shape)
-        allowed = model.structure.sites.allowed[kind]
-        assert bool(allowed[index].all())
+        xyz = deformed(sites[index], shape)
         found = np.sort(pdist(xyz))
         want = np.sort(pdist(batch.positions[i, :n].numpy()))
         assert np.abs(found - want).max() < 1e-4
+
+
+def test_planes_of_a_cluster_hold_its_sites(model, batch):
+    """Filled sites lie inside, and sharpness makes others unlikely."""
+    sites = model.structure.sites
+    extents = batch.target["extents"]
+    depths = sites.depths(extents.nan_to_num(0.0), batch.target["type"])
+    filled = batch.target["filled"] > 0.5
+    assert float(depths[filled].min()) > 0.2
+    mine = sites.allowed[batch.target["type"]]
+    assert bool((depths[~mine] == 0).all())
+    assert float(depths[mine].min()) < -1.0
 
 
 def test_soft_laplacian_error_vanishes_at_the_truth(model, batch):
@@ -115,11 +128,13 @@ def test_loss_of_the_structure_falls_to_the_divergence(model, batch):
     c_0 = model.c_0(batch.g)
     x = laplacian_tensor(batch.positions, batch.lengths, TINY.sigma2)
     model.zero_grad()
+    target = {**batch.target, "shape": torch.full((6, 3), 0.01)}
     loss, parts = algorithm_2(
-        model.structure, x, c_0.detach(), batch.target, beta=0.5, gamma=2.0
+        model.structure, x, c_0.detach(), target, beta=0.5, gamma=2.0
     )
     loss.backward()
     total = parts["sites"] + parts["type"] + parts["shape"]
+    total = total + parts["extents"]
     total = (total + 2 * parts["laplacian"] + 0.5 * parts["kl"]).item()
     assert loss.item() == pytest.approx(total)
     for part in (
@@ -175,21 +190,23 @@ def test_numbers_of_atoms_are_nested(model, batch):
 
 def test_likely_numbers():
     """Certain are 5, likely 7, doubtful 9; 6 and 7 share a value."""
-    logits = torch.tensor([9.0] * 5 + [2.0, 2.0, -1.0, -3.0, -5.0])
+    logits = np.array([9.0] * 5 + [2.0, 2.0, -1.0, -3.0, -5.0])
     assert likely_numbers(logits, 99) == [7, 6, 8, 5, 9, 10]
     assert likely_numbers(logits, 2) == [7, 6]
     assert likely_numbers(logits, 99, whole=True) == [7, 8, 5, 9, 10]
 
 
-def test_overlapping_sites_are_never_filled_together(model):
+def test_overlapping_sites_are_never_filled_together():
     """Of the A, B and C sites of one column the likeliest one remains."""
-    sites = model.structure.sites
-    kind = KINDS.index("stacked")
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(sites.count, generator=generator) * 3
-    index, *_ = ranked_sites(sites, kind, logits)
-    assert pdist(sites.xyz[index].numpy()).min() > 0.95
-    assert bool((logits[index].diff() <= 0).all())
+    sites = load_table().sites["stack"]
+    logits = np.random.default_rng(1).normal(0, 3, len(sites))
+    index, values = ranked_sites(sites, logits)
+    assert pdist(sites[index]).min() > 0.95
+    assert (np.diff(values) <= 0).all()
+    # Whatever was left out stands too near to one that is likelier.
+    out = np.setdiff1d(np.flatnonzero(logits > values[-1]), index)
+    near = cdist(sites[out], sites[index]) < 0.95
+    assert (near & (logits[out][:, None] <= values)).any(1).all()
 
 
 def test_paper_preset_has_the_published_tensors():

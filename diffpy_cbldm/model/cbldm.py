@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from diffpy_cbldm.cuts import deformed
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
+from diffpy_cbldm.hulls import hulls
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
 from diffpy_cbldm.model.diffusion import Schedule, algorithm_4, renew
@@ -263,41 +264,86 @@ class CbLDM(nn.Module):
                 "network 'sites': use diffpy_cbldm.recover.structures."
             )
         found = []
+        for kind, logits, shape, _ in self._decoded(z):
+            variants = [(logits, False)]
+            if sizes > 1:
+                averages = self.symmetry.averaged(TEMPLATE_OF[kind], logits)
+                variants += [(average, True) for average in averages]
+            found.append(self._filled(kind, variants, shape, sizes))
+        return found
+
+    @torch.no_grad()
+    def decode_hulls(self, z: Tensor, sizes: int) -> list[list[Proposal]]:
+        """Structures bounded by the planes that each latent tells.
+
+        Parameters
+        ----------
+        z : (n, 1, 16, 16) tensor
+        sizes : int
+            How many for each latent and set of facets, at most.
+
+        Returns
+        -------
+        n lists of Proposal, see `diffpy_cbldm.hulls`.
+        """
+        found = []
+        for kind, logits, shape, extents in self._decoded(z):
+            planes = hulls(self.symmetry, kind, logits, extents)
+            variants = [(depths, True) for depths in planes]
+            found.append(self._filled(kind, variants, shape, sizes))
+        return found
+
+    def _decoded(
+        self, z: Tensor
+    ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+        """Kind, logits of the sites of its template, strain and relaxation,
+        and extents, of each latent."""
+        sites = self.structure.sites
         for start in range(0, len(z), CHUNK):
             block = z[start : start + CHUNK]
-            used = len(block)
-            spare = block[-1:].expand(CHUNK - used, -1, -1, -1)
-            rows = self.structure.decoder(torch.cat([block, spare]))[:3]
-            for kind, logits, shape in zip(*(x[:used] for x in rows)):
-                found.append(self._proposals(kind, logits, shape, sizes))
-        return found
+            spare = block[-1:].expand(CHUNK - len(block), *z.shape[1:])
+            rows = self.structure.decoder(torch.cat([block, spare]))
+            kinds, logits, shapes, extents = (
+                x.double().cpu().numpy() for x in rows
+            )
+            for i in range(len(block)):
+                kind = KINDS[int(kinds[i].argmax())]
+                template = TEMPLATE_OF[kind]
+                yield (
+                    kind,
+                    logits[i, sites.slices[template]],
+                    shapes[i],
+                    extents[i, sites.extents[template]],
+                )
 
     @torch.no_grad()
     def decode_laplacians(self, z: Tensor) -> Tensor:
         """L by the paper's decoder, (n, 1, 16, 16) -> (n, 256, 256)."""
         return laplacian_of(self.structure.decoder(z))
 
-    def _proposals(
-        self, types: Tensor, logits: Tensor, shape: Tensor, sizes: int
+    def _filled(
+        self,
+        kind: str,
+        variants: list[tuple[np.ndarray, bool]],
+        shape: np.ndarray,
+        sizes: int,
     ) -> list[Proposal]:
-        kind, sites = int(types.argmax()), self.structure.sites
-        dead = shape.abs() < 2 * SHAPE_UNIT * shape.new_tensor([0.2, 0.2, 1.0])
-        changes = shape.masked_fill(dead, 0.0).double().cpu().numpy()
-        template = TEMPLATE_OF[KINDS[kind]]
-        part = sites.slices[template]
-        variants = [logits]
-        if sizes > 1:
-            own = logits[part].double().cpu().numpy()
-            for average in self.symmetry.averaged(template, own):
-                more = torch.full_like(logits, -1e9)
-                more[part] = torch.as_tensor(average).to(logits)
-                variants.append(more)
-        found = []
-        for k, variant in enumerate(variants):
-            index, values = ranked_sites(sites, kind, variant)
-            xyz = sites.xyz[index].double().cpu().numpy()
-            for n in likely_numbers(values, sizes, whole=k > 0):
-                found.append(Proposal(KINDS[kind], deformed(xyz[:n], changes)))
+        """Fill sites by their logits, each variant to several numbers.
+
+        Where its flag says so, sites of the same logit stay together.
+        """
+        dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
+        changes = np.where(np.abs(shape) < dead, 0.0, shape)
+        sites = self.table.sites[TEMPLATE_OF[kind]].astype(float)
+        found, known = [], set()
+        for logits, whole in variants:
+            index, values = ranked_sites(sites, logits)
+            for n in likely_numbers(values, sizes, whole):
+                chosen = np.sort(index[:n])
+                if chosen.tobytes() not in known:
+                    known.add(chosen.tobytes())
+                    xyz = deformed(sites[chosen], changes)
+                    found.append(Proposal(kind, xyz))
         return found
 
 

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from diffpy_cbldm import laplacian
 from diffpy_cbldm.families import TEMPLATE_OF, Table
-from diffpy_cbldm.lattices import TEMPLATES, directions
+from diffpy_cbldm.lattices import MARGIN, TEMPLATES, directions
 from diffpy_cbldm.model.layers import (
     ConvBlock,
     SelfAttention,
@@ -43,10 +44,6 @@ SHAPE_UNIT = 0.01
 
 SHAPE_WIDTHS = (0.005, 0.005, 0.02)
 """Widths of the normal densities of strain and relaxation in the loss."""
-
-MARGIN = 0.25
-"""How far beyond the outermost atoms a plane that bounds a cluster lies, in
-bond lengths."""
 
 EXTENT_WIDTH = 0.25
 """Width of the Laplace density of extents in the loss, bond lengths."""
@@ -454,48 +451,41 @@ def soft_laplacian_error(
 
 
 def ranked_sites(
-    sites: Sites, kind: int, site_logits: Tensor
-) -> tuple[Tensor, Tensor]:
+    sites: np.ndarray, logits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The sites of a decoded structure, the likeliest first.
 
     Parameters
     ----------
-    sites : Sites
-        The templates.
-    kind : int
-        Index of `diffpy_cbldm.settings.KINDS`.
-    site_logits : (S,) tensor
-        From the decoder.
+    sites : (S, 3) array, bond lengths
+        The sites of a template.
+    logits : (S,) array
+        Of their occupancies.
 
     Returns
     -------
-    index, logits : (n,) tensors
+    index, logits : (n,) arrays
         Sites that may be filled, with an occupancy above `DOUBT`.  Where two
         overlap, as the A, B and C sites of a layer do, the less likely one
         is left out.
     """
-    logits = site_logits.masked_fill(~sites.allowed[kind], -1e9)
-    n = int((logits > -DOUBTFUL).sum().clamp(MIN_ATOMS, 2 * MAX_ATOMS))
-    order = torch.argsort(logits, descending=True, stable=True)
-    index = order[:n]
-    values, xyz = logits[index], sites.xyz[index]
-    close = (torch.cdist(xyz, xyz) < _OVERLAP).tril(-1)
-    if bool(close.any()):
-        keep = torch.ones(n, dtype=torch.bool, device=index.device)
-        for row in close.any(1).nonzero()[:, 0].tolist():
-            keep[row] = not bool((close[row] & keep).any())
-        values, index = values[keep], index[keep]
-    return index, values
+    n = int(np.clip((logits > -DOUBTFUL).sum(), MIN_ATOMS, 2 * MAX_ATOMS))
+    index = np.argsort(-logits, kind="stable")[:n]
+    keep = np.ones(n, bool)
+    close = cKDTree(sites[index]).query_pairs(_OVERLAP, output_type="ndarray")
+    for i, j in close[np.lexsort(close.T)]:
+        keep[j] = keep[j] and not keep[i]
+    return index[keep], logits[index[keep]]
 
 
 def likely_numbers(
-    logits: Tensor, count: int, whole: bool = False
+    logits: np.ndarray, count: int, whole: bool = False
 ) -> list[int]:
     """How many of the ranked sites may be filled, the likeliest first.
 
     Parameters
     ----------
-    logits : (n,) tensor, falling
+    logits : (n,) array, falling
         From `ranked_sites`.
     count : int
         How many numbers, at most.
@@ -509,18 +499,18 @@ def likely_numbers(
         `DOUBT`) and those that may be, 5 to 256; the nearest to the number
         of those more likely than not first.
     """
-    values = logits.tolist()
-    most = min(len(values), MAX_ATOMS)
+    most = min(len(logits), MAX_ATOMS)
 
     def above(bound: float) -> int:
-        return min(max(sum(v > bound for v in values), MIN_ATOMS), most)
+        return min(max(int((logits > bound).sum()), MIN_ATOMS), most)
 
     likely = above(0.0)
-    numbers = list(range(above(DOUBTFUL), most + 1))
+    numbers = np.arange(above(DOUBTFUL), most + 1)
     if whole:
-        ends = [*values, -math.inf]
-        numbers = [n for n in numbers if ends[n - 1] - ends[n] > 1e-6]
-    return sorted(numbers, key=lambda n: (abs(n - likely), n))[:count]
+        ends = np.append(logits, -np.inf)
+        numbers = numbers[ends[numbers - 1] - ends[numbers] > 1e-6]
+    order = np.argsort(abs(numbers - likely), kind="stable")
+    return numbers[order][:count].tolist()
 
 
 def _split(flat: Tensor, side: int) -> tuple[Tensor, Tensor]:
