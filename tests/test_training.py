@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm.model.cbldm import load_weights
-from diffpy_cbldm.settings import TRAINING
+from diffpy_cbldm.families import TEMPLATE_OF
+from diffpy_cbldm.model.cbldm import Proposal, load_weights
+from diffpy_cbldm.settings import KINDS, PRESETS, TRAINING, World
 from training import pieces
+from training.data import Stream, kept_back
 from training.make_data import paper_dataset, tuning_set
 from training.train import NonFiniteLoss, Trainer, main, run
+from training.validate import shared_sites
 
 BRIEF = dataclasses.replace(
     TRAINING["tiny"],
@@ -169,3 +172,35 @@ def test_weights_are_trained_on(tmp_path, capsys):
     assert all(k in same for k in before if k.startswith("structure."))
     assert not all(k in same for k in before if k.startswith("denoiser."))
     capsys.readouterr()
+
+
+def test_cuts_for_tests_are_never_trained_on():
+    """The two streams share no cut, and tests hold nothing of the table."""
+    world = World(cuts=1.0)
+    streams = {s: Stream(PRESETS["tiny"], world, s) for s in ("train", "test")}
+    table = streams["test"].table
+    known = {
+        (TEMPLATE_OF[g.structure_type], g.members.tobytes())
+        for g in table.geometries
+    }
+    for split, stream in streams.items():
+        rng = np.random.default_rng(0)
+        for _ in range(100):
+            kind, members, _ = stream.structure(rng)
+            template = TEMPLATE_OF[KINDS[kind]]
+            assert kept_back(template, members) == (split == "test")
+            if split == "test":
+                assert (template, members.tobytes()) not in known
+
+
+def test_shared_sites():
+    """Half of the sites are common to two; bcc and fcc have none."""
+
+    def proposal(kind, sites):
+        sites = np.array(sites)
+        return Proposal(kind, np.zeros((len(sites), 3)), sites)
+
+    a, b = proposal("fcc", [1, 2, 3, 4]), proposal("oct", [3, 4, 5, 6])
+    c = proposal("bcc", [1, 2, 3, 4])
+    assert shared_sites([a, b]) == 0.5
+    assert shared_sites([a, a, c]) == pytest.approx(1 / 3)

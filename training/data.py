@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import zlib
 
 import numpy as np
 import torch
@@ -96,6 +97,12 @@ def held_out(table: Table, share: float = 0.1) -> np.ndarray:
     return out
 
 
+def kept_back(template: str, members: np.ndarray) -> bool:
+    """Whether a cut is for tests alone: one in 16, by a hash of its sites."""
+    key = template.encode() + members.astype("<u2").tobytes()
+    return zlib.crc32(key) % 16 == 0
+
+
 class Stream:
     """Draws batches.
 
@@ -105,8 +112,9 @@ class Stream:
         Gives the grid.
     world : World
         Ranges of what varies.
-    split : {"train", "heldout", "all"}
-        Which geometries; cuts are drawn for "train" and "all" alone.
+    split : {"train", "heldout", "all", "test"}
+        Which geometries.  Cuts are drawn for "train" and "all", and others
+        (`kept_back`) for "test", which shuns all geometries of the table.
     table : Table, optional
         The packaged one by default.
     device : str
@@ -125,6 +133,7 @@ class Stream:
         self.world = world or World()
         self.table = table or load_table()
         self.device = torch.device(device)
+        self.split = split
         held = split == "heldout"
         self.cuts = 0.0 if held else self.world.cuts
         self.deformed = 0.0 if held else self.world.deformed
@@ -135,7 +144,9 @@ class Stream:
         self.extents = dict(zip(TEMPLATES, zip(ends, ends[1:])))
         self.directions = int(ends[-1])
         out = held_out(self.table)
-        keep = {"train": ~out, "heldout": out, "all": out | True}[split]
+        every = out | True
+        keep = {"train": ~out, "heldout": out, "all": every, "test": out}
+        keep = keep[split]
         self.by_type = {
             t: np.array(
                 [
@@ -150,7 +161,7 @@ class Stream:
         self.refused = {
             (TEMPLATE_OF[g.structure_type], g.members.tobytes())
             for g, hidden in zip(self.table.geometries, out)
-            if hidden
+            if hidden or split == "test"
         }
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
@@ -192,8 +203,11 @@ class Stream:
             kind = names[rng.choice(len(names), p=[*CUT_WEIGHTS.values()])]
             while True:
                 found = random_cut(self.table, kind, rng)
-                key = (TEMPLATE_OF[kind], found.tobytes())
-                if len(found) >= MIN_ATOMS and key not in self.refused:
+                template = TEMPLATE_OF[kind]
+                key = (template, found.tobytes())
+                if len(found) < MIN_ATOMS or key in self.refused:
+                    continue
+                if kept_back(template, found) == (self.split == "test"):
                     return KINDS.index(kind), found, shape
         names = list(TYPE_WEIGHTS)
         kind = names[rng.choice(len(names), p=[*TYPE_WEIGHTS.values()])]

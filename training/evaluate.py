@@ -109,7 +109,7 @@ def cases(split: str, count: int, seed: int = 11) -> list[Case]:
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     table, hidden = load_table(), held_out(load_table())
     data = paper_dataset(table)
-    stream = Stream(Model(), World(cuts=1.0, deformed=0.25))
+    stream = Stream(Model(), World(cuts=1.0, deformed=0.25), "test")
     types = np.array([g.structure_type for g in table.geometries])
     found = []
     for k in range(count):

@@ -9,6 +9,8 @@ number of atoms for several ways to sample, by structure type.
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import time
 from typing import Any
 
@@ -16,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.model.cbldm import CbLDM, load_weights
+from diffpy_cbldm.families import TEMPLATE_OF
+from diffpy_cbldm.model.cbldm import CbLDM, Proposal, load_weights
 from diffpy_cbldm.recover import structures
 from diffpy_cbldm.settings import (
     MAX_ATOMS,
@@ -65,6 +68,20 @@ def scaled_rw(target: Tensor, found: Tensor) -> Tensor:
     return (miss / target.square().sum()).sqrt()
 
 
+def shared_sites(proposals: list[Proposal]) -> float:
+    """The mean share of filled sites that two structures have in common.
+
+    Over the geometric mean of their numbers of atoms; none between
+    structures on different templates.
+    """
+    shares = []
+    for a, b in itertools.combinations(proposals, 2):
+        alike = TEMPLATE_OF[a.structure_type] == TEMPLATE_OF[b.structure_type]
+        both = len(np.intersect1d(a.sites, b.sites)) if alike else 0
+        shares.append(both / math.sqrt(len(a.sites) * len(b.sites)))
+    return float(np.mean(shares))
+
+
 @torch.no_grad()
 def validate(
     model: CbLDM,
@@ -94,7 +111,8 @@ def validate(
     the conditional prior), ``single`` (mean Rw of one candidate), ``best``
     (best of `draws`), ``right_n`` (share whose best candidate has the right
     number of atoms), ``distinct`` (how many of the draws are new beside the
-    prior's mean); no parameter but the scale is fitted.
+    prior's mean), ``shared`` (`shared_sites` of the draws); no parameter but
+    the scale is fitted.
     """
     stream = Stream(
         model.settings, FIXED, "heldout", device=model.latent_scale.device
@@ -126,6 +144,7 @@ def validate(
                 "right_n": len(best.positions) == len(truth[i]),
                 "distinct": len({p.positions.tobytes() for p in proposals})
                 - 1,
+                "shared": shared_sites(proposals[1:]),
             }
         )
     return {
@@ -142,7 +161,7 @@ def validate(
 
 
 def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
-    keys = ("prior", "single", "best", "right_n", "distinct")
+    keys = ("prior", "single", "best", "right_n", "distinct", "shared")
     return {k: round(float(np.mean([r[k] for r in rows])), 4) for k in keys}
 
 

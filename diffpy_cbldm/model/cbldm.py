@@ -46,10 +46,16 @@ class Proposal:
         One of `diffpy_cbldm.settings.KINDS`; empty where a Laplacian was
         decoded.
     positions : (n, 3) array
+    sites : (n,) array of int
+        The filled sites of the type's template; empty where a Laplacian was
+        decoded.
     """
 
     structure_type: str
     positions: np.ndarray
+    sites: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros(0, int)
+    )
 
 
 class CbLDM(nn.Module):
@@ -343,7 +349,7 @@ class CbLDM(nn.Module):
                 if chosen.tobytes() not in known:
                     known.add(chosen.tobytes())
                     xyz = deformed(sites[chosen], changes)
-                    found.append(Proposal(kind, xyz))
+                    found.append(Proposal(kind, xyz, chosen))
         return found
 
 
