@@ -29,7 +29,7 @@ from diffpy_cbldm.score import rw_scaled
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling
 
 if TYPE_CHECKING:
-    from diffpy_cbldm.model.cbldm import Proposal
+    from diffpy_cbldm.model.cbldm import CbLDM, Proposal
 
 Generator = Callable[..., list[Candidate]]
 
@@ -62,6 +62,14 @@ POPULATION = 64
 HULLED, FACETED = 16, 6
 """Latents of each round that are decoded to polyhedra as well, and numbers
 of atoms for each set of facets."""
+
+MOVES, PARENTS, CHILDREN = 10, 24, 6
+"""How often the surfaces of the best structures are moved, of how many, and
+how many ways each."""
+
+MOVED, NARROWER = 0.12, 0.85
+"""By how much, at first, in bond lengths (standard deviation), and its ratio
+from each time to the next."""
 
 STEP, BINS = 0.01, 2048
 """Bins of the pair histograms, in bond lengths."""
@@ -205,6 +213,8 @@ def cbldm_generator(
             pool.extend(fresh, model.decode_hulls(planes, FACETED))
         if k == 0:
             pool.learn()
+    if model.settings.network == "sites":
+        _move_surfaces(model, pool, seed)
     return [
         Candidate(
             elements=(pdf.element,) * len(p.positions),
@@ -213,6 +223,31 @@ def cbldm_generator(
         )
         for p, b in pool.best(count)
     ]
+
+
+def _move_surfaces(model: CbLDM, pool: _Pool, seed: int) -> None:
+    """Try surfaces near those of the best structures, again and again.
+
+    The decoder knows a surface to a few tenths of a bond length: so far it
+    is moved, as a whole, to a side, or to an ellipsoid.
+    """
+    rng = np.random.default_rng([seed, 1])
+    for step in range(MOVES):
+        spread = MOVED * NARROWER**step * _MOVE_WIDTHS
+        for key in pool.order()[:PARENTS]:
+            entry = pool.entries[key]
+            moves = rng.normal(0, 1, (CHILDREN, len(spread))) * spread
+            row = [
+                child
+                for move in moves
+                for child in model.moved(entry.proposal, move, 3)
+            ]
+            pool.queue(entry.latent, row)
+        pool.compare()
+
+
+# Strain and relaxation (the last three) change by less than surfaces move.
+_MOVE_WIDTHS = np.array([1.0] * 10 + [0.02, 0.02, 0.1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +287,7 @@ class _Pool:
         self.motion = Motion()
         self.latents: list[Tensor] = []
         self.entries: dict[tuple, _Entry] = {}
+        self.fresh: list[tuple] = []
         self.rows: list[list[tuple]] = []  # the structures of each latent
 
     def add(self, z: Tensor, found: list[list[Proposal]]) -> list[int]:
@@ -267,15 +303,23 @@ class _Pool:
         self, latents: Sequence[int], found: list[list[Proposal]]
     ) -> None:
         """More structures of some latents, compared with the PDF."""
-        fresh = []
         for latent, row in zip(latents, found):
-            for p in row:
-                key = (p.structure_type, p.positions.tobytes())
-                if key not in self.entries:
-                    fresh.append(key)
-                    self.entries[key] = _Entry(p, math.inf, self.bond, latent)
-                self.rows[latent].append(key)
-        self._compare(fresh)
+            self.queue(latent, row)
+        self.compare()
+
+    def queue(self, latent: int, found: list[Proposal]) -> None:
+        """Structures of a latent that `compare` shall look at."""
+        for p in found:
+            key = (p.structure_type, p.positions.tobytes())
+            if key not in self.entries:
+                self.fresh.append(key)
+                self.entries[key] = _Entry(p, math.inf, self.bond, latent)
+            self.rows[latent].append(key)
+
+    def compare(self) -> None:
+        """Compare what was queued with the PDF."""
+        self._compare(self.fresh)
+        self.fresh = []
 
     def learn(self) -> None:
         """Look at all again with what the best tell of how atoms move."""
@@ -297,7 +341,7 @@ class _Pool:
 
     def _learned(self) -> Motion:
         """Widths, damping and delta2 from fits of the best structures."""
-        fits = self._fitted(self._order()[:LEARNED])
+        fits = self._fitted(self.order()[:LEARNED])
         middle = [
             float(np.median([getattr(f, name) for f in fits]))
             for name in ("uiso", "qdamp", "delta2")
@@ -320,7 +364,7 @@ class _Pool:
         ]
         # As many for a small count: the first ones shall be the same.
         most = 2 * max(count, POPULATION)
-        keys = dict.fromkeys([*self._order()[:most], *firsts])
+        keys = dict.fromkeys([*self.order()[:most], *firsts])
         chosen = [self.entries[k] for k in keys]
         fits = self._fitted(list(keys))
         ranked = sorted(range(len(chosen)), key=lambda i: fits[i].rw)
@@ -329,7 +373,7 @@ class _Pool:
             for i in ranked[:count]
         ]
 
-    def _order(self) -> list[tuple]:
+    def order(self) -> list[tuple]:
         """All structures, the best first."""
         return sorted(self.entries, key=lambda k: self.entries[k].rw)
 
@@ -359,7 +403,7 @@ class _Pool:
 
     def best_latents(self, count: int) -> Tensor:
         """(n, 1, 16, 16), n at most count: latents of the best structures."""
-        latents = dict.fromkeys(self.entries[k].latent for k in self._order())
+        latents = dict.fromkeys(self.entries[k].latent for k in self.order())
         return torch.stack([self.latents[i] for i in list(latents)[:count]])
 
 

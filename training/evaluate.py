@@ -220,10 +220,26 @@ def figures(
         "bond": bond / nearest_neighbour_distance(best.positions),
         "type_in_set": case.kind in {c.structure_type for c in good},
         "n_in_set": min(sizes) <= len(truth) <= max(sizes),
+        "excess": excess(rw, [len(c) for c in found], len(truth)),
         "set": len(good),
         "distinct": len(found),
         "seconds": seconds,
     }
+
+
+def excess(rw: np.ndarray, sizes: list[int], truth: int) -> float | None:
+    """How far above the best Rw candidates must be taken to bracket N.
+
+    Returns
+    -------
+    float, or None where all together do not
+    """
+    order = np.argsort(rw)
+    n = np.array(sizes)[order]
+    inside = np.minimum.accumulate(n) <= truth
+    inside &= np.maximum.accumulate(n) >= truth
+    first = np.flatnonzero(inside)
+    return float(rw[order][first[0]] - rw.min()) if len(first) else None
 
 
 def solve_case(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from diffpy_cbldm.cuts import deformed
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
-from diffpy_cbldm.hulls import hulls
+from diffpy_cbldm.hulls import SLOPE, hulls
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
 from diffpy_cbldm.model.diffusion import Schedule, algorithm_4, renew
@@ -36,6 +36,10 @@ CHUNK = 32
 candidate's numbers do not depend on how many are asked for."""
 
 
+def _none() -> np.ndarray:
+    return np.zeros(0, int)
+
+
 @dataclasses.dataclass(frozen=True)
 class Proposal:
     """A decoded structure in bond lengths.
@@ -49,13 +53,17 @@ class Proposal:
     sites : (n,) array of int
         The filled sites of the type's template; empty where a Laplacian was
         decoded.
+    logits : (S,) array
+        Of the occupancies of all sites of the template.
+    shape : (3,) array
+        Strain and relaxation, see `diffpy_cbldm.cuts.deformed`.
     """
 
     structure_type: str
     positions: np.ndarray
-    sites: np.ndarray = dataclasses.field(
-        default_factory=lambda: np.zeros(0, int)
-    )
+    sites: np.ndarray = dataclasses.field(default_factory=_none)
+    logits: np.ndarray = dataclasses.field(default_factory=_none)
+    shape: np.ndarray = dataclasses.field(default_factory=_none)
 
 
 class CbLDM(nn.Module):
@@ -299,6 +307,35 @@ class CbLDM(nn.Module):
             found.append(self._filled(kind, variants, shape, sizes))
         return found
 
+    def moved(
+        self, parent: Proposal, move: np.ndarray, sizes: int
+    ) -> list[Proposal]:
+        """Fill the sites again after the surface has moved a little.
+
+        Parameters
+        ----------
+        parent : Proposal
+            Of `decode_sizes` or `decode_hulls`.
+        move : (13,) array
+            How far the surface moves outwards in direction u, in bond
+            lengths: m_0 + m_1..3 . u + sum_ij M_ij u_i u_j, with M = m_4..9
+            as (xx, yy, zz, yz, xz, xy).  The last three are added to strain
+            and relaxation, where the parent has any.
+        sizes : int
+            Numbers of atoms, at most.
+        """
+        sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
+        u = sites - sites[parent.sites].mean(0)
+        u = u / np.linalg.norm(u, axis=1).clip(1e-3)[:, None]
+        x, y, z = u.T
+        parts = [np.ones_like(x), x, y, z]
+        parts += [x * x, y * y, z * z, 2 * y * z, 2 * x * z, 2 * x * y]
+        logits = parent.logits + SLOPE * (move[:10] @ np.array(parts))
+        shape = np.where(parent.shape, parent.shape + move[10:], 0.0)
+        return self._filled(
+            parent.structure_type, [(logits, False)], shape, sizes
+        )
+
     def _decoded(
         self, z: Tensor
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
@@ -349,7 +386,7 @@ class CbLDM(nn.Module):
                 if chosen.tobytes() not in known:
                     known.add(chosen.tobytes())
                     xyz = deformed(sites[chosen], changes)
-                    found.append(Proposal(kind, xyz, chosen))
+                    found.append(Proposal(kind, xyz, chosen, logits, changes))
         return found
 
 
