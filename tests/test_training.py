@@ -15,6 +15,7 @@ from diffpy_cbldm.model.cbldm import Proposal, load_weights
 from diffpy_cbldm.settings import KINDS, PRESETS, TRAINING, World
 from training import pieces
 from training.data import Stream, kept_back
+from training.evaluate import excess
 from training.make_data import paper_dataset, tuning_set
 from training.train import NonFiniteLoss, Trainer, main, run
 from training.validate import shared_sites
@@ -204,3 +205,10 @@ def test_shared_sites():
     c = proposal("bcc", [1, 2, 3, 4])
     assert shared_sites([a, b]) == 0.5
     assert shared_sites([a, a, c]) == pytest.approx(1 / 3)
+
+
+def test_excess_is_the_rw_at_which_the_sizes_bracket_the_truth():
+    rw = np.array([0.1, 0.2, 0.15])
+    assert excess(rw, [5, 8, 6], 7) == pytest.approx(0.1)
+    assert excess(rw, [7, 8, 6], 7) == 0.0
+    assert excess(rw, [5, 8, 6], 9) is None
