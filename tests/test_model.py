@@ -12,7 +12,12 @@ from scipy.spatial.distance import cdist, pdist
 from diffpy_cbldm.cuts import deformed
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.model.cbldm import CbLDM, load_weights, save_weights
+from diffpy_cbldm.model.cbldm import (
+    CbLDM,
+    Proposal,
+    load_weights,
+    save_weights,
+)
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.layers import gaussian_kl
 from diffpy_cbldm.model.structure import (
@@ -186,6 +191,29 @@ def test_numbers_of_atoms_are_nested(model, batch):
         assert len(set(numbers)) == len(numbers)
         gaps = [abs(n - numbers[0]) for n in numbers]
         assert gaps == sorted(gaps)
+
+
+def test_moved_surfaces(model):
+    """Nowhere: the same; outwards: more atoms; to a side: the middle too."""
+    table = load_table()
+    sites = table.sites["fcc"].astype(float)
+    inside = 2.9 - np.linalg.norm(sites, axis=1)
+    chosen = np.flatnonzero(inside > 0)
+    parent = Proposal("fcc", sites[chosen], chosen, 11.0 * inside, np.zeros(3))
+    still = np.zeros(13)
+    (same,) = model.moved(parent, still, 1)
+    assert np.array_equal(same.sites, chosen)
+    for sign, compare in ((1, np.greater), (-1, np.less)):
+        (other,) = model.moved(parent, still + 0.3 * sign * np.eye(13)[0], 1)
+        assert compare(len(other.sites), len(chosen))
+    (aside,) = model.moved(parent, 0.4 * np.eye(13)[1], 1)
+    middle = sites[aside.sites].mean(0)
+    assert middle[0] > 0.1 and np.abs(middle[1:]).max() < 0.1
+    (longer,) = model.moved(parent, 0.4 * (np.eye(13)[6] - np.eye(13)[4]), 1)
+    spread = sites[longer.sites].std(0)
+    assert spread[2] > spread[1] > spread[0]
+    (strained,) = model.moved(parent, 0.01 * np.eye(13)[10], 1)
+    assert not strained.shape.any()  # the parent has no strain
 
 
 def test_likely_numbers():

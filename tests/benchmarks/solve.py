@@ -4,9 +4,9 @@
 
 Files are read from FOLDER where it is there.  Printed for each generator: the
 number of atoms, Rw raw (only the scale fitted), refined and on r that was
-not fitted, the shortest bond over the nearest-neighbour distance, and
-seconds.  `training.evaluate` does the same for simulated PDFs, whose truth
-is known.
+not fitted, the shortest bond over the nearest-neighbour distance, the
+roughness (missing bonds per N^(2/3); about 15 for ideal ones), and seconds.
+`training.evaluate` does the same for simulated PDFs, whose truth is known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ import torch
 import diffpy_cbldm as cb
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.propose import cbldm_generator, library_generator, rw_raw
-from diffpy_cbldm.score import nearest_neighbour_distance, shortest_bond
+from diffpy_cbldm.score import (
+    nearest_neighbour_distance,
+    roughness,
+    shortest_bond,
+)
 from training.evaluate import best_of
 
 MEASURED = {"JQ_S2.gr": "Pt", "Au144pMBA.gr": "Au"}
@@ -43,6 +47,7 @@ def figures(name: str, pdf: PDFData, count: int, refined: int) -> dict:
         "rw": best.rw,
         "rw_heldout": held,
         "bond": bond / nearest_neighbour_distance(best.positions),
+        "roughness": roughness(best.positions),
         "candidates": len(found),
         "seconds": seconds,
     }
