@@ -152,6 +152,32 @@ class Table:
         index = self.sites_at(template, xyz)
         return np.sort(index[index >= 0]).astype(np.uint16)
 
+    @functools.cached_property
+    def _names(self) -> dict[tuple[str, bytes], str]:
+        return {
+            (TEMPLATE_OF[g.structure_type], g.members.tobytes()): (
+                g.structure_type
+            )
+            for g in self.geometries
+        }
+
+    def known_type(self, template: str, sites: np.ndarray) -> str | None:
+        """The structure type of a cluster that is one of the geometries.
+
+        Parameters
+        ----------
+        template : str
+        sites : (n,) array of int
+            Filled sites, anywhere on the template.
+
+        Returns
+        -------
+        str, or None for any other cluster
+        """
+        xyz = self.sites[template][sites].astype(float)
+        members = self.members(template, place(template, xyz))
+        return self._names.get((template, members.tobytes()))
+
     def sites_at(self, template: str, xyz: np.ndarray) -> np.ndarray:
         """Numbers of the sites at some points, (n, 3) -> (n,); -1 for none."""
         distance, index = self._trees[template].query(xyz)

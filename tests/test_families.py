@@ -225,3 +225,19 @@ def test_every_kind_has_a_template():
     assert set(families.TEMPLATE_OF.values()) == set(lattices.TEMPLATES)
     for geometry in TABLE.geometries:
         assert geometry.structure_type in STRUCTURE_TYPES
+
+
+def test_known_clusters_have_their_name_wherever_they_stand():
+    table = families.load_table()
+    for index in range(5, len(table), 97):
+        geometry = table.geometries[index]
+        template = families.TEMPLATE_OF[geometry.structure_type]
+        members = geometry.members.astype(int)
+        assert table.known_type(template, members) == geometry.structure_type
+        if template in ("fcc", "bcc", "sc"):
+            xyz = table.sites[template][members] + lattices.BASES[template][0]
+            moved = table.sites_at(template, xyz)
+            if (moved >= 0).all():
+                found = table.known_type(template, moved)
+                assert found == geometry.structure_type
+        assert table.known_type(template, members[:-1]) is None
