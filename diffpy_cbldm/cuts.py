@@ -31,6 +31,7 @@ def random_cut(
     rng: np.random.Generator,
     smallest: int = 13,
     largest: int = MAX_ATOMS,
+    symmetric: bool = True,
 ) -> np.ndarray:
     """Draw the sites of a random cut.
 
@@ -45,6 +46,8 @@ def random_cut(
     smallest, largest : int
         Range of the number of atoms, drawn evenly or, half of the time, so
         that its logarithm is even.
+    symmetric : bool
+        Whether centres may be symmetric ones, and cuts blocks.
 
     Returns
     -------
@@ -59,7 +62,8 @@ def random_cut(
         limits = np.log([smallest, largest])
         count = round(np.exp(rng.uniform(*limits)))
     count = min(count, len(sites))
-    depth = _depth(template, sites - _centre(template, rng), rng)
+    centre = _centre(template, rng, symmetric)
+    depth = _depth(template, sites - centre, rng, symmetric)
     order = np.argsort(depth, kind="stable")
     # Sites as deep as the last one belong to it, in all or not at all.
     whole = int((depth <= depth[order[count - 1]] + 1e-6).sum())
@@ -73,12 +77,16 @@ def random_cut(
     return table.members(template, place(template, sites[chosen]))
 
 
-def _centre(template: str, rng: np.random.Generator) -> np.ndarray:
+def _centre(
+    template: str, rng: np.random.Generator, symmetric: bool
+) -> np.ndarray:
     """A point of the cell, or near the axis or the centre of twins.
 
-    Now and then it is a symmetric one: a site, or halfway between some.
+    Now and then it may be a symmetric one: a site, or halfway between some.
     """
-    half = rng.choice([0.0, 0.5], 3) if rng.random() < 0.4 else None
+    half = None
+    if symmetric and rng.random() < 0.4:
+        half = rng.choice([0.0, 0.5], 3)
     if template == "ico":
         spread = rng.choice([0.1, 0.6]) if half is None else 0.0
         return rng.normal(0, spread, 3)
@@ -92,14 +100,17 @@ def _centre(template: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _depth(
-    template: str, xyz: np.ndarray, rng: np.random.Generator
+    template: str,
+    xyz: np.ndarray,
+    rng: np.random.Generator,
+    symmetric: bool,
 ) -> np.ndarray:
     """How far out each point lies, in units of a random shape, (n,)."""
     if rng.random() < 0.45:
         axes = np.exp(rng.normal(0.0, rng.choice([0.05, 0.2]), 3))
         turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
         return np.linalg.norm((xyz @ turn) / axes, axis=1)
-    if template == "stack" and rng.random() < 0.3:
+    if symmetric and template == "stack" and rng.random() < 0.3:
         # A block between three pairs of close-packed planes.
         angle = np.pi / 6 + np.pi / 3 * (rng.integers(3) + np.arange(2))
         sides = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)

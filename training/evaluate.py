@@ -22,6 +22,7 @@ import math
 import multiprocessing
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tqdm import tqdm
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.cuts import CUT_KINDS, deformed
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
+from diffpy_cbldm.model.cbldm import read_weights
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.propose import cbldm_generator, library_generator, rw_raw
 from diffpy_cbldm.quickfit import quick_fit
@@ -42,7 +44,7 @@ from diffpy_cbldm.score import (
 )
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model, World
 from diffpy_cbldm.simulate import simulate
-from training.data import Stream, held_out
+from training.data import Stream, code, held_out
 from training.make_data import BONDS, paper_dataset
 
 SPLITS = ("geometry", "paper", "cuts")
@@ -94,7 +96,9 @@ class Case:
     qdamp: float
 
 
-def cases(split: str, count: int, seed: int = 11) -> list[Case]:
+def cases(
+    split: str, count: int, seed: int = 11, met: Collection[int] = ()
+) -> list[Case]:
     """Structures of a split, balanced over the types.
 
     Parameters
@@ -105,6 +109,9 @@ def cases(split: str, count: int, seed: int = 11) -> list[Case]:
         How many.
     seed : int
         Seed of the choice.
+    met : collection of int
+        Cuts, by `training.data.code`, that are left out: the record of
+        weights names those that they met in training.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     table, hidden = load_table(), held_out(load_table())
@@ -116,9 +123,10 @@ def cases(split: str, count: int, seed: int = 11) -> list[Case]:
         bond = rng.uniform(*BONDS)
         if split == "cuts":
             kind = CUT_KINDS[k % len(CUT_KINDS)]
-            place, shape = -1, np.zeros(3)
-            while place != KINDS.index(kind):
+            place, shape, known = -1, np.zeros(3), True
+            while place != KINDS.index(kind) or known:
                 place, members, shape = stream.structure(rng)
+                known = code(TEMPLATE_OF[KINDS[place]], members) in met
             sites = load_table().sites[TEMPLATE_OF[kind]]
             xyz = deformed(sites[members].astype(float), shape)
         else:
@@ -345,9 +353,10 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Solve the PDFs of a split; one row a generator and PDF."""
     how = how or Conditions()
+    met = read_weights(weights)[1].get("met", ())
     jobs = [
         (i, case, how, count, weights, generators)
-        for i, case in enumerate(cases(split, structures, seed))
+        for i, case in enumerate(cases(split, structures, seed, met))
     ]
     found: list[list[dict[str, Any]]] = []
     if workers < 2:
