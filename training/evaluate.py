@@ -325,6 +325,12 @@ def calibration(rows: list[dict[str, Any]]) -> str:
     lines = []
     for level in (0.5, 0.9):
         width = fit[min(len(fit) - 1, math.ceil(level * len(fit)) - 1)]
+        if math.isinf(width):
+            lines.append(
+                f"no {level:.0%} set: all candidates together bracket N in "
+                f"{np.mean(np.isfinite(values)):.0%} of cases"
+            )
+            continue
         lines.append(
             f"the {level:.0%} set (Rw within {width:.4f} of the best) holds "
             f"the truth's N in {np.mean(rest <= width):.0%} of "
