@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from scipy.special import expit
 
 from diffpy_cbldm.families import TEMPLATE_OF, Table
 from diffpy_cbldm.lattices import (
@@ -98,6 +99,6 @@ def _layers(table: Table, kind: str, logits: np.ndarray) -> np.ndarray:
         return site == layer % 2
     layer = layer - layer.min()
     filled = np.zeros((layer.max() + 1, 3))
-    np.add.at(filled, (layer, site), 1 / (1 + np.exp(-logits.clip(-30, 30))))
+    np.add.at(filled, (layer, site), expit(logits))
     some = filled.max(1) > 0.5
     return some[layer] & (site == filled.argmax(1)[layer])

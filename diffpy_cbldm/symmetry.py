@@ -9,6 +9,7 @@ and filling whole orbits leaves few numbers of atoms to choose from.
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 
 from diffpy_cbldm.families import Table
 from diffpy_cbldm.lattices import nearest, turns
@@ -99,7 +100,7 @@ class Symmetry:
             One for each of `OVERLAPS` that adds operations to the identity
             and to those before.
         """
-        occupancy = 1 / (1 + np.exp(-logits.clip(_EMPTY, -_EMPTY)))
+        occupancy = expit(logits.clip(_EMPTY, -_EMPTY))
         shares, moves = self.operations(template, occupancy)
         found, before = [], 1
         for least in OVERLAPS:

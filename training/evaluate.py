@@ -290,7 +290,7 @@ def table_of(rows: list[dict[str, Any]], generators: tuple[str, ...]) -> str:
             for column in COLUMNS:
                 values = [r[column] for r in part if r[column] is not None]
                 mean = float(np.mean(values)) if values else math.nan
-                cells.append(f"{mean:11.3f}")
+                cells.append(f"{mean:11.4f}")
             lines.append(f"{kind:9s}{name:10s}" + "".join(cells))
     return "\n".join(lines)
 
