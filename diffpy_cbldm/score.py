@@ -16,6 +16,15 @@ from diffpy_cbldm.errors import CbldmError
 
 Curve = TypeVar("Curve", np.ndarray, torch.Tensor)
 
+BOND = 1.2
+"""Longest bond, in nearest-neighbour distances."""
+
+_FULL = 0.85
+"""Part of the largest coordination from which an atom lacks no neighbour.
+
+Of 12 it takes 11 as full, next to a vacancy inside, and 10 as surface.
+"""
+
 
 def rw(g_obs: Curve, g_calc: Curve, weights: Curve | None = None) -> Curve:
     """Rw = sqrt(sum w (G_obs - G_calc)^2 / sum w G_obs^2), section 4.1.
@@ -102,12 +111,46 @@ def nearest_neighbour_distance(positions: np.ndarray | torch.Tensor) -> float:
 def roughness(positions: np.ndarray | torch.Tensor) -> float:
     """(12 N - 2 bonds) / N^(2/3): broken bonds per atom of surface.
 
-    A bond is a distance below 1.2 of the nearest-neighbour distance; the
+    A bond is a distance below `BOND` nearest-neighbour distances; the
     measure is made for close-packed structures.
     """
     x = _array(positions)
-    bonds = len(cKDTree(x).query_pairs(1.2 * nearest_neighbour_distance(x)))
-    return (12 * len(x) - 2 * bonds) / len(x) ** (2 / 3)
+    return (12 * len(x) - 2 * len(_bonds(x))) / len(x) ** (2 / 3)
+
+
+def _bonds(x: np.ndarray) -> np.ndarray:
+    """The pairs (i, j) of bonded atoms, (B, 2)."""
+    reach = BOND * nearest_neighbour_distance(x)
+    return cKDTree(x).query_pairs(reach, output_type="ndarray")
+
+
+def surface_shells(positions: np.ndarray | torch.Tensor) -> np.ndarray:
+    """The two outermost shells of a cluster.
+
+    A bond is a distance below `BOND` nearest-neighbour distances.  An
+    atom is at the surface where its coordination is below 0.85 of the
+    largest one in the cluster, so below 10.2 of 12.
+
+    Parameters
+    ----------
+    positions : (N, 3) array, angstrom
+
+    Returns
+    -------
+    (N,) array of int
+        1 for atoms at the surface, 2 for other atoms bonded to one of
+        them, 0 for the core.
+    """
+    x = _array(positions)
+    i, j = _bonds(x).T
+    count = np.bincount(i, minlength=len(x)) + np.bincount(
+        j, minlength=len(x)
+    )
+    outer = count < _FULL * count.max()
+    below = np.zeros(len(x), bool)
+    np.logical_or.at(below, i, outer[j])
+    np.logical_or.at(below, j, outer[i])
+    return np.where(outer, 1, np.where(below, 2, 0))
 
 
 def fingerprint(positions: np.ndarray | torch.Tensor) -> np.ndarray:

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from diffpy.srfit.pdf.basepdfgenerator import BasePDFGenerator
 from diffpy.srfit.structure.diffpyparset import DiffpyStructureParSet
 
 from diffpy_cbldm import debye, mixed, scattering
+from diffpy_cbldm import moves as moving
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.paircache import PairCache
@@ -41,6 +42,9 @@ _NO_DAMPING = 1e-3
 """A fitted Qdamp (1/A) below this changes no curve to 30 A."""
 
 _OWN_FLAGS = ("backend: ", "at bound: ")
+
+_FIRST_STRAIN = 0.005
+"""Strains to begin from, since G(r) of a symmetric cluster is even in them."""
 
 BACKENDS = ("auto", "torch", "srreal")
 
@@ -291,6 +295,7 @@ def make_recipe(
     rmin: float = Solve.rmin,
     rmax: float = Solve.rmax,
     start: Mapping[str, float] | None = None,
+    moves: Sequence[str] = (),
 ) -> FitRecipe:
     """Make the native recipe that fits a cluster to a PDF.
 
@@ -299,6 +304,23 @@ def make_recipe(
     ``zoomscale`` (of the lattice a, b, c), ``<El>_Uiso`` (A^2) for each
     element, delta2 (A^2) named by the elements, as ``Pt_Delta2`` or
     ``CdSe_Delta2``, and, where ``pdf.qdamp`` is None, ``qdamp`` (1/A).
+
+    With ``moves=("strain", "surface")`` also the variables ``strain_xx``,
+    ``strain_yy``, ``strain_xy``, ``strain_xz``, ``strain_yz`` (traceless,
+    zz = -xx - yy; zoomscale stays the isotropic part) and ``surface_1``,
+    ``surface_2`` (radial moves of the two outermost shells in
+    nearest-neighbour distances, positive outwards); `moves.moved` has the
+    equations.  They begin at 0, where G(r) of a symmetric cluster is even in
+    the strain and an optimiser does not leave: give ``start`` a small value,
+    as `refine` does.
+
+    A single atom is freed with the means of SrFit, in a recipe without
+    moves, which set all coordinates::
+
+        atom = recipe.cluster.G1.phase.getScatterers()[3]
+        recipe.addVar(atom.x, name="x3")
+
+    Its x, y and z are Cartesian, in A, before zoomscale.
 
     Parameters
     ----------
@@ -313,6 +335,10 @@ def make_recipe(
     start : dict, optional
         Start values by variable name; default: `settings.Refinement`, and
         for s1 the least-squares scale.
+    moves : sequence of {"strain", "surface"}
+        How the atoms may move besides zoomscale.  Default: not at all.
+        Variables that the cluster cannot tell are left out
+        (`moves.move_names`).
 
     Returns
     -------
@@ -323,7 +349,7 @@ def make_recipe(
     Raises
     ------
     CbldmError
-        No data in the range, an unknown start value.
+        No data in the range, an unknown start value or kind of moves.
     """
     elements = sorted(set(cluster.elements))
     backend = choose_backend(backend)
@@ -360,6 +386,9 @@ def make_recipe(
     variable(generator.delta2, Refinement.delta2, name=delta2, tag="d2")
     if pdf.qdamp is None:
         variable(generator.qdamp, Refinement.qdamp, tag="qdamp")
+    kinds = moving.check_kinds(moves)
+    for shared in _shared_moves(generator.phase, kinds) if kinds else ():
+        variable(shared, 0.0, tag="moves")
     lattice = generator.phase.getLattice()
     for edge in (lattice.a, lattice.b, lattice.c):
         constrain(edge, "zoomscale")
@@ -373,6 +402,8 @@ def make_recipe(
     for element in elements:
         bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
     names = list(_named(recipe, "get_names", "getNames")())
+    for name in _move_names(recipe):
+        bounds[name] = -moving.bound(name), moving.bound(name)
     for name in names:
         _named(getattr(recipe, name), "bound_range", "boundRange")(
             *bounds[name]
@@ -415,6 +446,55 @@ def _shared_uiso(phase: Any, element: str) -> ParameterAdapter:
     shared = ParameterAdapter(f"{element}_Uiso", atoms, _first_uiso, _set_uiso)
     _named(phase, "add_parameter", "addParameter")(shared)
     return shared
+
+
+class _Moves:
+    """The atoms of a phase, where they began, and how they have moved."""
+
+    def __init__(self, structure: Any, names: Iterable[str]) -> None:
+        self.structure = structure
+        self.start = np.array(structure.xyz)
+        self.surface = moving.surface_moves(self.start)
+        self.values = dict.fromkeys(names, 0.0)
+
+    def get(self, name: str) -> float:
+        """The value of a variable."""
+        return self.values[name]
+
+    def set(self, name: str, value: float) -> None:
+        """Set a variable, and with it the coordinates of all atoms."""
+        self.values[name] = float(value)
+        self.structure.xyz = moving.moved(
+            self.start, self.values, self.surface
+        )
+
+
+def _shared_moves(
+    phase: Any, kinds: Sequence[str]
+) -> Iterator[ParameterAdapter]:
+    """Add one Parameter for each move of all atoms to a phase.
+
+    The lattice is that of an xyz file: coordinates are in angstrom.
+    """
+    structure = phase.stru
+    names = moving.move_names(structure.xyz, kinds)
+    shared = _Moves(structure, names)
+    for name in names:
+        move = ParameterAdapter(
+            name, shared, _Moves.get, _Moves.set, attr=name
+        )
+        _named(phase, "add_parameter", "addParameter")(move)
+        yield move
+
+
+def _move_names(recipe: FitRecipe, kind: str = "") -> list[str]:
+    """The free variables of a recipe that are moves, of one kind or all."""
+    return [
+        name
+        for name in _named(recipe, "get_names", "getNames")()
+        if name in (*moving.STRAIN, *moving.SURFACE)
+        and name.startswith(kind)
+    ]
 
 
 def _profile(pdf: PDFData, rmin: float, rmax: float) -> Profile:
@@ -468,7 +548,35 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
         x_scale="jac",
     )
     # At 0 the relative step of the derivatives in FitResults would vanish.
-    return np.maximum(fit.x, 1e-6)
+    return np.where(np.abs(fit.x) < 1e-6, np.copysign(1e-6, fit.x), fit.x)
+
+
+def _fit_moves(recipe: FitRecipe) -> np.ndarray:
+    """Refine without moves first, and then all variables.
+
+    The strain begins at the best of a few small ones.  Where a move is not
+    0 to begin with, all is refined from there.
+    """
+    moves, strain = _move_names(recipe), _move_names(recipe, "strain")
+    if not moves or any(getattr(recipe, name).value for name in moves):
+        return _fit(recipe)
+    recipe.fix(*moves)
+    recipe.residual(_fit(recipe))
+    recipe.free(*moves)
+    plain = np.array(recipe.values)
+    names = list(_named(recipe, "get_names", "getNames")())
+    tries = []
+    for k in map(names.index, strain):
+        for size in (-_FIRST_STRAIN, _FIRST_STRAIN):
+            tries.append(plain.copy())
+            tries[-1][k] = size
+    if tries:
+        recipe.residual(min(tries, key=lambda v: _rw(recipe, v)))
+        values = _fit(recipe)
+        if _rw(recipe, values) < _rw(recipe, plain):
+            return values
+        recipe.residual(plain)
+    return _fit(recipe)
 
 
 class Results(FitResults):
@@ -508,16 +616,18 @@ def refine(
     rmax: float = Solve.rmax,
     heldout: bool = True,
     start: Mapping[str, float] | None = None,
+    moves: Sequence[str] = (),
 ) -> Candidate:
     """Refine a cluster against a PDF with SrFit.
 
     Scale, zoomscale, one Uiso for each element, delta2 and, where
     ``pdf.qdamp`` is None, qdamp: see `make_recipe`.  The coordinates move by
-    zoomscale alone.
+    zoomscale and by the moves that are asked for; those are freed after a
+    refinement without them.
 
     Parameters
     ----------
-    cluster, pdf, backend, rmin, rmax, start
+    cluster, pdf, backend, rmin, rmax, start, moves
         As in `make_recipe`.
     heldout : bool
         Also refine up to 20 A and evaluate beyond.  Default True.
@@ -525,20 +635,28 @@ def refine(
     Returns
     -------
     Candidate
-        With positions times zoomscale; ``rw``; ``rw_heldout`` (None where
+        With positions times zoomscale, or with moves those of
+        `moves.moved`; ``rw``; ``rw_heldout`` (None where
         the data end before 22 A); ``rw_raw`` where it was missing;
         ``parameters`` named scale, zoomscale, ``<El>_Uiso`` (A^2), delta2
-        (A^2) and qdamp (1/A), each with its standard uncertainty (0 for a
-        qdamp that vanished);
-        ``results`` (FitResults); ``flags`` with the calculator used and
-        the variables that ended at a bound.
+        (A^2) and qdamp (1/A), and the moves by their variables, each with
+        its standard uncertainty (0 for a qdamp that vanished);
+        ``results`` (FitResults); ``flags`` with the calculator used, "strain
+        refined" and "surface refined" where coordinates were adjusted to
+        the PDF, and the variables that ended at a bound.
     """
     backend = choose_backend(backend)
     if not isinstance(cluster, Candidate):
         cluster = Candidate(cluster.elements, cluster.positions)
     with one_thread():
         recipe = make_recipe(
-            cluster, pdf, backend=backend, rmin=rmin, rmax=rmax, start=start
+            cluster,
+            pdf,
+            backend=backend,
+            rmin=rmin,
+            rmax=rmax,
+            start=start,
+            moves=moves,
         )
         raw = _raw(recipe) if cluster.rw_raw is None else cluster.rw_raw
         held = None
@@ -551,9 +669,10 @@ def refine(
                 rmin=rmin,
                 rmax=split,
                 start=start,
+                moves=moves,
             )
-            held = _rw(recipe, _fit(short), above=split)
-        values = _fit(recipe)
+            held = _rw(recipe, _fit_moves(short), above=split)
+        values = _fit_moves(recipe)
         recipe.residual(values)
         if pdf.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
             # G depends on its square: at 0 there is no uncertainty to give.
@@ -579,9 +698,19 @@ def refine(
     flags = [f for f in cluster.flags if not f.startswith(_OWN_FLAGS)]
     flags.append(f"backend: {backend}")
     flags += _at_bounds(recipe, everything, plain)
+    positions = cluster.positions * parameters["zoomscale"][0]
+    if shifted := {
+        name: parameters[name][0] for name in _move_names(recipe)
+    }:
+        shifted[moving.ZOOM] = parameters["zoomscale"][0]
+        positions = moving.moved(cluster.positions, shifted)
+    for kind in moving.KINDS:
+        flag = f"{kind} refined"
+        if flag not in flags and _move_names(recipe, kind):
+            flags.append(flag)
     return dataclasses.replace(
         cluster,
-        positions=cluster.positions * parameters["zoomscale"][0],
+        positions=positions,
         rw_raw=raw,
         rw=float(results.rw),
         rw_heldout=held,
@@ -609,7 +738,7 @@ def _at_bounds(
 def _raw(recipe: FitRecipe) -> float:
     """Rw with the scale alone fitted, at the default Uiso and no delta2."""
     names = list(_named(recipe, "get_names", "getNames")())
-    before = list(recipe.values)
+    moves, before = _move_names(recipe), list(recipe.values)
     for name in names:
         if name.endswith("_Uiso"):
             getattr(recipe, name).value = Refinement.uiso
@@ -617,6 +746,8 @@ def _raw(recipe: FitRecipe) -> float:
             getattr(recipe, name).value = 0.0
         elif name == "zoomscale":
             recipe.zoomscale.value = 1.0
+        elif name in moves:
+            getattr(recipe, name).value = 0.0
     recipe.s1.value = _best_scale(recipe)
     rw = _rw(recipe, recipe.values)
     for name, value in zip(names, before, strict=True):

@@ -14,7 +14,7 @@ import pytest
 from ase.cluster import Decahedron, FaceCenteredCubic
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import srfit
+from diffpy_cbldm import moves, srfit
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.errors import CbldmError
 
@@ -241,6 +241,8 @@ for elements in ("Pt", ["Pt", "Ni"] * 3):
     assert np.array_equal(other.residual(), recipe.residual())
     one = cb.refine(cluster, pdf, backend="torch")
     assert one.rw < 0.6 and one.results.rw == one.rw
+    one = cb.refine(cluster, pdf, backend="torch", moves=["strain"])
+    assert one.results.rw == one.rw
 print(one.parameters)
 """
 
@@ -387,6 +389,163 @@ def test_native_fits_are_reproduced(fit):
         assert one.parameters[name][0] == pytest.approx(value, rel=1e-4)
 
 
+# -------------------------------------------------------------------- moves
+
+
+TRUTH = {
+    "strain_xx": 0.012,
+    "strain_yy": -0.02,
+    "strain_xy": 0.006,
+    "strain_xz": -0.008,
+    "strain_yz": 0.004,
+    "surface_1": -0.03,
+    "surface_2": 0.02,
+}
+
+
+def lopsided():
+    """A cluster without symmetry, whose strain has one solution."""
+    x = FaceCenteredCubic(
+        "Pt", [(1, 0, 0), (1, 1, 1)], (4, 3), latticeconstant=3.92
+    ).positions
+    return Cluster("Pt", x[x @ [0.8, 0.5, 0.3] < 3.0])
+
+
+@pytest.fixture(scope="module")
+def strained():
+    """An ideal cluster and the PDF of the same, strained and relaxed."""
+    cluster = lopsided()
+    x = moves.moved(cluster.positions, {**TRUTH, moves.ZOOM: 1.008})
+    return cluster, cb.simulate([Cluster("Pt", x)], biso=0.5, delta2=2.5)[0]
+
+
+def test_moves_are_native_variables(strained):
+    cluster, pdf = strained
+    recipe = cb.make_recipe(cluster, pdf, backend="torch", moves=moves.KINDS)
+    plain = cb.make_recipe(cluster, pdf, backend="torch")
+    assert list(recipe.names) == [*plain.names, *TRUTH]
+    assert np.allclose(recipe.residual(), plain.residual(), atol=1e-9)
+    before = recipe.residual().copy()
+    for name, value in TRUTH.items():
+        variable = getattr(recipe, name)
+        assert variable.value == 0.0
+        limit = 0.1 if name in moves.STRAIN else 0.15
+        assert tuple(variable.bounds) == (-limit, limit)
+        assert getattr(recipe.cluster.G1.phase, name).value == 0.0
+        variable.value = value
+        after = recipe.residual().copy()
+        assert np.abs(after - before).max() > 1e-3
+        before = after
+    recipe.zoomscale.value = 1.008
+    recipe.residual()
+    x = recipe.cluster.G1.stru.xyz_cartn
+    truth = moves.moved(cluster.positions, {**TRUTH, moves.ZOOM: 1.008})
+    assert np.allclose(x, truth, atol=1e-12)
+    recipe.fix("strain_xy")
+    recipe.constrain("surface_2", "0.5*surface_1")
+    assert len(recipe.residual([*recipe.values[:-1], 0.02])) > 0
+    assert recipe.cluster.G1.phase.surface_2.value == 0.01
+    assert "strain_xy" not in recipe.names
+
+
+def test_pickled_moves(strained):
+    cluster, pdf = strained
+    recipe = cb.make_recipe(cluster, pdf, backend="torch", moves=["strain"])
+    other = pickle.loads(pickle.dumps(recipe))
+    values = [*recipe.values[:-5], 0.01, 0.0, 0.02, -0.01, 0.0]
+    assert np.array_equal(other.residual(values), recipe.residual(values))
+
+
+def test_pairs_are_new_where_atoms_moved_alone(strained):
+    cluster, pdf = strained
+    recipe = cb.make_recipe(cluster, pdf, backend="torch", moves=["strain"])
+    values = np.array(recipe.values)
+    values[-5:] = list(TRUTH.values())[:5]
+    recipe.residual(values)
+    calculator = recipe.cluster.G1._calc
+    pairs = calculator._pairs
+    for k in range(len(values)):
+        changed = values.copy()
+        changed[k] += 1e-4
+        curve = recipe.residual(changed).copy()
+        assert (calculator._pairs is pairs) == (k < len(values) - 5)
+        recipe.cluster.G1.refresh()
+        calculator._last = None
+        assert np.allclose(recipe.residual(), curve, atol=1e-9)
+        pairs = calculator._pairs
+        recipe.residual(values)
+        pairs = calculator._pairs
+
+
+def test_strain_and_surface_are_found_again(strained):
+    cluster, pdf = strained
+    start = Candidate("Pt", cluster.positions, flags=("polished",))
+    one = cb.refine(start, pdf, backend="torch", moves=moves.KINDS)
+    assert one.rw < 1e-3 < one.rw_raw
+    assert one.rw_heldout < 0.05
+    for name, value in TRUTH.items():
+        found, error = one.parameters[name]
+        assert found == pytest.approx(value, abs=1e-3)
+        assert 0 < error < math.inf
+    assert list(one.results.varnames)[-7:] == list(TRUTH)
+    values = {name: one.parameters[name][0] for name in TRUTH}
+    zoom = one.parameters["zoomscale"][0]
+    assert zoom == pytest.approx(1.008, abs=1e-3)
+    x = moves.moved(cluster.positions, {**values, moves.ZOOM: zoom})
+    assert np.array_equal(one.positions, x)
+    flags = ("strain refined", "surface refined")
+    assert one.flags == ("polished", "backend: torch", *flags)
+    # Coordinates that were adjusted stay so.
+    again = cb.refine(one, pdf, backend="torch", heldout=False)
+    assert set(flags) < set(again.flags)
+    assert again.rw < 1e-3
+    assert not set(TRUTH) & set(again.parameters)
+
+
+def test_strain_of_a_symmetric_cluster():
+    """At no strain G(r) has no slope; the fit has to leave it all the same."""
+    cluster = platinum(4)
+    x = moves.moved(cluster.positions, {"strain_xx": 0.015})
+    pdf = cb.simulate([Cluster("Pt", x)])[0]
+    plain, free = (
+        cb.refine(cluster, pdf, backend="torch", heldout=False, moves=kinds)
+        for kinds in ((), ("strain",))
+    )
+    assert free.rw < 0.01 < plain.rw
+    assert all(math.isfinite(error) for _, error in free.parameters.values())
+    # One of the equivalent axes.
+    shape = np.linalg.lstsq(cluster.positions, free.positions)[0]
+    axes = np.linalg.svd(shape / np.cbrt(np.linalg.det(shape)))[1]
+    assert axes == pytest.approx([1.015, 1.0, 0.985], abs=1e-3)
+
+
+def test_moves_of_an_alloy(strained):
+    pdf = strained[1]
+    recipe = cb.make_recipe(
+        alloy(), pdf, backend="torch", rmax=15.0, moves=moves.KINDS
+    )
+    before = recipe.residual().copy()
+    recipe.surface_1.value = 0.01
+    assert np.abs(recipe.residual() - before).max() > 1e-3
+
+
+def test_a_single_atom_is_freed(strained):
+    cluster, pdf = strained
+    recipe = cb.make_recipe(cluster, pdf, backend="torch")
+    before = recipe.residual().copy()
+    atom = recipe.cluster.G1.phase.getScatterers()[3]
+    recipe.addVar(atom.x, name="x3")
+    assert recipe.x3.value == cluster.positions[3, 0]
+    assert np.allclose(recipe.residual(), before)
+    moved = recipe.residual([*recipe.values[:-1], recipe.x3.value + 0.1])
+    assert np.abs(moved - before).max() > 1e-3
+    x = cluster.positions.copy()
+    x[3, 0] += 0.1
+    other = cb.make_recipe(Cluster("Pt", x), pdf, backend="torch")
+    expected = other.residual(recipe.values[:-1])
+    assert np.allclose(moved, expected, atol=1e-9)
+
+
 # ------------------------------------------------------------------- errors
 
 
@@ -396,6 +555,8 @@ def test_errors(simulated):
         cb.make_recipe(cluster, pdf, backend="cpu")
     with pytest.raises(CbldmError, match="0 data points.*rmin 40"):
         cb.make_recipe(cluster, pdf, rmin=40.0, rmax=50.0)
+    with pytest.raises(CbldmError, match="moves are 'strain'; expected a l"):
+        cb.make_recipe(cluster, pdf, moves="strain")
     with pytest.raises(CbldmError, match="start names 'Uiso'"):
         cb.make_recipe(cluster, pdf, start={"Uiso": 0.01})
     with pytest.raises(CbldmError, match="stype|scattering type"):
