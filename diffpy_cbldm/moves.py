@@ -35,11 +35,8 @@ SURFACE = ("surface_1", "surface_2")
 ZOOM = "zoomscale"
 """The isotropic factor of all coordinates."""
 
-STRAIN_BOUND = 0.1
-"""A component of the strain stays between minus and plus this."""
-
-SURFACE_BOUND = 0.15
-"""A shell's move stays between minus and plus this."""
+LIMITS = {**dict.fromkeys(STRAIN, 0.1), **dict.fromkeys(SURFACE, 0.15)}
+"""The bounds: a variable stays between minus and plus this."""
 
 _OWN = 0.1
 """Part of a shell's move that no other move makes, at the least."""
@@ -71,11 +68,6 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
                 f"{', '.join(KINDS)}, such as moves=('strain',)."
             )
     return tuple(kind for kind in KINDS if kind in kinds)
-
-
-def bound(name: str) -> float:
-    """The largest size of a variable of `STRAIN` or `SURFACE`."""
-    return STRAIN_BOUND if name in STRAIN else SURFACE_BOUND
 
 
 def surface_moves(positions: np.ndarray) -> np.ndarray:

@@ -143,9 +143,7 @@ def surface_shells(positions: np.ndarray | torch.Tensor) -> np.ndarray:
     """
     x = _array(positions)
     i, j = _bonds(x).T
-    count = np.bincount(i, minlength=len(x)) + np.bincount(
-        j, minlength=len(x)
-    )
+    count = np.bincount(i, minlength=len(x)) + np.bincount(j, minlength=len(x))
     outer = count < _FULL * count.max()
     below = np.zeros(len(x), bool)
     np.logical_or.at(below, i, outer[j])

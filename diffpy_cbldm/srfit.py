@@ -41,10 +41,10 @@ PRECISION = 1e-10
 _NO_DAMPING = 1e-3
 """A fitted Qdamp (1/A) below this changes no curve to 30 A."""
 
-_OWN_FLAGS = ("backend: ", "at bound: ")
+_OWN_FLAGS = ("backend: ", "at bound: ", "not determined: ")
 
 _FIRST_STRAIN = 0.005
-"""Strains to begin from, since G(r) of a symmetric cluster is even in them."""
+"""Strains to begin from: at 0 a symmetric cluster's G(r) has no slopes."""
 
 BACKENDS = ("auto", "torch", "srreal")
 
@@ -310,9 +310,9 @@ def make_recipe(
     zz = -xx - yy; zoomscale stays the isotropic part) and ``surface_1``,
     ``surface_2`` (radial moves of the two outermost shells in
     nearest-neighbour distances, positive outwards); `moves.moved` has the
-    equations.  They begin at 0, where G(r) of a symmetric cluster is even in
-    the strain and an optimiser does not leave: give ``start`` a small value,
-    as `refine` does.
+    equations.  They begin at 0, where the slopes of G(r) with the strain of
+    a symmetric cluster vanish: give ``start`` a small value, as `refine`
+    does.
 
     A single atom is freed with the means of SrFit, in a recipe without
     moves, which set all coordinates::
@@ -403,7 +403,7 @@ def make_recipe(
         bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
     names = list(_named(recipe, "get_names", "getNames")())
     for name in _move_names(recipe):
-        bounds[name] = -moving.bound(name), moving.bound(name)
+        bounds[name] = -moving.LIMITS[name], moving.LIMITS[name]
     for name in names:
         _named(getattr(recipe, name), "bound_range", "boundRange")(
             *bounds[name]
@@ -492,8 +492,7 @@ def _move_names(recipe: FitRecipe, kind: str = "") -> list[str]:
     return [
         name
         for name in _named(recipe, "get_names", "getNames")()
-        if name in (*moving.STRAIN, *moving.SURFACE)
-        and name.startswith(kind)
+        if name in moving.LIMITS and name.startswith(kind)
     ]
 
 
@@ -541,14 +540,34 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
 
     bounds = _named(recipe, "get_bounds_array", "getBounds2")()
     low, high = (np.asarray(b, dtype=float) for b in bounds)
+    options: dict[str, Any] = {"x_scale": "jac"}
+    if _move_names(recipe):
+        # The slopes of strains can vanish, and are no measure of a step; and
+        # strains that G(r) hardly tells apart have no sharp minimum.
+        names = _named(recipe, "get_names", "getNames")()
+        options = {
+            "x_scale": [_step(name) for name in names],
+            "ftol": 1e-6,
+            "max_nfev": 60,
+        }
     fit = least_squares(
         recipe.residual,
         np.clip(recipe.values, low + 1e-9, high - 1e-9),
         bounds=(low, high),
-        x_scale="jac",
+        **options,
     )
     # At 0 the relative step of the derivatives in FitResults would vanish.
     return np.where(np.abs(fit.x) < 1e-6, np.copysign(1e-6, fit.x), fit.x)
+
+
+def _step(name: str) -> float:
+    """A change of a variable that matters, in its unit."""
+    if name.endswith("_Delta2"):
+        return 1.0
+    if name.endswith("_Uiso"):
+        return 0.003
+    steps = {"s1": 0.1, "zoomscale": 0.003, "qdamp": 0.02}
+    return steps.get(name, 0.01)
 
 
 def _fit_moves(recipe: FitRecipe) -> np.ndarray:
@@ -643,7 +662,8 @@ def refine(
         its standard uncertainty (0 for a qdamp that vanished);
         ``results`` (FitResults); ``flags`` with the calculator used, "strain
         refined" and "surface refined" where coordinates were adjusted to
-        the PDF, and the variables that ended at a bound.
+        the PDF, the moves that the PDF leaves open within their bounds, and
+        the variables that ended at a bound.
     """
     backend = choose_backend(backend)
     if not isinstance(cluster, Candidate):
@@ -698,16 +718,23 @@ def refine(
     flags = [f for f in cluster.flags if not f.startswith(_OWN_FLAGS)]
     flags.append(f"backend: {backend}")
     flags += _at_bounds(recipe, everything, plain)
-    positions = cluster.positions * parameters["zoomscale"][0]
-    if shifted := {
-        name: parameters[name][0] for name in _move_names(recipe)
-    }:
-        shifted[moving.ZOOM] = parameters["zoomscale"][0]
-        positions = moving.moved(cluster.positions, shifted)
+    zoom = parameters["zoomscale"][0]
+    positions = cluster.positions * zoom
+    if moved := {name: parameters[name][0] for name in _move_names(recipe)}:
+        positions = moving.moved(
+            cluster.positions, {**moved, moving.ZOOM: zoom}
+        )
     for kind in moving.KINDS:
         flag = f"{kind} refined"
         if flag not in flags and _move_names(recipe, kind):
             flags.append(flag)
+    # Without dG the misfit alone tells how uncertain the data are.
+    misfit = math.sqrt(results.rchi2)
+    flags += [
+        f"not determined: {name}"
+        for name in moved
+        if not parameters[name][1] * misfit < moving.LIMITS[name]
+    ]
     return dataclasses.replace(
         cluster,
         positions=positions,

@@ -519,6 +519,19 @@ def test_strain_of_a_symmetric_cluster():
     assert axes == pytest.approx([1.015, 1.0, 0.985], abs=1e-3)
 
 
+def test_moves_that_the_pdf_leaves_open_are_flagged():
+    """A stretch of a decahedron across its axis shows to second order."""
+    cluster = Cluster.from_ase(Decahedron("Au", 3, 1, 0))
+    pdf = cb.simulate([cluster])[0]
+    noise = np.random.default_rng(0).normal(size=len(pdf.g))
+    pdf = dataclasses.replace(pdf, g=pdf.g + 0.05 * pdf.g.std() * noise)
+    one = cb.refine(cluster, pdf, backend="torch", moves=moves.KINDS)
+    left_open = {f[16:] for f in one.flags if f.startswith("not determined: ")}
+    assert left_open and left_open <= set(moves.STRAIN)
+    assert left_open <= set(one.parameters)
+    assert all(abs(one.parameters[name][0]) < 0.05 for name in left_open)
+
+
 def test_moves_of_an_alloy(strained):
     pdf = strained[1]
     recipe = cb.make_recipe(
