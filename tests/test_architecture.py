@@ -15,7 +15,7 @@ ROOMS = """
 errors settings grfile pdfdata cluster checks pairgrid widths debye
 histogram paircache scattering
 mixed simulate lattices families symmetry hulls cuts laplacian model recover
-score quickfit polish propose srfit doubts solve examples report cli
+score quickfit polish screening propose srfit doubts solve examples report cli
 """.split()
 """Each room may import those before it."""
 
