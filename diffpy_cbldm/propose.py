@@ -2,8 +2,8 @@
 
 A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
 rmax) -> list[Candidate]`` under the entry-point group
-``diffpy_cbldm.generators``.  Three are built in: `cbldm_generator`, the trained
-model, `library_generator`, mining of all ideal clusters, and
+``diffpy_cbldm.generators``.  Three are built in: `cbldm_generator`, the
+trained model, `library_generator`, mining of all ideal clusters, and
 `screen_generator`, screening of many random ones.
 """
 
@@ -78,6 +78,9 @@ from each time to the next."""
 
 CHOSEN = 400
 """Clusters of the set that are drawn again and compared exactly."""
+
+SPREAD = (0.0, 0.015, 0.03, 0.045, 0.06, 0.075, 0.09, 0.105)
+"""Qdamp values of that comparison, 1/A, where the header gives none."""
 
 STEP, BINS = 0.01, 2048
 """Bins of the pair histograms, in bond lengths."""
@@ -331,9 +334,13 @@ class _Pool:
         self._compare(self.fresh)
         self.fresh = []
 
-    def learn(self) -> None:
-        """Look at the best again with what they tell of how atoms move."""
-        self.motion = self._learned()
+    def learn(self, qdamp: tuple[float, ...] = ()) -> None:
+        """Look at the best again with what they tell of how atoms move.
+
+        Dampings that are given stay in place of what they tell of it.
+        """
+        found = self._learned()
+        self.motion = dataclasses.replace(found, qdamp=qdamp or found.qdamp)
         self._compare(self.order()[:AGAIN])
 
     def _compare(self, keys: list[tuple]) -> None:
@@ -545,7 +552,9 @@ def screen_generator(
     pool = _Pool(pdf, bond, rmin, rmax)
     pool.queue(None, found)
     pool.compare()
-    pool.learn()
+    # Larger clusters with more damping come close to the right ones: what
+    # the first few tell of it would hide those.
+    pool.learn(SPREAD)
     return pool.candidates(count)
 
 

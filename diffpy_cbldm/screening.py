@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from diffpy_cbldm.cuts import CUT_WEIGHTS, kept_back, random_cut
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
-from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS
+from diffpy_cbldm.settings import MIN_ATOMS
 
 SEED = 20_260
 """Seed of the set; cluster k is drawn with the seed (SEED, k)."""
@@ -116,9 +116,7 @@ def histograms(numbers: Sequence[int]) -> np.ndarray:
             kind, sites = drawn[k]
             points = table.sites[TEMPLATE_OF[kind]][sites]
             place[: len(sites)] = torch.as_tensor(points)
-        hist = pair_histogram(
-            xyz, lengths, step=STEP, bins=BINS, order=ORDER
-        )
+        hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS, order=ORDER)
         out[rows] = (hist / lengths[:, None]).half().numpy()
     return out
 
@@ -253,13 +251,14 @@ def _belongs(hist: np.ndarray, first: int = 0) -> bool:
     return np.allclose(hist[rows], again, rtol=2e-3, atol=1e-4)
 
 
-def _write(path: Path, parts, count: int) -> None:
+def _write(path: Path, parts: Iterable[np.ndarray], count: int) -> None:
     """Write histograms; the file is there as a whole or not at all."""
     unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
     with unfinished.open("wb") as stream:
-        header = {"descr": "<f2", "fortran_order": False}
-        header["shape"] = (count, BINS)
-        np.lib.format.write_array_header_1_0(stream, header)
+        np.lib.format.write_array_header_1_0(
+            stream,
+            {"descr": "<f2", "fortran_order": False, "shape": (count, BINS)},
+        )
         for part in parts:
             stream.write(part.astype("<f2").tobytes())
     os.replace(unfinished, path)
@@ -312,7 +311,7 @@ def rough_rw(
     (C,) array
         The least over stretches, widths and dampings, the scale fitted.
     """
-    fine = 4  # points a bin
+    fine = 2  # points a bin
     x = np.arange(BINS * fine) * (STEP / fine)
     y = stretched(x, r, g, bond=bond, stretches=stretches, rmin=rmin)
     total = torch.as_tensor(np.linalg.norm(y, axis=0))
