@@ -9,6 +9,7 @@ in an irregular order (stacking faults and twins).
 from __future__ import annotations
 
 import itertools
+import zlib
 
 import numpy as np
 
@@ -23,6 +24,27 @@ from diffpy_cbldm.settings import MAX_ATOMS
 
 CUT_KINDS = ("bcc", "dec", "fcc", "hcp", "ico", "sc", "stacked")
 """What cuts are made of; "stacked" has faults."""
+
+CUT_WEIGHTS = {
+    "bcc": 0.12,
+    "dec": 0.16,
+    "fcc": 0.25,
+    "hcp": 0.17,
+    "ico": 0.08,
+    "sc": 0.07,
+    "stacked": 0.15,
+}
+"""How often each kind is drawn among random cuts."""
+
+
+def code(template: str, members: np.ndarray) -> int:
+    """A number that tells a cut from others, from its sites."""
+    return zlib.crc32(template.encode() + members.astype("<u2").tobytes())
+
+
+def kept_back(template: str, members: np.ndarray) -> bool:
+    """Whether a cut is for tests alone: one in 16, by its `code`."""
+    return code(template, members) % 16 == 0
 
 
 def random_cut(

@@ -161,6 +161,10 @@ class Table:
             for g in self.geometries
         }
 
+    def holds(self, template: str, members: np.ndarray) -> bool:
+        """Whether sites from `members` are those of one of the geometries."""
+        return (template, members.tobytes()) in self._names
+
     def known_type(self, template: str, sites: np.ndarray) -> str | None:
         """The structure type of a cluster that is one of the geometries.
 

@@ -2,8 +2,9 @@
 
 A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
 rmax) -> list[Candidate]`` under the entry-point group
-``diffpy_cbldm.generators``.  Two are built in: `cbldm_generator`, the trained
-model, and `library_generator`, mining of all ideal clusters.
+``diffpy_cbldm.generators``.  Three are built in: `cbldm_generator`, the
+trained model, `library_generator`, mining of all ideal clusters, and
+`screen_generator`, screening of many random ones.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.pdfdata import PDFData, regrid
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.score import rw_scaled
+from diffpy_cbldm.screening import load_set, member, rough_rw, stretched
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling
 
 if TYPE_CHECKING:
@@ -74,6 +76,12 @@ MOVED, NARROWER = 0.12, 0.85
 """By how much, at first, in bond lengths (standard deviation), and its ratio
 from each time to the next."""
 
+CHOSEN = 400
+"""Clusters of the set that are drawn again and compared exactly."""
+
+SPREAD = (0.0, 0.015, 0.03, 0.045, 0.06, 0.075, 0.09, 0.105)
+"""Qdamp values of that comparison, 1/A, where the header gives none."""
+
 STEP, BINS = 0.01, 2048
 """Bins of the pair histograms, in bond lengths."""
 
@@ -91,6 +99,7 @@ def find_generator(name: str) -> Generator:
     built_in: dict[str, Generator] = {
         "cbldm": cbldm_generator,
         "library": library_generator,
+        "screen": screen_generator,
     }
     if name in built_in:
         return built_in[name]
@@ -217,14 +226,7 @@ def cbldm_generator(
         pool.learn()
     if model.settings.network == "sites":
         _move_surfaces(model, pool, seed)
-    return [
-        Candidate(
-            elements=(pdf.element,) * len(p.positions),
-            positions=p.positions * b,
-            structure_type=_type_of(p),
-        )
-        for p, b in pool.best(count)
-    ]
+    return pool.candidates(count)
 
 
 def _type_of(p: Proposal) -> str:
@@ -286,7 +288,7 @@ class _Entry:
     proposal: Proposal
     rw: float
     bond: float
-    latent: int
+    latent: int | None
 
 
 class _Pool:
@@ -317,23 +319,28 @@ class _Pool:
             self.queue(latent, row)
         self.compare()
 
-    def queue(self, latent: int, found: list[Proposal]) -> None:
-        """Structures of a latent that `compare` shall look at."""
+    def queue(self, latent: int | None, found: list[Proposal]) -> None:
+        """Structures of a latent, or of none, that `compare` looks at."""
         for p in found:
             key = (p.structure_type, p.positions.tobytes())
             if key not in self.entries:
                 self.fresh.append(key)
                 self.entries[key] = _Entry(p, math.inf, self.bond, latent)
-            self.rows[latent].append(key)
+            if latent is not None:
+                self.rows[latent].append(key)
 
     def compare(self) -> None:
         """Compare what was queued with the PDF."""
         self._compare(self.fresh)
         self.fresh = []
 
-    def learn(self) -> None:
-        """Look at the best again with what they tell of how atoms move."""
-        self.motion = self._learned()
+    def learn(self, qdamp: tuple[float, ...] = ()) -> None:
+        """Look at the best again with what they tell of how atoms move.
+
+        Dampings that are given stay in place of what they tell of it.
+        """
+        found = self._learned()
+        self.motion = dataclasses.replace(found, qdamp=qdamp or found.qdamp)
         self._compare(self.order()[:AGAIN])
 
     def _compare(self, keys: list[tuple]) -> None:
@@ -383,6 +390,17 @@ class _Pool:
             for i in ranked[:count]
         ]
 
+    def candidates(self, count: int) -> list[Candidate]:
+        """The structures that fit best."""
+        return [
+            Candidate(
+                elements=(self.pdf.element,) * len(p.positions),
+                positions=p.positions * bond,
+                structure_type=_type_of(p),
+            )
+            for p, bond in self.best(count)
+        ]
+
     def order(self) -> list[tuple]:
         """All structures, the best first."""
         return sorted(self.entries, key=lambda k: self.entries[k].rw)
@@ -413,7 +431,8 @@ class _Pool:
 
     def best_latents(self, count: int) -> Tensor:
         """(n, 1, 16, 16), n at most count: latents of the best structures."""
-        latents = dict.fromkeys(self.entries[k].latent for k in self.order())
+        found = (self.entries[k].latent for k in self.order())
+        latents = dict.fromkeys(i for i in found if i is not None)
         return torch.stack([self.latents[i] for i in list(latents)[:count]])
 
 
@@ -469,6 +488,74 @@ def library_generator(
         )
         for i in best
     ]
+
+
+def screen_generator(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+) -> list[Candidate]:
+    """Screen a set of random clusters, and fit the best of them.
+
+    The set is the largest one in the cache folder, or the one that comes
+    with the package, see `diffpy_cbldm.screening`; none is made here.  Its
+    clusters are random cuts that no library holds.  The best `CHOSEN` of a
+    rough comparison are compared again as the model's structures are.
+
+    Parameters
+    ----------
+    pdf : PDFData
+        The data of a particle of one element.
+    count : int
+        Candidates, at most.
+    seed, device
+        Of no effect: nothing is drawn, and no model is asked.
+    rmin, rmax : float, angstrom
+        The compared range.
+
+    Returns
+    -------
+    list of Candidate
+        All different, the best quick fit first.
+
+    Raises
+    ------
+    CbldmError
+        The PDF shows no bond, or the packaged set is not this NumPy's.
+    """
+    from diffpy_cbldm.model.cbldm import Proposal
+
+    bond = bond_estimate(pdf)
+    r, g = _curve(pdf, rmax)
+    start = Motion()
+    rw = rough_rw(
+        load_set(),
+        r,
+        g,
+        bond=bond,
+        stretches=SCAN,
+        uiso=start.uiso,
+        qdamp=start.qdamp if pdf.qdamp is None else (pdf.qdamp,),
+        qmin=pdf.qmin,
+        qmax=pdf.qmax,
+        rmin=rmin,
+    )
+    found = []
+    for number in np.argsort(rw, kind="stable")[: max(CHOSEN, 2 * count)]:
+        kind, sites = member(int(number))
+        xyz = load_table().sites[TEMPLATE_OF[kind]][sites].astype(float)
+        found.append(Proposal(kind, xyz - xyz.mean(0), sites))
+    pool = _Pool(pdf, bond, rmin, rmax)
+    pool.queue(None, found)
+    pool.compare()
+    # Larger clusters with more damping come close to the right ones: what
+    # the first few tell of it would hide those.
+    pool.learn(SPREAD)
+    return pool.candidates(count)
 
 
 def bond_estimate(pdf: PDFData) -> float:
@@ -546,11 +633,7 @@ def screen(
     points = int(min(rmax, r[-1]) / (bond * (1 + SCAN[0])) / STEP) + 1
     points = min(points, BINS)
     x = np.arange(points) * STEP
-    y = np.zeros((points, len(SCAN)), np.float32)
-    for column, change in zip(y.T, SCAN):
-        at = x * bond * (1 + change)
-        inside = (at >= max(rmin, r[0])) & (at <= r[-1])
-        column[inside] = np.interp(at[inside], r, g)
+    y = stretched(x, r, g, bond=bond, stretches=SCAN, rmin=rmin)
     data = torch.as_tensor(y)
     mask = (data != 0).to(data)
     total = data.square().sum(0).repeat(len(dampings))

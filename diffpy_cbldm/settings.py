@@ -211,7 +211,9 @@ class Solve:
         8, "Candidates to refine with SrFit.", limits=(0, 100000)
     )
     generators: str = parameter(
-        "cbldm,library", "Generators to ask, separated by commas."
+        "cbldm,library",
+        "Generators to ask, separated by commas: cbldm, library, screen, or "
+        "what other packages register.",
     )
     rmin: float = parameter(
         1.5, "Start of the fitted range.", unit="A", limits=(0, 100)

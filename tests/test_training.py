@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from diffpy_cbldm.cuts import kept_back
 from diffpy_cbldm.families import TEMPLATE_OF
 from diffpy_cbldm.model.cbldm import Proposal, load_weights
 from diffpy_cbldm.settings import KINDS, PRESETS, TRAINING, World
 from training import pieces
-from training.data import Stream, kept_back
+from training.data import Stream
 from training.evaluate import excess
 from training.make_data import paper_dataset, tuning_set
 from training.train import NonFiniteLoss, Trainer, main, run

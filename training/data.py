@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import zlib
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.cuts import deformed, random_cut, random_shape
+from diffpy_cbldm.cuts import (
+    CUT_WEIGHTS,
+    deformed,
+    kept_back,
+    random_cut,
+    random_shape,
+)
 from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.lattices import TEMPLATES, directions
@@ -38,17 +43,6 @@ TYPE_WEIGHTS = {
     "sc": 0.09,
 }
 """How often each structure type is drawn among ideal clusters."""
-
-CUT_WEIGHTS = {
-    "bcc": 0.12,
-    "dec": 0.16,
-    "fcc": 0.25,
-    "hcp": 0.17,
-    "ico": 0.08,
-    "sc": 0.07,
-    "stacked": 0.15,
-}
-"""How often each kind is drawn among random cuts."""
 
 STEP, BINS = 0.01, 2048
 SPLIT_SEED = 42
@@ -95,16 +89,6 @@ def held_out(table: Table, share: float = 0.1) -> np.ndarray:
         count = max(1, round(share * len(index)))
         out[rng.choice(index, count, replace=False)] = True
     return out
-
-
-def code(template: str, members: np.ndarray) -> int:
-    """A number that tells a cut from others, from its sites."""
-    return zlib.crc32(template.encode() + members.astype("<u2").tobytes())
-
-
-def kept_back(template: str, members: np.ndarray) -> bool:
-    """Whether a cut is for tests alone: one in 16, by its `code`."""
-    return code(template, members) % 16 == 0
 
 
 class Stream:

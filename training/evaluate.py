@@ -31,7 +31,7 @@ import torch
 from tqdm import tqdm
 
 from diffpy_cbldm.cluster import Candidate, Cluster
-from diffpy_cbldm.cuts import CUT_KINDS, deformed
+from diffpy_cbldm.cuts import CUT_KINDS, code, deformed
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.model.cbldm import read_weights
 from diffpy_cbldm.pdfdata import PDFData
@@ -44,7 +44,7 @@ from diffpy_cbldm.score import (
 )
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model, World
 from diffpy_cbldm.simulate import simulate
-from training.data import Stream, code, held_out
+from training.data import Stream, held_out
 from training.make_data import BONDS, paper_dataset
 
 SPLITS = ("geometry", "paper", "cuts")
@@ -110,7 +110,7 @@ def cases(
     seed : int
         Seed of the choice.
     met : collection of int
-        Cuts, by `training.data.code`, that are left out: the record of
+        Cuts, by `diffpy_cbldm.cuts.code`, that are left out: the record of
         weights names those that they met in training.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split)])
