@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -13,11 +14,15 @@ from scipy.spatial.distance import cdist, pdist
 from scipy.spatial.transform import Rotation
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.families import load_table
 
 Curve = TypeVar("Curve", np.ndarray, torch.Tensor)
 
 BOND = 1.2
 """Longest bond, in nearest-neighbour distances."""
+
+BULK = {"bcc": 14, "sc": 6}
+"""Bonds of an atom inside a crystal; 12 where layers are close-packed."""
 
 _FULL = 0.85
 """Part of the largest coordination from which an atom lacks no neighbour.
@@ -108,14 +113,58 @@ def nearest_neighbour_distance(positions: np.ndarray | torch.Tensor) -> float:
     return float(np.median(_nearest(_array(positions))))
 
 
-def roughness(positions: np.ndarray | torch.Tensor) -> float:
+def roughness(
+    positions: np.ndarray | torch.Tensor, structure_type: str = "fcc"
+) -> float:
     """(12 N - 2 bonds) / N^(2/3): broken bonds per atom of surface.
 
-    A bond is a distance below `BOND` nearest-neighbour distances; the
-    measure is made for close-packed structures.
+    A bond is a distance below `BOND` nearest-neighbour distances.  For bcc
+    (14 such bonds in the bulk) and sc (6) the constant is theirs.
     """
     x = _array(positions)
-    return (12 * len(x) - 2 * len(_bonds(x))) / len(x) ** (2 / 3)
+    bulk = BULK.get(structure_type, 12)
+    return (bulk * len(x) - 2 * len(_bonds(x))) / len(x) ** (2 / 3)
+
+
+def ideal_roughness(structure_type: str, atoms: np.ndarray) -> np.ndarray:
+    """Roughness of the most compact cluster of a type and about a size.
+
+    The least among the clusters of the library with 0.7 to 1.4 times as many
+    atoms, or of the one nearest in size.  That of close-packed layers is
+    taken from fcc and octahedra: the library's hcp clusters are blocks.
+
+    Parameters
+    ----------
+    structure_type : str
+    atoms : (n,) array of int
+
+    Returns
+    -------
+    (n,) array
+    """
+    size, rough = _library_roughness(
+        structure_type if structure_type in _OWN_KIND else "fcc"
+    )
+    ratio = np.abs(np.log(size / np.asarray(atoms, float)[:, None]))
+    near = ratio <= np.maximum(np.log(1.4), ratio.min(1, keepdims=True))
+    return np.where(near, rough, np.inf).min(1)
+
+
+_OWN_KIND = ("bcc", "dec", "ico", "sc")
+
+
+@functools.cache
+def _library_roughness(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of atoms and roughness of the library's clusters."""
+    table = load_table()
+    kinds = ("fcc", "oct") if kind == "fcc" else (kind,)
+    found = [
+        (g.n_atoms, roughness(table.positions(i), kind))
+        for i, g in enumerate(table.geometries)
+        if g.structure_type in kinds
+    ]
+    size, rough = np.array(found).T
+    return size, rough
 
 
 def _bonds(x: np.ndarray) -> np.ndarray:
