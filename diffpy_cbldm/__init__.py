@@ -38,6 +38,7 @@ __all__ = [
     "__version__",
     "debye",
     "make_recipe",
+    "polish",
     "propose",
     "read_pdf",
     "refine",
@@ -51,6 +52,7 @@ _HOMES = {
     "PDFData": "pdfdata",
     "Solution": "solve",
     "make_recipe": "srfit",
+    "polish": "polished",
     "propose": "propose",
     "read_pdf": "pdfdata",
     "refine": "srfit",
@@ -78,12 +80,14 @@ class _Package(types.ModuleType):
     """Keeps ``cb.solve`` a function although a submodule has its name.
 
     The import system sets every submodule as an attribute of its package
-    once it has run; for those named after their main function, the function
-    is set in place of the module.
+    once it has run; for those named after a function, the function is set in
+    place of the module, or looked up later where it lives in another one.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, types.ModuleType) and _HOMES.get(name) == name:
+        if isinstance(value, types.ModuleType) and name in _HOMES:
+            if _HOMES[name] != name:
+                return
             value = getattr(value, name)
         super().__setattr__(name, value)
 

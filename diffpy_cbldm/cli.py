@@ -272,6 +272,9 @@ class _Run:
             solution = solve_pdf(pdf, progress=bar.update, **self.search)
         files = report.write(solution, name, planned)
         self.say(f"{name}\n{report.table(solution)}")
+        if solution.front:
+            self.say("From ideal to rough (before the last refinement):")
+            self.say(report.front_table(solution))
         self.say(solution.explain(warnings=False))
         if self.level >= _LEVELS["info"]:
             for step, seconds in solution.timings.items():

@@ -380,3 +380,16 @@ def _joined(
             inside = np.where(inside > ordered[widest], inside - 1.0, inside)
             fractional[:, axis] = inside
     return fractional @ cell
+
+
+POLISHED = "polished: "
+"""How the flag of a candidate begins whose atoms were edited."""
+
+
+def edits_of(candidate: Candidate) -> tuple[str, ...]:
+    """The kinds of edits that the flags of a candidate name."""
+    for flag in candidate.flags:
+        if flag.startswith(POLISHED):
+            kinds = flag[len(POLISHED) :].split(";")[0]
+            return tuple(kind.strip() for kind in kinds.split(","))
+    return ()

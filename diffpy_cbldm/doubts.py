@@ -71,7 +71,8 @@ def doubts(
     if len(best.positions) >= 0.95 * settings.MAX_ATOMS:
         found.append(
             f"The best structure has {len(best.positions)} atoms, at the "
-            f"limit of {settings.MAX_ATOMS}: the particle may be larger."
+            f"limit of {settings.MAX_ATOMS} that generators propose: the "
+            f"particle may be larger."
         )
     found.extend(_where_the_best_came_from(candidates, generators))
     return found

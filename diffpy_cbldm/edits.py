@@ -13,6 +13,7 @@ costs two scalar products.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ from diffpy_cbldm.score import BOND
 CLASH = 0.85
 """Sites nearer than this, in bond lengths, are not filled together: the
 shortest bond of a right structure is 0.9 or more."""
+
+WIDTHS = (0.003, 0.3, 1.0, 0.001)
+"""By how much stretch and Uiso (both relative), delta2 (A^2) and the square
+of Qdamp (1/A^2) may follow an edit."""
 
 _BIN = 0.01
 """Distances (A) in one bin share the vector at their mean."""
@@ -125,11 +130,14 @@ class PairBasis:
         keep = values > 1e-9 * values[-1]
         size = values[keep].sqrt()
         self._rows = (turn[:, keep] * size).contiguous()  # (K, m)
-        self.target = turn[:, keep].T @ (curves.T @ data) / size
+        self._curves = curves @ turn[:, keep] / size  # (n, m), orthonormal
+        self.target = self._curves.T @ data
         self.power = float(data @ data)
         shown = float(self.target @ self.target)
         self.outside = max(0.0, 1 - shown / self.power)
         self._q, self._fit, self._qbroad = wave, fit, qbroad
+        self._r = torch.as_tensor(r).to(device)
+        self.shown = 1.0
         self._table: tuple[Tensor, Tensor] | None = None
 
     def vectors(self, distance: np.ndarray) -> Tensor:
@@ -254,7 +262,70 @@ class PairBasis:
     def square(self, cross: Tensor, norm: Tensor) -> Tensor:
         """Rw^2 from y . F and |F|^2, the scale at its best."""
         part = cross.clamp_min(0) ** 2 / norm.clamp_min(1e-30)
-        return (1 - part / self.power).clamp_min(0)
+        return (self.shown - part / self.power).clamp_min(0)
+
+    def eased(
+        self, positions: np.ndarray, noise: float, damping: bool
+    ) -> PairBasis:
+        """The basis on which the fit's parameters follow every edit.
+
+        Stretch, Uiso, delta2 and Qdamp change the curve along one vector
+        each (here, at the present structure).  What lies along them counts
+        as little as a change of the parameter by `WIDTHS` explains it: to
+        first order Rw is that after a fit of them.
+
+        Parameters
+        ----------
+        positions : (n, 3) array, angstrom
+        noise : float
+            Rw^2 over the number of independent points.
+        damping : bool
+            Whether Qdamp is fitted.
+        """
+        changes = self._tangents(positions)[: 4 if damping else 3]
+        turn, size, _ = torch.linalg.svd(changes.T, full_matrices=False)
+        level = noise * self.power
+        keep = (level / (size**2 + level)).sqrt()
+        found = copy.copy(self)
+        found._table = None
+
+        def ease(vectors: Tensor) -> Tensor:
+            return vectors - ((vectors @ turn) * (1 - keep)) @ turn.T
+
+        found._rows, found.target = ease(self._rows), ease(self.target)
+        lost = float(self.target @ self.target - found.target @ found.target)
+        found.shown = self.shown - lost / self.power
+        return found
+
+    def _tangents(self, positions: np.ndarray) -> Tensor:
+        """Changes of the curve by `WIDTHS`, (4, m), the scale at its best."""
+        i, j = np.triu_indices(len(positions), 1)
+        d = np.linalg.norm(positions[i] - positions[j], axis=1)
+        d = d[d < self.reach]
+        cell = (d / _GRID).astype(np.int64)
+        count = np.bincount(cell)
+        used = np.flatnonzero(count)
+        mean = np.bincount(cell, d)[used] / count[used]
+        many = torch.as_tensor(count[used].astype(float)).to(self._q)
+        d1 = torch.as_tensor(mean).to(self._q)[:, None]
+        turn = self._q * d1
+        pair = self._waves(d1, torch.sin(turn))
+        # d/d log(stretch); U stays, and delta2 as well.
+        swell = self._waves(d1, turn * torch.cos(turn) - torch.sin(turn))
+        spread = 1 - self._fit.delta2 / d1**2 + (self._qbroad * d1) ** 2
+        square = self._q**2
+        wide = -pair * spread.clamp_min(0) * square * self._fit.uiso
+        sharp = pair * (spread > 0) * square * self._fit.uiso / d1**2
+        rows = torch.stack([swell, wide, sharp, pair])
+        curves = torch.einsum("b,kbq->kq", many, rows) @ self._rows
+        total = curves[3]
+        scale = (self.target @ total).clamp_min(0) / (total @ total)
+        fall = self._curves.T @ (
+            -0.5 * self._r**2 * (self._curves @ total)
+        )  # by the square of Qdamp
+        found = torch.cat([curves[:3], fall[None]])
+        widths = torch.tensor(WIDTHS).to(found)
+        return scale * widths[:, None] * found
 
 
 def _between(x: np.ndarray, y: np.ndarray) -> np.ndarray:

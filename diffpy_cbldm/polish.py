@@ -45,6 +45,10 @@ SHORTEST = 0.9
 GAMMA = 0.5
 """Weight of the number of possible edits in the criterion, 0 to 1."""
 
+EVIDENCE = 10.0
+"""Difference of the criterion from which a structure is left for another:
+very strong evidence (Kass and Raftery, J. Am. Stat. Assoc. 1995, 90, 773)."""
+
 TRUST = 0.15
 """No atom is displaced by more than this (A)."""
 
@@ -91,7 +95,7 @@ class Polished:
         Roughness over that of the most compact cluster of the library.
     excess : float
         Effective number of parameters: broken bonds beyond those of the
-        most compact cluster, 6 for one.
+        most compact cluster, 6 for one; below 0 for a smoother one.
     criterion : float
         Extended Bayesian information criterion (Chen and Chen, Biometrika
         2008, 95, 759); differences count, lower is better.
@@ -340,9 +344,12 @@ class _Crystal:
         self.lattice, self.bond, self.values, self.fit, self.basis = state
 
     def editor(self) -> Editor:
-        return Editor(
-            self.points(), self.filled, self.basis, self.bond, self.bulk
+        basis = self.basis.eased(
+            self.atoms(),
+            self.misfit() / self.data.points,
+            self.data.pdf.qdamp is None,
         )
+        return Editor(self.points(), self.filled, basis, self.bond, self.bulk)
 
     def judged(self) -> Polished:
         """The present state with its figures."""
@@ -446,6 +453,10 @@ def _front(
     for _ in range(LEVELS):
         if "sites" in kinds:
             crystal.edit(price, limit)
+            for factor in 3.0 ** np.arange(1, 6):
+                if crystal.judged().ratio <= limit:
+                    break  # a start may be too rough
+                crystal.edit(factor * price, limit)
         crystal.try_moves([k for k in kinds if k in moves.KINDS])
         found.append(crystal.judged())
         wanted = crystal.price()
@@ -457,7 +468,7 @@ def _front(
             break
     if "displacements" in kinds:
         found += _displaced(best(found), structure_type, data)
-    return [found[0]] + [p for p in found[1:] if _sound(p)]
+    return [found[0]] + [p for p in found[1:] if _sound(p, limit)]
 
 
 def other_sizes(
@@ -504,12 +515,18 @@ def other_sizes(
         data.pdf = pdf
         crystal.edit(None, limit)
         found.append(crystal.judged())
-    return [p for p in found if _sound(p)]
+    return [p for p in found if _sound(p, limit)]
 
 
 def best(found: Sequence[Polished]) -> Polished:
-    """The one that the criterion prefers."""
-    return min(found, key=lambda p: p.criterion)
+    """The one that the criterion prefers to the first by more than chance.
+
+    The first, unless another one's criterion is lower by `EVIDENCE`.
+    """
+    least = min(found, key=lambda p: p.criterion)
+    return (
+        least if least.criterion < found[0].criterion - EVIDENCE else found[0]
+    )
 
 
 def pareto(found: Sequence[Polished]) -> list[Polished]:
@@ -568,10 +585,11 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in kinds)
 
 
-def _sound(p: Polished) -> bool:
-    """Whether no bond is too short."""
+def _sound(p: Polished, limit: float) -> bool:
+    """Whether it is smooth enough, and no bond too short."""
     bond = nearest_neighbour_distance(p.positions)
-    return shortest_bond(p.positions) >= SHORTEST * bond
+    short = shortest_bond(p.positions) < SHORTEST * bond
+    return not short and p.ratio <= limit + 1e-9
 
 
 def _displaced(
@@ -583,41 +601,49 @@ def _displaced(
     effective number of parameters of the linear problem (its trace).
     """
     crystal = _Crystal(start.lattice, structure_type, data, start.values)
-    x = crystal.atoms()
-    residual, slopes = crystal.basis.atom_slopes(x)
-    stiff = _springs(x, crystal.bond)
-    # Curves of the softest displacements first.
-    soft = np.linalg.solve(stiff, slopes)  # (3n, m)
-    size, turn = np.linalg.eigh(slopes.T @ soft)
-    size = size.clip(0)
-    part = turn.T @ residual
-    points = data.points
-    tried = []
-    for spring in size.max() * 10.0 ** np.arange(0.0, -6.1, -1.0):
-        weight = size / (size + spring)
-        left = ((part * (1 - weight)) ** 2).sum() + FINEST
-        freedom = float(weight.sum())
-        value = points * math.log(left) + math.log(points) * freedom
-        tried.append((value, spring, freedom))
-    _, spring, freedom = min(tried)
-    move = soft @ (turn @ (part / (size + spring)))
-    move = move.reshape(-1, 3)
-    length = np.linalg.norm(move, axis=1, keepdims=True)
-    move *= np.minimum(1.0, TRUST / length.clip(1e-12))
-    moved = _Crystal(x + move, structure_type, data)
-    judged = moved.judged()
-    charge = math.log(points) * (freedom + len(start.values))
-    judged = dataclasses.replace(
-        judged,
-        roughness=start.roughness,
-        ratio=start.ratio,
-        excess=start.excess,
-        displaced=freedom,
-        criterion=points * math.log(moved.misfit())
-        + moved.cost() * start.excess
-        + charge,
-    )
-    return [judged] if judged.criterion < start.criterion else []
+    basis, x = crystal.basis, crystal.atoms()
+    springs = _springs(x, crystal.bond)
+    move = np.zeros(x.size)
+    fewest = data.points * math.log(crystal.misfit())
+    chosen: tuple[float, float, np.ndarray] = (fewest, 0.0, move)
+    unit = 0.0
+    for stiffness in 10.0 ** np.arange(0.0, -5.1, -1.0):
+        for _ in range(2):
+            left, slopes = basis.atom_slopes(x + move.reshape(-1, 3))
+            normal = slopes @ slopes.T
+            unit = unit or float(np.trace(normal) / np.trace(springs))
+            stiff = stiffness * unit * springs
+            pull = slopes @ left - stiff @ move
+            move = move + np.linalg.solve(normal + stiff, pull)
+            length = np.linalg.norm(move.reshape(-1, 3), axis=1)
+            short = np.minimum(1.0, TRUST / length.clip(1e-12))
+            move = (move.reshape(-1, 3) * short[:, None]).ravel()
+        freedom = float(np.trace(np.linalg.solve(normal + stiff, normal)))
+        square = basis.residual(x + move.reshape(-1, 3), ())[0]
+        misfit = max(square - basis.outside, 0.0) + FINEST
+        value = data.points * math.log(misfit)
+        value += math.log(data.points) * freedom
+        if value < chosen[0]:
+            chosen = value, freedom, move
+        elif value > chosen[0] + 50:
+            break
+    _, freedom, move = chosen
+    if not freedom:
+        return []
+    moved = _Crystal(x + move.reshape(-1, 3), structure_type, data)
+    charge = math.log(data.points) * (freedom + len(start.values))
+    return [
+        dataclasses.replace(
+            moved.judged(),
+            roughness=start.roughness,
+            ratio=start.ratio,
+            excess=start.excess,
+            displaced=freedom,
+            criterion=data.points * math.log(moved.misfit())
+            + moved.cost() * start.excess
+            + charge,
+        )
+    ]
 
 
 def _springs(x: np.ndarray, bond: float) -> np.ndarray:

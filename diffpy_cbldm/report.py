@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
+from diffpy_cbldm.cluster import edits_of
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.settings import OUTPUT_TYPES
 
@@ -46,7 +48,8 @@ def table(solution: Solution) -> str:
     """The ranked candidates as lines of text."""
     rows = shown(solution)
     names = list(dict.fromkeys(n for c in rows for n in c.parameters))
-    head = ["rank", "atoms", "type", "generator", "Rw raw", "Rw", "held-out"]
+    head = ["rank", "atoms", "type", "generator", "edited"]
+    head += ["Rw raw", "Rw", "held-out"]
     lines = [head + names]
     for rank, c in enumerate(rows, start=1):
         lines.append(
@@ -55,6 +58,7 @@ def table(solution: Solution) -> str:
                 str(len(c.positions)),
                 c.structure_type,
                 c.generator,
+                ",".join(edits_of(c)) or "-",
                 *(_rw(x) for x in (c.rw_raw, c.rw, c.rw_heldout)),
                 *(
                     with_esd(*c.parameters[n]) if n in c.parameters else "-"
@@ -62,8 +66,12 @@ def table(solution: Solution) -> str:
                 ),
             ]
         )
+    return _columns(lines, words={2, 3, 4})
+
+
+def _columns(lines: list[list[str]], words: Collection[int]) -> str:
+    """Cells as lines of text, the columns `words` set flush left."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    words = {2, 3}  # set flush left
     return "\n".join(
         "  ".join(
             cell.ljust(w) if i in words else cell.rjust(w)
@@ -71,6 +79,27 @@ def table(solution: Solution) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def front_table(solution: Solution) -> str:
+    """The front of Rw against roughness as lines of text."""
+    head = ["atoms", "type", "generator", "edited", "Rw", "roughness"]
+    lines = [[*head, "of ideal", "parameters", ""]]
+    for p in solution.front:
+        lines.append(
+            [
+                str(p.n_atoms),
+                p.structure_type,
+                p.generator,
+                ",".join(p.edits) or "-",
+                f"{p.rw:.4f}",
+                f"{p.roughness:.1f}",
+                f"{p.ratio:.2f}",
+                f"{p.parameters:.1f}",
+                "<- as far as the data go" if p.knee else "",
+            ]
+        )
+    return _columns(lines, words={1, 2, 3, 8})
 
 
 def _rw(value: float | None) -> str:
@@ -111,6 +140,8 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
             }
             for rank, (c, quick) in enumerate(pairs, start=1)
         ],
+        "front": [dataclasses.asdict(p) for p in solution.front],
+        "groups": [dataclasses.asdict(g) for g in solution.groups],
         "timings": solution.timings,
         "warnings": list(solution.warnings),
     }

@@ -211,9 +211,20 @@ class Solve:
         8, "Candidates to refine with SrFit.", limits=(0, 100000)
     )
     generators: str = parameter(
-        "cbldm,library",
+        "cbldm,library,screen",
         "Generators to ask, separated by commas: cbldm, library, screen, or "
         "what other packages register.",
+    )
+    polish: str = parameter(
+        "yes",
+        "Edit the best candidates: yes, no, or kinds of edits separated by "
+        "commas: sites, strain, surface, displacements.",
+    )
+    roughness: float = parameter(
+        1.25,
+        "How rough edited structures may become, in units of the most compact "
+        "cluster of the library.",
+        limits=(1.0, 10.0),
     )
     rmin: float = parameter(
         1.5, "Start of the fitted range.", unit="A", limits=(0, 100)

@@ -1,8 +1,9 @@
-"""The main job in one function: propose, refine, rank, explain."""
+"""The main job in one function: propose, refine, polish, rank, explain."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,10 +11,20 @@ from typing import Any
 import numpy as np
 
 from diffpy_cbldm import __version__, settings
-from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.cluster import Candidate, edits_of
 from diffpy_cbldm.doubts import ALSO, doubts, sources
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.groups import Group, group
 from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.polish import (
+    KINDS,
+    Polished,
+    best,
+    check_kinds,
+    other_sizes,
+    pareto,
+)
+from diffpy_cbldm.polished import LATTICE, as_candidate, edit, what_changed
 from diffpy_cbldm.propose import propose
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.score import duplicates
@@ -26,8 +37,43 @@ Progress = Callable[[str, int, int], None]
 STRETCH = 0.05
 """Structures that differ by less in size alone are one: it is refined."""
 
-TIE = 0.01
-"""Candidates whose Rw differ by less are named together."""
+POLISHED = 4
+"""Candidates that are polished: the best, and the first of each generator."""
+
+SPREAD = 3
+"""Further structures of the front that are refined, from smooth to rough."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontPoint:
+    """One structure of the front of Rw against roughness.
+
+    Attributes
+    ----------
+    generator, structure_type : str
+        Of the candidate that was edited, and what it is called.
+    n_atoms : int
+    rw : float
+        After the fit of five parameters and of the moves.
+    roughness, ratio : float
+        Missing bonds per N^(2/3), and over that of the most compact cluster.
+    edits : tuple of str
+        Kinds of edits; empty for the candidate itself.
+    parameters : float
+        Effective number of parameters beyond five.
+    knee : bool
+        Whether this is what the data support, by the criterion.
+    """
+
+    generator: str
+    structure_type: str
+    n_atoms: int
+    rw: float
+    roughness: float
+    ratio: float
+    edits: tuple[str, ...]
+    parameters: float
+    knee: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +95,12 @@ class Solution:
         Why the answer may be in doubt.
     pdf : PDFData
         The measured data.
+    front : tuple of FrontPoint
+        From ideal to rough: what none beats in both Rw and roughness.
+        Empty without polishing.
+    groups : tuple of Group
+        The refined candidates, those together that the data do not tell
+        apart; the simplest of each first.
     """
 
     candidates: list[Candidate]
@@ -57,6 +109,8 @@ class Solution:
     timings: dict[str, float]
     warnings: tuple[str, ...]
     pdf: PDFData
+    front: tuple[FrontPoint, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     @property
     def refined(self) -> list[Candidate]:
@@ -95,21 +149,44 @@ class Solution:
                 f"{best.rw:.3f}{heldout} ({best.rw_raw:.3f} before the "
                 f"refinement)."
             )
-            ties = [
-                c
-                for c in self.refined[1:]
-                if c.rw is not None and c.rw - best.rw < TIE
-            ]
-            if ties:
+            lines += self._sources()
+            if self.groups and len(self.groups[0].members) > 1:
+                first = self.groups[0]
                 lines.append(
-                    f"The data hardly tell it from {len(ties)} more, within "
-                    f"{TIE:g} in Rw: "
-                    + ", ".join(_describe(c) for c in ties)
-                    + "."
+                    f"The data do not tell {len(first.members)} candidates "
+                    f"apart ({first}); the simplest is "
+                    f"{_describe(self.candidates[first.members[0]])}."
                 )
         if warnings:
             lines.extend(f"Warning: {text}" for text in self.warnings)
         return "\n".join(lines)
+
+    def _sources(self) -> list[str]:
+        """Which generator gave what, and what came without edits."""
+        by_name: dict[str, list[Candidate]] = {}
+        for c in self.refined:
+            for name in sources(c):
+                by_name.setdefault(name, []).append(c)
+        lines = []
+        if len(by_name) > 1:
+            each = [f"{n} {_best_rw(cs)}" for n, cs in by_name.items()]
+            lines.append(f"Best Rw by generator: {', '.join(each)}.")
+        plain = [c for c in self.refined if not edits_of(c)]
+        if plain and edits_of(self.candidates[0]):
+            best = min(plain, key=lambda c: _number(c.rw))
+            lines.append(
+                f"The best without edits is {_describe(best)} from "
+                f"{best.generator}: Rw {best.rw:.3f}."
+            )
+        return lines
+
+
+def _best_rw(candidates: Sequence[Candidate]) -> str:
+    """The least Rw as text, with what was edited for it."""
+    best = min(candidates, key=lambda c: _number(c.rw))
+    edits = edits_of(best)
+    note = f" (edited: {', '.join(edits)})" if edits else ""
+    return f"{best.rw:.3f}{note}"
 
 
 def solve(
@@ -117,10 +194,11 @@ def solve(
     *,
     count: int = 64,
     refine: int = 8,
-    polish: bool | Sequence[str] = False,
+    polish: bool | Sequence[str] = True,
+    roughness: float = 1.25,
     seed: int = 0,
     device: str = "auto",
-    generators: Sequence[str] = ("cbldm", "library"),
+    generators: Sequence[str] = ("cbldm", "library", "screen"),
     backend: str = "auto",
     rmin: float = 1.5,
     rmax: float = 30.0,
@@ -130,7 +208,8 @@ def solve(
 
     Candidates are proposed by each generator, ranked by a quick fit of
     scale, stretch, Uiso, delta2 and Qdamp, freed of duplicates, and the best
-    are refined by diffpy.srfit; at least one of each generator is.
+    are refined by diffpy.srfit; at least one of each generator is.  The best
+    of these are polished, and what comes out is refined as well.
 
     Parameters
     ----------
@@ -141,7 +220,11 @@ def solve(
     refine : int
         Candidates to refine; default 8, 0 for none.
     polish : bool or sequence of str
-        Edits of the structures; not available in this version.
+        Whether the best candidates are edited (`diffpy_cbldm.polish`), or
+        which kinds of edits are made; default True, all kinds.
+    roughness : float
+        How rough edited structures may become, in units of the most compact
+        cluster of the library; default 1.25.
     seed : int
         Seed of all random numbers; default 0.
     device : {"auto", "cpu", "cuda"}
@@ -176,10 +259,13 @@ def solve(
         seed=seed,
         device=device,
         backend=backend,
+        polish=_kinds_text(polish),
+        roughness=roughness,
     )
-    _check(used, rmax, polish)
+    _check(used, rmax)
     _ = pdf.element  # raises where there are several, or none
-    clock = _Clock(progress, steps=len(generators) + 1 + refine)
+    steps = len(generators) + 2 + refine
+    clock = _Clock(progress, steps=steps)
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with one_thread():
@@ -219,7 +305,7 @@ def _solve(
     ranked = _rank_quickly(pool, pdf, used)
     chosen = _choose([c for c, _ in ranked], used.refine, generators)
 
-    refined: list[tuple[Candidate, QuickFit]] = []
+    refined: list[tuple[Candidate, float]] = []
     for index in chosen:
         clock.begin("refine")
         candidate, fit = ranked[index]
@@ -231,14 +317,18 @@ def _solve(
             rmax=used.rmax,
             start=_start(candidate, pdf, fit),
         )
-        refined.append((done, fit))
+        refined.append((done, fit.rw))
+    points: tuple[FrontPoint, ...] = ()
+    if used.polish != "no":
+        clock.begin("polish")
+        more, points = _polished([ranked[i][0] for i in chosen], pdf, used)
+        refined += more
     refined.sort(key=lambda pair: _number(pair[0].rw))
-    rest = [pair for i, pair in enumerate(ranked) if i not in chosen]
-    ranked = refined + rest
-    candidates = [c for c, _ in ranked]
+    rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
+    candidates = [c for c, _ in refined + rest]
     return Solution(
         candidates=candidates,
-        rw_quick=[fit.rw for _, fit in ranked],
+        rw_quick=[quick for _, quick in refined + rest],
         settings=_resolved(used, pdf),
         timings=clock.end(),
         warnings=(
@@ -247,19 +337,106 @@ def _solve(
             *doubts(candidates, pdf, used, generators),
         ),
         pdf=pdf,
+        front=points,
+        groups=tuple(group(candidates, independent(pdf, used))),
     )
 
 
-def _check(
-    used: settings.Solve, rmax: float, polish: bool | Sequence[str]
-) -> None:
+def independent(pdf: PDFData, used: settings.Solve) -> float:
+    """Independent points of the fitted range: its width times Q over pi."""
+    return (used.rmax - used.rmin) * (pdf.qmax - pdf.qmin) / math.pi
+
+
+def _kinds_text(polish: bool | Sequence[str]) -> str:
+    """The setting `polish`: "yes", "no", or kinds with commas."""
+    if isinstance(polish, bool):
+        return "yes" if polish else "no"
+    if isinstance(polish, str):
+        return polish
+    return ",".join(polish) or "no"
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """The kinds of edits that the setting `polish` names."""
+    if text in ("yes", "no"):
+        return KINDS if text == "yes" else ()
+    return check_kinds([kind.strip() for kind in text.split(",")])
+
+
+def _polished(
+    starts: list[Candidate], pdf: PDFData, used: settings.Solve
+) -> tuple[list[tuple[Candidate, float]], tuple[FrontPoint, ...]]:
+    """Edit some candidates; what is worth refining, and the front."""
+    words: dict[str, Any] = {
+        "kinds": _kinds(used.polish),
+        "limit": used.roughness,
+        "rmin": used.rmin,
+        "rmax": used.rmax,
+    }
+    firsts = {c.generator: c for c in reversed(starts)}.values()
+    order = sorted(firsts, key=starts.index)
+    order += [c for c in starts if c not in order]
+    made = [edit(c, pdf, **words) for c in order[:POLISHED]]
+    made = [m for m in made if m.holds]
+    origin = {id(p): m for m in made for p in m.found}
+    changed = [p for m in made for p in m.changed]
+    if not changed:
+        return [], ()
+    top = min((best(m.found) for m in made), key=_criterion)
+    source = origin[id(top)]
+    kind = source.start.structure_type
+    more = other_sizes(top, kind, pdf, **words)
+    origin |= {id(p): source for p in more}
+    everything = [p for m in made for p in m.found] + more
+    top, kept = best([top, *more]), pareto(everything)
+    chosen = [top, *sorted(kept, key=_criterion)[:SPREAD]]
+    chosen += [best(m.found) for m in made]
+    edited = [p for p in chosen if what_changed(origin[id(p)].found[0], p)]
+    alike = duplicates([p.positions for p in edited], stretch=STRETCH)
+    refined = [
+        (
+            as_candidate(
+                p,
+                origin[id(p)],
+                pdf,
+                backend=used.backend,
+                rmin=used.rmin,
+                rmax=used.rmax,
+            ),
+            p.rw,
+        )
+        for p in (edited[places[0]] for places in alike)
+    ]
+    points = []
+    for p in dict.fromkeys([*kept, top]):
+        first = origin[id(p)]
+        edits = what_changed(first.found[0], p)
+        named = first.start.structure_type
+        points.append(
+            FrontPoint(
+                generator=first.start.generator,
+                structure_type=LATTICE.get(named, named) if edits else named,
+                n_atoms=len(p.positions),
+                rw=p.rw,
+                roughness=p.roughness,
+                ratio=p.ratio,
+                edits=edits,
+                parameters=max(p.excess, 0.0) + len(p.values) + p.displaced,
+                knee=p is top,
+            )
+        )
+    points.sort(key=lambda point: point.roughness)
+    return refined, tuple(points)
+
+
+def _criterion(p: Polished) -> float:
+    return p.criterion
+
+
+def _check(used: settings.Solve, rmax: float) -> None:
     """Raise `CbldmError` for what cannot be run."""
     settings.validate(dataclasses.replace(used, rmax=rmax))
-    if polish:
-        raise CbldmError(
-            "polish is not available in this version: leave it out or pass "
-            "polish=False."
-        )
+    _kinds(used.polish)
     if used.rmin >= used.rmax:
         raise CbldmError(
             f"rmin is {used.rmin:g} A and the fitted range ends at "
@@ -290,16 +467,16 @@ def _rank_quickly(
     )
     order = sorted(range(len(pool)), key=lambda i: _number(fits[i].rw))
     kept = []
-    for group in duplicates(
+    for alike in duplicates(
         [pool[i].positions for i in order], stretch=STRETCH
     ):
-        first, *others = (pool[order[place]] for place in group)
+        first, *others = (pool[order[place]] for place in alike)
         also = {
             c.generator: 0 for c in others if c.generator != first.generator
         }
         flags = (*first.flags, *(ALSO + name for name in also))
         kept.append(
-            (dataclasses.replace(first, flags=flags), fits[order[group[0]]])
+            (dataclasses.replace(first, flags=flags), fits[order[alike[0]]])
         )
     return kept
 

@@ -15,7 +15,8 @@ ROOMS = """
 errors settings grfile pdfdata cluster checks pairgrid widths debye
 histogram paircache scattering
 mixed simulate lattices families symmetry hulls cuts laplacian model recover
-score moves quickfit edits polish screening propose srfit doubts solve examples
+score moves quickfit edits polish screening propose srfit doubts
+polished groups solve examples
 report cli
 """.split()
 """Each room may import those before it."""

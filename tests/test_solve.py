@@ -9,6 +9,7 @@ import pytest
 
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
+from diffpy_cbldm.polished import Front
 from diffpy_cbldm.quickfit import QuickFit
 
 solve_module = importlib.import_module("diffpy_cbldm.solve")
@@ -37,7 +38,9 @@ class World:
     def __init__(self, monkeypatch):
         self.pool, self.quick, self.refined = {}, {}, {}
         self.calls = []
-        for name in ("propose", "quick_fit", "duplicates", "refine_one"):
+        for name in (
+            *("propose", "quick_fit", "duplicates", "refine_one", "edit"),
+        ):
             monkeypatch.setattr(solve_module, name, getattr(self, name))
 
     def add(self, generator, quick, rw=None, **more):
@@ -63,6 +66,11 @@ class World:
         for i, x in enumerate(positions):
             groups.setdefault(x.tobytes(), []).append(i)
         return list(groups.values())
+
+    def edit(self, candidate, pdf, **more):
+        """Edits that do not hold on r left out."""
+        self.calls.append(("edit", candidate, more))
+        return Front(candidate, (), (0.1, 0.2))
 
     def refine_one(self, candidate, pdf, **more):
         self.calls.append(("refine", candidate, more))
@@ -96,7 +104,7 @@ def test_ranking(world):
     assert {"propose (cbldm)", "quick fit", "refine", "total"} <= set(
         sol.timings
     )
-    starts = [more["start"] for what, _, more in world.calls[2:]]
+    starts = [m["start"] for what, _, m in world.calls if what == "refine"]
     assert starts[0] == {
         "zoomscale": 1.01,
         "Pt_Uiso": 0.01,
@@ -166,17 +174,22 @@ def test_doubts(world):
 def test_no_doubts(world):
     world.add("library", 0.11, 0.105)
     world.add("cbldm", 0.1, 0.1)
+    world.add("screen", 0.13, 0.125)
     sol = cb.solve(a_pdf(reach=12.0))
     assert sol.warnings == ()
     text = sol.explain()
     assert "The best is fcc with 6 atoms from cbldm: Rw 0.100" in text
-    assert "hardly tell it from 1 more" in text
+    assert (
+        "Best Rw by generator: cbldm 0.100, library 0.105, screen 0.125"
+        in (text)
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ({"polish": True}, "polish is not available"),
+        ({"polish": ("atoms",)}, "kinds of edits are"),
+        ({"roughness": 0.5}, "roughness is 0.5"),
         ({"count": 0}, "count is 0"),
         ({"rmin": 31.0}, "rmin is 31"),
         ({"rmax": 1.2}, "rmin is 1.5"),
@@ -211,6 +224,9 @@ def test_the_defaults_are_those_of_the_settings():
         default = known[field.name].default
         if field.name == "generators":
             default = ",".join(default)
+        if field.name == "polish":
+            assert default is True
+            default = "yes"
         assert default == getattr(table, field.name)
 
 

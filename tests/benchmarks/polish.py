@@ -1,23 +1,43 @@
 """What polishing makes of clusters that no library holds.
 
-    python -m tests.benchmarks.polish
+    python -m tests.benchmarks.polish [--count 112] [--json FILE]
+    python -m tests.benchmarks.polish --ideal 100
+    python -m tests.benchmarks.polish --measured FOLDER [--plot FILE.svg]
 
-Builds its own clusters: off-centre spheres, ellipsoids and polyhedra,
-truncated ideal shapes, random stacking, surface vacancies, strain, contracted
-surfaces; PDFs with noise, several Q ranges, and unknown widths and damping.
+The first builds its own clusters: off-centre spheres, ellipsoids and
+polyhedra, truncated ideal shapes, random stacking, surface vacancies, strain,
+contracted surfaces; PDFs with noise of up to 2 % in the measured Q range,
+Qmax 20 to 28, widths and damping unknown.  Starts are the best of each
+generator by a quick fit; the truth serves for the figures alone.  The second
+polishes the right ideal structure: it should stay.  The third prints the
+front of Rw against roughness for measured data.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
+from tqdm import tqdm
 
-from diffpy_cbldm.cluster import Cluster
+from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.families import load_table
+from diffpy_cbldm.groups import shared
 from diffpy_cbldm.lattices import BASES, LAYER
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.pdfdata import PDFData, read_pdf
+from diffpy_cbldm.polish import Polished, best, front, other_sizes, pareto
+from diffpy_cbldm.polished import Front, edit, what_changed
+from diffpy_cbldm.propose import find_generator
+from diffpy_cbldm.quickfit import quick_fit
+from diffpy_cbldm.score import roughness
 from diffpy_cbldm.simulate import simulate
 
 KINDS = (
@@ -128,7 +148,7 @@ def truth(kind: str, rng: np.random.Generator) -> Truth:
     if shape == "contraction":
         lack = neighbours(points) < bulk
         far = np.linalg.norm(points, axis=1, keepdims=True).clip(0.1)
-        inward = rng.uniform(0.01, 0.03) * points.shape[0] ** 0  # of a bond
+        inward = rng.uniform(0.01, 0.03)  # of a bond
         points = points - inward * lack[:, None] * points / far
     return Truth(kind, crystal, points * rng.uniform(2.6, 2.9))
 
@@ -160,3 +180,330 @@ def cases(count: int, seed: int = 5) -> list[tuple[Truth, PDFData]]:
         case = truth(KINDS[k % len(KINDS)], rng)
         found.append((case, measured(case, rng)))
     return found
+
+
+STARTS = {"library": 2, "screen": 1, "cbldm": 2}
+"""Generators and how many starts are taken of each."""
+
+AS_GOOD = 40.0
+"""Structures whose criterion is so much above the best belong to the set."""
+
+
+def fitted(found: list[Candidate], pdf: PDFData) -> list[float]:
+    """Rw of the five-parameter fit of each."""
+    fits = quick_fit(
+        [c.positions for c in found],
+        pdf.r,
+        pdf.g,
+        qmin=pdf.qmin,
+        qmax=pdf.qmax,
+        qdamp=pdf.qdamp,
+        qbroad=pdf.qbroad,
+    )
+    return [f.rw for f in fits]
+
+
+def starts(pdf: PDFData) -> list[tuple[str, Candidate, float]]:
+    """The best candidates of each generator with their Rw."""
+    rows = []
+    for name, count in STARTS.items():
+        found = find_generator(name)(pdf, count=16)
+        rw = fitted(found, pdf)
+        for i in np.argsort(rw)[:count]:
+            rows.append((name, found[i], rw[i]))
+    return rows
+
+
+def solved(case: Truth, pdf: PDFData) -> dict[str, Any]:
+    """All figures of one cluster."""
+    truth = Candidate(
+        ("Pt",) * len(case.positions),
+        case.positions,
+        structure_type=case.structure_type,
+    )
+    own = fitted([truth], pdf)[0]
+    rough = roughness(case.positions, case.structure_type)
+    rows, times, made = starts(pdf), [], []
+    for _, start, _ in rows:
+        begin = time.process_time()
+        found = front(start.positions, start.structure_type, pdf)
+        times.append(time.process_time() - begin)
+        made.append(Front(start, tuple(found), (1.0, 0.0)))
+    ends = [best(m.found) for m in made]
+    first = int(np.argmin([p.criterion for p in ends]))
+    kind = rows[first][1].structure_type
+    begin = time.process_time()
+    more = other_sizes(ends[first], kind, pdf)
+    sizes = time.process_time() - begin
+    begin = time.process_time()
+    seen = edit(rows[first][1], pdf).seen
+    check = time.process_time() - begin - times[first]
+    every = [p for m in made for p in m.found] + more
+    end = best([ends[first], *more])
+    near = [
+        len(p.positions)
+        for p in every
+        if p.criterion <= end.criterion + AS_GOOD
+    ]
+    like = Candidate(
+        ("Pt",) * len(end.positions), end.positions, structure_type=kind
+    )
+
+    def figures(p: Polished) -> dict[str, float]:
+        return {
+            "rw": p.rw,
+            "n_error": abs(len(p.positions) / len(truth) - 1),
+            "roughness": p.roughness / rough,
+        }
+
+    def best_of(name: str) -> dict[str, float]:
+        mine = [p for (n, _, _), p in zip(rows, ends) if n == name]
+        return figures(min(mine, key=lambda p: p.criterion)) | {
+            "start": min(rw for n, _, rw in rows if n == name)
+        }
+
+    return {
+        "kind": case.kind,
+        "n": len(truth),
+        "rw_truth": own,
+        **figures(end),
+        "shared": shared(truth, like),
+        "in_range": min(near) <= len(truth) <= max(near),
+        "range": (max(near) - min(near)) / len(truth),
+        "excess": needed(every, end, len(truth)),
+        "won": rows[first][0],
+        "front": float(np.mean(times)),
+        "sizes": sizes,
+        "check": check,
+        "confirmed": seen[1] < seen[0],
+        "by": {name: best_of(name) for name in STARTS},
+    }
+
+
+def needed(every: list[Polished], end: Polished, truth: int) -> float | None:
+    """How far above the best criterion a set must go to bracket N."""
+    order = sorted(every, key=lambda p: p.criterion)
+    sizes = np.array([len(p.positions) for p in order])
+    inside = np.minimum.accumulate(sizes) <= truth
+    inside &= np.maximum.accumulate(sizes) >= truth
+    where = np.flatnonzero(inside)
+    if not len(where):
+        return None
+    return max(0.0, order[where[0]].criterion - end.criterion)
+
+
+def calibration(rows: list[dict[str, Any]]) -> str:
+    """The width of the set that holds N in 90 % of every other case."""
+    values = [np.inf if r["excess"] is None else r["excess"] for r in rows]
+    fit, rest = np.sort(values[::2]), np.array(values[1::2])
+    width = fit[min(len(fit) - 1, int(np.ceil(0.9 * len(fit))) - 1)]
+    if np.isinf(width):
+        return "no set of every other case holds the truth's N in 90 %"
+    return (
+        f"the set that holds N in 90 % of every other case (criterion within "
+        f"{width:.0f}) holds it in {np.mean(rest <= width):.0%} of the rest"
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The figures per kind and in total."""
+    head = ["kind", "mining", "cbldm", "screen", "polished", "truth"]
+    head += ["N off", "rough/truth", "shared", "N in set", "set width"]
+    head += ["s/start", "s sizes", "s check"]
+    lines = ["".join(f"{h:>13s}" for h in head)]
+    for kind in (*KINDS, "total"):
+        part = [r for r in rows if kind in (r["kind"], "total")]
+        if not part:
+            continue
+
+        def mean(key: str, part: list[dict[str, Any]] = part) -> float:
+            return float(np.mean([r[key] for r in part]))
+
+        def start(name: str, part: list[dict[str, Any]] = part) -> float:
+            return float(np.mean([r["by"][name]["start"] for r in part]))
+
+        cells = [
+            *(f"{start(n):.4f}" for n in ("library", "cbldm", "screen")),
+            *(f"{mean(k):.4f}" for k in ("rw", "rw_truth")),
+            f"{mean('n_error'):.1%}",
+            f"{mean('roughness'):.2f}",
+            *(f"{mean(k):.0%}" for k in ("shared", "in_range", "range")),
+            *(f"{mean(k):.1f}" for k in ("front", "sizes", "check")),
+        ]
+        lines.append("".join(f"{c:>13s}" for c in [kind, *cells]))
+    lines.append("")
+
+    def share(test: Any) -> str:
+        return f"{np.mean([test(r) for r in rows]):.0%}"
+
+    lines += [
+        f"Rw within 0.005 of the truth's own: "
+        f"{share(lambda r: r['rw'] <= r['rw_truth'] + 0.005)}",
+        f"roughness within 15 % of the truth's: "
+        f"{share(lambda r: abs(r['roughness'] - 1) <= 0.15)}",
+        f"N within 5 %: {share(lambda r: r['n_error'] <= 0.05)}",
+        f"the truth's N in the set: {share(lambda r: r['in_range'])}",
+        f"better on r left out than the start: "
+        f"{share(lambda r: r['confirmed'])}",
+    ]
+    lines.append(calibration(rows))
+    for name in STARTS:
+        won = share(lambda r, name=name: r["won"] == name)
+        close = share(
+            lambda r, name=name: r["by"][name]["rw"] <= r["rw_truth"] + 0.005
+        )
+        size = share(lambda r, name=name: r["by"][name]["n_error"] <= 0.05)
+        lines.append(
+            f"starts of {name}: best in {won}; from them alone Rw within "
+            f"0.005 in {close}, N within 5 % in {size}"
+        )
+    return "\n".join(lines)
+
+
+def ideal(count: int) -> str:
+    """Polish right structures of the library: they should stay."""
+    table, stays, lines = load_table(), [], []
+    rng = np.random.default_rng(3)
+    for k in rng.choice(len(table.geometries), count, replace=False):
+        g = table.geometries[int(k)]
+        case = Truth("ideal", g.structure_type, table.positions(int(k)) * 2.75)
+        pdf = measured(case, rng)
+        found = front(case.positions, g.structure_type, pdf)
+        found += other_sizes(found[0], g.structure_type, pdf)
+        kinds = what_changed(found[0], best(found))
+        stays.append(not kinds)
+        if kinds:
+            lines.append(
+                f"{g.structure_type} with {g.n_atoms} atoms: "
+                f"{', '.join(kinds)}, Rw {found[0].rw:.4f} to "
+                f"{best(found).rw:.4f}"
+            )
+    share = np.mean(stays)
+    lines.append(f"{share:.0%} of {count} right structures stayed")
+    return "\n".join(lines)
+
+
+DATA = {"JQ_S2.gr": ("Pt", 30.0), "Au144pMBA.gr": ("Au", 20.0)}
+"""Measured PDFs: element and end of the fitted range."""
+
+
+def fronts(folder: Path, plot: Path | None) -> str:
+    """The fronts of measured data, from all generators together."""
+    lines, curves = [], {}
+    for name, (element, rmax) in DATA.items():
+        pdf = read_pdf(folder / name, composition=element)
+        rows = [r for g in STARTS for r in _best(g, pdf, rmax)]
+        every = []
+        for generator, start, _ in rows:
+            found = front(
+                start.positions,
+                start.structure_type,
+                pdf,
+                rmax=rmax,
+                beyond=4,
+            )
+            every += [(p, generator, start, found[0]) for p in found]
+        kept = pareto([p for p, *_ in every])
+        knee = min((p for p, *_ in every), key=lambda p: p.criterion)
+        lines.append(f"{name}: start, atoms, Rw, roughness, of ideal, edits")
+        for p, generator, start, first in every:
+            if p in kept or p is knee or p is first:
+                kinds = ", ".join(what_changed(first, p)) or "-"
+                mark = " <- criterion" if p is knee else ""
+                mark += " (front)" if p in kept else ""
+                lines.append(
+                    f"  {generator:8s}{start.structure_type:8s}"
+                    f"{len(p.positions):4d}  {p.rw:.4f}  {p.roughness:5.2f}  "
+                    f"{p.ratio:.2f}  {kinds}{mark}"
+                )
+        curves[name] = [(p.ratio, p.rw, p is knee) for p in kept]
+    if plot is not None:
+        _plot(curves, plot)
+    return "\n".join(lines)
+
+
+def _best(
+    name: str, pdf: PDFData, rmax: float
+) -> list[tuple[str, Candidate, float]]:
+    """The best starts of a generator on measured data."""
+    found = find_generator(name)(pdf, count=16, rmax=rmax)
+    rw = [
+        f.rw
+        for f in quick_fit(
+            [c.positions for c in found],
+            pdf.r,
+            pdf.g,
+            qmin=pdf.qmin,
+            qmax=pdf.qmax,
+            qdamp=pdf.qdamp,
+            qbroad=pdf.qbroad,
+            rmax=rmax,
+        )
+    ]
+    return [(name, found[i], rw[i]) for i in np.argsort(rw)[: STARTS[name]]]
+
+
+def _plot(curves: dict[str, list[tuple[float, float, bool]]], path: Path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
+    for name, points in curves.items():
+        ratio, rw, knee = zip(*points)
+        (line,) = axes.plot(ratio, rw, "o-", label=name)
+        at = [k for k, flag in enumerate(knee) if flag]
+        axes.plot(
+            [ratio[k] for k in at],
+            [rw[k] for k in at],
+            "o",
+            ms=13,
+            mfc="none",
+            color=line.get_color(),
+        )
+    axes.set_xlabel("roughness over that of the most compact cluster")
+    axes.set_ylabel("Rw")
+    axes.legend(frameon=False)
+    part = path.with_suffix(".part.svg")
+    figure.savefig(part, metadata={"Date": None})
+    os.replace(part, path)
+
+
+def main() -> None:
+    """The command line; see the module's text."""
+    parser = argparse.ArgumentParser(
+        "python -m tests.benchmarks.polish",
+        description=__doc__.splitlines()[0],
+    )
+    parser.add_argument("--count", type=int, default=112)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="rows are written here")
+    parser.add_argument("--read", type=Path, nargs="*", help="rows to print")
+    parser.add_argument("--ideal", type=int)
+    parser.add_argument("--measured", type=Path)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.ideal:
+        print(ideal(options.ideal))
+        return
+    if options.measured:
+        print(fronts(options.measured, options.plot))
+        return
+    if options.read:
+        rows = [r for p in options.read for r in json.loads(p.read_text())]
+        print(table(rows))
+        return
+    rows = []
+    for case, pdf in tqdm(cases(options.count)[options.first :]):
+        rows.append(solved(case, pdf))
+        if options.json:
+            part = options.json.with_suffix(".part")
+            part.write_text(json.dumps(rows, default=float) + "\n")
+            os.replace(part, options.json)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Site editing: scores against the quick fit, sites against the lattices."""
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from diffpy_cbldm.cluster import Cluster
+from diffpy_cbldm.edits import Editor, PairBasis, more_sites
+from diffpy_cbldm.families import TEMPLATE_OF, load_table
+from diffpy_cbldm.quickfit import QuickFit, quick_fit
+from diffpy_cbldm.score import BULK, nearest_neighbour_distance, roughness
+from diffpy_cbldm.simulate import simulate
+
+BOND = 2.75
+FIT = QuickFit(0.0, 1.0, 1.0, 0.006, 2.0, 0.03)
+
+
+def ideal(kind, atoms):
+    """The library's cluster of a type whose size is nearest, in A."""
+    table = load_table()
+    of_kind = [
+        i for i, g in enumerate(table.geometries) if g.structure_type == kind
+    ]
+    size = [abs(table.geometries[i].n_atoms - atoms) for i in of_kind]
+    return table.positions(of_kind[int(np.argmin(size))]) * BOND
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A PDF, the basis for it, and an editor of another cluster."""
+    (pdf,) = simulate(
+        [Cluster("Pt", ideal("dec", 90))], qmin=0.8, qmax=24.0, qdamp=0.03
+    )
+    keep = (pdf.r >= 1.5) & (pdf.r < 30)
+    r, g = pdf.r[keep], pdf.g[keep]
+    basis = PairBasis(
+        r, g, np.ones_like(r), qmin=0.8, qmax=24.0, qbroad=0.0, fit=FIT
+    )
+    atoms = ideal("fcc", 79)
+    new = more_sites(atoms, BOND)
+    points = np.concatenate([atoms, new])
+    filled = np.arange(len(points)) < len(atoms)
+    return r, g, basis, points, filled
+
+
+def rw_of(positions, world):
+    r, g, *_ = world
+    start = {"uiso": FIT.uiso, "delta2": FIT.delta2}
+    return quick_fit(
+        [positions],
+        r,
+        g,
+        qmin=0.8,
+        qmax=24.0,
+        qdamp=FIT.qdamp,
+        fit=(),
+        start=start,
+        rmin=1.5,
+        rmax=30.0,
+    )[0].rw
+
+
+def test_single_edits_are_scored_exactly(world):
+    *_, basis, points, filled = world
+    editor = Editor(points, filled, basis, BOND)
+    assert editor.shape().rw == pytest.approx(
+        rw_of(points[filled], world), abs=2e-4
+    )
+    square, rough = editor.singles()
+    allowed = np.flatnonzero(np.isfinite(square.numpy()))
+    assert len(allowed) > 50
+    for site in allowed[:: len(allowed) // 8]:
+        after = filled.copy()
+        after[site] = ~after[site]
+        assert float(square[site].sqrt()) == pytest.approx(
+            rw_of(points[after], world), abs=2e-4
+        )
+        assert float(rough[site]) == pytest.approx(roughness(points[after]))
+
+
+def test_swaps_are_scored_exactly(world):
+    *_, basis, points, filled = world
+    editor = Editor(points, filled, basis, BOND)
+    away, there, square, rough = editor.swaps()
+    finite = np.argwhere(np.isfinite(square.numpy()))
+    assert len(finite) > 100
+    for a, b in finite[:: len(finite) // 8]:
+        after = filled.copy()
+        after[away[a]], after[there[b]] = False, True
+        assert float(square[a, b].sqrt()) == pytest.approx(
+            rw_of(points[after], world), abs=2e-4
+        )
+        assert float(rough[a, b]) == pytest.approx(roughness(points[after]))
+
+
+def test_flips_keep_the_books(world):
+    *_, basis, points, filled = world
+    editor = Editor(points, filled, basis, BOND)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        square, _ = editor.singles()
+        editor.flip(
+            int(rng.choice(np.flatnonzero(np.isfinite(square.numpy()))))
+        )
+    now = editor.shape()
+    assert now.roughness == pytest.approx(roughness(points[now.filled]))
+    fresh = Editor(points, now.filled, basis, BOND).shape()
+    assert now.rw == pytest.approx(fresh.rw, abs=1e-9)
+    assert now.rw == pytest.approx(rw_of(points[now.filled], world), abs=2e-4)
+
+
+def test_edits_leave_no_hole_and_no_clash(world):
+    *_, basis, points, filled = world
+    editor = Editor(points, filled, basis, BOND)
+    square, _ = editor.singles()
+    inside = (
+        np.array(
+            [
+                len(near) - 1
+                for near in cKDTree(points[filled]).query_ball_point(
+                    points[filled], 1.2 * BOND
+                )
+            ]
+        )
+        == 12
+    )
+    assert np.isinf(square.numpy()[filled][inside]).all()
+    free = np.isfinite(square.numpy()) & ~filled
+    far = cKDTree(points[filled]).query(points[free])[0]
+    assert far.min() > 0.9 * BOND
+
+
+@pytest.mark.parametrize("kind", ["fcc", "bcc", "dec", "ico"])
+def test_sites_continue_the_crystal(kind):
+    """All template sites with three bonds or more are found."""
+    table = load_table()
+    members = next(
+        g.members
+        for g in table.geometries
+        if g.structure_type == kind and g.n_atoms > 50
+    )
+    sites = table.sites[TEMPLATE_OF[kind]].astype(float)
+    atoms = sites[members]
+    tree = cKDTree(atoms)
+    bonds = np.array([len(b) for b in tree.query_ball_point(sites, 1.2)])
+    apart = tree.query(sites)[0]
+    want = sites[(bonds >= 3) & (apart > 0.9)]
+    found = more_sites(atoms * BOND, BOND) / BOND
+    assert len(want) >= 20
+    assert cKDTree(found).query(want)[0].max() < 0.1
+    assert tree.query(found)[0].min() > 0.7
+
+
+def test_layers_may_go_on_in_two_ways():
+    """Over a close-packed layer both hollows are sites."""
+    layer = np.array(
+        [(i + 0.5 * j, j * 0.75**0.5, 0) for i in range(5) for j in range(5)]
+    )
+    below = layer + [0.5, 12**-0.5, -((2 / 3) ** 0.5)]
+    atoms = np.concatenate([layer, below])
+    found = more_sites(atoms * BOND, BOND, layers=True) / BOND
+    top = found[found[:, 2] > 0.5]
+    for hollow in ([1.5, 12**-0.5], [1.0, 2 / 12**0.5]):
+        shift = [1.5, 0.75**0.5]  # well inside the layer
+        at = np.array([*(np.array(hollow) + shift), (2 / 3) ** 0.5])
+        assert np.linalg.norm(top - at, axis=1).min() < 0.05
+
+
+def test_slopes_are_derivatives(world):
+    *_, basis, points, filled = world
+    x = points[filled]
+    rng = np.random.default_rng(1)
+    change = rng.normal(size=(2, *x.shape))
+    square, left, rows = basis.residual(x, change)
+    step = 1e-4
+    for move, row in zip(change, rows, strict=True):
+        up = basis.residual(x + step * move, ())[1]
+        down = basis.residual(x - step * move, ())[1]
+        # The residual falls as the curve rises; the scale follows.
+        numeric = (down - up) / (2 * step)
+        projected = numeric - row
+        assert np.linalg.norm(projected) < 0.2 * np.linalg.norm(row)
+    left_too, slopes = basis.atom_slopes(x)
+    assert np.allclose(left_too, left)
+    by_atoms = change.reshape(2, -1) @ slopes
+    assert np.abs(by_atoms - rows).max() < 0.02 * np.abs(rows).max()
+
+
+def test_bulk_coordination_of_the_types():
+    for kind, bonds in {"fcc": 12, "bcc": 14, "sc": 6}.items():
+        x = ideal(kind, 200)
+        near = cKDTree(x).query_ball_point(
+            x, 1.2 * nearest_neighbour_distance(x)
+        )
+        assert max(map(len, near)) - 1 == bonds == BULK.get(kind, 12)

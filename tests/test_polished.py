@@ -1,0 +1,92 @@
+"""Polishing for users: candidates, flags, native recipes, `solve`."""
+
+import numpy as np
+import pytest
+from test_polish import ideal, off_centre, pdf_of
+
+import diffpy_cbldm as cb
+from diffpy_cbldm import moves
+from diffpy_cbldm.cluster import edits_of
+from diffpy_cbldm.polished import REFUSED
+from diffpy_cbldm.score import rmsd, roughness
+
+
+def candidate(positions, kind="fcc"):
+    return cb.Candidate(
+        ("Pt",) * len(positions),
+        positions,
+        structure_type=kind,
+        generator="mine",
+    )
+
+
+def test_the_front_of_an_off_centre_cut():
+    truth = off_centre(70)
+    pdf = pdf_of(truth, noise=0.01)
+    found = cb.polish(candidate(ideal("fcc", 79)), pdf, kinds=("sites",))
+    first, *edited = found
+    assert edits_of(first) == () and len(edited) > 0
+    assert all(edits_of(c) == ("sites",) for c in edited)
+    assert all("from fcc with 79 atoms" in " ".join(c.flags) for c in edited)
+    # From smooth to rough; the last one fits best.
+    rough = [roughness(c.positions) for c in edited]
+    assert rough == sorted(rough)
+    assert edited[-1].rw < 0.02 < first.rw
+    assert {c.generator for c in found} == {"mine"}
+    value, esd = edited[-1].parameters["Pt_Uiso"]
+    assert value > 0 and esd > 0 and edited[-1].results is not None
+
+
+def test_strain_and_surface_are_variables_of_the_recipe():
+    x = ideal("oct", 85)
+    values = {"strain_xx": 0.008, "strain_xy": -0.005, "surface_1": -0.02}
+    truth = moves.moved(x, values)
+    found = cb.polish(candidate(x, "oct"), pdf_of(truth, noise=0.01))
+    end = min(found, key=lambda c: c.rw)
+    assert set(edits_of(end)) == {"strain", "surface"}
+    assert rmsd(end.positions, truth) < 0.03
+    value, esd = end.parameters["surface_1"]
+    assert value == pytest.approx(-0.02, abs=0.006) and esd > 0
+    assert {"strain_xx", "strain_yz"} <= set(end.parameters)
+    assert end.structure_type == "oct"
+
+
+def test_a_right_structure_comes_back_alone():
+    x = ideal("dec", 75)
+    found = cb.polish(candidate(x, "dec"), pdf_of(x, noise=0.02))
+    assert len(found) == 1 and edits_of(found[0]) == ()
+    assert found[0].rw == pytest.approx(0.02, abs=0.01)
+
+
+def test_edits_that_do_not_predict_are_refused(monkeypatch):
+    import importlib
+
+    module = importlib.import_module("diffpy_cbldm.polished")
+    monkeypatch.setattr(module, "predicted", lambda *a, **k: (0.10, 0.11))
+    truth = off_centre(70)
+    (only,) = cb.polish(candidate(ideal("fcc", 79)), pdf_of(truth))
+    assert any(f.startswith(REFUSED) for f in only.flags)
+    assert edits_of(only) == ()
+
+
+def test_solve_polishes_and_says_so():
+    truth = off_centre(60)
+    pdf = pdf_of(truth, noise=0.01)
+    words = {"generators": ("library",), "count": 8, "refine": 2}
+    plain = cb.solve(pdf, polish=False, **words)
+    assert plain.front == () and not any(map(edits_of, plain.candidates))
+    sol = cb.solve(pdf, **words)
+    best = sol.candidates[0]
+    assert "sites" in edits_of(best)
+    assert best.rw < 0.5 * plain.candidates[0].rw
+    assert abs(len(best) - 60) <= 3
+    assert sum(p.knee for p in sol.front) == 1
+    rw = [p.rw for p in sol.front]
+    rough = [p.roughness for p in sol.front]
+    assert rough == sorted(rough) and len(rw) >= 2
+    members = [i for g in sol.groups for i in g.members]
+    assert sorted(members) == list(range(len(sol.refined)))
+    text = sol.explain()
+    assert "The best without edits is" in text
+    again = cb.solve(pdf, **words)
+    assert np.array_equal(again.candidates[0].positions, best.positions)
