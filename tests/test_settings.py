@@ -66,3 +66,37 @@ def test_words_outside_the_choices():
 
 def test_none_leaves_a_value_to_the_header():
     settings.validate(settings.Reading(qmin=None))
+
+
+def test_every_option_is_documented():
+    """The command page with what it includes names all options."""
+    import pathlib
+    import re
+
+    from diffpy_cbldm import cli, command, simulate_cli
+
+    docs = pathlib.Path(__file__).resolve().parent.parent / "docs"
+    page = (docs / "command.md").read_text()
+    included = re.findall(r"\{include\} (\S+)", page)
+    generated = {
+        "_generated/options.md": command.reference(cli.TABLES),
+        "_generated/simulate.md": command.reference(simulate_cli.TABLES),
+    }
+    assert set(generated) <= set(included)
+    manual = (docs / "../diffpy_cbldm/manual.md").read_text()
+    for name, module in zip(generated, (cli, simulate_cli), strict=True):
+        text = manual + generated[name]
+        for action in module.make_parser()._actions:
+            for flag in action.option_strings:
+                if not flag.startswith("--no-"):
+                    assert f"`{flag}`" in text, flag
+    for title in ("Chains", "Configuration files", "Repeat a run"):
+        assert f"## {title}\n" in manual
+
+
+def test_the_manual_has_every_option(capfd):
+    from diffpy_cbldm import cli
+
+    assert cli.main(["--manual"]) == 0
+    text = capfd.readouterr().out
+    assert "## Repeat a run" in text and "`--createconfig`" in text
