@@ -12,7 +12,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffpy_cbldm import command, config, examples, inputs, report, settings
+from diffpy_cbldm import (
+    command,
+    config,
+    database,
+    examples,
+    inputs,
+    report,
+    results,
+    settings,
+)
 from diffpy_cbldm.command import FATAL, FINE, LEVELS, MISTAKE
 from diffpy_cbldm.errors import CbldmError
 
@@ -115,7 +124,7 @@ class _Run:
         self.inputs = inputs.resolve(
             given.get("inputs", ()), files.datapath, files.find
         )
-        self.rows: dict[str, Solution | str] = {}
+        self.rows: dict[str, list[str] | None] = {}
         self.code = FINE
         name = tables["other"].example
         if name is not None:
@@ -141,7 +150,7 @@ class _Run:
         import warnings
 
         if "db" in self.types and self.output.database is not None:
-            report.check_database(self.output.database)
+            database.check(self.output.database)
         # Libraries add filters of their own; recording holds for all.
         quiet = self.level < LEVELS["debug"]
         with warnings.catch_warnings(record=quiet):
@@ -150,7 +159,7 @@ class _Run:
     def solve_all(self) -> int:
         for name, pdf, planned in self.prepare():
             try:
-                self.rows[name] = self.solve(name, pdf, planned)
+                solution = self.solve(name, pdf, planned)
             except CbldmError as error:
                 self.fail(name, str(error))
             except BrokenPipeError:
@@ -158,8 +167,10 @@ class _Run:
             except Exception as error:
                 debug = self.level >= LEVELS["debug"]
                 self.fail(name, command.fault(PROG, error, debug), FATAL)
+            else:
+                self.rows[name] = report.summary_row(solution)
         if len(self.inputs) > 1:
-            failed = [n for n, row in self.rows.items() if row == "failed"]
+            failed = [n for n, row in self.rows.items() if row is None]
             if len(failed) < len(self.inputs):
                 self.say("Summary\n" + report.summary(self.rows.items()))
             if failed:
@@ -199,7 +210,7 @@ class _Run:
                 self.fail(name, str(error))
             else:
                 # A place in the order of the inputs.
-                self.rows[name] = "failed"
+                self.rows[name] = None
                 written.update(paths)
                 ready.append((name, pdf, planned))
         return ready
@@ -207,15 +218,15 @@ class _Run:
     @property
     def count(self) -> int:
         """How many structures of an input are written at most."""
-        return self.search["refine"] or report.WITHOUT_REFINEMENT
+        return self.search["refine"] or results.WITHOUT_REFINEMENT
 
     def solve(self, name: str, pdf: PDFData, planned: Plan) -> Solution:
         from diffpy_cbldm import solve as solve_pdf
 
         with _Bar(show=not self.output.quiet and self.level >= 2) as bar:
             solution = solve_pdf(pdf, progress=bar.update, **self.search)
-        database = self.output.database if "db" in self.types else None
-        files = report.write(solution, name, planned, database)
+        address = self.output.database if "db" in self.types else None
+        files = report.write(solution, name, planned, address)
         if self.stream:
             kind = self.types[0]
             print(report.text(solution, name, kind, self.count), end="")
@@ -234,7 +245,7 @@ class _Run:
         return solution
 
     def fail(self, name: str, text: str, code: int = MISTAKE) -> None:
-        self.rows[name] = "failed"
+        self.rows[name] = None
         self.code = max(self.code, code)
         if len(self.inputs) > 1 and not text.startswith(name):
             text = f"{name}: {text}"

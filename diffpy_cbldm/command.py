@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -208,8 +209,9 @@ def guarded(prog: str, body: Callable[[], int], debug: bool) -> int:
 
 def wants_debug(words: Sequence[str]) -> bool:
     """Whether tracebacks are asked for, known before words are parsed."""
-    asked = [w.removeprefix("--verbose=") for w in words]
-    return any(level(w) >= LEVELS["debug"] for w in asked if w in LEVELS)
+    said = " ".join(words)
+    asked = re.findall(r"(?:^| )--verbose[= ](\S+)", said)
+    return any(level(word) >= LEVELS["debug"] for word in asked)
 
 
 def reference(tables: Tables) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from diffpy_cbldm import settings
 from diffpy_cbldm.command import Tables
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.report import SCHEMA
+from diffpy_cbldm.results import SCHEMA
 
 NAMES = ("~/.cbldm.cfg", "./.cbldm.cfg", "./cbldm.cfg")
 """Files that are read where they exist; later ones win."""

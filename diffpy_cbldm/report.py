@@ -1,33 +1,23 @@
-"""The table on the terminal, the result as JSON, and the output files."""
+"""The tables on the terminal, and the output files."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
+from diffpy_cbldm import database
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.results import figures, parameters, result, shown
 from diffpy_cbldm.settings import OUTPUT_TYPES
 
 if TYPE_CHECKING:
-    from diffpy_cbldm.cluster import Candidate
     from diffpy_cbldm.solve import Solution
-
-SCHEMA = "cbldm-result/1"
-
-WITHOUT_REFINEMENT = 8
-"""So many candidates are shown and written where none was refined."""
-
-
-def shown(solution: Solution) -> list[Candidate]:
-    """The candidates that are shown and written: those refined."""
-    return solution.refined or solution.candidates[:WITHOUT_REFINEMENT]
 
 
 def with_esd(value: float, esd: float | None) -> str:
@@ -69,25 +59,29 @@ def table(solution: Solution) -> str:
 _RWS = ("Rw raw", "Rw", "held-out")
 
 
-def summary(rows: Iterable[tuple[str, Solution | str]]) -> str:
-    """One line of text for each input: the best structure, or the mistake.
+def summary_row(solution: Solution) -> list[str]:
+    """The best structure in the cells of `summary`."""
+    best = solution.candidates[0]
+    return [
+        best.structure_type,
+        best.generator,
+        str(len(best.positions)),
+        *(_rw(x) for x in (best.rw_raw, best.rw, best.rw_heldout)),
+    ]
+
+
+def summary(rows: Iterable[tuple[str, list[str] | None]]) -> str:
+    """One line of text for each input.
 
     Parameters
     ----------
-    rows : iterable of (str, Solution or str)
-        The name of each input, with what was found or why nothing was.
+    rows : iterable of (str, list of str or None)
+        The name of each input, with the cells of its `summary_row`, or None
+        where it failed.
     """
     lines = [["input", "type", "generator", "atoms", *_RWS]]
-    for name, found in rows:
-        if isinstance(found, str):
-            lines.append([name, found, *"-----"])
-            continue
-        best = found.candidates[0]
-        rws = (best.rw_raw, best.rw, best.rw_heldout)
-        lines.append(
-            [name, best.structure_type, best.generator]
-            + [str(len(best.positions)), *map(_rw, rws)]
-        )
+    for name, cells in rows:
+        lines.append([name, *(cells or ["failed", *"-----"])])
     return _aligned(lines, words={0, 1, 2})
 
 
@@ -105,47 +99,6 @@ def _aligned(lines: list[list[str]], words: Collection[int]) -> str:
 
 def _rw(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def result(solution: Solution, source: str) -> dict[str, Any]:
-    """The result as plain data, the content of a ``.res`` file.
-
-    Parameters
-    ----------
-    solution : Solution
-    source : str
-        The input as it was named.
-    """
-    pairs = zip(solution.candidates, solution.rw_quick, strict=True)
-    return {
-        "schema": SCHEMA,
-        "input": source,
-        "settings": solution.settings,
-        "candidates": [
-            {
-                "rank": rank,
-                "generator": c.generator,
-                "structure_type": c.structure_type,
-                "n_atoms": len(c.positions),
-                "elements": [str(e) for e in c.elements],
-                "positions": [[float(x) for x in row] for row in c.positions],
-                "rw_raw": _finite(c.rw_raw),
-                "rw_quick": _finite(quick),
-                "rw": _finite(c.rw),
-                "rw_heldout": _finite(c.rw_heldout),
-                "parameters": _parameters(c),
-                "flags": list(c.flags),
-            }
-            for rank, (c, quick) in enumerate(pairs, start=1)
-        ],
-        "timings": solution.timings,
-        "warnings": list(solution.warnings),
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity and no NaN; both become null."""
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def parse_types(text: str) -> tuple[str, ...]:
@@ -282,7 +235,7 @@ def write(
     solution: Solution,
     source: str,
     planned: dict[tuple[str, int | None], pathlib.Path],
-    database: str | None = None,
+    address: str | None = None,
 ) -> list[pathlib.Path]:
     """Write all outputs of one input, or none of them.
 
@@ -296,7 +249,7 @@ def write(
         The input as it was named.
     planned : dict
         The path of each output by type and rank, from `plan`.
-    database : str, optional
+    address : str, optional
         A database to add rows to, besides.
 
     Returns
@@ -321,8 +274,8 @@ def write(
                 _WHOLE[kind](solution, source, part)
             else:
                 _EACH[kind](solution, source, part, rank)
-        if database is not None:
-            add_rows(solution, source, database)
+        if address is not None:
+            database.add_rows(solution, source, address)
         for part, path in waiting.items():
             os.replace(part, path)
     except OSError as error:
@@ -365,29 +318,6 @@ def text(solution: Solution, source: str, kind: str, count: int) -> str:
         return "".join(path.read_text(encoding="utf-8") for path in paths)
 
 
-def figures(solution: Solution, source: str, rank: int) -> dict[str, Any]:
-    """What is known of a structure as numbers and words, without gaps."""
-    c = solution.candidates[rank - 1]
-    known = {
-        "source": source,
-        "rank": rank,
-        "generator": c.generator,
-        "structure_type": c.structure_type,
-        "rw_raw": _finite(c.rw_raw),
-        "rw_quick": _finite(solution.rw_quick[rank - 1]),
-        "rw": _finite(c.rw),
-        "rw_heldout": _finite(c.rw_heldout),
-    }
-    return {name: v for name, v in known.items() if v not in (None, "")}
-
-
-def _parameters(c: Candidate) -> dict[str, dict[str, float | None]]:
-    return {
-        name: {"value": _finite(value), "esd": _finite(esd)}
-        for name, (value, esd) in c.parameters.items()
-    }
-
-
 def _write_xyz(
     solution: Solution, source: str, path: pathlib.Path, rank: int
 ) -> None:
@@ -424,7 +354,7 @@ def _write_extxyz(
     c = solution.candidates[rank - 1]
     atoms = c.to_ase()
     atoms.info = figures(solution, source, rank)
-    for name, pair in _parameters(c).items():
+    for name, pair in parameters(c).items():
         atoms.info[name] = pair["value"]
         atoms.info[f"{name}_esd"] = pair["esd"]
     atoms.info = {n: v for n, v in atoms.info.items() if v is not None}
@@ -440,13 +370,6 @@ def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
     write_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
-def _write_db(solution: Solution, source: str, path: pathlib.Path) -> None:
-    from ase.db import connect
-
-    with connect(path, type="db", use_lock_file=False) as rows:
-        _add(solution, source, rows)
-
-
 _EACH = {
     "xyz": _write_xyz,
     "cif": _write_cif,
@@ -455,99 +378,5 @@ _EACH = {
 }
 """Writers of one structure, by output type."""
 
-_WHOLE = {"res": _write_res, "db": _write_db}
+_WHOLE = {"res": _write_res, "db": database.write}
 """Writers of a whole result, by output type."""
-
-
-def _add(solution: Solution, source: str, rows: Any) -> None:
-    """Add the structures that are shown to an open database of ASE."""
-    for rank, c in enumerate(shown(solution), start=1):
-        rows.write(
-            c.to_ase(),
-            figures(solution, source, rank),
-            data={
-                "parameters": _parameters(c),
-                "flags": list(c.flags),
-                "settings": solution.settings,
-            },
-        )
-
-
-def check_database(address: str) -> None:
-    """Find out before any work whether a database can be written.
-
-    Parameters
-    ----------
-    address : str
-        A file ``NAME.db``, or ``postgresql://`` or ``mysql://`` with user,
-        host and name.
-
-    Raises
-    ------
-    CbldmError
-        It is something else, a package is missing, the folder is missing,
-        or the database does not answer.
-    """
-    if "://" in address:
-        _check_server(address)
-    elif not address.endswith(".db"):
-        raise CbldmError(
-            f"the database is {address}; expected a file NAME.db or an "
-            f"address postgresql://user@host/name: change --database."
-        )
-    elif not pathlib.Path(address).parent.is_dir():
-        raise CbldmError(
-            f"the folder of the database {address} does not exist: make it, "
-            f"or change --database."
-        )
-    if "://" in address or pathlib.Path(address).exists():
-        with _database(address) as rows:
-            rows.count()
-
-
-def _check_server(address: str) -> None:
-    import importlib.util
-
-    scheme = address.split("://")[0]
-    if scheme not in ("postgresql", "postgres", "mysql", "mariadb"):
-        raise CbldmError(
-            f"databases of the kind {scheme} are not known; expected "
-            f"postgresql or mysql: change --database."
-        )
-    if importlib.util.find_spec("ase_db_backends") is None:
-        raise CbldmError(
-            f"{scheme} databases need the package ase-db-backends: pip "
-            f"install ase-db-backends, or give --database NAME.db."
-        )
-
-
-def add_rows(solution: Solution, source: str, address: str) -> None:
-    """Add the structures that are shown to a database, all or none.
-
-    Raises
-    ------
-    CbldmError
-        The database cannot be reached or written.
-    """
-    with _database(address) as rows, rows:
-        _add(solution, source, rows)
-
-
-@contextlib.contextmanager
-def _database(address: str) -> Iterator[Any]:
-    from ase.db import connect
-
-    # What is printed must not hold the password.
-    shown_as = re.sub(r"//[^@/]*@", "//", address)
-    try:
-        if "://" in address:
-            yield connect(address)
-        else:
-            yield connect(address, type="db")
-    except Exception as error:  # each driver has errors of its own
-        raise CbldmError(
-            f"the database {shown_as} cannot be written "
-            f"({type(error).__name__}: "
-            f"{str(error).replace(address, shown_as)}): check --database and "
-            f"that it can be reached."
-        ) from error
