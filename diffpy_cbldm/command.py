@@ -244,7 +244,7 @@ def shown(prog: str, given: Mapping[str, Any], tables: Tables) -> bool:
     if given.get("manual"):
         import pydoc
 
-        page = pathlib.Path(__file__).with_name("manual.md")
+        page = pathlib.Path(__file__).parent / "manual" / f"{prog}.md"
         text = page.read_text(encoding="utf-8")
         pydoc.pager(f"{text}\n{reference(tables)}")
         return True

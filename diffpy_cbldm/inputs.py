@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
@@ -179,6 +180,8 @@ def resolve(
     CbldmError
         Nothing matches, or standard input is named twice.
     """
+    # The shell leaves the ~ of --datapath=~/data alone.
+    datapath = [os.path.expanduser(folder) for folder in datapath]
     if patterns:
         return [(path, ()) for path in find(names, datapath)]
     if list(names).count(STDIN) > 1:

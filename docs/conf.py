@@ -36,9 +36,9 @@ napoleon_use_ivar = True
 def write_command_reference(folder: pathlib.Path) -> None:
     """Turn the tables of settings into one table an option group."""
     folder.mkdir(exist_ok=True)
-    for name, module in (("options", cli), ("simulate", simulate_cli)):
+    for module in (cli, simulate_cli):
         text = command.reference(module.TABLES)
-        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+        (folder / f"{module.PROG}.md").write_text(text, encoding="utf-8")
 
 
 write_command_reference(HERE / "_generated")

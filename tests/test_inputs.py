@@ -87,3 +87,9 @@ def test_folders_are_searched_in_their_order(series, capfd):
 def test_standard_input_is_read_once():
     with pytest.raises(CbldmError, match="named twice"):
         inputs.resolve(["-", "a.gr", "-"], (), patterns=False)
+
+
+def test_the_home_folder_has_a_short_name(series, capfd, monkeypatch):
+    monkeypatch.setenv("HOME", str(series))
+    found = str(series / "series" / "r1.gr")
+    assert listed(["-l", "--datapath=~/series", "r1.gr"], capfd) == [found]
