@@ -10,6 +10,7 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm import (
@@ -22,12 +23,11 @@ from diffpy_cbldm import (
     results,
     settings,
 )
-from diffpy_cbldm.command import FATAL, FINE, LEVELS, MISTAKE
+from diffpy_cbldm.command import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError
 
 if TYPE_CHECKING:
     from diffpy_cbldm.pdfdata import PDFData
-    from diffpy_cbldm.solve import Solution
 
 PROG = "cbldm"
 
@@ -90,7 +90,7 @@ def _main(words: Sequence[str]) -> int:
         return FINE
     run = _Run(given)
     if given.get("list"):
-        return run.list()
+        return run.show_inputs()
     return run.run()
 
 
@@ -124,8 +124,6 @@ class _Run:
         self.inputs = inputs.resolve(
             given.get("inputs", ()), files.datapath, files.find
         )
-        self.rows: dict[str, list[str] | None] = {}
-        self.code = FINE
         name = tables["other"].example
         if name is not None:
             example = examples.find(name)
@@ -136,15 +134,19 @@ class _Run:
                 "no input files; expected a measured G(r): cbldm particle.gr, "
                 "or try cbldm --example"
             )
+        self.account = command.Account(
+            PROG, len(self.inputs), debug=self.level >= LEVELS["debug"]
+        )
 
-    def list(self) -> int:
+    def show_inputs(self) -> int:
         """Print the inputs where they were found."""
         for name, folders in self.inputs:
-            try:
-                print(inputs.locate(name, folders))
-            except CbldmError as error:
-                self.fail(name, str(error))
-        return self.code
+            path = self.account.attempt(
+                name, partial(inputs.locate, name, folders)
+            )
+            if path is not None:
+                print(path)
+        return self.account.close()
 
     def run(self) -> int:
         import warnings
@@ -157,70 +159,53 @@ class _Run:
             return self.solve_all()
 
     def solve_all(self) -> int:
-        for name, pdf, planned in self.prepare():
-            try:
-                solution = self.solve(name, pdf, planned)
-            except CbldmError as error:
-                self.fail(name, str(error))
-            except BrokenPipeError:
-                raise
-            except Exception as error:
-                debug = self.level >= LEVELS["debug"]
-                self.fail(name, command.fault(PROG, error, debug), FATAL)
-            else:
-                self.rows[name] = report.summary_row(solution)
-        if len(self.inputs) > 1:
-            failed = [n for n, row in self.rows.items() if row is None]
-            if len(failed) < len(self.inputs):
-                self.say("Summary\n" + report.summary(self.rows.items()))
-            if failed:
-                command.complain(
-                    PROG,
-                    f"{len(failed)} of {len(self.inputs)} inputs failed: "
-                    f"{', '.join(failed)}",
-                )
-        return self.code
+        """Solve what can be read; end with a table where there are several."""
+        rows: dict[str, list[str] | None] = {}
+        ready = []
+        written: set[pathlib.Path] = set()
+        # All are looked at before the first is solved, which takes longer.
+        for name, folders in self.inputs:
+            rows[name] = None
+            found = self.account.attempt(
+                name, partial(self.prepare, name, folders, written)
+            )
+            if found is not None:
+                ready.append((name, found))
+        for name, found in ready:
+            rows[name] = self.account.attempt(
+                name, partial(self.solve, *found)
+            )
+        if len(self.inputs) > 1 and any(rows.values()):
+            self.say("Summary\n" + report.summary(rows.items()))
+        return self.account.close()
 
-    def prepare(self) -> Sequence[tuple[str, PDFData, Plan]]:
-        """Read every input and make sure that its outputs can be written."""
+    def prepare(
+        self, name: str, folders: Sequence[str], written: set[pathlib.Path]
+    ) -> tuple[str, PDFData, Plan]:
+        """Read an input and make sure that its outputs can be written."""
         from diffpy_cbldm import pdfdata
 
+        path = inputs.locate(name, folders)
+        pdf = pdfdata.read_pdf(path, **self.reading)
+        _ = pdf.element  # raises where there are several, or none
         types = [
             t
             for t in self.types
             if not self.stream and (t != "db" or self.output.database is None)
         ]
-        written: set[pathlib.Path] = set()
-        ready = []
-        for given, folders in self.inputs:
-            name = given
-            try:
-                name = inputs.locate(given, folders)
-                pdf = pdfdata.read_pdf(name, **self.reading)
-                _ = pdf.element  # raises where there are several, or none
-                planned = report.plan(
-                    self.output.output,
-                    types,
-                    inputs.output_source(name),
-                    self.count,
-                )
-                paths = planned.values()
-                report.check_outputs(paths, self.output.force, written)
-            except CbldmError as error:
-                self.fail(name, str(error))
-            else:
-                # A place in the order of the inputs.
-                self.rows[name] = None
-                written.update(paths)
-                ready.append((name, pdf, planned))
-        return ready
+        source = inputs.output_source(path)
+        planned = report.plan(self.output.output, types, source, self.count)
+        report.check_outputs(planned.values(), self.output.force, written)
+        written.update(planned.values())
+        return path, pdf, planned
 
     @property
     def count(self) -> int:
         """How many structures of an input are written at most."""
         return self.search["refine"] or results.WITHOUT_REFINEMENT
 
-    def solve(self, name: str, pdf: PDFData, planned: Plan) -> Solution:
+    def solve(self, name: str, pdf: PDFData, planned: Plan) -> list[str]:
+        """Solve one input and write its outputs; return its row."""
         from diffpy_cbldm import solve as solve_pdf
 
         with _Bar(show=not self.output.quiet and self.level >= 2) as bar:
@@ -242,14 +227,7 @@ class _Run:
         if not self.output.quiet and self.level >= LEVELS["warning"]:
             for text in solution.warnings:
                 command.complain(PROG, text, "warning")
-        return solution
-
-    def fail(self, name: str, text: str, code: int = MISTAKE) -> None:
-        self.rows[name] = None
-        self.code = max(self.code, code)
-        if len(self.inputs) > 1 and not text.startswith(name):
-            text = f"{name}: {text}"
-        command.complain(PROG, text)
+        return report.summary_row(solution)
 
     def say(self, text: str) -> None:
         """Tell people; on standard error where outputs go to the other."""

@@ -13,7 +13,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from diffpy_cbldm import __version__, settings
 from diffpy_cbldm.errors import CbldmError
@@ -23,6 +23,8 @@ FINE, MISTAKE, FATAL = 0, 1, 2
 
 LEVELS = {"error": 1, "warning": 2, "info": 3, "debug": 4, "all": 5}
 """The words of ``--verbose`` and their numbers."""
+
+Result = TypeVar("Result")
 
 Tables = Mapping[str, type]
 """Settings dataclasses by the title of their group of options."""
@@ -205,6 +207,57 @@ def guarded(prog: str, body: Callable[[], int], debug: bool) -> int:
     except Exception as error:
         complain(prog, fault(prog, error, debug))
         return FATAL
+
+
+class Account:
+    """Keeps count of the inputs that failed; the others still run.
+
+    Parameters
+    ----------
+    prog : str
+        Name of the command.
+    count : int
+        How many inputs there are.
+    debug : bool
+        Whether faults show where they happened.
+
+    Attributes
+    ----------
+    failed : list of str
+        Names of the inputs that failed.
+    """
+
+    def __init__(self, prog: str, count: int, debug: bool) -> None:
+        self.prog, self.count, self.debug = prog, count, debug
+        self.failed: list[str] = []
+        self.code = FINE
+
+    def attempt(self, name: str, work: Callable[[], Result]) -> Result | None:
+        """What `work` returns, or None where it failed, which is said."""
+        try:
+            return work()
+        except CbldmError as error:
+            text, code = str(error), MISTAKE
+        except BrokenPipeError:  # nobody listens to the other inputs either
+            raise
+        except Exception as error:
+            text, code = fault(self.prog, error, self.debug), FATAL
+        self.failed.append(name)
+        self.code = max(self.code, code)
+        if self.count > 1 and not text.startswith(name):
+            text = f"{name}: {text}"
+        complain(self.prog, text)
+        return None
+
+    def close(self) -> int:
+        """Say which inputs failed; return the exit code of the worst."""
+        if self.failed and self.count > 1:
+            complain(
+                self.prog,
+                f"{len(self.failed)} of {self.count} inputs failed: "
+                f"{', '.join(self.failed)}",
+            )
+        return self.code
 
 
 def wants_debug(words: Sequence[str]) -> bool:

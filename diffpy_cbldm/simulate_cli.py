@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm import command, inputs, report, settings
-from diffpy_cbldm.command import FINE, LEVELS, MISTAKE
+from diffpy_cbldm.command import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError
 
 if TYPE_CHECKING:
@@ -69,45 +70,34 @@ class _Run:
         self.inputs = inputs.resolve(
             given["inputs"], files.datapath, files.find
         )
-        self.failed: list[str] = []
+        self.written: set[pathlib.Path] = set()
         if not self.inputs:
             raise CbldmError(
                 f"no input files; expected a cluster: {PROG} cluster.xyz"
             )
+        debug = command.level(self.output.verbose) >= LEVELS["debug"]
+        self.account = command.Account(PROG, len(self.inputs), debug)
 
     def run(self) -> int:
-        written: list[pathlib.Path] = []
         for name, folders in self.inputs:
-            try:
-                path = inputs.locate(name, folders)
-                if self.listing:
-                    print(path)
-                else:
-                    written += self.simulate(path, written)
-            except CbldmError as error:
-                self.failed.append(name)
-                command.complain(PROG, str(error))
-        if self.failed and len(self.inputs) > 1:
-            command.complain(
-                PROG,
-                f"{len(self.failed)} of {len(self.inputs)} inputs failed: "
-                f"{', '.join(self.failed)}",
-            )
-        return MISTAKE if self.failed else FINE
+            self.account.attempt(name, partial(self.one, name, folders))
+        return self.account.close()
 
-    def simulate(
-        self, name: str, written: Sequence[pathlib.Path]
-    ) -> list[pathlib.Path]:
-        """Simulate one cluster; return the file written, if any."""
+    def one(self, name: str, folders: Sequence[str]) -> None:
+        """Simulate the cluster of an input, or print where it is."""
         from diffpy_cbldm import pdfdata
         from diffpy_cbldm import simulate as simulate_pdfs
         from diffpy_cbldm.cluster import read_cluster
 
+        name = inputs.locate(name, folders)
+        if self.listing:
+            print(name)
+            return
         stream = self.output.output == "-"
         source = inputs.output_source(name)
         path = report.output_name(self.output.output, source, "gr")
         if not stream:
-            report.check_outputs([path], self.output.force, written)
+            report.check_outputs([path], self.output.force, self.written)
         cluster = read_cluster(name)
         try:
             (pdf,) = simulate_pdfs([cluster], **self.simulation)
@@ -115,9 +105,9 @@ class _Run:
             raise CbldmError(f"{name}: {error}") from None
         if stream:
             print(pdfdata.gr_text(pdf), end="")
-            return []
+            return
         pdfdata.write_gr(path, pdf)
+        self.written.add(path)
         if not self.output.quiet:
             if command.level(self.output.verbose) >= LEVELS["info"]:
                 print(f"wrote {path}")
-        return [path]

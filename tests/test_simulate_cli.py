@@ -85,3 +85,20 @@ def test_mistakes(words, text, here, capfd):
     out, err = capfd.readouterr()
     assert text in err and len(err.splitlines()) == 1
     assert not list(here.glob("*.gr"))
+
+
+def test_a_fault_does_not_stop_the_others(here, capfd, monkeypatch):
+    from diffpy_cbldm import cluster
+
+    def fault(path):
+        if path == "a.xyz":
+            raise RuntimeError("boom")
+        return cluster.read_xyz(path)
+
+    monkeypatch.setattr(cluster, "read_cluster", fault)
+    cb.Cluster("Pt", SITES).write_xyz("b.xyz")
+    assert simulate_cli.main(["a.xyz", "b.xyz", "--rmax=12"]) == 2
+    err = capfd.readouterr().err
+    assert "a.xyz: RuntimeError: boom" in err
+    assert "1 of 2 inputs failed: a.xyz" in err
+    assert (here / "b.gr").exists()
