@@ -6,120 +6,56 @@ Only settings and the standard library are imported at the top, so that
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import pathlib
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from diffpy_cbldm import __version__, examples, settings
+from diffpy_cbldm import (
+    command,
+    config,
+    database,
+    examples,
+    inputs,
+    report,
+    results,
+    settings,
+)
+from diffpy_cbldm.command import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from diffpy_cbldm.pdfdata import PDFData
-    from diffpy_cbldm.solve import Solution
+
+PROG = "cbldm"
 
 TABLES = {
+    "inputs": settings.Inputs,
     "data": settings.Reading,
     "search": settings.Solve,
     "output": settings.Output,
+    "configuration": settings.Configuration,
+    "other": settings.Showing,
 }
 """The groups of options, in the order of the help."""
 
-FINE, MISTAKE, FATAL = 0, 1, 2
-"""Exit codes: all went well, a mistake in the input, anything else."""
-
-_LEVELS = {"error": 1, "warning": 2, "info": 3, "debug": 4, "all": 5}
+Plan = dict[tuple[str, int | None], pathlib.Path]
 
 
-class _Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are ours: one line, exit code 1."""
-
-    def error(self, message: str) -> NoReturn:
-        raise CbldmError(f"{message}: see cbldm --help")
-
-
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> command.Parser:
     """The options of the command line, from the tables of settings."""
-    parser = _Parser(
-        prog="cbldm",
+    return command.Parser(
+        PROG,
+        TABLES,
+        inputs="Measured G(r), a pattern with --find, or - for standard "
+        "input.",
         description="Find atomic structures of a nanoparticle from its "
         "measured pair distribution function: propose, refine with SrFit, "
         "rank.",
-        epilog="Exit codes: 0 fine, 1 a mistake in the input, 2 anything "
-        "else.  Example: cbldm particle.gr --composition Pt -t xyz,res",
+        epilog="Example: cbldm particle.gr --composition Pt -t xyz,res",
     )
-    parser.add_argument(
-        "inputs", nargs="*", metavar="FILE.gr", help="Measured G(r)."
-    )
-    for title, table in TABLES.items():
-        group = parser.add_argument_group(title)
-        for option in settings.options(table):
-            _add(group, option)
-    group = parser.add_argument_group("other")
-    group.add_argument(
-        "-q",
-        "--quiet",
-        action="store_true",
-        help="Print nothing but errors.",
-    )
-    group.add_argument(
-        "--example",
-        nargs="?",
-        const=examples.EXAMPLES[0].name,
-        metavar="NAME",
-        help="Run on measured data that come with diffpy.cmi (default: "
-        "%(const)s).",
-    )
-    group.add_argument(
-        "--list-examples",
-        action="store_true",
-        help="List the examples and exit.",
-    )
-    group.add_argument(
-        "-V", "--version", action="version", version=f"cbldm {__version__}"
-    )
-    return parser
-
-
-def _add(group: Any, option: settings.Option) -> None:
-    about = option.help
-    if option.unit:
-        about += f"  In {option.unit}."
-    if option.default is not None:
-        about += f"  Default: {option.default}."
-    metavar = option.kind.__name__.upper().replace("STR", "TEXT")
-    if option.choices and len(option.choices) < 6:
-        metavar = "{" + ",".join(option.choices) + "}"
-    group.add_argument(
-        *option.flags,
-        dest=option.name,
-        type=option.kind,
-        default=option.default,
-        metavar=metavar,
-        nargs="?" if option.implied else None,
-        const=option.implied,
-        help=about.replace("%", "%%"),
-    )
-
-
-def _spell_out(words: Sequence[str]) -> list[str]:
-    """Keep ``--force`` from taking the file that follows for its value."""
-    implied = {
-        f"--{o.name}": o
-        for table in TABLES.values()
-        for o in settings.options(table)
-        if o.implied
-    }
-    spelled = list(words)
-    for i, word in enumerate(words):
-        option = implied.get(word)
-        following = words[i + 1] if i + 1 < len(words) else None
-        if option and following not in (option.choices or ()):
-            spelled[i] = f"{word}={option.implied}"
-    return spelled
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -130,183 +66,177 @@ def main(words: Sequence[str] | None = None) -> int:
     words : sequence of str, optional
         The arguments; those of the process where left out.
     """
-    debug = False
-    try:
-        given = _spell_out(sys.argv[1:] if words is None else words)
-        args = make_parser().parse_args(given)
-        if args.list_examples:
-            for example in examples.EXAMPLES:
-                print(f"{example.name}\n    {example.about}")
-            return FINE
-        debug = _level(args.verbose) >= _LEVELS["debug"]
-        return _Run(args).run()
-    except CbldmError as error:
-        _complain(str(error))
-        return MISTAKE
-    except KeyboardInterrupt:
-        _complain("interrupted; outputs that were complete are kept")
-        return FATAL
-    except Exception as error:
-        _complain(_fault(error, debug))
-        return FATAL
+    words = sys.argv[1:] if words is None else words
+    debug = command.wants_debug(words)
+    return command.guarded(PROG, lambda: _main(words), debug)
 
 
-def _fault(error: Exception, debug: bool) -> str:
-    """What to say about an error that no input should cause."""
-    if debug:
-        import traceback
+def _main(words: Sequence[str]) -> int:
+    given = make_parser().given(words)
+    if command.shown(PROG, given, TABLES):
+        return FINE
+    if given.get("list_examples"):
+        for example in examples.EXAMPLES:
+            print(f"{example.name}\n    {example.about}")
+        return FINE
+    configured = config.read(TABLES, given.get("config"), given.get("section"))
+    if given["inputs"] or given.get("example"):
+        configured.pop("inputs", None)
+    else:
+        given.pop("inputs")
+    given = configured | given
+    if "createconfig" in given:
+        _create_config(given)
+        return FINE
+    run = _Run(given)
+    if given.get("list"):
+        return run.show_inputs()
+    return run.run()
 
-        traceback.print_exception(error)
-    return (
-        f"{type(error).__name__}: {error} (this is a fault of cbldm: report "
-        f"it with what --verbose=debug prints)"
-    )
 
+def _create_config(given: Mapping[str, Any]) -> None:
+    filled = command.fill(TABLES, given)
+    text = config.template(TABLES, given)
+    path = pathlib.Path(given["createconfig"])
+    if str(path) == "-":
+        print(text, end="")
+        return
+    report.check_outputs([path], filled["output"].force)
+    from diffpy_cbldm.pdfdata import write_atomic
 
-def _complain(message: str, kind: str = "error") -> None:
-    print(f"cbldm: {kind}: {' '.join(message.split())}", file=sys.stderr)
-
-
-def _level(verbose: str) -> int:
-    return int(verbose) if verbose.isdigit() else _LEVELS.get(verbose, 2)
+    write_atomic(path, text)
 
 
 class _Run:
     """One call of the command: check every input, then solve each."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        tables = {
-            title: table(
-                **{
-                    field.name: getattr(args, field.name)
-                    for field in dataclasses.fields(table)
-                }
-            )
-            for title, table in TABLES.items()
-        }
-        for table in tables.values():
-            settings.validate(table)
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        tables = command.fill(TABLES, given)
         self.reading = dataclasses.asdict(tables["data"])
         self.search = dataclasses.asdict(tables["search"])
         self.output: settings.Output = tables["output"]
-        self.level = _level(self.output.verbose)
-        self.quiet = args.quiet
-        self.inputs = list(args.inputs)
-        self.failed: list[str] = []
-        self.code = FINE
-        if args.example:
-            example = examples.find(args.example)
-            self.inputs.append(str(example.path()))
+        self.level = command.level(self.output.verbose)
+        self.types = report.parse_types(self.output.outputtypes)
+        self.stream = self.output.output == "-"
+        if self.stream:
+            report.stream_type(self.types)
+        files: settings.Inputs = tables["inputs"]
+        self.inputs = inputs.resolve(
+            given.get("inputs", ()), files.datapath, files.find
+        )
+        name = tables["other"].example
+        if name is not None:
+            example = examples.find(name)
+            self.inputs.append((str(example.path()), ()))
             self.say(f"Example {example.name}: {example.about}\n")
         if not self.inputs:
             raise CbldmError(
                 "no input files; expected a measured G(r): cbldm particle.gr, "
                 "or try cbldm --example"
             )
+        self.account = command.Account(
+            PROG, len(self.inputs), debug=self.level >= LEVELS["debug"]
+        )
+
+    def show_inputs(self) -> int:
+        """Print the inputs where they were found."""
+        for name, folders in self.inputs:
+            path = self.account.attempt(
+                name, partial(inputs.locate, name, folders)
+            )
+            if path is not None:
+                print(path)
+        return self.account.close()
 
     def run(self) -> int:
         import warnings
 
+        if "db" in self.types and self.output.database is not None:
+            database.check(self.output.database)
         # Libraries add filters of their own; recording holds for all.
-        quiet = self.level < _LEVELS["debug"]
+        quiet = self.level < LEVELS["debug"]
         with warnings.catch_warnings(record=quiet):
             return self.solve_all()
 
     def solve_all(self) -> int:
-        ready = self.prepare()
-        lines = []
-        for name, pdf, planned in ready:
-            try:
-                solution = self.solve(name, pdf, planned)
-            except CbldmError as error:
-                self.fail(name, str(error))
-            except Exception as error:
-                debug = self.level >= _LEVELS["debug"]
-                self.fail(name, _fault(error, debug), FATAL)
-            else:
-                lines.append(_summary(name, solution))
-        if len(self.inputs) > 1:
-            if len(lines) > 1:
-                self.say("Summary\n" + "\n".join(lines))
-            if self.failed:
-                _complain(
-                    f"{len(self.failed)} of {len(self.inputs)} inputs "
-                    f"failed: {', '.join(self.failed)}"
-                )
-        return self.code
+        """Solve what can be read; end with a table where there are several."""
+        rows: dict[str, list[str] | None] = {}
+        ready = []
+        written: set[pathlib.Path] = set()
+        # All are looked at before the first is solved, which takes longer.
+        for name, folders in self.inputs:
+            rows[name] = None
+            found = self.account.attempt(
+                name, partial(self.prepare, name, folders, written)
+            )
+            if found is not None:
+                ready.append((name, found))
+        for name, found in ready:
+            rows[name] = self.account.attempt(
+                name, partial(self.solve, *found)
+            )
+        if len(self.inputs) > 1 and any(rows.values()):
+            self.say("Summary\n" + report.summary(rows.items()))
+        return self.account.close()
 
     def prepare(
-        self,
-    ) -> list[tuple[str, PDFData, dict[tuple[str, int | None], Path]]]:
-        """Read every input and make sure that its outputs can be written."""
-        from diffpy_cbldm import pdfdata, report
+        self, name: str, folders: Sequence[str], written: set[pathlib.Path]
+    ) -> tuple[str, PDFData, Plan]:
+        """Read an input and make sure that its outputs can be written."""
+        from diffpy_cbldm import pdfdata
 
-        types = report.parse_types(self.output.outputtypes)
-        count = self.search["refine"] or report.WITHOUT_REFINEMENT
-        written: list[Path] = []
-        ready = []
-        for name in self.inputs:
-            try:
-                pdf = pdfdata.read_pdf(name, **self.reading)
-                _ = pdf.element  # raises where there are several, or none
-                planned = report.plan(self.output.output, types, name, count)
-                paths = list(planned.values())
-                report.check_outputs(paths, self.output.force, written)
-            except CbldmError as error:
-                self.fail(name, str(error))
-            else:
-                written.extend(paths)
-                ready.append((name, pdf, planned))
-        return ready
+        path = inputs.locate(name, folders)
+        pdf = pdfdata.read_pdf(path, **self.reading)
+        _ = pdf.element  # raises where there are several, or none
+        types = [
+            t
+            for t in self.types
+            if not self.stream and (t != "db" or self.output.database is None)
+        ]
+        source = inputs.output_source(path)
+        planned = report.plan(self.output.output, types, source, self.count)
+        report.check_outputs(planned.values(), self.output.force, written)
+        written.update(planned.values())
+        return path, pdf, planned
 
-    def solve(
-        self,
-        name: str,
-        pdf: PDFData,
-        planned: dict[tuple[str, int | None], Path],
-    ) -> Solution:
-        from diffpy_cbldm import report
+    @property
+    def count(self) -> int:
+        """How many structures of an input are written at most."""
+        return self.search["refine"] or results.WITHOUT_REFINEMENT
+
+    def solve(self, name: str, pdf: PDFData, planned: Plan) -> list[str]:
+        """Solve one input and write its outputs; return its row."""
         from diffpy_cbldm import solve as solve_pdf
 
-        with _Bar(show=not self.quiet and self.level >= 2) as bar:
+        with _Bar(show=not self.output.quiet and self.level >= 2) as bar:
             solution = solve_pdf(pdf, progress=bar.update, **self.search)
-        files = report.write(solution, name, planned)
+        address = self.output.database if "db" in self.types else None
+        files = report.write(solution, name, planned, address)
+        if self.stream:
+            kind = self.types[0]
+            print(report.text(solution, name, kind, self.count), end="")
+            sys.stdout.flush()
         self.say(f"{name}\n{report.table(solution)}")
         if solution.front:
             self.say("From ideal to rough (before the last refinement):")
             self.say(report.front_table(solution))
         self.say(solution.explain(warnings=False))
-        if self.level >= _LEVELS["info"]:
+        if self.level >= LEVELS["info"]:
             for step, seconds in solution.timings.items():
                 self.say(f"{step}: {seconds:.1f} s")
             for path in files:
                 self.say(f"wrote {path}")
         self.say("")
-        if not self.quiet and self.level >= _LEVELS["warning"]:
+        if not self.output.quiet and self.level >= LEVELS["warning"]:
             for text in solution.warnings:
-                _complain(text, "warning")
-        return solution
-
-    def fail(self, name: str, text: str, code: int = MISTAKE) -> None:
-        self.failed.append(name)
-        self.code = max(self.code, code)
-        if len(self.inputs) > 1 and not text.startswith(name):
-            text = f"{name}: {text}"
-        _complain(text)
+                command.complain(PROG, text, "warning")
+        return report.summary_row(solution)
 
     def say(self, text: str) -> None:
-        if not self.quiet:
-            print(text, flush=True)
-
-
-def _summary(name: str, solution: Solution) -> str:
-    best = solution.candidates[0]
-    kind = "raw Rw" if best.rw is None else "Rw"
-    rw = best.rw_raw if best.rw is None else best.rw
-    return (
-        f"{name}: {best.structure_type}, {len(best.positions)} atoms, "
-        f"{best.generator}, {kind} {rw:.4f}"
-    )
+        """Tell people; on standard error where outputs go to the other."""
+        if not self.output.quiet:
+            where = sys.stderr if self.stream else sys.stdout
+            print(text, flush=True, file=where)
 
 
 class _Bar:

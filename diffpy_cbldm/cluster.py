@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import ELEMENTS, write_atomic
+from diffpy_cbldm.settings import Refinement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,20 +101,34 @@ class Cluster:
             )
         return dataclasses.replace(self, positions=self.positions * factor)
 
-    def to_diffpy(self) -> Any:
-        """Return a ``diffpy.structure.Structure`` as read from an xyz file.
+    def to_diffpy(self, boxed: bool = False) -> Any:
+        """Return a ``diffpy.structure.Structure``.
 
-        The lattice is Cartesian with a = b = c = 1, in which fractional
-        and Cartesian coordinates are the same, and Uiso is 0: what SrFit's
-        ``zoomscale`` idiom expects.
+        Parameters
+        ----------
+        boxed : bool
+            Put the cluster in the middle of an orthogonal cell, `MARGIN`
+            away from each face.  Default: as read from an xyz file, with
+            a = b = c = 1, in which fractional and Cartesian coordinates are
+            the same, and Uiso 0: what SrFit's ``zoomscale`` idiom expects.
         """
         from diffpy.structure import Atom, Lattice, Structure
 
+        sites, size = self.positions, np.ones(3)
+        if boxed:
+            size, sites = self._box()
         atoms = [
-            Atom(s, xyz=x)
-            for s, x in zip(self.elements, self.positions, strict=True)
+            Atom(s, xyz=x / size)
+            for s, x in zip(self.elements, sites, strict=True)
         ]
-        return Structure(atoms, lattice=Lattice(), title=self.composition)
+        lattice = Lattice(*size, 90, 90, 90)
+        return Structure(atoms, lattice=lattice, title=self.composition)
+
+    def _box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Edges of the cell around the cluster, and the positions in it."""
+        low = self.positions.min(axis=0) - MARGIN
+        size = np.ptp(self.positions, axis=0) + 2 * MARGIN
+        return size, self.positions - low
 
     def to_ase(self) -> Any:
         """Return an ``ase.Atoms`` without cell, pbc False."""
@@ -135,11 +151,11 @@ class Cluster:
         if not boxed:
             # The check refuses an odd number of electrons.
             return Molecule(elements, self.positions, charge_spin_check=False)
-        low, size = self.positions.min(axis=0), np.ptp(self.positions, axis=0)
+        size, sites = self._box()
         return Structure(
-            Lattice.orthorhombic(*(size + 2 * MARGIN)),
+            Lattice.orthorhombic(*size),
             elements,
-            self.positions - low + MARGIN,
+            sites,
             coords_are_cartesian=True,
         )
 
@@ -208,6 +224,29 @@ class Cluster:
 
         write_atomic(path, str(CifWriter(self.to_pymatgen(boxed=True))))
 
+    def write_stru(
+        self,
+        path: str | os.PathLike[str],
+        uiso: Mapping[str, float] | None = None,
+        delta2: float = 0.0,
+    ) -> None:
+        """Write the boxed cluster for PDFgui, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            The file; an existing one is replaced.
+        uiso : dict, A^2, optional
+            Uiso by element.  Default: `settings.Refinement.uiso`.
+        delta2 : float, A^2
+            Sharpening by correlated motion.  Default 0.
+        """
+        structure = self.to_diffpy(boxed=True)
+        for atom in structure:
+            atom.Uisoequiv = (uiso or {}).get(atom.element, Refinement.uiso)
+        structure.pdffit = {"delta2": delta2}
+        write_atomic(path, structure.writeStr("pdffit"))
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Candidate(Cluster):
@@ -262,8 +301,55 @@ class Candidate(Cluster):
         return f"Candidate({', '.join(filter(None, parts))})"
 
 
+def read_cluster(path: str | os.PathLike[str]) -> Cluster:
+    """Read a cluster from an xyz file, or from a cif file with a boxed one.
+
+    Parameters
+    ----------
+    path : path
+        With the extension ``.cif``, or an xyz file; ``-`` is an xyz file on
+        standard input.
+
+    Raises
+    ------
+    CbldmError
+        Where the file is missing or is something else, or the cell of a cif
+        file has no empty space around the atoms.
+    """
+    if Path(path).suffix.lower() != ".cif":
+        return read_xyz(path)
+    from ase.io import read
+
+    try:
+        atoms = read(path, format="cif")
+    except OSError as error:
+        raise CbldmError(
+            f"{path}: cannot be read ({error.strerror}); expected a cif "
+            "file: check the name."
+        ) from None
+    except Exception as error:  # the reader of ASE raises whatever occurs
+        raise CbldmError(
+            f"{path}: not a cif file that ASE can read "
+            f"({type(error).__name__}: {error}): write it again."
+        ) from None
+    try:
+        cluster = Cluster.from_ase(atoms)
+    except CbldmError as error:
+        raise CbldmError(f"{path}: {error}") from None
+    normals = np.linalg.inv(atoms.cell.array)
+    extent = np.ptp(cluster.positions @ normals, axis=0)
+    gap = float(min((1 - extent) / np.linalg.norm(normals, axis=0)))
+    if gap < _LAYERS:
+        raise CbldmError(
+            f"{path}: {gap:.2f} A of empty space between the cluster and "
+            f"its images; expected {_LAYERS:g} A or more: a crystal has to "
+            "be cut into a cluster first."
+        )
+    return cluster
+
+
 def read_xyz(path: str | os.PathLike[str]) -> Cluster:
-    """Read a cluster from an xyz file with one frame.
+    """Read a cluster from an xyz file with one frame; "-" is stdin.
 
     Columns after the fourth are ignored.
 
@@ -273,7 +359,11 @@ def read_xyz(path: str | os.PathLike[str]) -> Cluster:
         Where the file is missing or is not such an xyz file.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        if path == "-":
+            path, text = "standard input", sys.stdin.read()
+        else:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        lines = text.splitlines()
         n_atoms = int(lines[0])
         rows = [line.split() for line in lines[2:] if line.strip()]
         if any(len(row) < 4 for row in rows):

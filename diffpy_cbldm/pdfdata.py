@@ -488,14 +488,22 @@ def read_pdf(
 def write_gr(path: str | os.PathLike[str], pdf: PDFData) -> None:
     """Write a PDF as a .gr file that `read_pdf` and SrFit read back.
 
-    The header holds the known settings only, so that an assumed value does
-    not turn into a given one.  Columns are r, G and, with `pdf.dg`, dr (0)
-    and dG.  The file appears whole or not at all.
+    The file appears whole or not at all; `gr_text` is what it holds.
 
     Raises
     ------
     CbldmError
         Where the file cannot be written.
+    """
+    write_atomic(path, gr_text(pdf))
+
+
+def gr_text(pdf: PDFData) -> str:
+    """The text of a .gr file.
+
+    The header holds the known settings only, so that an assumed value does
+    not turn into a given one.  Columns are r, G and, with `pdf.dg`, dr (0)
+    and dG.
     """
     lines = ["[DEFAULT]", ""]
     if "stype" in pdf.known:
@@ -515,7 +523,7 @@ def write_gr(path: str | os.PathLike[str], pdf: PDFData) -> None:
             f"{r:.10g} {g:.10g} 0 {dg:.10g}"
             for r, g, dg in zip(pdf.r, pdf.g, pdf.dg, strict=True)
         ]
-    write_atomic(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def write_atomic(path: str | os.PathLike[str], text: str) -> None:

@@ -1,8 +1,7 @@
-"""The table on the terminal, the result as JSON, and the output files."""
+"""The tables on the terminal, and the output files."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -10,25 +9,16 @@ import pathlib
 import re
 import tempfile
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from diffpy_cbldm import database
 from diffpy_cbldm.cluster import edits_of
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.results import figures, parameters, result, shown
 from diffpy_cbldm.settings import OUTPUT_TYPES
 
 if TYPE_CHECKING:
-    from diffpy_cbldm.cluster import Candidate
     from diffpy_cbldm.solve import Solution
-
-SCHEMA = "cbldm-result/1"
-
-WITHOUT_REFINEMENT = 8
-"""So many candidates are shown and written where none was refined."""
-
-
-def shown(solution: Solution) -> list[Candidate]:
-    """The candidates that are shown and written: those refined."""
-    return solution.refined or solution.candidates[:WITHOUT_REFINEMENT]
 
 
 def with_esd(value: float, esd: float | None) -> str:
@@ -48,8 +38,7 @@ def table(solution: Solution) -> str:
     """The ranked candidates as lines of text."""
     rows = shown(solution)
     names = list(dict.fromkeys(n for c in rows for n in c.parameters))
-    head = ["rank", "atoms", "type", "generator", "edited"]
-    head += ["Rw raw", "Rw", "held-out"]
+    head = ["rank", "atoms", "type", "generator", "edited", *_RWS]
     lines = [head + names]
     for rank, c in enumerate(rows, start=1):
         lines.append(
@@ -66,11 +55,40 @@ def table(solution: Solution) -> str:
                 ),
             ]
         )
-    return _columns(lines, words={2, 3, 4})
+    return _aligned(lines, words={2, 3, 4})
 
 
-def _columns(lines: list[list[str]], words: Collection[int]) -> str:
-    """Cells as lines of text, the columns `words` set flush left."""
+_RWS = ("Rw raw", "Rw", "held-out")
+
+
+def summary_row(solution: Solution) -> list[str]:
+    """The best structure in the cells of `summary`."""
+    best = solution.candidates[0]
+    return [
+        best.structure_type,
+        best.generator,
+        str(len(best.positions)),
+        *(_rw(x) for x in (best.rw_raw, best.rw, best.rw_heldout)),
+    ]
+
+
+def summary(rows: Iterable[tuple[str, list[str] | None]]) -> str:
+    """One line of text for each input.
+
+    Parameters
+    ----------
+    rows : iterable of (str, list of str or None)
+        The name of each input, with the cells of its `summary_row`, or None
+        where it failed.
+    """
+    lines = [["input", "type", "generator", "atoms", *_RWS]]
+    for name, cells in rows:
+        lines.append([name, *(cells or ["failed", *"-----"])])
+    return _aligned(lines, words={0, 1, 2})
+
+
+def _aligned(lines: list[list[str]], words: Collection[int]) -> str:
+    """Cells in columns; those of `words` are set flush left."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -99,57 +117,11 @@ def front_table(solution: Solution) -> str:
                 "<- as far as the data go" if p.knee else "",
             ]
         )
-    return _columns(lines, words={1, 2, 3, 8})
+    return _aligned(lines, words={1, 2, 3, 8})
 
 
 def _rw(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def result(solution: Solution, source: str) -> dict[str, Any]:
-    """The result as plain data, the content of a ``.res`` file.
-
-    Parameters
-    ----------
-    solution : Solution
-    source : str
-        The input as it was named.
-    """
-    pairs = zip(solution.candidates, solution.rw_quick, strict=True)
-    return {
-        "schema": SCHEMA,
-        "input": source,
-        "settings": solution.settings,
-        "candidates": [
-            {
-                "rank": rank,
-                "generator": c.generator,
-                "structure_type": c.structure_type,
-                "n_atoms": len(c.positions),
-                "elements": [str(e) for e in c.elements],
-                "positions": [[float(x) for x in row] for row in c.positions],
-                "rw_raw": _finite(c.rw_raw),
-                "rw_quick": _finite(quick),
-                "rw": _finite(c.rw),
-                "rw_heldout": _finite(c.rw_heldout),
-                "parameters": {
-                    name: {"value": _finite(value), "esd": _finite(esd)}
-                    for name, (value, esd) in c.parameters.items()
-                },
-                "flags": list(c.flags),
-            }
-            for rank, (c, quick) in enumerate(pairs, start=1)
-        ],
-        "front": [dataclasses.asdict(p) for p in solution.front],
-        "groups": [dataclasses.asdict(g) for g in solution.groups],
-        "timings": solution.timings,
-        "warnings": list(solution.warnings),
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity and no NaN; both become null."""
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def parse_types(text: str) -> tuple[str, ...]:
@@ -218,7 +190,7 @@ def plan(
 ) -> dict[tuple[str, int | None], pathlib.Path]:
     """Where each output goes, for the ranks 1 to `count`."""
     ranks: dict[str, list[int | None]] = {
-        t: [None] if t == "res" else list(range(1, count + 1)) for t in types
+        t: [None] if t in _WHOLE else list(range(1, count + 1)) for t in types
     }
     return {
         (t, rank): output_name(template, source, t, rank)
@@ -286,11 +258,22 @@ def write(
     solution: Solution,
     source: str,
     planned: dict[tuple[str, int | None], pathlib.Path],
+    address: str | None = None,
 ) -> list[pathlib.Path]:
     """Write all outputs of one input, or none of them.
 
     Each file is written under a temporary name beside its place; once all of
     them are complete, they are renamed.
+
+    Parameters
+    ----------
+    solution : Solution
+    source : str
+        The input as it was named.
+    planned : dict
+        The path of each output by type and rank, from `plan`.
+    address : str, optional
+        A database to add rows to, besides.
 
     Returns
     -------
@@ -302,10 +285,7 @@ def write(
     CbldmError
         A file could not be written.
     """
-    from diffpy_cbldm.pdfdata import write_atomic
-
     best = shown(solution)
-    comment = "rank {} of {}: {} from {}, Rw {}"
     waiting: dict[pathlib.Path, pathlib.Path] = {}
     try:
         for (kind, rank), path in planned.items():
@@ -314,16 +294,11 @@ def write(
             part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             waiting[part] = path
             if rank is None:
-                data = result(solution, source)
-                text = json.dumps(data, indent=1, allow_nan=False)
-                write_atomic(part, text + "\n")
-            elif kind == "cif":
-                best[rank - 1].write_cif(part)
+                _WHOLE[kind](solution, source, part)
             else:
-                c = best[rank - 1]
-                rw = _rw(c.rw_raw if c.rw is None else c.rw)
-                about = (rank, source, c.structure_type, c.generator, rw)
-                c.write_xyz(part, comment.format(*about))
+                _EACH[kind](solution, source, part, rank)
+        if address is not None:
+            database.add_rows(solution, source, address)
         for part, path in waiting.items():
             os.replace(part, path)
     except OSError as error:
@@ -335,3 +310,96 @@ def write(
         for part in waiting:
             part.unlink(missing_ok=True)
     return list(waiting.values())
+
+
+def stream_type(types: Collection[str]) -> str:
+    """The one type that goes to standard output.
+
+    Raises
+    ------
+    CbldmError
+        There are several, none, or one that is not text.
+    """
+    texts = [t for t in OUTPUT_TYPES if t != "db"]
+    if len(types) != 1 or not set(types) <= set(texts):
+        raise CbldmError(
+            f"-o - with the output types {', '.join(types) or 'none'}; "
+            f"expected one of {', '.join(texts)}: change -t."
+        )
+    return next(iter(types))
+
+
+def text(solution: Solution, source: str, kind: str, count: int) -> str:
+    """What goes to standard output, one structure after another.
+
+    Where a file of this type can hold one structure alone, that is the best.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        best = 1 if kind in ("cif", "stru") else count
+        planned = plan(f"{folder}/@k.@o", (kind,), "result", best)
+        paths = write(solution, source, planned)
+        return "".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def _write_xyz(
+    solution: Solution, source: str, path: pathlib.Path, rank: int
+) -> None:
+    c = solution.candidates[rank - 1]
+    rw = _rw(c.rw_raw if c.rw is None else c.rw)
+    about = f"{c.structure_type} from {c.generator}, Rw {rw}"
+    c.write_xyz(path, f"rank {rank} of {source}: {about}")
+
+
+def _write_cif(
+    solution: Solution, source: str, path: pathlib.Path, rank: int
+) -> None:
+    solution.candidates[rank - 1].write_cif(path)
+
+
+def _write_stru(
+    solution: Solution, source: str, path: pathlib.Path, rank: int
+) -> None:
+    c = solution.candidates[rank - 1]
+    values = {name: value for name, (value, _) in c.parameters.items()}
+    uiso = {
+        name.removesuffix("_Uiso"): value
+        for name, value in values.items()
+        if name.endswith("_Uiso")
+    }
+    c.write_stru(path, uiso, values.get("delta2", 0.0))
+
+
+def _write_extxyz(
+    solution: Solution, source: str, path: pathlib.Path, rank: int
+) -> None:
+    from ase.io import write as write_atoms
+
+    c = solution.candidates[rank - 1]
+    atoms = c.to_ase()
+    atoms.info = figures(solution, source, rank)
+    for name, pair in parameters(c).items():
+        atoms.info[name] = pair["value"]
+        atoms.info[f"{name}_esd"] = pair["esd"]
+    atoms.info = {n: v for n, v in atoms.info.items() if v is not None}
+    if c.flags:
+        atoms.info["flags"] = "; ".join(c.flags)
+    write_atoms(path, atoms, format="extxyz")
+
+
+def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
+    from diffpy_cbldm.pdfdata import write_atomic
+
+    data = result(solution, source)
+    write_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+_EACH = {
+    "xyz": _write_xyz,
+    "cif": _write_cif,
+    "stru": _write_stru,
+    "extxyz": _write_extxyz,
+}
+"""Writers of one structure, by output type."""
+
+_WHOLE = {"res": _write_res, "db": database.write}
+"""Writers of a whole result, by output type."""

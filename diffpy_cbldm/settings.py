@@ -22,6 +22,7 @@ def parameter(
     choices: tuple[str, ...] | None = None,
     flags: tuple[str, ...] = (),
     implied: str | None = None,
+    spoken: bool = False,
 ) -> Any:
     """Describe one field of a settings dataclass.
 
@@ -41,6 +42,9 @@ def parameter(
         Extra option spellings for the command line, such as ``-t``.
     implied : str, optional
         The value where the option stands on the command line without one.
+    spoken : bool
+        Whether it stands on the command line alone, and not in
+        configuration files; default False.
     """
     return dataclasses.field(
         default=default,
@@ -51,6 +55,7 @@ def parameter(
             "choices": choices,
             "flags": flags,
             "implied": implied,
+            "spoken": spoken,
         },
     )
 
@@ -66,7 +71,8 @@ class Option:
     flags : tuple of str
         The option spellings, the long one last.
     kind : type
-        `int`, `float` or `str`.
+        `int`, `float`, `str`, `bool` for a switch, or `tuple` for words that
+        may be given several times.
     """
 
     name: str
@@ -78,15 +84,29 @@ class Option:
     limits: tuple[float, float] | None = None
     choices: tuple[str, ...] | None = None
     implied: str | None = None
+    spoken: bool = False
+
+    @property
+    def shown_default(self) -> str:
+        """The default in words; empty where it says nothing."""
+        unset = self.default is None or self.default is False
+        return "" if unset or self.default == () else str(self.default)
+
+    @property
+    def allowed(self) -> str:
+        """The accepted values in words; empty where any will do."""
+        if self.choices:
+            return ", ".join(self.choices)
+        return "{:g} to {:g}".format(*self.limits) if self.limits else ""
 
 
 def options(table: type) -> list[Option]:
     """The fields of a settings dataclass as options, in their order."""
-    kinds = {"int": int, "float": float, "str": str}
+    kinds = {"int": int, "float": float, "str": str, "bool": bool}
     found = []
     for field in dataclasses.fields(table):
         # Annotations are text here: "float" or "float | None".
-        kind = kinds[str(field.type).split(" |")[0]]
+        kind = kinds.get(str(field.type).split(" |")[0], tuple)
         long = "--" + field.name.replace("_", "-")
         about = dict(field.metadata)
         about["flags"] = (*about["flags"], long)
@@ -96,27 +116,66 @@ def options(table: type) -> list[Option]:
     return found
 
 
+_YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
+
+
+def convert(option: Option, text: str) -> Any:
+    """The value that a text in a file stands for.
+
+    Parameters
+    ----------
+    option : Option
+    text : str
+        Several words stand on lines of their own.  Empty text is None where
+        that is the default.
+
+    Raises
+    ------
+    CbldmError
+        The text is not of the option's kind.
+    """
+    word = text.strip()
+    if not word and option.default is None:
+        return None
+    if option.kind is tuple:
+        return tuple(line.strip() for line in word.splitlines())
+    if option.kind is bool and word.lower() in _YES + _NO:
+        return word.lower() in _YES
+    try:
+        if option.kind in (int, float, str):
+            return option.kind(word)
+    except ValueError:
+        pass
+    expected = {int: "a whole number", float: "a number", bool: "yes or no"}
+    raise CbldmError(
+        f"{option.name} is {word!r}; expected {expected[option.kind]}: "
+        f"change {option.name}."
+    )
+
+
+def check(option: Option, value: Any) -> None:
+    """Raise `CbldmError` where a value lies outside the option's limits."""
+    if value is None:
+        return
+    limits = option.limits
+    if limits is not None and not (
+        math.isfinite(value) and limits[0] <= value <= limits[1]
+    ):
+        raise CbldmError(
+            f"{option.name} is {value:g}{option.unit and ' ' + option.unit}; "
+            f"expected {limits[0]:g} to {limits[1]:g}: change {option.name}."
+        )
+    if option.choices and value not in option.choices:
+        raise CbldmError(
+            f"{option.name} is {value!r}; expected one of "
+            f"{', '.join(option.choices)}."
+        )
+
+
 def validate(settings: Any) -> None:
     """Raise `CbldmError` where a field lies outside its limits."""
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if value is None:
-            continue
-        limits = field.metadata.get("limits")
-        if limits is not None and not (
-            math.isfinite(value) and limits[0] <= value <= limits[1]
-        ):
-            unit = field.metadata["unit"]
-            raise CbldmError(
-                f"{field.name} is {value:g}{unit and ' ' + unit}; expected "
-                f"{limits[0]:g} to {limits[1]:g}: change {field.name}."
-            )
-        choices = field.metadata.get("choices")
-        if choices and value not in choices:
-            raise CbldmError(
-                f"{field.name} is {value!r}; expected one of "
-                f"{', '.join(choices)}."
-            )
+    for option in options(type(settings)):
+        check(option, getattr(settings, option.name))
 
 
 STRUCTURE_TYPES = ("bcc", "dec", "fcc", "hcp", "ico", "oct", "sc")
@@ -277,26 +336,54 @@ class Refinement:
     )
 
 
-OUTPUT_TYPES = ("xyz", "cif", "res")
+OUTPUT_TYPES = {
+    "xyz": "atoms of each structure",
+    "cif": "each structure in a box",
+    "stru": "the same for PDFgui, with its Uiso and delta2",
+    "extxyz": "xyz with the figures of agreement, for ASE",
+    "res": "the whole result as JSON",
+    "db": "all structures and figures as a database of ASE",
+}
 """The kinds of output files; ``none`` writes nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Output:
-    """What is written, and where."""
+class Inputs:
+    """Which files are read."""
 
-    outputtypes: str = parameter(
-        "none",
-        f"Kinds of output files, separated by commas: "
-        f"{', '.join(OUTPUT_TYPES)}; none writes nothing.",
-        flags=("-t",),
+    datapath: tuple[str, ...] = parameter(
+        (),
+        "Folder to look for inputs in, instead of the current one; may be "
+        "given several times, in a configuration file one a line.",
+        flags=("-d",),
     )
+    find: bool = parameter(
+        False,
+        "Take the arguments for patterns, all of which a file name holds: "
+        "^ is its start, $ its end, <5> a number, <5-8>, <5-> and <-8> "
+        "ranges; what ends with / is a folder; + starts another group.",
+        flags=("-f",),
+        spoken=True,
+    )
+    list: bool = parameter(
+        False,
+        "Print the names of the inputs and exit, as in -lf.",
+        flags=("-l",),
+        spoken=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Where outputs go, and how much is said."""
+
     output: str = parameter(
         "@b.@o",
         "Name of output files.  @h is the folder of the input, @r its path "
         "without extension, @e its extension, @t its file name, @b its file "
         "name without extension, @o the output extension, @k the rank.  "
-        "Where they are not named, .@o is appended, and -@k for structures.",
+        "Where they are not named, .@o is appended, and -@k for structures.  "
+        "A single - is standard output.",
         flags=("-o",),
     )
     force: str = parameter(
@@ -314,6 +401,77 @@ class Output:
             *("error", "warning", "info", "debug", "all"),
             *"012345",
         ),
+    )
+    quiet: bool = parameter(False, "Print nothing but errors.", flags=("-q",))
+
+
+@dataclasses.dataclass(frozen=True)
+class Output(Files):
+    """What is written, and where."""
+
+    outputtypes: str = parameter(
+        "none",
+        "Kinds of output files, separated by commas: "
+        + "; ".join(f"{kind} ({text})" for kind, text in OUTPUT_TYPES.items())
+        + "; none writes nothing.",
+        flags=("-t",),
+    )
+    database: str | None = parameter(
+        None,
+        "Where -t db goes instead of a file for each input: a file NAME.db, "
+        "or an address such as postgresql://user@host/name.  Rows are added "
+        "to what is there.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """Files that hold options."""
+
+    config: str | None = parameter(
+        None,
+        "Configuration file, read after those found by themselves; NONE "
+        "reads none.  NAME.res repeats the run that wrote it.",
+        flags=("-c",),
+        spoken=True,
+    )
+    section: str | None = parameter(
+        None,
+        "Section of the configuration files that goes on top of [DEFAULT].",
+        flags=("-s",),
+        spoken=True,
+    )
+    createconfig: str | None = parameter(
+        None,
+        "Write a configuration file with all keys and exit; - is standard "
+        "output.",
+        spoken=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Manual:
+    """What is shown instead of a run."""
+
+    manual: bool = parameter(False, "Show the manual and exit.", spoken=True)
+    version: bool = parameter(
+        False, "Show the version and exit.", flags=("-V",), spoken=True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Showing(Manual):
+    """What is shown instead of a run, and examples."""
+
+    example: str | None = parameter(
+        None,
+        "Run on measured data that come with diffpy.cmi: on "
+        "Pt-nanoparticles where no name follows.",
+        implied="Pt-nanoparticles",
+        spoken=True,
+    )
+    list_examples: bool = parameter(
+        False, "List the examples and exit.", spoken=True
     )
 
 

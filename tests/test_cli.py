@@ -181,10 +181,10 @@ def test_fault_of_ours_is_exit_code_2(here, capfd, monkeypatch):
 
 
 def test_force_leaves_the_file_that_follows():
-    args = cli.make_parser().parse_args(cli._spell_out(["--force", "a.gr"]))
-    assert (args.force, args.inputs) == ("yes", ["a.gr"])
-    args = cli.make_parser().parse_args(cli._spell_out(["--force", "no"]))
-    assert (args.force, args.inputs) == ("no", [])
+    given = cli.make_parser().given(["--force", "a.gr"])
+    assert given == {"force": "yes", "inputs": ["a.gr"]}
+    given = cli.make_parser().given(["--force", "no"])
+    assert given == {"force": "no", "inputs": []}
 
 
 def test_every_setting_is_an_option_with_help():

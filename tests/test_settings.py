@@ -1,13 +1,18 @@
 """The parameter tables, from which options, help and docs are derived."""
 
 import dataclasses
+import importlib
 import inspect
 import math
+import pathlib
+import re
 
 import pytest
 
-from diffpy_cbldm import settings
+from diffpy_cbldm import command, settings
 from diffpy_cbldm.errors import CbldmError
+
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 TABLES = [
     table
@@ -66,3 +71,28 @@ def test_words_outside_the_choices():
 
 def test_none_leaves_a_value_to_the_header():
     settings.validate(settings.Reading(qmin=None))
+
+
+@pytest.mark.parametrize("name", ["cli", "simulate_cli"])
+def test_every_option_is_documented(name, capfd):
+    """On the page of the documentation and in the manual."""
+    module = importlib.import_module(f"diffpy_cbldm.{name}")
+    page = (DOCS / "command.md").read_text()
+    included = re.findall(r"{include} (\S+)", page)
+    manual = f"../diffpy_cbldm/manual/{module.PROG}.md"
+    assert manual in included
+    assert f"_generated/{module.PROG}.md" in included
+    text = (DOCS / manual).read_text() + "\n"
+    text += command.reference(module.TABLES)
+    for action in module.make_parser()._actions:
+        for flag in action.option_strings:
+            if not flag.startswith("--no-"):
+                assert f"`{flag}`" in text, flag
+    assert module.main(["--manual"]) == 0
+    assert capfd.readouterr().out.strip() == text.strip()
+
+
+def test_the_manual_tells_how():
+    text = (DOCS / "../diffpy_cbldm/manual/cbldm.md").read_text()
+    for title in ("Chains", "Configuration files", "Repeat a run"):
+        assert f"## {title}\n" in text
