@@ -219,7 +219,7 @@ class PairBasis:
         -------
         square : float
         residual : (m,) array
-            y - s F with the best scale s, in units of |g|.
+            y - s F with the best scale s, over the norm of g.
         jacobian : (k, m) array
             Of s F, the scale following.
         """

@@ -26,7 +26,7 @@ from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.pdfdata import PDFData, regrid
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
-from diffpy_cbldm.score import rw_scaled
+from diffpy_cbldm.score import rw_scaled, simplest_first
 from diffpy_cbldm.screening import load_set, member, rough_rw, stretched
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling
 
@@ -384,7 +384,9 @@ class _Pool:
         keys = dict.fromkeys([*self.order()[:most], *firsts])
         chosen = [self.entries[k] for k in keys]
         fits = self._fitted(list(keys))
-        ranked = sorted(range(len(chosen)), key=lambda i: fits[i].rw)
+        ranked = simplest_first(
+            [f.rw for f in fits], [e.proposal.positions for e in chosen]
+        )
         return [
             (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
             for i in ranked[:count]

@@ -126,6 +126,41 @@ def roughness(
     return (bulk * len(x) - 2 * len(_bonds(x))) / len(x) ** (2 / 3)
 
 
+SAME = 1e-4
+"""Rw that differ by less are the same."""
+
+
+def simplest_first(
+    rw: Sequence[float | None], positions: Sequence[np.ndarray]
+) -> list[int]:
+    """Order by Rw, and where that is the same by roughness.
+
+    An octahedron and the pyramid that is one atom short have the same PDF up
+    to its scale: the smoother structure comes first.
+
+    Parameters
+    ----------
+    rw : sequence of float or None
+        What is missing or not a number comes last.
+    positions : sequence of (n, 3) arrays, angstrom
+
+    Returns
+    -------
+    list of int
+    """
+    value = np.array([np.nan if x is None else x for x in rw], float)
+    order = np.argsort(value, kind="stable").tolist()
+    found: list[int] = []
+    while order:
+        limit = value[order[0]] + SAME
+        same = [i for i in order if value[i] <= limit] or order[:1]
+        if len(same) > 1:
+            same.sort(key=lambda i: roughness(positions[i]))
+        found += same
+        order = order[len(same) :]
+    return found
+
+
 def ideal_roughness(structure_type: str, atoms: np.ndarray) -> np.ndarray:
     """Roughness of the most compact cluster of a type and about a size.
 

@@ -27,7 +27,7 @@ from diffpy_cbldm.polish import (
 from diffpy_cbldm.polished import LATTICE, as_candidate, edit, what_changed
 from diffpy_cbldm.propose import propose
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
-from diffpy_cbldm.score import duplicates
+from diffpy_cbldm.score import duplicates, simplest_first
 from diffpy_cbldm.srfit import choose_backend, one_thread
 from diffpy_cbldm.srfit import refine as refine_one
 
@@ -323,7 +323,9 @@ def _solve(
         clock.begin("polish")
         more, points = _polished([ranked[i][0] for i in chosen], pdf, used)
         refined += more
-    refined.sort(key=lambda pair: _number(pair[0].rw))
+    known = [c for c, _ in refined]
+    order = simplest_first([c.rw for c in known], [c.positions for c in known])
+    refined = [refined[i] for i in order]
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     candidates = [c for c, _ in refined + rest]
     return Solution(
@@ -465,7 +467,7 @@ def _rank_quickly(
         rmin=used.rmin,
         rmax=used.rmax,
     )
-    order = sorted(range(len(pool)), key=lambda i: _number(fits[i].rw))
+    order = simplest_first([f.rw for f in fits], [c.positions for c in pool])
     kept = []
     for alike in duplicates(
         [pool[i].positions for i in order], stretch=STRETCH

@@ -176,3 +176,16 @@ def test_duplicates_tell_vacancies_apart():
     assert score.duplicates(without) == [[0], [1], [2]]
     one, two = score.fingerprint(x), score.fingerprint(moved(x, 1))
     assert one == pytest.approx(two)
+
+
+def test_of_equal_fits_the_smoother_one_comes_first():
+    """Octahedron and pyramid: 12 to 3 distances, and 8 to 2."""
+    octahedron = np.array(
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, -1, 0], [0, 0, -1]],
+        float,
+    )
+    pyramid = octahedron[:5]
+    order = score.simplest_first(
+        [0.1, 0.10005, None, 0.05], [pyramid, octahedron, pyramid, pyramid]
+    )
+    assert order == [3, 1, 0, 2]

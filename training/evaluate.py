@@ -41,6 +41,7 @@ from diffpy_cbldm.score import (
     nearest_neighbour_distance,
     rmsd,
     shortest_bond,
+    simplest_first,
 )
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model, World
 from diffpy_cbldm.simulate import simulate
@@ -186,8 +187,10 @@ def best_of(
         qbroad=pdf.qbroad,
     )
     rw = np.array([f.rw for f in fits])
-    done = [refine(candidates[i], pdf) for i in np.argsort(rw)[:refined]]
-    return min(done, key=lambda c: math.inf if c.rw is None else c.rw), rw
+    order = simplest_first(rw.tolist(), [c.positions for c in candidates])
+    done = [refine(candidates[i], pdf) for i in order[:refined]]
+    first = simplest_first([c.rw for c in done], [c.positions for c in done])
+    return done[first[0]], rw
 
 
 def propose(
