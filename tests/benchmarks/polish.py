@@ -292,6 +292,17 @@ def needed(every: list[Polished], end: Polished, truth: int) -> float | None:
     return max(0.0, order[where[0]].criterion - end.criterion)
 
 
+def margin(rows: list[dict[str, Any]]) -> str:
+    """By how much N is off, at most, in 90 % of every other case."""
+    values = [r["n_error"] for r in rows]
+    fit, rest = np.sort(values[::2]), np.array(values[1::2])
+    width = fit[int(np.ceil(0.9 * len(fit))) - 1]
+    return (
+        f"N within {width:.1%} in 90 % of every other case: true of "
+        f"{np.mean(rest <= width):.0%} of the rest"
+    )
+
+
 def calibration(rows: list[dict[str, Any]]) -> str:
     """The width of the set that holds N in 90 % of every other case."""
     values = [np.inf if r["excess"] is None else r["excess"] for r in rows]
@@ -346,7 +357,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"better on r left out than the start: "
         f"{share(lambda r: r['confirmed'])}",
     ]
-    lines.append(calibration(rows))
+    lines += [calibration(rows), margin(rows)]
     for name in STARTS:
         won = share(lambda r, name=name: r["won"] == name)
         close = share(
