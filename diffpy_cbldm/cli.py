@@ -242,6 +242,10 @@ class _Run:
         from diffpy_cbldm import pdfdata, report
 
         types = report.parse_types(self.output.outputtypes)
+        if "html" in types:
+            from diffpy_cbldm import page
+
+            page.check_installed()
         count = self.search["refine"] or report.WITHOUT_REFINEMENT
         written: list[Path] = []
         ready = []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.settings import OUTPUT_TYPES
+from diffpy_cbldm.views import WITHOUT_REFINEMENT, shown, with_esd
 
 if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate
@@ -20,26 +21,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "cbldm-result/1"
 
-WITHOUT_REFINEMENT = 8
-"""So many candidates are shown and written where none was refined."""
-
-
-def shown(solution: Solution) -> list[Candidate]:
-    """The candidates that are shown and written: those refined."""
-    return solution.refined or solution.candidates[:WITHOUT_REFINEMENT]
-
-
-def with_esd(value: float, esd: float | None) -> str:
-    """A number with its uncertainty in the last digit, such as 1.0012(3).
-
-    Where the uncertainty is not known, zero or not finite, the value has four
-    significant digits and no brackets.
-    """
-    from uncertainties import ufloat
-
-    if esd is None or not math.isfinite(esd) or esd <= 0:
-        return f"{value:.4g}"
-    return f"{ufloat(value, esd):.1uS}"
+WHOLE = ("res", "html")
+"""Types of which one file holds all candidates."""
 
 
 def table(solution: Solution) -> str:
@@ -187,7 +170,7 @@ def plan(
 ) -> dict[tuple[str, int | None], pathlib.Path]:
     """Where each output goes, for the ranks 1 to `count`."""
     ranks: dict[str, list[int | None]] = {
-        t: [None] if t == "res" else list(range(1, count + 1)) for t in types
+        t: [None] if t in WHOLE else list(range(1, count + 1)) for t in types
     }
     return {
         (t, rank): output_name(template, source, t, rank)
@@ -282,7 +265,11 @@ def write(
                 continue
             part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             waiting[part] = path
-            if rank is None:
+            if kind == "html":
+                from diffpy_cbldm.page import write_page
+
+                write_page(solution, part, source)
+            elif rank is None:
                 data = result(solution, source)
                 text = json.dumps(data, indent=1, allow_nan=False)
                 write_atomic(part, text + "\n")

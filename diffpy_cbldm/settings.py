@@ -266,7 +266,7 @@ class Refinement:
     )
 
 
-OUTPUT_TYPES = ("xyz", "cif", "res")
+OUTPUT_TYPES = ("xyz", "cif", "res", "html")
 """The kinds of output files; ``none`` writes nothing."""
 
 

@@ -16,7 +16,7 @@ errors settings grfile pdfdata cluster checks pairgrid widths debye
 histogram paircache scattering
 mixed simulate lattices families symmetry hulls cuts laplacian model recover
 score moves quickfit edits polish screening propose srfit doubts solve examples
-report cli
+views page plots report cli
 """.split()
 """Each room may import those before it."""
 
