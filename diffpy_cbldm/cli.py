@@ -108,9 +108,10 @@ def _add(group: Any, option: settings.Option) -> None:
 def _spell_out(words: Sequence[str]) -> list[str]:
     """Keep ``--force`` from taking the file that follows for its value."""
     implied = {
-        f"--{o.name}": o
+        flag: o
         for table in TABLES.values()
         for o in settings.options(table)
+        for flag in o.flags
         if o.implied
     }
     spelled = list(words)
@@ -239,14 +240,20 @@ class _Run:
         self,
     ) -> list[tuple[str, PDFData, dict[tuple[str, int | None], Path]]]:
         """Read every input and make sure that its outputs can be written."""
-        from diffpy_cbldm import pdfdata, report
+        from diffpy_cbldm import pdfdata, report, views
 
         types = report.parse_types(self.output.outputtypes)
         if "html" in types:
             from diffpy_cbldm import page
 
             page.check_installed()
-        count = self.search["refine"] or report.WITHOUT_REFINEMENT
+        if self.output.plot != "no":
+            from diffpy_cbldm import plots
+
+            plots.check_installed(screen=self.output.plot == "screen")
+            if self.output.plot != "screen":
+                types += (self.output.plot,)
+        count = self.search["refine"] or views.WITHOUT_REFINEMENT
         written: list[Path] = []
         ready = []
         for name in self.inputs:
@@ -277,6 +284,10 @@ class _Run:
         files = report.write(solution, name, planned)
         self.say(f"{name}\n{report.table(solution)}")
         self.say(solution.explain(warnings=False))
+        if self.output.plot == "screen":
+            from diffpy_cbldm import plots
+
+            plots.show(solution)
         if self.level >= _LEVELS["info"]:
             for step, seconds in solution.timings.items():
                 self.say(f"{step}: {seconds:.1f} s")

@@ -85,9 +85,7 @@ def make_page(solution: Solution, source: str) -> str:
     curves = [calculated_curve(solution, c) for c in best]
     shapes = [shape(c) for c in best]
     alike = [g for g in groups(curves, TIE) if len(g) > 1]
-    names = {
-        k: _letters(number) for number, g in enumerate(alike) for k in g
-    }
+    names = {k: _letters(number) for number, g in enumerate(alike) for k in g}
     text = importlib.resources.files("diffpy_cbldm") / "page.html"
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined
@@ -112,7 +110,7 @@ def make_page(solution: Solution, source: str) -> str:
         alike=f"{ALIKE:g}",
         command=command(solution, source),
         settings=[
-            {"name": name, "text": "not given" if value is None else value}
+            {"name": name, "text": _setting(value)}
             for name, value in solution.settings.items()
         ],
         timings=[(n, f"{s:.1f}") for n, s in solution.timings.items()],
@@ -153,10 +151,18 @@ def command(solution: Solution, source: str) -> str:
         for option in settings.options(table):
             value = solution.settings.get(option.name)
             if value is not None:
-                words.append(f"{option.flags[-1]} {shlex.quote(str(value))}")
+                words.append(
+                    f"{option.flags[-1]} {shlex.quote(_setting(value))}"
+                )
     if source.startswith("-"):
         words.append("--")
     return " \\\n  ".join(["cbldm", *words, shlex.quote(source)])
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "not given"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _letters(number: int) -> str:

@@ -12,16 +12,15 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.settings import OUTPUT_TYPES
-from diffpy_cbldm.views import WITHOUT_REFINEMENT, shown, with_esd
+from diffpy_cbldm.settings import OUTPUT_TYPES, PICTURES
+from diffpy_cbldm.views import shown, with_esd
 
 if TYPE_CHECKING:
-    from diffpy_cbldm.cluster import Candidate
     from diffpy_cbldm.solve import Solution
 
 SCHEMA = "cbldm-result/1"
 
-WHOLE = ("res", "html")
+WHOLE = ("res", "html", *PICTURES)
 """Types of which one file holds all candidates."""
 
 
@@ -269,6 +268,10 @@ def write(
                 from diffpy_cbldm.page import write_page
 
                 write_page(solution, part, source)
+            elif kind in PICTURES:
+                from diffpy_cbldm.plots import plot
+
+                plot(solution, part, kind=kind)
             elif rank is None:
                 data = result(solution, source)
                 text = json.dumps(data, indent=1, allow_nan=False)

@@ -269,6 +269,9 @@ class Refinement:
 OUTPUT_TYPES = ("xyz", "cif", "res", "html")
 """The kinds of output files; ``none`` writes nothing."""
 
+PICTURES = ("png", "pdf", "svg")
+"""The kinds of files that a plot goes to."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Output:
@@ -287,6 +290,14 @@ class Output:
         "name without extension, @o the output extension, @k the rank.  "
         "Where they are not named, .@o is appended, and -@k for structures.",
         flags=("-o",),
+    )
+    plot: str = parameter(
+        "no",
+        "Plot the best candidates: on the screen, or to a file named as by "
+        "--output.",
+        choices=("no", "screen", *PICTURES),
+        flags=("-p",),
+        implied="screen",
     )
     force: str = parameter(
         "no",

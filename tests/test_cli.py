@@ -185,6 +185,10 @@ def test_force_leaves_the_file_that_follows():
     assert (args.force, args.inputs) == ("yes", ["a.gr"])
     args = cli.make_parser().parse_args(cli._spell_out(["--force", "no"]))
     assert (args.force, args.inputs) == ("no", [])
+    args = cli.make_parser().parse_args(cli._spell_out(["-p", "a.gr"]))
+    assert (args.plot, args.inputs) == ("screen", ["a.gr"])
+    args = cli.make_parser().parse_args(cli._spell_out(["-p", "svg"]))
+    assert (args.plot, args.inputs) == ("svg", [])
 
 
 def test_every_setting_is_an_option_with_help():
