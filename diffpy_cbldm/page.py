@@ -258,11 +258,12 @@ def _group(
         plain.append(f"they agree in {_listed(same)}")
     summary = "; ".join(plain) or "They differ in details"
     first = curves[places[0]]
+    ends = [f"{curves[k].rw:.4f}" for k in (places[0], places[-1])]
     return {
         "name": name,
         "ranks": [k + 1 for k in places],
         "title": f"{len(places)} structures, Rw "
-        f"{first.rw:.4f} to {curves[places[-1]].rw:.4f}",
+        + " to ".join(dict.fromkeys(ends)),
         "summary": f"{summary[0].upper()}{summary[1:]}. Their curves are at "
         f"most {apart:.4f} from that of rank {places[0] + 1}; the data are "
         f"{first.rw:.4f} from it.",

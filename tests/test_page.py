@@ -338,6 +338,16 @@ def test_in_a_browser(browser, text, tmp_path):
     assert head.get_attribute("aria-sort") == "ascending"
     assert head.inner_text() == "type"
 
+    # Printers are given pictures: a WebGL canvas would come out empty.
+    view.wait_for_function(
+        "[...document.querySelectorAll('.still[src^=\"data:image\"]')]"
+        ".filter(still => still.complete).length === 6"
+    )
+    assert not view.locator(".still").first.is_visible()
+    view.emulate_media(media="print")
+    assert view.locator(".still").first.is_visible()
+    assert not view.locator(".live").first.is_visible()
+
     assert wrong == []
     assert [u for u in asked if not u.startswith(("file:", "blob:"))] == []
 
