@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.pdfdata import write_atomic
 from diffpy_cbldm.settings import PICTURES
-from diffpy_cbldm.views import calculated_curve, need, shown
+from diffpy_cbldm.views import Curve, calculated_curve, need, shown
 
 if TYPE_CHECKING:
     from diffpy_cbldm.solve import Solution
@@ -87,38 +89,7 @@ def plot(
             zip(panels, best, strict=True), start=1
         ):
             curve = calculated_curve(solution, c)
-            residual = curve.measured - curve.calculated
-            low = min(curve.measured.min(), curve.calculated.min())
-            shift = low - 1.1 * residual.max()
-            measured, calculated, off = colors
-            axes.plot(
-                curve.r,
-                curve.measured,
-                "o",
-                markerfacecolor="none",
-                markeredgecolor=measured,
-                markersize=4,
-                markeredgewidth=0.8,
-                markevery=max(1, len(curve.r) // 600),
-                label="measured",
-            )
-            axes.plot(
-                curve.r,
-                curve.calculated,
-                color=calculated,
-                linewidth=1.5,
-                label="calculated",
-            )
-            axes.plot(
-                curve.r,
-                residual + shift,
-                color=off,
-                linewidth=1,
-                label="difference",
-            )
-            axes.axhline(shift, color="0.6", linewidth=0.8, linestyle=":")
-            axes.set_xlim(curve.r[0], curve.r[-1])
-            axes.set_ylabel(r"$G$ ($\mathrm{\AA}^{-2}$)")
+            _panel(axes, curve, colors)
             axes.set_title(
                 f"{rank}. {c.structure_type} {c.composition}, "
                 f"$R_w$ = {curve.rw:.4f}",
@@ -127,7 +98,9 @@ def plot(
         panels[0].legend(loc="upper right", fontsize="small", frameon=False)
         panels[-1].set_xlabel(r"$r$ ($\mathrm{\AA}$)")
         if path is not None:
-            _save(figure, Path(path), kind)
+            content = io.BytesIO()
+            figure.savefig(content, format=kind, dpi=200)
+            write_atomic(path, content.getvalue())
     return figure
 
 
@@ -174,7 +147,7 @@ def _style() -> Iterator[tuple[str, str, str]]:
 
 def _figure(size: tuple[float, float], on_screen: bool) -> Any:
     """A figure of pyplot to be shown, or one that needs no display."""
-    if on_screen and _has_display():
+    if on_screen:
         from matplotlib import pyplot
 
         return pyplot.figure(figsize=size, layout="constrained")
@@ -189,17 +162,33 @@ def _has_display() -> bool:
     return any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def _save(figure: Any, path: Path, kind: str | None) -> None:
-    """Write a figure under a temporary name and rename it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            figure.savefig(part, format=kind, dpi=200)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise CbldmError(
-            f"{path}: cannot be written ({error.strerror}); expected a file "
-            "name in a folder that exists and is writable: choose another."
-        ) from None
+def _panel(axes: Any, curve: Curve, colors: Sequence[str]) -> None:
+    """Draw measured, calculated and, below them, difference curve."""
+    measured, calculated, off = colors
+    residual = curve.measured - curve.calculated
+    low = min(curve.measured.min(), curve.calculated.min())
+    shift = low - 1.1 * residual.max()
+    axes.plot(
+        curve.r,
+        curve.measured,
+        "o",
+        markerfacecolor="none",
+        markeredgecolor=measured,
+        markersize=4,
+        markeredgewidth=0.8,
+        markevery=max(1, len(curve.r) // 600),
+        label="measured",
+    )
+    axes.plot(
+        curve.r,
+        curve.calculated,
+        color=calculated,
+        linewidth=1.5,
+        label="calculated",
+    )
+    axes.plot(
+        curve.r, residual + shift, color=off, linewidth=1, label="difference"
+    )
+    axes.axhline(shift, color="0.6", linewidth=0.8, linestyle=":")
+    axes.set_xlim(curve.r[0], curve.r[-1])
+    axes.set_ylabel(r"$G$ ($\mathrm{\AA}^{-2}$)")
