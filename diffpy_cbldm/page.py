@@ -16,6 +16,7 @@ from diffpy_cbldm.pdfdata import write_atomic
 from diffpy_cbldm.solve import TIE
 from diffpy_cbldm.views import (
     ALIKE,
+    LITTLE,
     Curve,
     Shape,
     calculated_curve,
@@ -108,6 +109,7 @@ def make_page(solution: Solution, source: str) -> str:
         ],
         tie=f"{TIE:g}",
         alike=f"{ALIKE:g}",
+        little=f"{LITTLE:g}",
         command=command(solution, source),
         settings=[
             {"name": name, "text": _setting(value)}

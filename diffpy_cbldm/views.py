@@ -23,6 +23,10 @@ ALIKE = 0.5
 """Curves of a group differ by less than this part of their own Rw."""
 
 
+LITTLE = 0.1
+"""And by less than this, in the unit of Rw, however bad the fit is."""
+
+
 def need(purpose: str, *modules: str) -> None:
     """Raise `CbldmError` where a module of the extra "report" is missing."""
     for name in modules:
@@ -125,7 +129,8 @@ def groups(
     A candidate joins the first group whose best member has an Rw within
     `tie` of its own and a calculated curve that differs, by the same
     measure as Rw, by less than `alike` times the smaller one: the two are
-    nearer to each other than to the data.
+    nearer to each other than to the data.  Curves that differ by `LITTLE`
+    or more are told apart in any case.
 
     Parameters
     ----------
@@ -146,7 +151,8 @@ def groups(
         for group in found:
             best = curves[group[0]]
             near = curves[i].rw - best.rw < tie
-            if near and difference(best, curves[i]) < alike * best.rw:
+            limit = min(alike * best.rw, LITTLE)
+            if near and difference(best, curves[i]) < limit:
                 group.append(i)
                 break
         else:
