@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffpy_cbldm import debye
     from diffpy_cbldm.cluster import Candidate, Cluster
     from diffpy_cbldm.pdfdata import PDFData, read_pdf
+    from diffpy_cbldm.plots import plot
     from diffpy_cbldm.propose import propose
     from diffpy_cbldm.simulate import simulate
     from diffpy_cbldm.solve import Solution, solve
@@ -39,6 +40,7 @@ __all__ = [
     "debye",
     "make_recipe",
     "polish",
+    "plot",
     "propose",
     "read_pdf",
     "refine",
@@ -53,6 +55,7 @@ _HOMES = {
     "Solution": "solve",
     "make_recipe": "srfit",
     "polish": "polished",
+    "plot": "plots",
     "propose": "propose",
     "read_pdf": "pdfdata",
     "refine": "srfit",

@@ -117,6 +117,16 @@ class _Run:
         self.output: settings.Output = tables["output"]
         self.level = command.level(self.output.verbose)
         self.types = report.parse_types(self.output.outputtypes)
+        if "html" in self.types:
+            from diffpy_cbldm import page
+
+            page.check_installed()
+        if self.output.plot != "no":
+            from diffpy_cbldm import plots
+
+            plots.check_installed(screen=self.output.plot == "screen")
+            if self.output.plot != "screen":
+                self.types += (self.output.plot,)
         self.stream = self.output.output == "-"
         if self.stream:
             report.stream_type(self.types)
@@ -221,6 +231,10 @@ class _Run:
             self.say("From ideal to rough (before the last refinement):")
             self.say(report.front_table(solution))
         self.say(solution.explain(warnings=False))
+        if self.output.plot == "screen":
+            from diffpy_cbldm import plots
+
+            plots.show(solution)
         if self.level >= LEVELS["info"]:
             for step, seconds in solution.timings.items():
                 self.say(f"{step}: {seconds:.1f} s")

@@ -81,9 +81,10 @@ class Parser(argparse.ArgumentParser):
     def _spelled_out(self, words: Sequence[str]) -> list[str]:
         """Keep ``--force`` from taking the file that follows for its value."""
         implied = {
-            f"--{o.name}": o
+            flag: o
             for table in self.tables.values()
             for o in settings.options(table)
+            for flag in o.flags
             if o.implied and o.choices
         }
         spelled = list(words)

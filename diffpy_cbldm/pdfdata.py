@@ -526,10 +526,10 @@ def gr_text(pdf: PDFData) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """Write a UTF-8 text file whole or not at all.
+def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write a file, text as UTF-8, whole or not at all.
 
-    The text goes to a temporary file in the same folder, which then takes
+    The content goes to a temporary file in the same folder, which then takes
     the name `path`.
 
     Raises
@@ -538,10 +538,12 @@ def write_atomic(path: str | os.PathLike[str], text: str) -> None:
         Where the file cannot be written; nothing is left behind.
     """
     path = Path(path)
+    if isinstance(content, str):
+        content = content.encode("utf-8")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
-            part.write_text(text, encoding="utf-8", newline="\n")
+            part.write_bytes(content)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import pathlib
 import re
@@ -16,22 +15,10 @@ from diffpy_cbldm.cluster import edits_of
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.results import figures, parameters, result, shown
 from diffpy_cbldm.settings import OUTPUT_TYPES
+from diffpy_cbldm.views import with_esd
 
 if TYPE_CHECKING:
     from diffpy_cbldm.solve import Solution
-
-
-def with_esd(value: float, esd: float | None) -> str:
-    """A number with its uncertainty in the last digit, such as 1.0012(3).
-
-    Where the uncertainty is not known, zero or not finite, the value has four
-    significant digits and no brackets.
-    """
-    from uncertainties import ufloat
-
-    if esd is None or not math.isfinite(esd) or esd <= 0:
-        return f"{value:.4g}"
-    return f"{ufloat(value, esd):.1uS}"
 
 
 def table(solution: Solution) -> str:

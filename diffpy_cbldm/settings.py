@@ -342,9 +342,13 @@ OUTPUT_TYPES = {
     "stru": "the same for PDFgui, with its Uiso and delta2",
     "extxyz": "xyz with the figures of agreement, for ASE",
     "res": "the whole result as JSON",
+    "html": "a page with curves, structures and the table",
     "db": "all structures and figures as a database of ASE",
 }
 """The kinds of output files; ``none`` writes nothing."""
+
+PICTURES = ("png", "pdf", "svg")
+"""The kinds of files that a plot goes to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -415,6 +419,14 @@ class Output(Files):
         + "; ".join(f"{kind} ({text})" for kind, text in OUTPUT_TYPES.items())
         + "; none writes nothing.",
         flags=("-t",),
+    )
+    plot: str = parameter(
+        "no",
+        "Plot the best candidates: on the screen, or to a file named as by "
+        "--output.",
+        choices=("no", "screen", *PICTURES),
+        flags=("-p",),
+        implied="screen",
     )
     database: str | None = parameter(
         None,

@@ -17,7 +17,7 @@ histogram paircache scattering
 mixed simulate lattices families symmetry hulls cuts laplacian model recover
 score moves quickfit edits polish screening propose srfit doubts
 polished groups solve examples
-results database report command config inputs cli simulate_cli
+results views page plots database report command config inputs cli simulate_cli
 """.split()
 """Each room may import those before it."""
 

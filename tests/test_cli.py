@@ -185,6 +185,10 @@ def test_force_leaves_the_file_that_follows():
     assert given == {"force": "yes", "inputs": ["a.gr"]}
     given = cli.make_parser().given(["--force", "no"])
     assert given == {"force": "no", "inputs": []}
+    given = cli.make_parser().given(["-p", "a.gr"])
+    assert given == {"plot": "screen", "inputs": ["a.gr"]}
+    given = cli.make_parser().given(["-p", "svg"])
+    assert given == {"plot": "svg", "inputs": []}
 
 
 def test_every_setting_is_an_option_with_help():
