@@ -248,6 +248,10 @@ class Cluster:
         write_atomic(path, structure.writeStr("pdffit"))
 
 
+POLISHED = "polished: "
+"""How the flag of a candidate begins whose atoms were edited."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Candidate(Cluster):
     """A proposed structure, with what is known of its agreement.
@@ -291,6 +295,15 @@ class Candidate(Cluster):
         super().__post_init__()
         object.__setattr__(self, "parameters", dict(self.parameters))
         object.__setattr__(self, "flags", tuple(self.flags))
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """The kinds of edits by which polishing fitted the atoms, or none."""
+        for flag in self.flags:
+            if flag.startswith(POLISHED):
+                kinds = flag[len(POLISHED) :].split(";")[0]
+                return tuple(kind.strip() for kind in kinds.split(","))
+        return ()
 
     def __repr__(self) -> str:
         parts = [self.composition, self.structure_type, self.generator]
@@ -470,16 +483,3 @@ def _joined(
             inside = np.where(inside > ordered[widest], inside - 1.0, inside)
             fractional[:, axis] = inside
     return fractional @ cell
-
-
-POLISHED = "polished: "
-"""How the flag of a candidate begins whose atoms were edited."""
-
-
-def edits_of(candidate: Candidate) -> tuple[str, ...]:
-    """The kinds of edits that the flags of a candidate name."""
-    for flag in candidate.flags:
-        if flag.startswith(POLISHED):
-            kinds = flag[len(POLISHED) :].split(";")[0]
-            return tuple(kind.strip() for kind in kinds.split(","))
-    return ()

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from diffpy_cbldm import database
-from diffpy_cbldm.cluster import edits_of
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.results import figures, parameters, result, shown
 from diffpy_cbldm.settings import OUTPUT_TYPES
@@ -34,7 +33,7 @@ def table(solution: Solution) -> str:
                 str(len(c.positions)),
                 c.structure_type,
                 c.generator,
-                ",".join(edits_of(c)) or "-",
+                ",".join(c.edits) or "-",
                 *(_rw(x) for x in (c.rw_raw, c.rw, c.rw_heldout)),
                 *(
                     with_esd(*c.parameters[n]) if n in c.parameters else "-"

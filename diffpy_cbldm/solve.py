@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffpy_cbldm import __version__, settings
-from diffpy_cbldm.cluster import Candidate, edits_of
+from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.doubts import ALSO, doubts, sources
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.groups import Group, group
@@ -171,8 +171,8 @@ class Solution:
         if len(by_name) > 1:
             each = [f"{n} {_best_rw(cs)}" for n, cs in by_name.items()]
             lines.append(f"Best Rw by generator: {', '.join(each)}.")
-        plain = [c for c in self.refined if not edits_of(c)]
-        if plain and edits_of(self.candidates[0]):
+        plain = [c for c in self.refined if not c.edits]
+        if plain and self.candidates[0].edits:
             best = min(plain, key=lambda c: _number(c.rw))
             lines.append(
                 f"The best without edits is {_describe(best)} from "
@@ -184,7 +184,7 @@ class Solution:
 def _best_rw(candidates: Sequence[Candidate]) -> str:
     """The least Rw as text, with what was edited for it."""
     best = min(candidates, key=lambda c: _number(c.rw))
-    edits = edits_of(best)
+    edits = best.edits
     note = f" (edited: {', '.join(edits)})" if edits else ""
     return f"{best.rw:.3f}{note}"
 

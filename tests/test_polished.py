@@ -6,7 +6,6 @@ from test_polish import ideal, off_centre, pdf_of
 
 import diffpy_cbldm as cb
 from diffpy_cbldm import moves
-from diffpy_cbldm.cluster import edits_of
 from diffpy_cbldm.polished import REFUSED
 from diffpy_cbldm.score import rmsd, roughness
 
@@ -25,8 +24,8 @@ def test_the_front_of_an_off_centre_cut():
     pdf = pdf_of(truth, noise=0.01)
     found = cb.polish(candidate(ideal("fcc", 79)), pdf, kinds=("sites",))
     first, *edited = found
-    assert edits_of(first) == () and len(edited) > 0
-    assert all(edits_of(c) == ("sites",) for c in edited)
+    assert first.edits == () and len(edited) > 0
+    assert all(c.edits == ("sites",) for c in edited)
     assert all("from fcc with 79 atoms" in " ".join(c.flags) for c in edited)
     # From smooth to rough; the last one fits best.
     rough = [roughness(c.positions) for c in edited]
@@ -43,7 +42,7 @@ def test_strain_and_surface_are_variables_of_the_recipe():
     truth = moves.moved(x, values)
     found = cb.polish(candidate(x, "oct"), pdf_of(truth, noise=0.01))
     end = min(found, key=lambda c: c.rw)
-    assert set(edits_of(end)) == {"strain", "surface"}
+    assert set(end.edits) == {"strain", "surface"}
     assert rmsd(end.positions, truth) < 0.03
     value, esd = end.parameters["surface_1"]
     assert value == pytest.approx(-0.02, abs=0.006) and esd > 0
@@ -54,7 +53,7 @@ def test_strain_and_surface_are_variables_of_the_recipe():
 def test_a_right_structure_comes_back_alone():
     x = ideal("dec", 75)
     found = cb.polish(candidate(x, "dec"), pdf_of(x, noise=0.02))
-    assert len(found) == 1 and edits_of(found[0]) == ()
+    assert len(found) == 1 and found[0].edits == ()
     assert found[0].rw == pytest.approx(0.02, abs=0.01)
 
 
@@ -66,7 +65,7 @@ def test_edits_that_do_not_predict_are_refused(monkeypatch):
     truth = off_centre(70)
     (only,) = cb.polish(candidate(ideal("fcc", 79)), pdf_of(truth))
     assert any(f.startswith(REFUSED) for f in only.flags)
-    assert edits_of(only) == ()
+    assert only.edits == ()
 
 
 def test_solve_polishes_and_says_so():
@@ -74,10 +73,10 @@ def test_solve_polishes_and_says_so():
     pdf = pdf_of(truth, noise=0.01)
     words = {"generators": ("library",), "count": 8, "refine": 2}
     plain = cb.solve(pdf, polish=False, **words)
-    assert plain.front == () and not any(map(edits_of, plain.candidates))
+    assert plain.front == () and not any(c.edits for c in plain.candidates)
     sol = cb.solve(pdf, **words)
     best = sol.candidates[0]
-    assert "sites" in edits_of(best)
+    assert "sites" in best.edits
     assert best.rw < 0.5 * plain.candidates[0].rw
     assert abs(len(best) - 60) <= 3
     assert sum(p.knee for p in sol.front) == 1
