@@ -13,7 +13,7 @@ import numpy as np
 
 from diffpy_cbldm import __version__, settings
 from diffpy_cbldm.pdfdata import write_atomic
-from diffpy_cbldm.results import shown
+from diffpy_cbldm.results import shown, with_esd
 from diffpy_cbldm.views import (
     ALIKE,
     LITTLE,
@@ -25,7 +25,6 @@ from diffpy_cbldm.views import (
     groups,
     need,
     shape,
-    with_esd,
 )
 
 if TYPE_CHECKING:
@@ -156,8 +155,8 @@ def command(solution: Solution, source: str) -> str:
                 words.append(
                     f"{option.flags[-1]} {shlex.quote(_setting(value))}"
                 )
-    if source.startswith("-"):
-        words.append("--")
+    if source.startswith("-") and source != "-":
+        source = f"./{source}"
     return " \\\n  ".join(["cbldm", *words, shlex.quote(source)])
 
 

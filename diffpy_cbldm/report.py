@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from diffpy_cbldm import database
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.results import figures, parameters, result, shown
-from diffpy_cbldm.settings import OUTPUT_TYPES
-from diffpy_cbldm.views import with_esd
+from diffpy_cbldm.results import figures, parameters, result, shown, with_esd
+from diffpy_cbldm.settings import OUTPUT_TYPES, PICTURES
 
 if TYPE_CHECKING:
     from diffpy_cbldm.solve import Solution
@@ -387,5 +387,25 @@ _EACH = {
 }
 """Writers of one structure, by output type."""
 
-_WHOLE = {"res": _write_res, "db": database.write}
+
+def _write_html(solution: Solution, source: str, path: pathlib.Path) -> None:
+    from diffpy_cbldm.page import write_page
+
+    write_page(solution, path, source)
+
+
+def _write_picture(
+    kind: str, solution: Solution, source: str, path: pathlib.Path
+) -> None:
+    from diffpy_cbldm.plots import plot
+
+    plot(solution, path, kind=kind)
+
+
+_WHOLE: dict[str, Callable[[Solution, str, pathlib.Path], None]] = {
+    "res": _write_res,
+    "html": _write_html,
+    "db": database.write,
+    **{kind: functools.partial(_write_picture, kind) for kind in PICTURES},
+}
 """Writers of a whole result, by output type."""

@@ -21,6 +21,19 @@ def shown(solution: Solution) -> list[Candidate]:
     return solution.refined or solution.candidates[:WITHOUT_REFINEMENT]
 
 
+def with_esd(value: float, esd: float | None) -> str:
+    """A number with its uncertainty in the last digit, such as 1.0012(3).
+
+    Where the uncertainty is not known, zero or not finite, the value has four
+    significant digits and no brackets.
+    """
+    from uncertainties import ufloat
+
+    if esd is None or not math.isfinite(esd) or esd <= 0:
+        return f"{value:.4g}"
+    return f"{ufloat(value, esd):.1uS}"
+
+
 def result(solution: Solution, source: str) -> dict[str, Any]:
     """The result as plain data, the content of a ``.res`` file.
 

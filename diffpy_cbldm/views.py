@@ -37,19 +37,6 @@ def need(purpose: str, *modules: str) -> None:
             )
 
 
-def with_esd(value: float, esd: float | None) -> str:
-    """A number with its uncertainty in the last digit, such as 1.0012(3).
-
-    Where the uncertainty is not known, zero or not finite, the value has four
-    significant digits and no brackets.
-    """
-    from uncertainties import ufloat
-
-    if esd is None or not math.isfinite(esd) or esd <= 0:
-        return f"{value:.4g}"
-    return f"{ufloat(value, esd):.1uS}"
-
-
 @dataclasses.dataclass(frozen=True)
 class Curve:
     """Measured and calculated G(r) over the fitted range.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import cli, views
+from diffpy_cbldm import cli, results, views
 from diffpy_cbldm.page import command, make_page, write_page
 from diffpy_cbldm.solve import Solution
 
@@ -178,7 +178,7 @@ def test_page_tells_all(page, solution):
         assert f"{c.rw:.4f}" in page.texts["candidates"]
         assert c.structure_type in page.texts["candidates"]
         for value, esd in c.parameters.values():
-            assert views.with_esd(value, esd) in page.texts["views"]
+            assert results.with_esd(value, esd) in page.texts["views"]
     assert "A doubt about <this> & that." in page.texts["body"]
     assert "backend" in page.texts["settings"]
     assert "1.2 s" in page.texts["timings"]
@@ -187,7 +187,7 @@ def test_page_tells_all(page, solution):
 
 
 def test_command_repeats_the_run(solution):
-    for source in (HOSTILE, "-dash.gr", "plain.gr"):
+    for source in (HOSTILE, "./-dash.gr", "plain.gr"):
         lines = command(solution, source).replace("\\\n", "")
         words = shlex.split(lines)
         assert words[0] == "cbldm"
