@@ -18,6 +18,7 @@ mixed simulate lattices families symmetry hulls cuts laplacian model recover
 score moves quickfit edits polish screening propose srfit doubts
 polished groups solve examples
 results views page plots database report command config inputs cli simulate_cli
+cmi
 """.split()
 """Each room may import those before it."""
 
