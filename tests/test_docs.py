@@ -16,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from ase.cluster import Octahedron
@@ -39,7 +40,8 @@ NOT_CODE = {"text", "toml"}
 
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n(?:^<!-- [^\n]* -->\n)?)?"
-    r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$",
+    r"^(?P<indent> *)```(?P<language>[^\n]*)\n"
+    r"(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -67,11 +69,11 @@ def blocks(page):
             Block(
                 f"{page.relative_to(ROOT)}:{line}",
                 match["language"].strip(),
-                match["code"],
+                textwrap.dedent(match["code"]),
                 match["reason"],
             )
         )
-    assert len(found) * 2 == len(re.findall("^```", text, re.MULTILINE))
+    assert len(found) * 2 == len(re.findall("^ *```", text, re.MULTILINE))
     return found
 
 
