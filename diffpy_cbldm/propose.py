@@ -92,15 +92,11 @@ def find_generator(name: str) -> Generator:
     Raises
     ------
     CbldmError
-        None is registered under this name.
+        None is registered under this name, or it cannot be loaded.
     """
     import entrypoints
 
-    built_in: dict[str, Generator] = {
-        "cbldm": cbldm_generator,
-        "library": library_generator,
-        "screen": screen_generator,
-    }
+    built_in = _built_in()
     if name in built_in:
         return built_in[name]
     found = {e.name: e for e in entrypoints.get_group_all(GROUP)}
@@ -110,7 +106,54 @@ def find_generator(name: str) -> Generator:
             f"there is no generator {name!r}; expected one of "
             f"{', '.join(known)}: install the package that provides it."
         )
-    return found[name].load()
+    try:
+        return found[name].load()
+    except Exception as error:  # whatever a module of others raises
+        raise CbldmError(
+            f"the generator {name!r} cannot be loaded "
+            f"({type(error).__name__}: {error}); expected "
+            f"{found[name].module_name} to be importable: install the "
+            f"package that provides it again."
+        ) from error
+
+
+def _built_in() -> dict[str, Generator]:
+    return {
+        "cbldm": cbldm_generator,
+        "library": library_generator,
+        "screen": screen_generator,
+    }
+
+
+def _ask(name: str, pdf: PDFData, count: int, **settings) -> list[Candidate]:
+    """What a generator proposes, checked where it is not one of our own."""
+    make = find_generator(name)
+    if name in _built_in():
+        return make(pdf, count=count, **settings)
+    try:
+        drawn = list(make(pdf, count=count, **settings))[:count]
+    except CbldmError as error:
+        raise CbldmError(f"the generator {name!r}: {error}") from error
+    except Exception as error:  # whatever the code of others raises
+        raise CbldmError(
+            f"the generator {name!r} failed ({type(error).__name__}: "
+            f"{error}); it is not part of cbldm: tell its authors, or leave "
+            f"it out of --generators."
+        ) from error
+    for candidate in drawn:
+        if not isinstance(candidate, Candidate):
+            raise CbldmError(
+                f"the generator {name!r} proposed an object of the type "
+                f"{type(candidate).__name__}; expected Candidate: tell "
+                f"its authors, or leave it out of --generators."
+            )
+        if set(candidate.elements) != {pdf.element}:
+            raise CbldmError(
+                f"the generator {name!r} proposed {candidate.composition}; "
+                f"expected {pdf.element} alone: tell its authors, or leave it "
+                f"out of --generators."
+            )
+    return drawn
 
 
 def propose(
@@ -147,9 +190,8 @@ def propose(
     """
     found: list[Candidate] = []
     for name in generators:
-        make = find_generator(name)
-        for candidate in make(
-            pdf, count=count, seed=seed, device=device, rmin=rmin, rmax=rmax
+        for candidate in _ask(
+            name, pdf, count, seed=seed, device=device, rmin=rmin, rmax=rmax
         ):
             found.append(dataclasses.replace(candidate, generator=name))
     raw = rw_raw([c.positions for c in found], pdf, rmin, rmax)

@@ -7,12 +7,22 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 from ase.cluster import Octahedron
 
-from diffpy_cbldm import Cluster, cmi, simulate
+from diffpy_cbldm import (
+    Candidate,
+    CbldmError,
+    Cluster,
+    cmi,
+    propose,
+    simulate,
+)
 from diffpy_cbldm.pdfdata import write_gr
+from diffpy_cbldm.propose import GROUP, find_generator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -71,6 +81,61 @@ def test_the_generator_of_the_page_is_installed_and_used(tmp_path):
     done = run(*words, "--force", folder=tmp_path)
     assert done.returncode == 1
     assert "there is no generator 'spheres'" in done.stderr
+
+
+def register(folder, monkeypatch, **generators):
+    """A package whose generators return, or raise, what is given."""
+    info = folder / "others-1.0.dist-info"
+    info.mkdir()
+    names = "".join(f"{name} = others:{name}\n" for name in generators)
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{names}")
+    (info / "METADATA").write_text("Name: others\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(folder))
+    module = types.ModuleType("others")
+    for name, given in generators.items():
+
+        def generate(pdf, given=given, **settings):
+            return given() if callable(given) else given
+
+        setattr(module, name, generate)
+    monkeypatch.setitem(sys.modules, "others", module)
+
+
+def clusters(element, count=1, n_atoms=5):
+    x = Octahedron("Pt", 3, cutoff=0).positions[:n_atoms]
+    return [Candidate(element, x + 0.01 * k) for k in range(count)]
+
+
+WRONG = {
+    "breaks": (lambda: 1 / 0, "'breaks' failed .ZeroDivisionError"),
+    "empty": (None, "'empty' failed .TypeError"),
+    "arrays": ([np.eye(3)], "'arrays' proposed .*type ndarray"),
+    "gold": (clusters("Au"), "'gold' proposed Au5; expected Pt alone"),
+    "nan": (lambda: [Cluster("Pt", [[np.nan] * 3])], "'nan': atom 0"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_fault_of_a_generator_is_named(name, tmp_path, monkeypatch):
+    given, text = WRONG[name]
+    register(tmp_path, monkeypatch, **{name: given})
+    (pdf,) = simulate(clusters("Pt"))
+    with pytest.raises(CbldmError, match=text):
+        propose(pdf, generators=(name,))
+
+
+def test_a_generator_that_cannot_be_loaded(tmp_path, monkeypatch):
+    register(tmp_path, monkeypatch, gone=[])
+    monkeypatch.setitem(sys.modules, "others", None)
+    with pytest.raises(CbldmError, match="'gone' cannot be loaded"):
+        find_generator("gone")
+
+
+def test_a_generator_gives_at_most_count(tmp_path, monkeypatch):
+    register(tmp_path, monkeypatch, many=clusters("Pt", 9), none=[])
+    (pdf,) = simulate(clusters("Pt"))
+    found = propose(pdf, count=4, generators=("many", "none"))
+    assert [c.generator for c in found] == ["many"] * 4
 
 
 CONDA = """#!/bin/sh
