@@ -23,7 +23,7 @@ def test_every_recipe_is_tested_and_documented():
     page = (ROOT / "docs" / "recipes.md").read_text()
     for path in RECIPES.glob("*.py"):
         assert f'"{path.name}"' in tests, path.name
-        assert f"`{path.name}`" in page, path.name
+        assert f"{{download}}`{path.name} <" in page, path.name
 
 
 def test_cluster_cdse(capsys):
