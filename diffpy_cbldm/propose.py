@@ -24,7 +24,7 @@ from diffpy_cbldm.debye import debye_pdf
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
-from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.pdfdata import PDFData, check_pdf, regrid
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.score import rw_scaled, simplest_first
 from diffpy_cbldm.screening import load_set, member, rough_rw, stretched
@@ -84,6 +84,13 @@ SPREAD = (0.0, 0.015, 0.03, 0.045, 0.06, 0.075, 0.09, 0.105)
 
 STEP, BINS = 0.01, 2048
 """Bins of the pair histograms, in bond lengths."""
+
+
+def generator_names(generators: str | Sequence[str]) -> list[str]:
+    """The names in a list, or in a text with commas between them."""
+    if isinstance(generators, str):
+        return [name.strip() for name in generators.split(",")]
+    return list(generators)
 
 
 def find_generator(name: str) -> Generator:
@@ -161,7 +168,7 @@ def propose(
     *,
     count: int = 64,
     seed: int = 0,
-    generators: Sequence[str] = ("cbldm",),
+    generators: str | Sequence[str] = ("cbldm",),
     device: str = "auto",
     rmin: float = 1.5,
     rmax: float = R_MAX,
@@ -177,7 +184,7 @@ def propose(
     seed : int
         Seed of all random choices.
     generators : sequence of str
-        Names of registered generators.
+        Names of registered generators; one text with commas does as well.
     device : {"auto", "cpu", "cuda"}
         Where models run.
     rmin, rmax : float, angstrom
@@ -187,9 +194,17 @@ def propose(
     -------
     list of Candidate
         By `rw_raw`: Rw with only the scale fitted, Uiso at its default.
+
+    Raises
+    ------
+    CbldmError
+        No such generator, one that fails, or a PDF without its element.
     """
+    check_pdf(pdf)
+    if count < 1:
+        raise CbldmError(f"count is {count}; expected 1 or more.")
     found: list[Candidate] = []
-    for name in generators:
+    for name in generator_names(generators):
         for candidate in _ask(
             name, pdf, count, seed=seed, device=device, rmin=rmin, rmax=rmax
         ):

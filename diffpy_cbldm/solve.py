@@ -15,7 +15,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.doubts import ALSO, doubts, sources
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.groups import Group, group
-from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.pdfdata import PDFData, check_pdf, regrid
 from diffpy_cbldm.polish import (
     KINDS,
     Polished,
@@ -25,7 +25,7 @@ from diffpy_cbldm.polish import (
     pareto,
 )
 from diffpy_cbldm.polished import LATTICE, as_candidate, edit, what_changed
-from diffpy_cbldm.propose import propose
+from diffpy_cbldm.propose import generator_names, propose
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.score import duplicates, simplest_first
 from diffpy_cbldm.srfit import choose_backend, one_thread
@@ -198,7 +198,7 @@ def solve(
     roughness: float = 1.25,
     seed: int = 0,
     device: str = "auto",
-    generators: Sequence[str] = ("cbldm", "library", "screen"),
+    generators: str | Sequence[str] = ("cbldm", "library", "screen"),
     backend: str = "auto",
     rmin: float = 1.5,
     rmax: float = 30.0,
@@ -230,7 +230,8 @@ def solve(
     device : {"auto", "cpu", "cuda"}
         Where the model runs.
     generators : sequence of str
-        Names of the registered generators to ask.
+        Names of the registered generators to ask; one text with commas does
+        as well.
     backend : {"auto", "torch", "srreal"}
         The Debye calculator of the refinement.
     rmin, rmax : float, angstrom
@@ -248,8 +249,8 @@ def solve(
         A setting outside its limits, an unknown generator, several elements,
         or data that do not reach the fitted range.
     """
-    if isinstance(generators, str):
-        generators = [g.strip() for g in generators.split(",")]
+    check_pdf(pdf)
+    generators = generator_names(generators)
     used = settings.Solve(
         count=count,
         refine=refine,
