@@ -549,6 +549,13 @@ def library_generator(
     ]
 
 
+def library_rw(pdf: PDFData, rmin: float, rmax: float) -> float:
+    """Rw of the ideal cluster nearest to a PDF, only the scale fitted."""
+    hist, lengths = _library()
+    rw, _ = screen(hist, lengths, pdf, bond_estimate(pdf), rmin, rmax)
+    return float(rw.min())
+
+
 def screen_generator(
     pdf: PDFData,
     *,

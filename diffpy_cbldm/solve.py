@@ -28,6 +28,7 @@ from diffpy_cbldm.polished import LATTICE, as_candidate, edit, what_changed
 from diffpy_cbldm.propose import generator_names, propose
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.score import duplicates, simplest_first
+from diffpy_cbldm.smallangles import settle
 from diffpy_cbldm.srfit import choose_backend, one_thread
 from diffpy_cbldm.srfit import refine as refine_one
 
@@ -94,7 +95,7 @@ class Solution:
     warnings : tuple of str
         Why the answer may be in doubt.
     pdf : PDFData
-        The measured data.
+        The measured data, with the Qmin that was used.
     front : tuple of FrontPoint
         From ideal to rough: what none beats in both Rw and roughness.
         Empty without polishing.
@@ -197,6 +198,7 @@ def solve(
     polish: bool | Sequence[str] = True,
     roughness: float = 1.25,
     seed: int = 0,
+    small_angle: str = "auto",
     device: str = "auto",
     generators: str | Sequence[str] = ("cbldm", "library", "screen"),
     backend: str = "auto",
@@ -227,6 +229,10 @@ def solve(
         cluster of the library; default 1.25.
     seed : int
         Seed of all random numbers; default 0.
+    small_angle : {"auto", "yes", "no"}
+        Whether the data hold the particle's small-angle scattering, where
+        Qmin is below 0.7 1/A: "yes" keeps Qmin, "no" raises it to 0.7,
+        "auto" takes what fits better, and a warning says so.
     device : {"auto", "cpu", "cuda"}
         Where the model runs.
     generators : sequence of str
@@ -258,6 +264,7 @@ def solve(
         rmin=rmin,
         rmax=min(rmax, float(pdf.r[-1])),
         seed=seed,
+        small_angle=small_angle,
         device=device,
         backend=backend,
         polish=_kinds_text(polish),
@@ -281,7 +288,8 @@ def _solve(
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
     pool: list[Candidate] = []
-    notes: list[str] = []
+    pdf, note = settle(pdf, used.small_angle, used.rmin, used.rmax)
+    notes = [note] if note else []
     for name in generators:
         clock.begin(f"propose ({name})")
         drawn = propose(
