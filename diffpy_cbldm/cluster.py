@@ -314,6 +314,61 @@ class Candidate(Cluster):
         return f"Candidate({', '.join(filter(None, parts))})"
 
 
+_FOREIGN = {
+    "ase": (Cluster.from_ase, "get_positions"),
+    "diffpy": (Cluster.from_diffpy, "lattice"),
+    "pymatgen": (Cluster.from_pymatgen, "cart_coords"),
+}
+"""How the structures of other libraries are turned into a Cluster, and an
+attribute by which they are told from that library's other objects."""
+
+
+def is_structure(given: Any) -> bool:
+    """Whether `as_cluster` takes it."""
+    return isinstance(given, Cluster) or _reader(given) is not None
+
+
+def _reader(given: Any) -> Any:
+    for kind in type(given).__mro__:
+        library = kind.__module__.split(".")[0]
+        if library in _FOREIGN:
+            reader, attribute = _FOREIGN[library]
+            return reader if hasattr(given, attribute) else None
+    return None
+
+
+def as_cluster(given: Any) -> Cluster:
+    """Return a Cluster as it is, or made of what another library holds.
+
+    Parameters
+    ----------
+    given : Cluster, ase.Atoms, diffpy or pymatgen structure
+
+    Raises
+    ------
+    CbldmError
+        It is something else.
+    """
+    if isinstance(given, Cluster):
+        return given
+    reader = _reader(given)
+    if reader is None:
+        raise CbldmError(
+            f"the structure is of the type {type(given).__name__}; expected "
+            "a Cluster, or a structure of ASE, diffpy or pymatgen: "
+            'cb.Cluster("Pt", positions) makes one of coordinates.'
+        )
+    return reader(given)
+
+
+def candidate_of(given: Any) -> Candidate:
+    """Return a Candidate as it is, or made of what `as_cluster` takes."""
+    cluster = as_cluster(given)
+    if isinstance(cluster, Candidate):
+        return cluster
+    return Candidate(cluster.elements, cluster.positions)
+
+
 def read_cluster(path: str | os.PathLike[str]) -> Cluster:
     """Read a cluster from an xyz file, or from a cif file with a boxed one.
 

@@ -317,6 +317,16 @@ class PDFData:
         return tuple(texts)
 
 
+def check_pdf(pdf: Any) -> None:
+    """Raise `CbldmError` where something else than PDFData was passed."""
+    if not isinstance(pdf, PDFData):
+        raise CbldmError(
+            f"the PDF is of the type {type(pdf).__name__}; expected PDFData: "
+            'pass cb.read_pdf("particle.gr", composition="Pt"), or '
+            'cb.PDFData(r=r, g=g, composition="Pt") for arrays.'
+        )
+
+
 def _column(name: str, values: Any) -> np.ndarray | None:
     """Return a read-only float copy of one column."""
     if values is None and name == "dg":

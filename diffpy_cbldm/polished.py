@@ -14,8 +14,13 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm import moves
-from diffpy_cbldm.cluster import POLISHED, Candidate
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.cluster import (
+    POLISHED,
+    Candidate,
+    Cluster,
+    candidate_of,
+)
+from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.polish import (
     KINDS,
     ROUGHNESS,
@@ -183,7 +188,7 @@ def as_candidate(
 
 
 def polish(
-    candidate: Candidate,
+    candidate: Cluster | Any,
     pdf: PDFData,
     *,
     kinds: Sequence[str] = KINDS,
@@ -198,7 +203,8 @@ def polish(
     Parameters
     ----------
     candidate : Candidate
-        Where to start, as proposed or refined.
+        Where to start, as proposed or refined; a Cluster, and structures of
+        ASE, diffpy and pymatgen do as well.
     pdf : PDFData
     kinds : sequence of str
         What may be edited: "sites" (atoms added, removed and moved on sites
@@ -229,6 +235,8 @@ def polish(
     CbldmError
         An unknown kind, a range without data.
     """
+    check_pdf(pdf)
+    candidate = candidate_of(candidate)
     made = edit(
         candidate,
         pdf,

@@ -26,7 +26,7 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.lattices import place
-from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.pdfdata import PDFData, check_pdf, regrid
 from diffpy_cbldm.quickfit import START, QuickFit, q_grid, quick_fit
 from diffpy_cbldm.score import rw_scaled, simplest_first
 from diffpy_cbldm.screening import load_set, member, rough_rw, stretched
@@ -95,21 +95,24 @@ STEP, BINS = 0.01, 2048
 """Bins of the pair histograms, in bond lengths."""
 
 
+def generator_names(generators: str | Sequence[str]) -> list[str]:
+    """The names in a list, or in a text with commas between them."""
+    if isinstance(generators, str):
+        return [name.strip() for name in generators.split(",")]
+    return list(generators)
+
+
 def find_generator(name: str) -> Generator:
     """The registered generator of a name.
 
     Raises
     ------
     CbldmError
-        None is registered under this name.
+        None is registered under this name, or it cannot be loaded.
     """
     import entrypoints
 
-    built_in: dict[str, Generator] = {
-        "cbldm": cbldm_generator,
-        "library": library_generator,
-        "screen": screen_generator,
-    }
+    built_in = _built_in()
     if name in built_in:
         return built_in[name]
     found = {e.name: e for e in entrypoints.get_group_all(GROUP)}
@@ -119,7 +122,54 @@ def find_generator(name: str) -> Generator:
             f"there is no generator {name!r}; expected one of "
             f"{', '.join(known)}: install the package that provides it."
         )
-    return found[name].load()
+    try:
+        return found[name].load()
+    except Exception as error:  # whatever a module of others raises
+        raise CbldmError(
+            f"the generator {name!r} cannot be loaded "
+            f"({type(error).__name__}: {error}); expected "
+            f"{found[name].module_name} to be importable: install the "
+            f"package that provides it again."
+        ) from error
+
+
+def _built_in() -> dict[str, Generator]:
+    return {
+        "cbldm": cbldm_generator,
+        "library": library_generator,
+        "screen": screen_generator,
+    }
+
+
+def _ask(name: str, pdf: PDFData, count: int, **settings) -> list[Candidate]:
+    """What a generator proposes, checked where it is not one of our own."""
+    make = find_generator(name)
+    if name in _built_in():
+        return make(pdf, count=count, **settings)
+    try:
+        drawn = list(make(pdf, count=count, **settings))[:count]
+    except CbldmError as error:
+        raise CbldmError(f"the generator {name!r}: {error}") from error
+    except Exception as error:  # whatever the code of others raises
+        raise CbldmError(
+            f"the generator {name!r} failed ({type(error).__name__}: "
+            f"{error}); it is not part of cbldm: tell its authors, or leave "
+            f"it out of --generators."
+        ) from error
+    for candidate in drawn:
+        if not isinstance(candidate, Candidate):
+            raise CbldmError(
+                f"the generator {name!r} proposed an object of the type "
+                f"{type(candidate).__name__}; expected Candidate: tell "
+                f"its authors, or leave it out of --generators."
+            )
+        if set(candidate.elements) != {pdf.element}:
+            raise CbldmError(
+                f"the generator {name!r} proposed {candidate.composition}; "
+                f"expected {pdf.element} alone: tell its authors, or leave it "
+                f"out of --generators."
+            )
+    return drawn
 
 
 def propose(
@@ -127,7 +177,7 @@ def propose(
     *,
     count: int = 64,
     seed: int = 0,
-    generators: Sequence[str] = ("cbldm",),
+    generators: str | Sequence[str] = ("cbldm",),
     device: str = "auto",
     rmin: float = 1.5,
     rmax: float = R_MAX,
@@ -143,7 +193,7 @@ def propose(
     seed : int
         Seed of all random choices.
     generators : sequence of str
-        Names of registered generators.
+        Names of registered generators; one text with commas does as well.
     device : {"auto", "cpu", "cuda"}
         Where models run.
     rmin, rmax : float, angstrom
@@ -153,12 +203,19 @@ def propose(
     -------
     list of Candidate
         By `rw_raw`: Rw with only the scale fitted, Uiso at its default.
+
+    Raises
+    ------
+    CbldmError
+        No such generator, one that fails, or a PDF without its element.
     """
+    check_pdf(pdf)
+    if count < 1:
+        raise CbldmError(f"count is {count}; expected 1 or more.")
     found: list[Candidate] = []
-    for name in generators:
-        make = find_generator(name)
-        for candidate in make(
-            pdf, count=count, seed=seed, device=device, rmin=rmin, rmax=rmax
+    for name in generator_names(generators):
+        for candidate in _ask(
+            name, pdf, count, seed=seed, device=device, rmin=rmin, rmax=rmax
         ):
             found.append(dataclasses.replace(candidate, generator=name))
     raw = rw_raw([c.positions for c in found], pdf, rmin, rmax)
@@ -575,6 +632,13 @@ def library_generator(
         )
         for i in best
     ]
+
+
+def library_rw(pdf: PDFData, rmin: float, rmax: float) -> float:
+    """Rw of the ideal cluster nearest to a PDF, only the scale fitted."""
+    hist, lengths = _library()
+    rw, _ = screen(hist, lengths, pdf, bond_estimate(pdf), rmin, rmax)
+    return float(rw.min())
 
 
 def screen_generator(

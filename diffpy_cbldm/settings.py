@@ -294,6 +294,13 @@ class Solve:
     seed: int = parameter(
         0, "Seed of all random numbers.", limits=(0, 2**63 - 1)
     )
+    small_angle: str = parameter(
+        "auto",
+        "Whether the data hold the particle's small-angle scattering, where "
+        "Qmin is below 0.7 1/A: yes keeps Qmin, no raises it to 0.7, auto "
+        "takes what fits better.",
+        choices=("auto", "yes", "no"),
+    )
     device: str = parameter(
         "auto",
         "Where the model runs.",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from diffpy_cbldm.cluster import Cluster
+from diffpy_cbldm.cluster import Cluster, as_cluster, is_structure
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import Simulation, validate
 
@@ -15,7 +15,7 @@ PRECISION = 1e-6
 
 
 def simulate(
-    clusters: Iterable[Cluster],
+    clusters: Iterable[Cluster | Any],
     *,
     qmin: float = Simulation.qmin,
     qmax: float = Simulation.qmax,
@@ -31,7 +31,8 @@ def simulate(
     Parameters
     ----------
     clusters : iterable of Cluster
-        Candidates serve as well.
+        Candidates and structures of ASE, diffpy and pymatgen serve as well;
+        so does one instead of several.
     qmin, qmax : float, 1/A
         Range of the Fourier transform.  Default 0.7 and 25.
     qdamp : float, 1/A
@@ -71,7 +72,8 @@ def simulate(
         stype=stype,
     )
     validate(settings)
-    clusters = [clusters] if isinstance(clusters, Cluster) else list(clusters)
+    given = [clusters] if is_structure(clusters) else clusters
+    clusters = [as_cluster(one) for one in given]
     shared: dict[str, Any] = dict(
         u_iso=biso / (8 * math.pi**2),
         qmin=qmin,

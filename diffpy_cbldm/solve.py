@@ -15,7 +15,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.doubts import ALSO, doubts, sources
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.groups import Group, group
-from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.pdfdata import PDFData, check_pdf, regrid
 from diffpy_cbldm.polish import (
     KINDS,
     Polished,
@@ -25,9 +25,10 @@ from diffpy_cbldm.polish import (
     pareto,
 )
 from diffpy_cbldm.polished import LATTICE, as_candidate, edit, what_changed
-from diffpy_cbldm.propose import propose
+from diffpy_cbldm.propose import generator_names, propose
 from diffpy_cbldm.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.score import duplicates, simplest_first
+from diffpy_cbldm.smallangles import settle
 from diffpy_cbldm.srfit import choose_backend, one_thread
 from diffpy_cbldm.srfit import refine as refine_one
 
@@ -94,7 +95,7 @@ class Solution:
     warnings : tuple of str
         Why the answer may be in doubt.
     pdf : PDFData
-        The measured data.
+        The measured data, with the Qmin that was used.
     front : tuple of FrontPoint
         From ideal to rough: what none beats in both Rw and roughness.
         Empty without polishing.
@@ -197,8 +198,9 @@ def solve(
     polish: bool | Sequence[str] = True,
     roughness: float = 1.25,
     seed: int = 0,
+    small_angle: str = "auto",
     device: str = "auto",
-    generators: Sequence[str] = ("cbldm", "library", "screen"),
+    generators: str | Sequence[str] = ("cbldm", "library", "screen"),
     backend: str = "auto",
     rmin: float = 1.5,
     rmax: float = 30.0,
@@ -227,10 +229,15 @@ def solve(
         cluster of the library; default 1.25.
     seed : int
         Seed of all random numbers; default 0.
+    small_angle : {"auto", "yes", "no"}
+        Whether the data hold the particle's small-angle scattering, where
+        Qmin is below 0.7 1/A: "yes" keeps Qmin, "no" raises it to 0.7,
+        "auto" takes what fits better, and a warning says so.
     device : {"auto", "cpu", "cuda"}
         Where the model runs.
     generators : sequence of str
-        Names of the registered generators to ask.
+        Names of the registered generators to ask; one text with commas does
+        as well.
     backend : {"auto", "torch", "srreal"}
         The Debye calculator of the refinement.
     rmin, rmax : float, angstrom
@@ -248,8 +255,8 @@ def solve(
         A setting outside its limits, an unknown generator, several elements,
         or data that do not reach the fitted range.
     """
-    if isinstance(generators, str):
-        generators = [g.strip() for g in generators.split(",")]
+    check_pdf(pdf)
+    generators = generator_names(generators)
     used = settings.Solve(
         count=count,
         refine=refine,
@@ -257,6 +264,7 @@ def solve(
         rmin=rmin,
         rmax=min(rmax, float(pdf.r[-1])),
         seed=seed,
+        small_angle=small_angle,
         device=device,
         backend=backend,
         polish=_kinds_text(polish),
@@ -280,7 +288,8 @@ def _solve(
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
     pool: list[Candidate] = []
-    notes: list[str] = []
+    pdf, note = settle(pdf, used.small_angle, used.rmin, used.rmax)
+    notes = [note] if note else []
     for name in generators:
         clock.begin(f"propose ({name})")
         drawn = propose(

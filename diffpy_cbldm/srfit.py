@@ -29,10 +29,15 @@ from diffpy.srfit.structure.diffpyparset import DiffpyStructureParSet
 
 from diffpy_cbldm import debye, mixed, scattering
 from diffpy_cbldm import moves as moving
-from diffpy_cbldm.cluster import Candidate, Cluster
+from diffpy_cbldm.cluster import (
+    Candidate,
+    Cluster,
+    as_cluster,
+    candidate_of,
+)
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.paircache import PairCache
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.settings import Refinement, Solve
 
 PRECISION = 1e-10
@@ -288,7 +293,7 @@ def _generator(backend: str, structure: Any) -> Any:
 
 
 def make_recipe(
-    cluster: Cluster,
+    cluster: Cluster | Any,
     pdf: PDFData,
     *,
     backend: str = "auto",
@@ -325,7 +330,8 @@ def make_recipe(
     Parameters
     ----------
     cluster : Cluster or Candidate
-        Of one or several elements.
+        Of one or several elements; structures of ASE, diffpy and pymatgen
+        do as well.
     pdf : PDFData
         Its grid, dG, Q range, qdamp and qbroad are used as they are.
     backend : {"auto", "torch", "srreal"}
@@ -351,6 +357,8 @@ def make_recipe(
     CbldmError
         No data in the range, an unknown start value or kind of moves.
     """
+    check_pdf(pdf)
+    cluster = as_cluster(cluster)
     elements = sorted(set(cluster.elements))
     backend = choose_backend(backend)
     profile = _profile(pdf, rmin, rmax)
@@ -627,7 +635,7 @@ def one_thread() -> Iterator[None]:
 
 
 def refine(
-    cluster: Cluster,
+    cluster: Cluster | Any,
     pdf: PDFData,
     *,
     backend: str = "auto",
@@ -666,8 +674,7 @@ def refine(
         the variables that ended at a bound.
     """
     backend = choose_backend(backend)
-    if not isinstance(cluster, Candidate):
-        cluster = Candidate(cluster.elements, cluster.positions)
+    cluster = candidate_of(cluster)
     with one_thread():
         recipe = make_recipe(
             cluster,

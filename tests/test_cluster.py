@@ -7,9 +7,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+import ase
 import numpy as np
 import pytest
+from ase.cluster import Octahedron
 
+import diffpy_cbldm as cb
 from diffpy_cbldm.cluster import MARGIN, Candidate, Cluster, read_xyz
 from diffpy_cbldm.errors import CbldmError
 
@@ -317,3 +320,45 @@ def test_import_needs_numpy_alone():
         cwd=Path(__file__).parents[1],
     )
     assert done.stdout.strip() == "Pt2", done.stderr
+
+
+def test_structures_of_other_libraries_are_taken():
+    """By `simulate`, `refine`, `make_recipe` and `polish` alike."""
+    cluster = cb.Cluster("Pt", Octahedron("Pt", 3, cutoff=0).positions)
+    (pdf,) = cb.simulate(cluster, rmax=12)
+    others = [
+        cluster.to_ase(),
+        cluster.to_diffpy(),
+        cluster.to_pymatgen(),
+        cluster.to_pymatgen(boxed=True),
+    ]
+    for one, again in zip(others, cb.simulate(others, rmax=12), strict=True):
+        np.testing.assert_allclose(again.g, pdf.g, atol=1e-6)
+        np.testing.assert_allclose(cb.simulate(one, rmax=12)[0].g, again.g)
+        assert cb.refine(one, pdf).rw < 0.01
+        assert cb.make_recipe(one, pdf).names[0] == "s1"
+    front = cb.polish(others[0], pdf, kinds=("strain",))
+    assert [len(c) for c in front] == [19]
+
+
+@pytest.mark.parametrize("wrong", [None, "Pt.xyz", [1, 2], ase.Atom("Pt")])
+def test_other_things_are_no_structures(wrong):
+    (pdf,) = cb.simulate(cb.Cluster("Pt", [[0, 0, 0], [0, 0, 2.8]]), rmax=12)
+    for function in (cb.refine, cb.make_recipe, cb.polish):
+        with pytest.raises(CbldmError, match="expected a Cluster"):
+            function(wrong, pdf)
+    with pytest.raises(CbldmError, match="expected a Cluster"):
+        cb.simulate([wrong])
+
+
+@pytest.mark.parametrize("wrong", [None, "particle.gr", ([1], [2])])
+def test_other_things_are_no_pdfs(wrong):
+    cluster = cb.Cluster("Pt", [[0, 0, 0], [0, 0, 2.8]])
+    for call in (
+        lambda: cb.refine(cluster, wrong),
+        lambda: cb.polish(cluster, wrong),
+        lambda: cb.propose(wrong),
+        lambda: cb.solve(wrong),
+    ):
+        with pytest.raises(CbldmError, match="expected PDFData"):
+            call()

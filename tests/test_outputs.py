@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -141,10 +142,18 @@ def test_the_missing_package_is_named(measured, capfd, monkeypatch):
     assert "pip install ase-db-backends" in err and "secret" not in err
 
 
+def server_program(name):
+    """A program of the PostgreSQL server; Debian has it outside of PATH."""
+    folders = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
+    path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)])
+    return shutil.which(name, path=path)
+
+
 @contextlib.contextmanager
 def postgres_server():
     """The address of a server that runs in a folder of its own."""
-    if not (shutil.which("initdb") and shutil.which("postgres")):
+    make, serve = map(server_program, ("initdb", "postgres"))
+    if not (make and serve):
         pytest.skip("no PostgreSQL server here (initdb, postgres)")
     pytest.importorskip("ase_db_backends", reason="no ase-db-backends")
     import psycopg2
@@ -159,9 +168,9 @@ def postgres_server():
             shutil.chown(folder, user)
         options = dict(user=user, cwd=folder, stdout=subprocess.DEVNULL)
         data = f"{folder}/data"
-        initdb = ["initdb", "-D", data, "-U", "me", "-A", "trust", "-N"]
+        initdb = [make, "-D", data, "-U", "me", "-A", "trust", "-N"]
         subprocess.run(initdb, check=True, **options)
-        words = ["postgres", "-D", data, "-p", str(port), "-k", folder]
+        words = [serve, "-D", data, "-p", str(port), "-k", folder]
         server = subprocess.Popen(
             [*words, "-h", "127.0.0.1"], stderr=subprocess.DEVNULL, **options
         )
@@ -186,6 +195,8 @@ def test_rows_go_to_postgresql(done, measured, capfd):
     with postgres_server() as address:
         assert cli.main([*words, address]) == 0, capfd.readouterr().err
         assert check_rows(connect(address), done[1]) == 1
+        assert cli.main([*words, address]) == 0  # adds to what is there
+        assert check_rows(connect(address), done[1]) == 2
     assert cli.main([*words, address.replace("me@", "me:secret@")]) == 1
     err = capfd.readouterr().err
     assert "cannot be written" in err and "secret" not in err

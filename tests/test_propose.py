@@ -168,3 +168,11 @@ def test_model_refuses_a_missing_device():
     else:
         with pytest.raises(cb.CbldmError, match="no CUDA"):
             propose(pdf, count=2, device="cuda")
+
+
+def test_generators_may_be_one_text():
+    (pdf,) = cb.simulate(cb.Cluster("Pt", 2.8 * np.eye(3)), rmax=12)
+    found = cb.propose(pdf, count=2, generators="library, screen")
+    assert {c.generator for c in found} == {"library", "screen"}
+    with pytest.raises(cb.CbldmError, match="count is 0"):
+        cb.propose(pdf, count=0)

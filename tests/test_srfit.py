@@ -244,6 +244,8 @@ for elements in ("Pt", ["Pt", "Ni"] * 3):
     one = cb.refine(cluster, pdf, backend="torch", moves=["strain"])
     assert one.results.rw == one.rw
 print(one.parameters)
+for path in sys.argv[3:]:
+    runpy.run_path(path)["main"]()
 """
 
 
@@ -256,9 +258,10 @@ def test_the_next_srfit():
     folder = os.environ.get("CBLDM_SRFIT_NEXT")
     if not folder:
         pytest.skip("CBLDM_SRFIT_NEXT names no folder with diffpy.srfit 3.4")
-    recipe = HERE.parent / "recipes" / "cluster_cdse.py"
+    recipes = HERE.parent / "recipes"
+    names = ("cluster_cdse.py", "seeded_recipe.py", "two_phases.py")
     done = subprocess.run(
-        [sys.executable, "-c", NEXT, folder, str(recipe)],
+        [sys.executable, "-c", NEXT, folder, *(recipes / n for n in names)],
         cwd=HERE.parent,
         capture_output=True,
         text=True,

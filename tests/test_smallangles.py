@@ -1,0 +1,61 @@
+"""A Qmin below the data's own content is found out; a true one is kept."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from ase.cluster import Icosahedron, Octahedron
+
+import diffpy_cbldm as cb
+from diffpy_cbldm.examples import EXAMPLES
+from diffpy_cbldm.smallangles import LIMIT, settle
+
+
+def rough(seed):
+    """A cluster that no library holds: a third of its surface is missing."""
+    atoms = Octahedron("Pt", 5, cutoff=1).positions
+    far = np.linalg.norm(atoms - atoms.mean(axis=0), axis=1)
+    outer = np.argsort(far)[-40:]
+    gone = np.random.default_rng(seed).choice(outer, 13, replace=False)
+    return cb.Cluster("Pt", np.delete(atoms, gone, axis=0))
+
+
+CLUSTERS = {
+    "small": cb.Cluster("Pt", Octahedron("Pt", 3, cutoff=0).positions),
+    "ico": cb.Cluster("Au", Icosahedron("Au", 4).positions),
+    "rough": rough(0),
+}
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+@pytest.mark.parametrize("qmin", [0.1, 0.3, 0.5, LIMIT, 1.2])
+def test_a_true_qmin_is_kept(name, qmin):
+    (pdf,) = cb.simulate(CLUSTERS[name], qmin=qmin)
+    assert settle(pdf, "auto", 1.5, 30.0) == (pdf, None)
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+@pytest.mark.parametrize("qmin", [0.0, 0.2])
+def test_a_header_that_says_too_little_is_disbelieved(name, qmin):
+    (pdf,) = cb.simulate(CLUSTERS[name], qmin=0.9)
+    wrong = dataclasses.replace(pdf, qmin=qmin)
+    found, note = settle(wrong, "auto", 1.5, 30.0)
+    assert found.qmin == LIMIT
+    assert f"Qmin is {qmin:g} 1/A" in note and "--small-angle yes" in note
+    assert settle(wrong, "yes", 1.5, 30.0) == (wrong, None)
+    assert settle(wrong, "no", 1.5, 30.0)[0].qmin == LIMIT
+
+
+def test_the_measured_example_is_cubic():
+    """Its header says 0.1 1/A; from there on, all fits are above 0.5."""
+    pdf = cb.read_pdf(EXAMPLES[0].path())
+    assert pdf.qmin == 0.1
+    words = dict(count=8, refine=1, polish=False, generators="library")
+    solution = cb.solve(pdf, **words)
+    best = solution.candidates[0]
+    assert (best.structure_type, solution.pdf.qmin) == ("fcc", LIMIT)
+    assert best.rw < 0.3
+    assert solution.settings["qmin"] == LIMIT
+    assert any("small-angle" in text for text in solution.warnings)
+    kept = cb.solve(pdf, **words, small_angle="yes")
+    assert kept.settings["qmin"] == 0.1 and kept.candidates[0].rw > 0.5
