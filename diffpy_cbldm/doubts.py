@@ -68,11 +68,13 @@ def doubts(
             f"{settings.MAX_ATOMS} atoms has distances: the particle is "
             f"larger than what the model covers."
         )
-    if len(best.positions) >= 0.95 * settings.MAX_ATOMS:
+    n_atoms = len(best.positions)
+    if n_atoms >= 0.95 * settings.MAX_ATOMS:
+        where = "beyond" if n_atoms > settings.MAX_ATOMS else "at"
         found.append(
-            f"The best structure has {len(best.positions)} atoms, at the "
-            f"limit of {settings.MAX_ATOMS} that generators propose: the "
-            f"particle may be larger."
+            f"The best structure has {n_atoms} atoms, {where} the limit of "
+            f"{settings.MAX_ATOMS} that generators propose: the particle may "
+            f"be larger."
         )
     found.extend(_where_the_best_came_from(candidates, generators))
     return found

@@ -171,6 +171,13 @@ def test_doubts(world):
     assert "Warning" not in sol.explain(warnings=False)
 
 
+def test_more_atoms_than_generators_propose(world):
+    """Polishing adds atoms."""
+    world.add("cbldm", 0.1, 0.1, n=300)
+    (text,) = cb.solve(a_pdf(reach=12.0), generators="cbldm").warnings
+    assert "300 atoms, beyond the limit of 256" in text
+
+
 def test_no_doubts(world):
     world.add("library", 0.11, 0.105)
     world.add("cbldm", 0.1, 0.1)
