@@ -505,7 +505,7 @@ def other_sizes(
         return found
     data = _Measured(pdf, rmin, rmax, device)
     for change in DAMPINGS:
-        start = best([polished, *found])
+        start = best([polished, *found], lower=False)
         held = start.fit.qdamp + change
         if held < 0:
             continue
@@ -518,15 +518,24 @@ def other_sizes(
     return [p for p in found if _sound(p, limit)]
 
 
-def best(found: Sequence[Polished]) -> Polished:
+def best(found: Sequence[Polished], lower: bool = True) -> Polished:
     """The one that the criterion prefers to the first by more than chance.
 
-    The first, unless another one's criterion is lower by `EVIDENCE`.
+    Parameters
+    ----------
+    found : sequence of Polished
+        The first stays unless another one's criterion is lower by
+        `EVIDENCE`.
+    lower : bool
+        Whether Rw must be lower as well: that it would be smoother is no
+        reason to edit a structure that fits.
     """
-    least = min(found, key=lambda p: p.criterion)
-    return (
-        least if least.criterion < found[0].criterion - EVIDENCE else found[0]
+    start = found[0]
+    least = min(
+        (p for p in found if not lower or p is start or p.rw < start.rw),
+        key=lambda p: p.criterion,
     )
+    return least if least.criterion < start.criterion - EVIDENCE else start
 
 
 def pareto(found: Sequence[Polished]) -> list[Polished]:

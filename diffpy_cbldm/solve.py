@@ -399,7 +399,7 @@ def _polished(
     more = other_sizes(top, kind, pdf, **words)
     origin |= {id(p): source for p in more}
     everything = [p for m in made for p in m.found] + more
-    top, kept = best([top, *more]), pareto(everything)
+    top, kept = best([top, *more], lower=False), pareto(everything)
     chosen = [top, *sorted(kept, key=_criterion)[:SPREAD]]
     chosen += [best(m.found) for m in made]
     edited = [p for p in chosen if what_changed(origin[id(p)].found[0], p)]

@@ -85,9 +85,12 @@ def test_atoms_that_are_gone_are_found_out(kind):
     assert rmsd(end.positions, truth) < 0.02
 
 
-@pytest.mark.parametrize("kind", ["fcc", "ico", "dec", "bcc"])
-def test_a_right_structure_stays(kind):
-    x = ideal(kind, 100)
+@pytest.mark.parametrize(
+    ("kind", "atoms"),
+    [("fcc", 100), ("ico", 100), ("dec", 100), ("bcc", 100), ("hcp", 240)],
+)
+def test_a_right_structure_stays(kind, atoms):
+    x = ideal(kind, atoms)
     found = front(x, kind, pdf_of(x, noise=0.02))
     found += other_sizes(found[0], kind, pdf_of(x, noise=0.02))
     end = best(found)

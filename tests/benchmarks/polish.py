@@ -239,7 +239,7 @@ def solved(case: Truth, pdf: PDFData) -> dict[str, Any]:
     seen = edit(rows[first][1], pdf).seen
     check = time.process_time() - begin - times[first]
     every = [p for m in made for p in m.found] + more
-    end = best([ends[first], *more])
+    end = best([ends[first], *more], lower=False)
     near = [
         len(p.positions)
         for p in every
