@@ -806,7 +806,7 @@ def screen(
             lengths,
             step=STEP,
             u_iso=width / bond**2,
-            qmin=(native[0] - half) * bond,
+            qmin=max(native[0] - half, 0.0) * bond,
             qmax=(native[-1] + half) * bond,
             points=points,
             delta2=motion.delta2 / bond**2,
