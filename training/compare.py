@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -40,7 +41,6 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import load_table
 from diffpy_cbldm.model.cbldm import read_weights
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.polished import polish
 from diffpy_cbldm.propose import (
     Generator,
     cbldm_generator,
@@ -211,6 +211,8 @@ def polished_scores(
     best: Candidate, pdf: PDFData, case: Case
 ) -> dict[str, Any]:
     """The lowest Rw of the front that polishing finds."""
+    from diffpy_cbldm.polished import polish
+
     start = time.perf_counter()
     try:
         front = polish(best, pdf)
@@ -250,8 +252,6 @@ def machine() -> str:
 
 def digest(system: str, weights: str = "small") -> str:
     """SHA-256 of a system's weights, or of what it searches."""
-    import hashlib
-
     if system in LEARNED:
         (path,) = (
             p

@@ -75,7 +75,9 @@ def record(system: str, weights: Path | str = WEIGHTS) -> dict[str, Any]:
 @functools.cache
 def _loaded(system: str, weights: Path) -> Any:
     """The trained network or classifier."""
-    name = "mining.ubj.xz" if system == "mining" else f"{system}.safetensors"
+    name = f"{system}.safetensors"
+    if system == "mining":
+        name = mining.FILE
     path = weights / name
     if not path.is_file():
         raise CbldmError(
