@@ -188,7 +188,7 @@ def beaten(rows: Sequence[Row]) -> list[str]:
 
 
 def share(rows: Sequence[Row], system: str, other: str) -> tuple[float, float]:
-    """How often a system's Rw is lower than another's, and how often higher."""
+    """How often a system's Rw is lower than another's, and higher."""
     mine = {r["index"]: r["rw"] for r in rows if r["system"] == system}
     theirs = {r["index"]: r["rw"] for r in rows if r["system"] == other}
     gain = np.array([theirs[i] - mine[i] for i in mine])
