@@ -82,19 +82,19 @@ def test_library_is_mined_without_held_out_geometries():
 def test_figures_are_written_at_once_and_kept(tmp_path):
     path = tmp_path / "geometry.json"
     first = Results(path, SETTINGS)
-    first.use("cbldm", "aa")
+    first.use("cbldm", {"digest": "aa"})
     for row in ROWS[:2]:
         first.put(row)
     again = Results(path, SETTINGS)
-    again.use("cbldm", "aa")
+    again.use("cbldm", {"digest": "aa"})
     assert again.rows == ROWS[:2]
-    again.use("library", "bb")
+    again.use("library", {"digest": "bb"})
     for row in ROWS[2:]:
         again.put(row)
     assert [r["system"] for r in again.rows] == 2 * ["cbldm", "library"]
     assert json.loads(path.read_text())["settings"] == SETTINGS
     other = Results(path, SETTINGS)
-    other.use("cbldm", "new weights")
+    other.use("cbldm", {"digest": "new weights"})
     assert {r["system"] for r in other.rows} == {"library"}
     with pytest.raises(SystemExit, match="count 4, not 8"):
         Results(path, SETTINGS | {"count": 8})

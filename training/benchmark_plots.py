@@ -25,6 +25,7 @@ FLOOR = 1e-5
 
 COLOURS = {
     "cbldm": "#c1272d",
+    "cbldm-brief": "#f08080",
     "library": "#0b5394",
     "screen": "#3d9bd9",
     "mlp": "#7f7f7f",

@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from diffpy_cbldm.model.cbldm import read_weights
 from diffpy_cbldm.settings import KINDS
-from training.baselines import LEARNED, WEIGHTS
-from training.baselines.generators import record
+from training.baselines import LEARNED
 from training.compare import SPLITS, SYSTEMS, WORSE, file_name
 from training.evaluate import TIE
 
@@ -118,52 +116,33 @@ def paper_table() -> str:
     return table(["Rwp, the paper's", *PAPER_SYSTEMS], lines)
 
 
-def costs(rows: Sequence[Row]) -> str:
+def costs(state: dict[str, Any]) -> str:
     """Seconds a PDF, candidates, training time and size by system."""
-    lines = []
+    rows, lines = state["rows"], []
     for system in systems_of(rows):
         own = [r for r in rows if r["system"] == system]
-        seconds = np.mean([r["seconds"] for r in own])
-        refine = np.mean([r["seconds_refine"] for r in own])
-        count = np.mean([r["candidates"] for r in own])
+        known = state["systems"][system]
+        trained = [
+            f"{known['minutes']:.0f}",
+            str(known["steps"]),
+            f"{known['bytes'] / 1e6:.1f}",
+        ]
         lines.append(
             [
                 system,
-                f"{seconds:.1f}",
-                f"{refine:.1f}",
-                f"{count:.0f}",
-                *trained(system),
+                f"{seconds(rows, system):.1f}",
+                f"{np.mean([r['seconds_refine'] for r in own]):.1f}",
+                f"{np.mean([r['candidates'] for r in own]):.0f}",
+                *(trained if "minutes" in known else "---"),
             ]
         )
     return table(
         (
             *("system", "s to propose", "s to refine", "candidates"),
-            *("minutes of training", "steps", "file, MB"),
+            *("minutes of training", "steps", "weights, MB"),
         ),
         lines,
     )
-
-
-def trained(system: str) -> tuple[str, str, str]:
-    """Minutes of training, steps or rounds, and megabytes of a system."""
-    if system == "cbldm":
-        _, known = read_weights("small")
-        return f"{minutes_of(known):.0f}", "-", "19.9"
-    if system not in LEARNED:
-        return "-", "-", "-"
-    known = record(system)
-    steps = known.get("steps") or f"{known['rounds']} rounds"
-    size = sum(
-        p.stat().st_size
-        for p in WEIGHTS.glob(f"{system}.*")
-        if p.suffix in (".safetensors", ".xz")
-    )
-    return f"{known['seconds'] / 60:.0f}", str(steps), f"{size / 1e6:.1f}"
-
-
-def minutes_of(known: Row) -> float:
-    """Minutes that a record of CbLDM's weights names."""
-    return known["seconds"] / 60
 
 
 def beaten(rows: Sequence[Row]) -> list[str]:
@@ -373,7 +352,7 @@ def page(folder: Path) -> str:
     text += ["## Rw by system and type", "![Rw](benchmarks/rw.svg)"]
     text += ["## Examples", EXAMPLE_WORDS.strip()]
     text += ["![examples](benchmarks/examples.png)"]
-    text += ["## Time, size and training", costs(found["geometry"])]
+    text += ["## Time, size and training", costs(files["geometry.json"])]
     text += [TRAINING_WORDS.strip(), "![curves](benchmarks/learning.svg)"]
     if "ablations.json" in files:
         state = files["ablations.json"]

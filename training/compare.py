@@ -54,9 +54,10 @@ from diffpy_cbldm.score import (
     shortest_bond,
 )
 from diffpy_cbldm.simulate import simulate
+from training import train
 from training.baselines import LEARNED, WEIGHTS
 from training.baselines import train as baselines
-from training.baselines.generators import baseline_generator
+from training.baselines.generators import baseline_generator, record
 from training.data import held_out
 from training.evaluate import (
     ROBUST,
@@ -68,8 +69,15 @@ from training.evaluate import (
     measured,
 )
 
-SYSTEMS = ("cbldm", "library", "screen", *LEARNED)
-"""All that are compared."""
+SYSTEMS = ("cbldm", "cbldm-brief", "library", "screen", *LEARNED)
+"""All that are compared.  `cbldm-brief` is CbLDM with no more training than
+the others had; its weights are not kept."""
+
+BRIEF = Path("runs/brief/small.safetensors")
+"""Where `cbldm-brief` lies."""
+
+BRIEF_STEPS = {"condition": 200, "structure": 1400, "denoiser": 300}
+"""Steps of its stages, about nine minutes on one thread."""
 
 SPLITS = {
     "geometry": "geometry",
@@ -104,10 +112,11 @@ def generator(system: str, weights: str = "small") -> Generator:
             return library_generator(pdf, exclude=exclude, **words)
 
         return library
-    if system == "cbldm":
+    if system in ("cbldm", "cbldm-brief"):
+        name = weights if system == "cbldm" else str(BRIEF)
 
         def model(pdf: PDFData, **words: Any) -> list[Candidate]:
-            return cbldm_generator(pdf, weights=weights, **words)
+            return cbldm_generator(pdf, weights=name, **words)
 
         return model
     if system == "screen":
@@ -250,22 +259,42 @@ def machine() -> str:
     return f"{name}, {torch.get_num_threads()} thread(s)"
 
 
-def digest(system: str, weights: str = "small") -> str:
-    """SHA-256 of a system's weights, or of what it searches."""
+def about(system: str, weights: str = "small") -> dict[str, Any]:
+    """What a system's figures belong to.
+
+    Returns
+    -------
+    dict
+        ``digest`` (SHA-256 of its weights, or of the table that it searches)
+        and, where it was trained, ``minutes``, ``steps`` and ``bytes``.
+    """
     if system in LEARNED:
+        known = record(system)
         (path,) = (
             p
             for p in WEIGHTS.glob(f"{system}.*")
             if p.suffix in (".safetensors", ".xz")
         )
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    if system == "cbldm":
-        tensors, _ = read_weights(weights)
+        return {
+            "digest": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "minutes": round(known["seconds"] / 60, 1),
+            "steps": known.get("steps") or known["rounds"],
+            "bytes": path.stat().st_size,
+        }
+    if system in ("cbldm", "cbldm-brief"):
+        name = weights if system == "cbldm" else str(BRIEF)
+        tensors, known = read_weights(name)
         state = hashlib.sha256()
-        for name in sorted(tensors):
-            state.update(tensors[name].numpy().tobytes())
-        return state.hexdigest()
-    return load_table().digest
+        for key in sorted(tensors):
+            state.update(tensors[key].numpy().tobytes())
+        training = known["training"]
+        return {
+            "digest": state.hexdigest(),
+            "minutes": round(known["seconds"] / 60, 1),
+            "steps": sum(training[f"{k}_steps"] for k in BRIEF_STEPS),
+            "bytes": 2 * sum(t.numel() for t in tensors.values()),
+        }
+    return {"digest": load_table().digest}
 
 
 @dataclasses.dataclass
@@ -298,11 +327,11 @@ class Results:
         self.rows = kept.pop("rows")
         self.known = kept
 
-    def use(self, system: str, sha: str) -> None:
+    def use(self, system: str, what: dict[str, Any]) -> None:
         """Note a system's weights; rows of other weights are dropped."""
-        if self.known["systems"].get(system) != sha:
+        if self.known["systems"].get(system) != what:
             self.rows = [r for r in self.rows if r["system"] != system]
-            self.known["systems"][system] = sha
+            self.known["systems"][system] = what
 
     def find(self, system: str, index: int) -> dict[str, Any] | None:
         """The row of a system and PDF, where there is one."""
@@ -385,7 +414,7 @@ def compare(
     }
     found = Results(results, settings)
     for system in systems:
-        found.use(system, digest(system, weights))
+        found.use(system, about(system, weights))
     structures = structures or STRUCTURES[split]
     met = read_weights(weights)[1].get("met", ())
     how = ROBUST[condition]
@@ -406,6 +435,12 @@ def prepare(systems: tuple[str, ...], minutes: float) -> None:
         if system in LEARNED and not (WEIGHTS / f"{system}.json").is_file():
             words = ["--system", system, "--minutes", str(minutes)]
             baselines.main([*words, "--resume", "--threads", "1"])
+    if "cbldm-brief" in systems and not BRIEF.is_file():
+        words = ["--preset", "small", "--out", str(BRIEF.parent)]
+        words += ["--threads", "1", "--resume"]
+        for stage, steps in BRIEF_STEPS.items():
+            words += ["--set", f"{stage}_steps={steps}"]
+        train.main(words)
 
 
 def file_name(split: str, condition: str) -> str:

@@ -69,7 +69,7 @@ class Trainer:
     pool : Pool
         Its last `UNSEEN` PDFs are kept for validation.
     minutes : float
-        Over which the rate falls to zero.
+        Of processor time, over which the rate falls to zero.
     seed : int
         Seeds weights, order and noise.
     """
@@ -102,7 +102,7 @@ class Trainer:
 
     def advance(self) -> float:
         """One step; its loss."""
-        start = time.perf_counter()
+        start = time.process_time()
         rng = np.random.default_rng([self.seed, 2, self.step])
         self.noise.manual_seed(int(rng.integers(1 << 62)))
         rows = rng.integers(0, len(self.pool) - UNSEEN, BATCH)
@@ -123,7 +123,7 @@ class Trainer:
         for name, new in self.model.state_dict().items():
             self.averaged[name].lerp_(new, 1 - decay)
         self.step += 1
-        self.seconds += time.perf_counter() - start
+        self.seconds += time.process_time() - start
         return value
 
     @torch.no_grad()
