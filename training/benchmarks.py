@@ -122,18 +122,20 @@ def costs(state: dict[str, Any]) -> str:
     for system in systems_of(rows):
         own = [r for r in rows if r["system"] == system]
         known = state["systems"][system]
-        trained = [
-            f"{known['minutes']:.0f}",
-            str(known["steps"]),
-            f"{known['bytes'] / 1e6:.1f}",
-        ]
+        trained = ["-"] * 3
+        if "minutes" in known:
+            trained = [
+                f"{known['minutes']:.0f}",
+                str(known.get("steps", "-")),
+                f"{known['bytes'] / 1e6:.1f}",
+            ]
         lines.append(
             [
                 system,
                 f"{seconds(rows, system):.1f}",
                 f"{np.mean([r['seconds_refine'] for r in own]):.1f}",
                 f"{np.mean([r['candidates'] for r in own]):.0f}",
-                *(trained if "minutes" in known else "---"),
+                *trained,
             ]
         )
     return table(

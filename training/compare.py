@@ -287,11 +287,9 @@ def about(system: str, weights: str = "small") -> dict[str, Any]:
         state = hashlib.sha256()
         for key in sorted(tensors):
             state.update(tensors[key].numpy().tobytes())
-        training = known["training"]
         return {
             "digest": state.hexdigest(),
             "minutes": round(known["seconds"] / 60, 1),
-            "steps": sum(training[f"{k}_steps"] for k in BRIEF_STEPS),
             "bytes": 2 * sum(t.numel() for t in tensors.values()),
         }
     return {"digest": load_table().digest}
