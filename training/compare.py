@@ -312,6 +312,7 @@ class Results:
 
     def __post_init__(self) -> None:
         self.known: dict[str, Any] = {"systems": {}, "commits": []}
+        self.commit = commit()  # of the code that runs, whatever follows
         if not self.path.is_file():
             return
         kept = json.loads(self.path.read_text())
@@ -346,9 +347,8 @@ class Results:
         self.rows.append(new)
         order = {name: i for i, name in enumerate(SYSTEMS)}
         self.rows.sort(key=lambda r: (r["index"], order[r["system"]]))
-        now = commit()
-        if now not in self.known["commits"]:
-            self.known["commits"].append(now)
+        if self.commit not in self.known["commits"]:
+            self.known["commits"].append(self.commit)
         state = {
             "schema": "cbldm-compare/1",
             "settings": self.settings,
