@@ -53,9 +53,9 @@ def draw(files: dict[str, Any], folder: Path) -> None:
     # The same file for the same figures.
     matplotlib.rcParams["svg.hashsalt"] = "cbldm"
     rows = files["geometry.json"]["rows"]
-    keep(distributions(rows), folder / "rw.svg")
+    keep(distributions(rows), folder / "rw.png")
     keep(examples(files["geometry.json"]), folder / "examples.png")
-    keep(learning(), folder / "learning.svg")
+    keep(learning(), folder / "learning.png")
     if "ablations.json" in files:
         keep(calls(files["ablations.json"]["rows"]), folder / "calls.svg")
     worse = {
@@ -72,7 +72,7 @@ def keep(figure: Figure, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     words = {"Date": None} if path.suffix == ".svg" else {}
-    figure.savefig(path, dpi=72, bbox_inches="tight", metadata=words)
+    figure.savefig(path, dpi=80, bbox_inches="tight", metadata=words)
     plt.close(figure)
 
 

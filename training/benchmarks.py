@@ -223,6 +223,23 @@ def answer(found: dict[str, list[Row]]) -> str:
         f"{seconds(rows, 'library'):.1f} s a PDF."
     )
     lines.append(wrapped(text))
+    own = [r for r in rows if "polished" in r]
+    after = {
+        system: [
+            r["polished"]
+            for r in own
+            if r["system"] == system and "rw" in r["polished"]
+        ]
+        for system in ("cbldm", "library", "screen")
+    }
+    if all(after.values()):
+        parts = [
+            f"{system} Rw {np.mean([r['rw'] for r in done]):.4f}, "
+            f"{np.mean([r['solved'] for r in done]):.0%} solved"
+            for system, done in after.items()
+        ]
+        text = f"- **With polishing** (the first {len(after['cbldm'])} of "
+        lines.append(wrapped(text + f"these PDFs): {'; '.join(parts)}."))
     return "\n".join(lines)
 
 
@@ -351,11 +368,11 @@ def page(folder: Path) -> str:
                 "No other system has a lower Rwp or Rw or solves more on any "
                 "row."
             )
-    text += ["## Rw by system and type", "![Rw](benchmarks/rw.svg)"]
+    text += ["## Rw by system and type", "![Rw](benchmarks/rw.png)"]
     text += ["## Examples", EXAMPLE_WORDS.strip()]
     text += ["![examples](benchmarks/examples.png)"]
     text += ["## Time, size and training", costs(files["geometry.json"])]
-    text += [TRAINING_WORDS.strip(), "![curves](benchmarks/learning.svg)"]
+    text += [TRAINING_WORDS.strip(), "![curves](benchmarks/learning.png)"]
     if "ablations.json" in files:
         state = files["ablations.json"]
         words = ABLATION_WORDS.format(**state["settings"])
