@@ -153,15 +153,11 @@ def test_conditions_have_files_of_their_own():
     assert file_name("geometry", "noise 1 %") == "geometry-noise-1.json"
 
 
-def test_polishing_that_is_refused_is_no_row(monkeypatch):
-    from diffpy_cbldm import polished
-    from diffpy_cbldm.errors import CbldmError
+def test_what_is_no_crystal_is_not_polished():
     from training.compare import polished_scores
 
-    def refuse(*_):
-        raise CbldmError("no data")
-
-    monkeypatch.setattr(polished, "polish", refuse)
     (case,) = cases("geometry", 1)
-    best = Candidate("Pt", case.positions)
-    assert polished_scores(best, None, case) == {"refused": "no data"}
+    xyz = case.positions.copy()
+    xyz[1] = xyz[0] + 0.5
+    best = Candidate("Pt", xyz)
+    assert "shortest bond" in polished_scores(best, None, case)["refused"]

@@ -145,8 +145,10 @@ def examples(state: dict[str, Any]) -> Figure:
             axis.plot(pdf.r, pdf.g, color="k", lw=0.6)
             if rw is not None:
                 g = curve(xyz, case.qdamp)
-                scale = best_scale(pdf.g, g)
-                axis.plot(pdf.r, scale * g, color=COLOURS[name], lw=0.6)
+                g = best_scale(pdf.g, g) * g
+                below = 1.3 * pdf.g.min() - 0.3 * pdf.g.max()
+                axis.plot(pdf.r, g, color=COLOURS[name], lw=0.6)
+                axis.plot(pdf.r, pdf.g - g + below, color="#999999", lw=0.6)
                 axis.set_title(f"Rw {rw:.4f}", fontsize=7)
             axis.set_xlim(1.5, 20)
             axis.set_yticks([])

@@ -257,12 +257,13 @@ def polished(rows: Sequence[Row]) -> str:
         own = [r for r in rows if r["system"] == system and "polished" in r]
         done = [r for r in own if "rw" in r["polished"]]
         if not done:
+            lines.append([system, f"0 of {len(own)}", *["-"] * 7])
             continue
         after = [r["polished"] for r in done]
         lines.append(
             [
                 system,
-                str(len(done)),
+                f"{len(done)} of {len(own)}",
                 f"{np.mean([r['rw'] for r in done]):.4f}",
                 f"{np.mean([r['rw'] for r in after]):.4f}",
                 f"{np.mean([r['right_n'] for r in done]):.0%}",
@@ -434,7 +435,8 @@ networks, which are not ours:
 
 POLISHED_WORDS = """
 With {doc}`polishing` of the best candidate (the lowest Rw of its front), on
-the first PDFs:
+the first PDFs.  Structures with bonds shorter than 0.9 of the usual are no
+crystals that could be edited, and left out:
 """
 
 EXAMPLE_WORDS = """

@@ -37,7 +37,6 @@ import torch
 from tqdm import tqdm
 
 from diffpy_cbldm.cluster import Candidate, Cluster
-from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import load_table
 from diffpy_cbldm.model.cbldm import read_weights
 from diffpy_cbldm.pdfdata import PDFData
@@ -219,14 +218,20 @@ def row(
 def polished_scores(
     best: Candidate, pdf: PDFData, case: Case
 ) -> dict[str, Any]:
-    """The lowest Rw of the front that polishing finds."""
+    """The lowest Rw of the front that polishing finds.
+
+    Polishing edits crystals: structures with shorter bonds than it allows
+    are not tried.
+    """
+    from diffpy_cbldm.polish import SHORTEST
     from diffpy_cbldm.polished import polish
 
+    bond = shortest_bond(best.positions)
+    bond /= nearest_neighbour_distance(best.positions)
+    if bond < SHORTEST:
+        return {"refused": f"the shortest bond is {bond:.2f} of the usual"}
     start = time.perf_counter()
-    try:
-        front = polish(best, pdf)
-    except CbldmError as error:
-        return {"refused": str(error)}
+    front = polish(best, pdf)
     last = min(front, key=lambda c: c.rw)
     seconds = round(time.perf_counter() - start, 2)
     return {**scores(last, case), "seconds": seconds}
