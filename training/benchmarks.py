@@ -255,6 +255,8 @@ def polished(rows: Sequence[Row]) -> str:
     lines = []
     for system in systems_of(rows):
         own = [r for r in rows if r["system"] == system and "polished" in r]
+        if not own:
+            continue
         done = [r for r in own if "rw" in r["polished"]]
         if not done:
             lines.append([system, f"0 of {len(own)}", *["-"] * 7])
