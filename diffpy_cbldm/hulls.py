@@ -8,7 +8,9 @@ edge or a corner, is tried.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 
 import numpy as np
 from scipy.special import expit
@@ -18,6 +20,7 @@ from diffpy_cbldm.lattices import (
     MARGIN,
     directions,
     facet_sets,
+    plane_families,
     stacking_sites,
     turns,
 )
@@ -28,6 +31,10 @@ SLOPE = 11.0
 lengths of them are in doubt."""
 
 _OUTSIDE = -1e9
+
+FILLED = 1.1
+"""A cluster counts as a polyhedron where the planes that it reaches hold at
+most so many times its atoms."""
 
 
 def hulls(
@@ -67,6 +74,140 @@ def hulls(
         for chosen in facet_sets(template):
             depth = room[:, chosen].min(1)
             found.append(np.where(allowed, SLOPE * depth, _OUTSIDE))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Facets:
+    """The planes that bound a cluster, without those that add nothing.
+
+    Attributes
+    ----------
+    planes : (f,) array of int
+        Places in `diffpy_cbldm.lattices.directions`.
+    reach : (f,) array, bond lengths
+        How far out the atoms lie.
+    sites : (n,) array of int
+        All the sites within.
+    allowed : (S,) array of bool
+        Sites in the order of the cluster's layers.
+    """
+
+    planes: np.ndarray
+    reach: np.ndarray
+    sites: np.ndarray
+    allowed: np.ndarray
+
+
+def facets(table: Table, kind: str, members: np.ndarray) -> Facets | None:
+    """The facets of a cluster, or None where it is no polyhedron.
+
+    Atoms that lie alone on the outermost layer of a direction are taken for
+    steps on the facet below.  Planes that few atoms touch are left out
+    first.
+
+    Parameters
+    ----------
+    table : Table
+    kind : str
+        One of `diffpy_cbldm.settings.KINDS`.
+    members : (n,) array of int
+        Its sites.
+    """
+    template = TEMPLATE_OF[kind]
+    inside = np.zeros(len(table.sites[template]), bool)
+    inside[members] = True
+    allowed = _layers(table, kind, np.where(inside, SLOPE, _OUTSIDE))
+    height = _heights(table, template)
+    reach = height[members].max(0)
+    while True:
+        beyond = (height > reach + MARGIN) & allowed[:, None]
+        filled = allowed & ~beyond.any(1)
+        outer = filled[:, None] & (height > reach - 1e-3)
+        alone = (outer & inside[:, None]).sum(0) < 0.5 * outer.sum(0)
+        if not alone.any():
+            break
+        below = np.where((height < reach - 1e-3) & inside[:, None], height, -9)
+        reach = np.where(alone, below.max(0), reach)
+    size = filled.sum()
+    if not len(members) / FILLED < size < FILLED * len(members):
+        return None
+    touching = outer.sum(0)
+    planes = list(np.argsort(touching, kind="stable"))
+    times = beyond.sum(1)  # by how many planes a site is cut off
+    for k in list(planes):
+        if not (beyond[:, k] & (times == 1)).any():
+            planes.remove(k)
+            times = times - beyond[:, k]
+    chosen = np.sort(planes)
+    return Facets(chosen, reach[chosen], np.flatnonzero(filled), allowed)
+
+
+def moved_facets(
+    table: Table,
+    kind: str,
+    parent: Facets,
+    count: int,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Logits of polyhedra with one or two facets, or a family, moved.
+
+    Facets move by one or two layers of sites, outwards or inwards; the
+    first has all of them where they are.
+
+    Parameters
+    ----------
+    parent : Facets
+    count : int
+        How many, at most; which ones, where there are more, is drawn.
+    rng : numpy Generator
+
+    Returns
+    -------
+    list of (S,) arrays
+    """
+    template = TEMPLATE_OF[kind]
+    height = _heights(table, template)[:, parent.planes]
+    levels = []
+    for column, reach in zip(height[parent.allowed].T, parent.reach):
+        steps = np.unique(np.round(column, 3))
+        here = int(np.abs(steps - reach).argmin())
+        near = {k: here + k for k in (-2, -1, 1, 2)}
+        levels.append(
+            {k: steps[i] for k, i in near.items() if 0 <= i < len(steps)}
+        )
+    single: list[tuple] = [
+        ((i, k),) for i, row in enumerate(levels) for k in row
+    ]
+    families = plane_families(template)[parent.planes]
+    together = [
+        tuple(
+            (int(i), k)
+            for i in np.flatnonzero(families == f)
+            if k in levels[i]
+        )
+        for f in np.unique(families)
+        for k in (-2, -1, 1, 2)
+    ]
+    pairs = [
+        (a, b)
+        for (a,), (b,) in itertools.combinations(single, 2)
+        if a[0] != b[0]
+    ]
+    moves: list[tuple] = [
+        *single,
+        *(m for m in together if len(m) > 2),
+        *pairs,
+    ]
+    if len(moves) > count - 1:
+        moves = [moves[i] for i in rng.permutation(len(moves))[: count - 1]]
+    found = []
+    for move in [(), *moves]:
+        reach = parent.reach.copy()
+        for i, k in move:
+            reach[i] = levels[i][k]
+        depth = (reach + MARGIN - height).min(1)
+        found.append(np.where(parent.allowed, SLOPE * depth, _OUTSIDE))
     return found
 
 

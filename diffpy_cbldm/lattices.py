@@ -115,6 +115,11 @@ def directions(template: str) -> np.ndarray:
     return _directions(template)[0]
 
 
+def plane_families(template: str) -> np.ndarray:
+    """For each of the `directions` the number of its family, (k,)."""
+    return _directions(template)[1]
+
+
 @functools.cache
 def facet_sets(template: str) -> np.ndarray:
     """Which planes may bound a cluster together, (m, k) bool.
@@ -122,7 +127,7 @@ def facet_sets(template: str) -> np.ndarray:
     The first takes all `directions`; others leave families out, and of
     blocks of layers one pair of sides.
     """
-    family = _directions(template)[1]
+    family = plane_families(template)
     sets = [np.isin(family, chosen) for chosen in _FACETS[template]]
     if template == "stack":
         sides = np.flatnonzero(family == 2)

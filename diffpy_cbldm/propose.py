@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.cuts import random_shape
 from diffpy_cbldm.debye import debye_pdf
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
+from diffpy_cbldm.lattices import place
 from diffpy_cbldm.pdfdata import PDFData, regrid
-from diffpy_cbldm.quickfit import QuickFit, quick_fit
+from diffpy_cbldm.quickfit import START, QuickFit, q_grid, quick_fit
 from diffpy_cbldm.score import rw_scaled, simplest_first
 from diffpy_cbldm.screening import load_set, member, rough_rw, stretched
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement, Sampling
@@ -75,6 +77,13 @@ how many ways each."""
 MOVED, NARROWER = 0.12, 0.85
 """By how much, at first, in bond lengths (standard deviation), and its ratio
 from each time to the next."""
+
+FACET_STEPS, FACET_PARENTS, FACET_CHILDREN = 8, 6, 64
+"""How often, at most, facets are moved by whole layers at the end (and after
+every other of these moves), of how many polyhedra, and how many ways each."""
+
+SHAPE_PARENTS, SHAPE_CHILDREN = 8, 24
+"""How many structures are strained and relaxed, and how many ways each."""
 
 CHOSEN = 400
 """Clusters of the set that are drawn again and compared exactly."""
@@ -237,6 +246,16 @@ def _type_of(p: Proposal) -> str:
     return load_table().known_type(template, p.sites) or p.structure_type
 
 
+def _name_of(p: Proposal) -> tuple:
+    """The same for structures that differ by place or strain alone."""
+    if not len(p.sites):
+        return p.structure_type, p.positions.tobytes()
+    template = TEMPLATE_OF[p.structure_type]
+    xyz = place(template, load_table().sites[template][p.sites].astype(float))
+    whole = np.round(100 * xyz).astype(int)
+    return template, whole[np.lexsort(whole.T)].tobytes()
+
+
 def _move_surfaces(model: CbLDM, pool: _Pool, seed: int) -> None:
     """Try surfaces near those of the best structures, again and again.
 
@@ -244,7 +263,10 @@ def _move_surfaces(model: CbLDM, pool: _Pool, seed: int) -> None:
     is moved, as a whole, to a side, or to an ellipsoid.
     """
     rng = np.random.default_rng([seed, 1])
+    tried: set[tuple] = set()
     for step in range(MOVES):
+        if step % 3 == 0:
+            _try_shapes(model, pool, rng)
         spread = MOVED * NARROWER**step * _MOVE_WIDTHS
         for key in pool.order()[:PARENTS]:
             entry = pool.entries[key]
@@ -256,6 +278,57 @@ def _move_surfaces(model: CbLDM, pool: _Pool, seed: int) -> None:
             ]
             pool.queue(entry.latent, row)
         pool.compare()
+        if step % 2:
+            _move_facets(model, pool, tried, rng)
+    for _ in range(FACET_STEPS):
+        before = pool.order()[0]
+        _move_facets(model, pool, tried, rng)
+        if pool.order()[0] == before:
+            break
+
+
+def _try_shapes(model: CbLDM, pool: _Pool, rng: np.random.Generator) -> None:
+    """Strain and relax the best structures, each in random ways.
+
+    The decoder hardly tells these; where one of them fits better, the moves
+    of surfaces go on from it.
+    """
+    for key in pool.order()[:SHAPE_PARENTS]:
+        entry = pool.entries[key]
+        drawn = [random_shape(rng) for _ in range(SHAPE_CHILDREN)]
+        row = [
+            model.reshaped(
+                entry.proposal, np.where(shape, shape, entry.proposal.shape)
+            )
+            for shape in drawn
+        ]
+        pool.queue(entry.latent, row)
+    pool.compare()
+
+
+def _move_facets(
+    model: CbLDM,
+    pool: _Pool,
+    tried: set[tuple],
+    rng: np.random.Generator,
+) -> None:
+    """Move facets of the best polyhedra that were not `tried` before."""
+    parents = 0
+    for key in pool.order():
+        entry = pool.entries[key]
+        bounds = model.facets(entry.proposal)
+        if bounds is None:
+            continue
+        name = (entry.proposal.structure_type, bounds.sites.tobytes())
+        if name in tried:
+            continue
+        tried.add(name)
+        found = model.moved_facets(entry.proposal, bounds, FACET_CHILDREN, rng)
+        pool.queue(entry.latent, found)
+        parents += 1
+        if parents == FACET_PARENTS:
+            break
+    pool.compare()
 
 
 # Strain and relaxation (the last three) change by less than surfaces move.
@@ -274,11 +347,14 @@ class Motion:
         1/A; each is tried where the header gives none.
     delta2 : float
         Correlated motion, A^2.
+    fine : bool
+        Whether the values lie close enough for parabolas between them.
     """
 
     uiso: tuple[float, ...] = WIDTHS
     qdamp: tuple[float, ...] = DAMPINGS
     delta2: float = 0.0
+    fine: bool = False
 
 
 @dataclasses.dataclass
@@ -297,6 +373,7 @@ class _Pool:
     def __init__(self, pdf: PDFData, bond: float, rmin: float, rmax: float):
         self.pdf, self.bond, self.range = pdf, bond, (rmin, rmax)
         self.motion = Motion()
+        self.start = dict(START)
         self.latents: list[Tensor] = []
         self.entries: dict[tuple, _Entry] = {}
         self.fresh: list[tuple] = []
@@ -357,18 +434,22 @@ class _Pool:
             entry.rw, entry.bond = value, bond
 
     def _learned(self) -> Motion:
-        """Widths, damping and delta2 from fits of the best structures."""
-        fits = self._fitted(self.order()[:LEARNED])
-        middle = [
+        """Bond length and motion from fits of the best structures."""
+        keys = self.order()[:LEARNED]
+        fits = self._fitted(keys)
+        u, qdamp, delta2 = (
             float(np.median([getattr(f, name) for f in fits]))
             for name in ("uiso", "qdamp", "delta2")
-        ]
-        u, qdamp, delta2 = middle
-        return Motion(
-            (0.8 * u, u, 1.25 * u),
-            tuple(max(0.0, qdamp + k) for k in (-0.02, -0.01, 0.0, 0.01)),
-            delta2,
         )
+        self.start.update(uiso=u, qdamp=qdamp, delta2=delta2)
+        self.bond = float(
+            np.median(
+                [self.entries[k].bond * f.stretch for k, f in zip(keys, fits)]
+            )
+        )
+        near = {max(0.0, qdamp + k) for k in (-0.02, -0.01, 0.0, 0.01, 0.02)}
+        widths = (0.9 * u, u, 1.1 * u)
+        return Motion(widths, tuple(sorted(near)), delta2, fine=True)
 
     def best(self, count: int) -> list[tuple[Proposal, float]]:
         """The structures that fit best, each with its bond length.
@@ -387,10 +468,13 @@ class _Pool:
         ranked = simplest_first(
             [f.rw for f in fits], [e.proposal.positions for e in chosen]
         )
-        return [
-            (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
-            for i in ranked[:count]
-        ]
+        found: dict[tuple, tuple[Proposal, float]] = {}
+        for i in ranked:
+            name = _name_of(chosen[i].proposal)
+            found.setdefault(
+                name, (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
+            )
+        return list(found.values())[:count]
 
     def candidates(self, count: int) -> list[Candidate]:
         """The structures that fit best."""
@@ -420,6 +504,7 @@ class _Pool:
             qbroad=self.pdf.qbroad,
             rmin=self.range[0],
             rmax=self.range[1],
+            start=self.start,
             scan=(0.0,),
             steps=FIT_STEPS,
         )
@@ -646,42 +731,68 @@ def screen(
     )
     data = (fall[:, :, None] * data[:, None]).flatten(1)
     mask = (fall.square()[:, :, None] * mask[:, None]).flatten(1)
-    best = np.full(len(hist), np.inf)
-    bonds = np.full(len(hist), bond)
+    squares, found = [], []
     for width in motion.uiso:
+        # The native Q grid: its limits are off by up to one step, which rods
+        # and plates feel at Qmin, and longer pairs do not count.
+        native, reach = q_grid(pdf.qmin, pdf.qmax, float(r[-1]), width)
+        half = 0.5 * (native[1] - native[0])
         model = pdf_from_histogram(
-            hist,
+            hist[:, : round(reach / bond / STEP)],
             lengths,
             step=STEP,
             u_iso=width / bond**2,
-            qmin=pdf.qmin * bond,
-            qmax=pdf.qmax * bond,
+            qmin=(native[0] - half) * bond,
+            qmax=(native[-1] + half) * bond,
             points=points,
             delta2=motion.delta2 / bond**2,
         )
         cross = (model @ data).clamp_min(0)
         power = model.square() @ mask
         miss = 1 - cross**2 / (power * total).clamp_min(1e-20)
-        rw, found = _lowest(miss.reshape(len(hist), len(dampings), -1))
-        better = rw < best
-        best = np.where(better, rw, best)
-        bonds = np.where(better, bond * (1 + found), bonds)
-    return best, bonds
+        # A parabola between stretches: in steps of 0.2 % peaks at 30 A would
+        # miss one another.
+        lowest, stretch = _lowest(
+            miss.reshape(len(hist) * len(dampings), -1), SCAN
+        )
+        squares.append(lowest.reshape(len(hist), -1))
+        found.append(stretch.reshape(len(hist), -1))
+    square, stretch = torch.stack(squares, 2), torch.stack(found, 2)
+    best = square.flatten(1).argmin(1, keepdim=True)
+    moved = stretch.flatten(1).gather(1, best)[:, 0].numpy()
+    if motion.fine:
+        rows = square.reshape(-1, len(motion.uiso))
+        rows, _ = _lowest(rows, np.log(motion.uiso))
+        square, _ = _lowest(rows.reshape(len(hist), -1), dampings)
+    else:
+        square = square.flatten(1).min(1).values
+    return square.sqrt().numpy(), bond * (1 + moved)
 
 
-def _lowest(miss: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Least Rw over dampings and stretches, and the stretch, (C,) each.
+def _lowest(
+    values: Tensor, places: Sequence[float] | np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Least values of rows, by a parabola, and where they are.
 
-    A parabola through the best stretch and those beside it: in steps of
-    0.2 % peaks at 30 A would miss one another.
+    Parameters
+    ----------
+    values : (C, K) tensor
+    places : (K,) array
+        Rising.  With fewer than three no parabola is laid.
+
+    Returns
+    -------
+    lowest : (C,) tensor, not below zero
+    place : (C,) tensor
     """
-    flat, which = miss.min(1)  # (C, stretches)
-    square, k = flat.min(1)
-    k = k.clamp(1, flat.shape[1] - 2)
-    rows = torch.arange(len(flat))
-    curve = miss[rows, which[rows, k]]
-    x = torch.as_tensor(SCAN).to(miss)
-    left, here, right = (curve[rows, k + i] for i in (-1, 0, 1))
+    x = torch.as_tensor(np.asarray(places)).to(values)
+    least, k = values.min(1)
+    if len(x) < 3:
+        return least.clamp_min(0), x[k]
+    k = k.clamp(1, len(x) - 2)
+    left, here, right = (
+        values.gather(1, (k + i)[:, None])[:, 0] for i in (-1, 0, 1)
+    )
     h1, h2 = x[k] - x[k - 1], x[k + 1] - x[k]
     down, up = (here - left) / h1, (right - here) / h2
     bend = (up - down) / (h1 + h2)
@@ -689,8 +800,8 @@ def _lowest(miss: Tensor) -> tuple[np.ndarray, np.ndarray]:
     safe = bend.clamp_min(1e-12)
     step = torch.minimum(torch.maximum(-0.5 * slope / safe, -h1), h2)
     step = torch.where(bend > 1e-9, step, torch.zeros_like(step))
-    lowest = torch.minimum(here + slope * step + bend * step**2, square)
-    return lowest.clamp_min(0).sqrt().numpy(), (x[k] + step).numpy()
+    lowest = torch.minimum(here + slope * step + bend * step**2, least)
+    return lowest.clamp_min(0), x[k] + step
 
 
 def rw_raw(

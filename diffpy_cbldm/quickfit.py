@@ -319,7 +319,8 @@ def quick_fit(
             f"only {len(r)} data points lie between {rmin:g} and {rmax:g} A; "
             "expected 10 or more: change rmin or rmax."
         )
-    q = q_grid(qmin, qmax, r[-1])[0]
+    values = {**START, **(start or {})}
+    q, reach = q_grid(qmin, qmax, r[-1], values["uiso"])
     if len(q) < 2:
         raise CbldmError(
             f"Qmin {qmin:g} and Qmax {qmax:g} 1/A leave no Q range; expected "
@@ -328,7 +329,6 @@ def quick_fit(
     # Twice as dense as G(r) needs to be known.
     thin = max(1, int(0.5 * math.pi / qmax / (r[1] - r[0])))
     data = _Data(r[::thin], g[::thin], w[::thin], q)
-    values = {**START, **(start or {})}
     if qdamp is not None:
         values["qdamp"] = qdamp
         fit = [name for name in fit if name != "qdamp"]
@@ -340,7 +340,7 @@ def quick_fit(
     models, ends = [], []
     for positions in positions_list:
         model = _Model(positions, r[-1], qbroad)
-        model.use(q)
+        model.use(q, reach / p0[0])
         p = p0.copy()
         if free[0] and len(scan) > 1:
             tries = np.clip(p0[0] * (1.0 + np.array(scan)), *BOUNDS["stretch"])

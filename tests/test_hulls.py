@@ -5,7 +5,7 @@ import pytest
 
 from diffpy_cbldm.cuts import random_cut
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.hulls import hulls
+from diffpy_cbldm.hulls import facets, hulls, moved_facets
 from diffpy_cbldm.lattices import (
     TEMPLATES,
     directions,
@@ -85,3 +85,51 @@ def test_stacked_layers_keep_their_order():
     for found in hulls(SYMMETRY, "stacked", logits, extents):
         inside = np.flatnonzero(found > 0)
         assert all(order.get(layer[i]) == site[i] for i in inside)
+
+
+def members_of(kind, *parameters):
+    """The sites of a geometry of the table."""
+    return next(
+        g.members
+        for g in TABLE.geometries
+        if (g.structure_type, g.parameters) == (kind, parameters)
+    )
+
+
+def test_facets_of_an_octahedron():
+    """Eight planes bound it, and hold its sites alone."""
+    members = members_of("oct", 5, 0)
+    found = facets(TABLE, "oct", members)
+    assert len(found.planes) == 8
+    assert np.array_equal(found.sites, members)
+
+
+def test_an_atom_on_a_facet_is_a_step():
+    """An atom beside a block does not move the plane."""
+    members = members_of("hcp", 5, 1, 14)
+    bounds = facets(TABLE, "hcp", members)
+    sites = TABLE.sites["stack"].astype(float)
+    apart = np.linalg.norm(sites[:, None] - sites[members], axis=2)
+    beside = ((apart < 1.1).sum(1) > 2) & (apart.min(1) > 0.9)
+    outside = np.flatnonzero(beside & bounds.allowed)
+    assert len(outside) > 20
+    for site in outside[::8]:
+        more = np.sort(np.append(members, site))
+        assert np.array_equal(facets(TABLE, "hcp", more).sites, members)
+
+
+def test_moved_facets_lead_from_block_to_block():
+    """Of the moves of one facet of an hcp block some add or remove a row."""
+    members = members_of("hcp", 5, 1, 14)
+    bounds = facets(TABLE, "hcp", members)
+    rng = np.random.default_rng(0)
+    moved = moved_facets(TABLE, "hcp", bounds, 10_000, rng)
+    assert np.array_equal(np.flatnonzero(moved[0] > 0), members)
+    sizes = {int((logits > 0).sum()) for logits in moved}
+    assert {4 * 28, 5 * 26, 5 * 28, 6 * 28} <= sizes
+
+
+def test_no_facets_where_sites_are_missing():
+    """A cluster with a third of its sites gone is no polyhedron."""
+    members = members_of("oct", 6, 0)
+    assert facets(TABLE, "oct", members[np.arange(146) % 3 > 0]) is None

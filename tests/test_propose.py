@@ -4,15 +4,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.families import load_table
+from diffpy_cbldm.histogram import pair_histogram
 from diffpy_cbldm.propose import (
+    Motion,
+    _lowest,
     bond_estimate,
     cbldm_generator,
     find_generator,
     library_generator,
     propose,
+    screen,
 )
 from diffpy_cbldm.score import rmsd, shortest_bond
 
@@ -55,6 +60,50 @@ def test_library_finds_what_it_holds(structure_type, bond):
         or rmsd(c.positions, cluster.positions) > 0.1
         for c in without
     )
+
+
+@pytest.mark.parametrize("parameters", [(5, 1, 14), (3, 3, 10), (15, 5, 1)])
+def test_rods_and_plates_are_compared_exactly(parameters):
+    """What they scatter at Qmin is large: the Q grid must be the fit's."""
+    index = next(
+        i
+        for i, g in enumerate(TABLE.geometries)
+        if (g.structure_type, g.parameters) == ("hcp", parameters)
+    )
+    unit = torch.as_tensor(TABLE.positions(index)).float()[None]
+    lengths = torch.tensor([unit.shape[1]])
+    cluster = cb.Cluster("Pt", TABLE.positions(index) * 2.7)
+    (pdf,) = cb.simulate([cluster], qmin=0.7, qmax=25.0, biso=0.3, qdamp=0.02)
+    hist = pair_histogram(unit, lengths, step=0.01, bins=2048)
+    motion = Motion((0.0036, 0.004, 0.0044), (0.01, 0.02, 0.03), 0.0, True)
+    rw, bonds = screen(hist, lengths, pdf, 2.7, 1.5, 30.0, motion)
+    assert rw[0] < 0.004
+    assert bonds[0] == pytest.approx(2.7, rel=1e-4)
+
+
+def test_parabola_between_three_values():
+    """Exact for a parabola, never outside the places that are tried."""
+    places = np.array([0.0, 1.0, 3.0])
+    rows = torch.tensor(
+        [[(x - m) ** 2 + 0.5 for x in places] for m in (0.4, 1.7, -2.0, 9.0)]
+    )
+    lowest, found = _lowest(rows, places)
+    assert torch.allclose(found, torch.tensor([0.4, 1.7, 0.0, 3.0]).to(rows))
+    assert torch.allclose(lowest, torch.tensor([0.5, 0.5, 4.5, 36.5]).to(rows))
+
+
+def test_candidates_are_no_copies():
+    """No two have the same sites, wherever they stand."""
+    _, _, pdf = example("fcc", 2.77)
+    found = cbldm_generator(pdf, count=40, seed=3)
+    known = []
+    for c in found:
+        d = c.positions - c.positions.mean(0)
+        inertia = np.linalg.eigvalsh(d.T @ d) / len(c) / 2.77**2
+        key = np.append(inertia, [len(c), (d**4).sum() / len(c) / 2.77**4])
+        known.append(key)
+    apart = np.abs(np.array(known)[:, None] - known).max(2)
+    assert (apart[np.triu_indices(len(known), 1)] > 1e-3).all()
 
 
 def test_data_that_end_early_and_start_late():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from diffpy_cbldm.cuts import deformed
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
-from diffpy_cbldm.hulls import SLOPE, hulls
+from diffpy_cbldm.hulls import SLOPE, Facets, facets, hulls, moved_facets
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
 from diffpy_cbldm.model.diffusion import Schedule, algorithm_4, renew
@@ -335,6 +335,41 @@ class CbLDM(nn.Module):
         return self._filled(
             parent.structure_type, [(logits, False)], shape, sizes
         )
+
+    def reshaped(self, parent: Proposal, shape: np.ndarray) -> Proposal:
+        """The same sites with other strain and relaxation, (3,)."""
+        sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
+        xyz = deformed(sites[parent.sites].astype(float), shape)
+        return dataclasses.replace(parent, positions=xyz, shape=shape)
+
+    def facets(self, parent: Proposal) -> Facets | None:
+        """The facets of a structure, see `diffpy_cbldm.hulls.facets`."""
+        return facets(self.table, parent.structure_type, parent.sites)
+
+    def moved_facets(
+        self,
+        parent: Proposal,
+        bounds: Facets,
+        count: int,
+        rng: np.random.Generator,
+    ) -> list[Proposal]:
+        """Polyhedra like a structure, with facets moved by whole layers.
+
+        Parameters
+        ----------
+        parent : Proposal
+            Gives the type, strain and relaxation.
+        bounds : Facets
+            Of the parent, see `facets`.
+        count : int
+            How many, at most.
+        rng : numpy Generator
+            Draws which, where there are more.
+        """
+        kind = parent.structure_type
+        moved = moved_facets(self.table, kind, bounds, count, rng)
+        variants = [(depths, True) for depths in moved]
+        return self._filled(kind, variants, parent.shape, 1)
 
     def _decoded(
         self, z: Tensor
