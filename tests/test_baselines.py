@@ -228,7 +228,7 @@ def test_the_classifier_proposes_no_held_out_cluster(pdf):
     hidden = {
         table.positions(i).tobytes() for i in np.flatnonzero(held_out(table))
     }
-    rows = curves(torch.as_tensor(pdf.g[None, : 2 * POINTS]))
+    rows = curves(torch.as_tensor(pdf.g[None, : 2 * POINTS].copy()))
     booster = mining.load(WEIGHTS / mining.FILE)
     for i in mining.likeliest(booster, rows, 2000):
         assert table.positions(i).tobytes() not in hidden
