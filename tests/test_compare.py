@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from diffpy_cbldm.cluster import Candidate, Cluster
+from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.families import load_table
 from training import benchmarks
 from training.compare import (
@@ -14,6 +14,7 @@ from training.compare import (
     compare,
     file_name,
     generator,
+    refusal,
     rwp,
 )
 from training.data import held_out
@@ -154,10 +155,5 @@ def test_conditions_have_files_of_their_own():
 
 
 def test_what_is_no_crystal_is_not_polished():
-    from training.compare import polished_scores
-
-    (case,) = cases("geometry", 1)
-    xyz = case.positions.copy()
-    xyz[1] = xyz[0] + 0.5
-    best = Candidate("Pt", xyz)
-    assert "shortest bond" in polished_scores(best, None, case)["refused"]
+    assert refusal(1.0) is None
+    assert "0.50 of the usual" in refusal(0.5)["refused"]

@@ -209,27 +209,37 @@ def row(
         "seconds_refine": round(done - proposed, 2),
     }
     if polished:
-        out["polished"] = polished_scores(best, pdf, case)
+        no = refusal(out["bond"])
+        out["polished"] = no or polished_scores(best, pdf, case)
     if index in EXAMPLES and how == Conditions():
         out["positions"] = np.round(best.positions, 2).tolist()
     return out
 
 
+def refusal(bond: float) -> dict[str, str] | None:
+    """Why a structure is not polished; None where it is.
+
+    Polishing edits crystals: with shorter bonds than it allows a structure
+    is none.
+
+    Parameters
+    ----------
+    bond : float
+        The shortest bond in nearest-neighbour distances.
+    """
+    from diffpy_cbldm.polish import SHORTEST
+
+    if bond >= SHORTEST:
+        return None
+    return {"refused": f"the shortest bond is {bond:.2f} of the usual"}
+
+
 def polished_scores(
     best: Candidate, pdf: PDFData, case: Case
 ) -> dict[str, Any]:
-    """The lowest Rw of the front that polishing finds.
-
-    Polishing edits crystals: structures with shorter bonds than it allows
-    are not tried.
-    """
-    from diffpy_cbldm.polish import SHORTEST
+    """The lowest Rw of the front that polishing finds."""
     from diffpy_cbldm.polished import polish
 
-    bond = shortest_bond(best.positions)
-    bond /= nearest_neighbour_distance(best.positions)
-    if bond < SHORTEST:
-        return {"refused": f"the shortest bond is {bond:.2f} of the usual"}
     start = time.perf_counter()
     front = polish(best, pdf)
     last = min(front, key=lambda c: c.rw)
@@ -427,7 +437,12 @@ def compare(
         for system, make in makers.items():
             old = found.find(system, i)
             wanted = i < polished
-            if old is None or (wanted and "polished" not in old):
+            if old is not None and (not wanted or "polished" in old):
+                continue
+            no = refusal(old["bond"]) if old is not None else None
+            if old is not None and no is not None:
+                found.put(old | {"polished": no})
+            else:
                 found.put(row(system, make, i, case, how, count, wanted))
     return found.rows
 
