@@ -75,7 +75,7 @@ the others had; its weights are not kept."""
 BRIEF = Path("runs/brief/small.safetensors")
 """Where `cbldm-brief` lies."""
 
-BRIEF_STEPS = {"condition": 200, "structure": 1400, "denoiser": 300}
+BRIEF_STEPS = {"condition": 200, "structure": 1300, "denoiser": 250}
 """Steps of its stages, about nine minutes on one thread."""
 
 SPLITS = {
