@@ -75,7 +75,7 @@ the others had; its weights are not kept."""
 BRIEF = Path("runs/brief/small.safetensors")
 """Where `cbldm-brief` lies."""
 
-BRIEF_STEPS = {"condition": 200, "structure": 1300, "denoiser": 250}
+BRIEF_STEPS = {"condition": 200, "structure": 1100, "denoiser": 250}
 """Steps of its stages, about nine minutes on one thread."""
 
 SPLITS = {
@@ -455,7 +455,7 @@ def prepare(systems: tuple[str, ...], minutes: float) -> None:
             baselines.main([*words, "--resume", "--threads", "1"])
     if "cbldm-brief" in systems and not BRIEF.is_file():
         words = ["--preset", "small", "--out", str(BRIEF.parent)]
-        words += ["--threads", "1", "--resume"]
+        words += ["--threads", "1", "--resume", "--minutes", str(minutes)]
         for stage, steps in BRIEF_STEPS.items():
             words += ["--set", f"{stage}_steps={steps}"]
         train.main(words)
