@@ -230,7 +230,7 @@ def answer(found: dict[str, list[Row]]) -> str:
         lines.append(
             wrapped(
                 f"- **The paper's other systems**: the best is `{first}` "
-                f"(mean Rw {others[first]:.4f} on the first of these)."
+                f"(mean Rw {others[first]:.4f} on held-out geometries)."
             )
         )
     lower, higher = share(rows, "cbldm", "library")
