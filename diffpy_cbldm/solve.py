@@ -324,7 +324,7 @@ def _solve(
             backend=used.backend,
             rmin=used.rmin,
             rmax=used.rmax,
-            start=_start(candidate, pdf, fit),
+            start=start_values(candidate, pdf, fit),
         )
         refined.append((done, fit.rw))
     points: tuple[FrontPoint, ...] = ()
@@ -492,7 +492,7 @@ def _rank_quickly(
     return kept
 
 
-def _start(
+def start_values(
     candidate: Candidate, pdf: PDFData, fit: QuickFit
 ) -> dict[str, float]:
     """Start values of the refinement, from the quick fit."""

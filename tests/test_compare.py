@@ -1,0 +1,159 @@
+"""The comparison scores alike, goes on after a stop, and its page holds."""
+
+import json
+
+import numpy as np
+import pytest
+
+from diffpy_cbldm.cluster import Cluster
+from diffpy_cbldm.families import load_table
+from training import benchmarks
+from training.compare import (
+    RESULTS,
+    Results,
+    compare,
+    file_name,
+    generator,
+    refusal,
+    rwp,
+)
+from training.data import held_out
+from training.evaluate import ROBUST, Conditions, cases, measured
+
+SETTINGS = {"split": "geometry", "count": 4}
+
+
+def made(system, index, rw, kind="fcc", **more):
+    row = {"system": system, "index": index, "truth": kind, "rw": rw}
+    row |= {"rwp": 2 * rw, "right_n": rw < 0.1, "solved": rw < 0.01}
+    return row | {"rmsd": None, "seconds": 1.0} | more
+
+
+ROWS = [
+    made("cbldm", 0, 0.002),
+    made("cbldm", 1, 0.004, "ico"),
+    made("library", 0, 0.001),
+    made("library", 1, 0.3, "ico"),
+]
+
+
+def test_rwp_of_the_truth_is_zero_and_nothing_is_fitted():
+    (case,) = cases("geometry", 1)
+    how = Conditions()
+    pdf = measured(case, how, 0)
+    truth = Cluster("Pt", case.positions)
+    assert rwp(truth, case, pdf, how) < 1e-6
+    longer = Cluster("Pt", 1.05 * case.positions)
+    assert rwp(longer, case, pdf, how) > 0.5
+    far = np.concatenate([case.positions, case.positions + [40, 0, 0]])
+    assert rwp(Cluster("Pt", far), case, pdf, how) < 0.1  # G is for an atom
+
+
+def test_training_split_has_trained_geometries_only():
+    table = load_table()
+    hidden = held_out(table)
+    sizes = {
+        (g.structure_type, g.n_atoms)
+        for g, out in zip(table.geometries, hidden)
+        if not out
+    }
+    for case in cases("training", 14):
+        assert (case.kind, len(case.positions)) in sizes
+
+
+def test_library_is_mined_without_held_out_geometries():
+    table = load_table()
+    hidden = np.flatnonzero(held_out(table))
+    sizes = [table.geometries[i].n_atoms for i in hidden]
+    place = int(hidden[int(np.argmin(np.abs(np.array(sizes) - 60)))])
+    truth = table.positions(place)
+    (case,) = [c for c in cases("geometry", 1)]
+    pdf = measured(
+        type(case)("", 2.8 * truth, case.qdamp), Conditions(), seed=0
+    )
+    for found in generator("library")(pdf, count=8, seed=0):
+        same = len(found) == len(truth) and np.allclose(
+            np.sort(np.linalg.norm(found.positions, axis=1)) / 2.8,
+            np.sort(np.linalg.norm(truth, axis=1)),
+            atol=1e-2,
+        )
+        assert not same
+
+
+def test_figures_are_written_at_once_and_kept(tmp_path):
+    path = tmp_path / "geometry.json"
+    first = Results(path, SETTINGS)
+    first.use("cbldm", {"digest": "aa"})
+    for row in ROWS[:2]:
+        first.put(row)
+    again = Results(path, SETTINGS)
+    again.use("cbldm", {"digest": "aa"})
+    assert again.rows == ROWS[:2]
+    again.use("library", {"digest": "bb"})
+    for row in ROWS[2:]:
+        again.put(row)
+    assert [r["system"] for r in again.rows] == 2 * ["cbldm", "library"]
+    assert json.loads(path.read_text())["settings"] == SETTINGS
+    other = Results(path, SETTINGS)
+    other.use("cbldm", {"digest": "new weights"})
+    assert {r["system"] for r in other.rows} == {"library"}
+    with pytest.raises(SystemExit, match="count 4, not 8"):
+        Results(path, SETTINGS | {"count": 8})
+
+
+def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path):
+    words = {"systems": ("library",), "count": 4}
+    whole = compare("geometry", tmp_path / "a.json", structures=2, **words)
+    compare("geometry", tmp_path / "b.json", structures=1, **words)
+    parts = compare("geometry", tmp_path / "b.json", structures=2, **words)
+
+    def timeless(rows):
+        return [
+            {k: v for k, v in r.items() if "seconds" not in k} for r in rows
+        ]
+
+    assert timeless(parts) == timeless(whole)
+    assert [r["index"] for r in whole] == [0, 1]
+
+
+def test_a_known_table():
+    text = benchmarks.by_type(ROWS, "rw")
+    assert text.splitlines() == [
+        "| Rw, refined by SrFit | cbldm | library |",
+        "| --- | --- | --- |",
+        "| fcc | 0.0020 | **0.0010** |",
+        "| ico | **0.0040** | 0.3000 |",
+        "| total | **0.0030** | 0.1505 |",
+    ]
+    solved = benchmarks.by_type(ROWS, "solved").splitlines()
+    assert solved[-1] == "| total | **100%** | 50% |"
+
+
+def test_the_page_says_where_cbldm_is_not_the_best():
+    lost = benchmarks.beaten(ROWS)
+    assert all(line.startswith("library, fcc") for line in lost) and lost
+    assert benchmarks.share(ROWS, "cbldm", "library") == (0.5, 0.5)
+
+
+def test_the_papers_table_is_as_printed():
+    totals = dict(zip(benchmarks.PAPER_SYSTEMS, benchmarks.PAPER["total"]))
+    assert totals["cbldm"] == min(totals.values()) == 0.380
+    assert sorted(totals.values())[1] == totals["mining"] == 1.103
+
+
+def test_the_page_is_that_of_its_figures():
+    page = RESULTS.parent / "benchmarks.md"
+    assert page.read_text() == benchmarks.page(RESULTS)
+    for name in benchmarks.load(RESULTS):
+        assert (RESULTS / name).is_file()
+
+
+def test_conditions_have_files_of_their_own():
+    names = {file_name("geometry", c) for c in ROBUST}
+    assert len(names) == len(ROBUST)
+    assert file_name("geometry", "noise 1 %") == "geometry-noise-1.json"
+
+
+def test_what_is_no_crystal_is_not_polished():
+    assert refusal(1.0) is None
+    assert "0.50 of the usual" in refusal(0.5)["refused"]

@@ -1,0 +1,306 @@
+"""Train one of the compared systems; all on the same PDFs.
+
+    python -m training.baselines.train --system resnet --minutes 8
+
+The PDFs are the first of the stream that CbLDM is trained on, see
+`training.baselines.pool`; held-out geometries are not among them.  The rate
+falls over the given minutes, so that every system ends its budget trained as
+far as it goes.  A stop loses the steps since the last checkpoint, and
+``--resume`` goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.families import load_table
+from diffpy_cbldm.settings import Model
+from training.baselines import LEARNED, WEIGHTS
+from training.baselines.networks import network
+from training.baselines.pool import Pool, curves, load_pool
+from training.data import Stream
+from training.train import NonFiniteLoss, hardware
+
+BATCH = 64
+RATE, WARMUP, CLIP = 1.5e-3, 100, 5.0
+AVERAGE = 0.998
+"""Decay of the averaged weights."""
+
+UNSEEN = 256
+"""PDFs of either validation: the pool's last, and held-out geometries."""
+
+EVERY = 50
+"""Steps of a line of the learning curve."""
+
+COLUMNS = ("step", "seconds", "loss", "validation", "heldout")
+
+Rows = tuple[Tensor, Tensor, Tensor]
+
+
+def heldout_rows(seed: int, count: int = UNSEEN) -> Rows:
+    """PDFs, positions and lengths of geometries that nobody trains on."""
+    rng = np.random.default_rng([seed, 1])
+    batch = Stream(Model(), split="heldout").batch(count, rng)
+    return curves(batch.g), batch.positions, batch.lengths
+
+
+class Trainer:
+    """State of the training of a network.
+
+    Parameters
+    ----------
+    system : str
+        One of those with a network.
+    pool : Pool
+        Its last `UNSEEN` PDFs are kept for validation.
+    minutes : float
+        Of processor time, over which the rate falls to zero.
+    seed : int
+        Seeds weights, order and noise.
+    """
+
+    def __init__(self, system: str, pool: Pool, minutes: float, seed: int = 0):
+        self.system, self.pool = system, pool
+        self.minutes, self.seed = minutes, seed
+        torch.manual_seed(seed)
+        self.model = network(system)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=RATE, weight_decay=0.01
+        )
+        state = self.model.state_dict()
+        self.averaged = {k: v.clone() for k, v in state.items()}
+        self.noise = torch.Generator()
+        self.step, self.seconds = 0, 0.0
+        last = np.arange(len(pool) - UNSEEN, len(pool))
+        self.unseen = (pool.batch(last), heldout_rows(seed))
+
+    @property
+    def done(self) -> bool:
+        """Whether the minutes are spent."""
+        return self.seconds >= 60 * self.minutes
+
+    def rate(self) -> float:
+        """Learning rate: linear rise, then a cosine over the minutes."""
+        part = min(1.0, self.seconds / max(1e-9, 60 * self.minutes))
+        rise = min(1.0, (self.step + 1) / WARMUP)
+        return RATE * rise * 0.5 * (1 + math.cos(math.pi * part))
+
+    def advance(self) -> float:
+        """One step; its loss."""
+        start = time.process_time()
+        rng = np.random.default_rng([self.seed, 2, self.step])
+        self.noise.manual_seed(int(rng.integers(1 << 62)))
+        rows = rng.integers(0, len(self.pool) - UNSEEN, BATCH)
+        loss = self.model.loss(*self.pool.batch(rows), self.noise)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise NonFiniteLoss(
+                f"the loss of {self.system}, step {self.step} of seed "
+                f"{self.seed}, is {value}."
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.step()
+        decay = min(AVERAGE, (1 + self.step) / (10 + self.step))
+        for name, new in self.model.state_dict().items():
+            self.averaged[name].lerp_(new, 1 - decay)
+        self.step += 1
+        self.seconds += time.process_time() - start
+        return value
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Losses of the averaged weights on PDFs that are not trained on."""
+        model = self.averaged_model()
+        self.noise.manual_seed(self.seed)
+        names = ("validation", "heldout")
+        return {
+            name: float(model.loss(*rows, self.noise))
+            for name, rows in zip(names, self.unseen)
+        }
+
+    def averaged_model(self) -> torch.nn.Module:
+        """The network with its averaged weights."""
+        model = network(self.system)
+        model.load_state_dict(self.averaged)
+        return model.eval()
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, by rename."""
+        names = ("system", "seed", "minutes", "step", "seconds", "averaged")
+        state = {name: getattr(self, name) for name in names}
+        state["model"] = self.model.state_dict()
+        state["optimizer"] = self.optimizer.state_dict()
+        part = path.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint of the same system and seed."""
+        state = torch.load(path, weights_only=True)
+        for name in ("system", "seed"):
+            if state[name] != getattr(self, name):
+                raise SystemExit(
+                    f"{path} was made with {name} {state[name]}, not "
+                    f"{getattr(self, name)}: give the same or another --out."
+                )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.averaged = state["averaged"]
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def run(
+    trainer: Trainer, out: Path, every: int = EVERY
+) -> Iterator[dict[str, float]]:
+    """Train until the minutes are spent; yields lines of the curve."""
+    losses: list[float] = []
+    while not trainer.done:
+        losses.append(trainer.advance())
+        if len(losses) < every and not trainer.done:
+            continue
+        row: dict[str, Any] = {
+            "step": trainer.step,
+            "seconds": round(trainer.seconds, 1),
+            "loss": sum(losses) / len(losses),
+        }
+        if trainer.done or trainer.step % (4 * every) == 0:
+            row.update(trainer.validate())
+        log(out / f"{trainer.system}-loss.csv", row, COLUMNS)
+        trainer.save(out / f"{trainer.system}.ckpt")
+        losses = []
+        yield row
+
+
+def log(path: Path, row: dict[str, Any], columns: Sequence[str]) -> None:
+    """Append a line to a learning curve."""
+    fresh = not path.exists()
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, restval="")
+        if fresh:
+            writer.writeheader()
+        writer.writerow(
+            {
+                k: f"{v:.5g}" if isinstance(v, float) else v
+                for k, v in row.items()
+            }
+        )
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file by rename."""
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def finish(trainer: Trainer, weights: Path, record: dict[str, Any]) -> None:
+    """Write the averaged weights in half precision, and their record."""
+    from safetensors.torch import save
+
+    weights.mkdir(parents=True, exist_ok=True)
+    model = trainer.averaged_model()
+    tensors = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+    write(weights / f"{trainer.system}.safetensors", save(tensors))
+    record = {
+        **record,
+        "table": load_table().digest,
+        "pool": trainer.pool.digest,
+        "pool_size": len(trainer.pool),
+        "batch": BATCH,
+        "rate": RATE,
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds, 1),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "validation": trainer.validate(),
+    }
+    keep(weights / f"{trainer.system}.json", record)
+
+
+def keep(path: Path, record: dict[str, Any]) -> None:
+    """Write a record, by rename."""
+    write(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; see the module's text."""
+    words = sys.argv[1:] if words is None else words
+    parser = argparse.ArgumentParser(
+        "python -m training.baselines.train",
+        description=__doc__.splitlines()[0],
+    )
+    parser.add_argument("--system", choices=LEARNED, required=True)
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/baselines"),
+        help="folder of the pool, checkpoints and learning curves",
+    )
+    parser.add_argument(
+        "--weights", type=Path, default=WEIGHTS, help="where weights go"
+    )
+    parser.add_argument(
+        "--parts", type=int, default=48, help="files of 3200 PDFs in the pool"
+    )
+    options = parser.parse_args(words)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    command = "python -m training.baselines.train " + shlex.join(words)
+    record = {
+        "schema": "cbldm-baseline/1",
+        "system": options.system,
+        "seed": options.seed,
+        "minutes": options.minutes,
+        "command": command,
+        "hardware": hardware(torch.device("cpu")),
+        "torch": torch.__version__,
+    }
+    path = options.out / f"{options.system}.ckpt"
+    if path.exists() and not options.resume:
+        parser.error(f"{path} is there: add --resume or take another --out")
+    curve = options.out / f"{options.system}-loss.csv"
+    if not path.exists():
+        curve.unlink(missing_ok=True)
+    if options.system == "mining":
+        from training.baselines import mining
+
+        mining.train(
+            options.minutes, options.seed, path, curve, options.weights, record
+        )
+    else:
+        pool = load_pool(options.out / "pool", options.parts, options.seed)
+        trainer = Trainer(options.system, pool, options.minutes, options.seed)
+        if path.exists():
+            trainer.load(path)
+        for row in run(trainer, options.out):
+            print(json.dumps(row), flush=True)
+        finish(trainer, options.weights, record)
+    shutil.copy(curve, options.weights / curve.name)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

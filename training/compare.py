@@ -1,0 +1,525 @@
+"""Every system of the paper's Table 2, and more, on the same PDFs.
+
+    python -m training.compare --split geometry
+
+trains what has no weights yet, lets each system propose structures for the
+same PDFs, and scores them alike: Rwp as the paper defines it (the first
+candidate as it comes, nothing refined, at the widths and damping that the PDF
+was simulated with), and Rw of the best candidate after a fit by SrFit, with
+the share of right numbers of atoms, RMSD and solved.  The truth is used for
+nothing but the figures.  ``--polish K`` also polishes the best candidates of
+the first K PDFs, ``--robust`` repeats the split under worse data.
+
+Each PDF is written when it is done, and a run that was stopped goes on where
+it was.  ``--write`` makes the page of what is there.
+
+Splits: ``geometry`` (geometries that no system was trained on), ``paper``
+(the paper's random split), ``training`` (geometries that were trained on),
+``nolibrary`` (random cuts, faults and strain, which no library holds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from diffpy_cbldm.cluster import Candidate, Cluster
+from diffpy_cbldm.families import load_table
+from diffpy_cbldm.model.cbldm import read_weights
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.propose import (
+    Generator,
+    cbldm_generator,
+    library_generator,
+    screen_generator,
+)
+from diffpy_cbldm.score import (
+    nearest_neighbour_distance,
+    rmsd,
+    rw,
+    shortest_bond,
+)
+from diffpy_cbldm.simulate import simulate
+from training import train
+from training.baselines import LEARNED, WEIGHTS
+from training.baselines import train as baselines
+from training.baselines.generators import baseline_generator, record
+from training.data import held_out
+from training.evaluate import (
+    ROBUST,
+    SOLVED,
+    Case,
+    Conditions,
+    best_of,
+    cases,
+    measured,
+)
+
+SYSTEMS = ("cbldm", "cbldm-brief", "library", "screen", *LEARNED)
+"""All that are compared.  `cbldm-brief` is CbLDM with no more training than
+the others had; its weights are not kept."""
+
+BRIEF = Path("runs/brief/small.safetensors")
+"""Where `cbldm-brief` lies."""
+
+BRIEF_STEPS = {"condition": 200, "structure": 1100, "denoiser": 250}
+"""Steps of its stages, about nine minutes on one thread."""
+
+SPLITS = {
+    "geometry": "geometry",
+    "paper": "paper",
+    "training": "training",
+    "nolibrary": "cuts",
+}
+"""Names of the splits here and in `training.evaluate`."""
+
+STRUCTURES = {"geometry": 35, "paper": 35, "training": 35, "nolibrary": 21}
+"""PDFs of a split: five of each type, or three of each kind of cut."""
+
+WORSE = (
+    *("noise 1 %", "noise 2 %"),
+    *("header Qmax 10 % low", "header Qmax 10 % high"),
+)
+"""Conditions of `training.evaluate.ROBUST` that ``--robust`` repeats."""
+
+EXAMPLES = (0, 1, 3, 4)
+"""PDFs of a split whose structures are kept, to be shown."""
+
+RESULTS = Path("docs/benchmarks")
+"""Where the figures go."""
+
+
+def generator(system: str, weights: str = "small") -> Generator:
+    """A system by name; none of them knows the held-out geometries."""
+    if system == "library":
+        exclude = np.flatnonzero(held_out(load_table())).tolist()
+
+        def library(pdf: PDFData, **words: Any) -> list[Candidate]:
+            return library_generator(pdf, exclude=exclude, **words)
+
+        return library
+    if system in ("cbldm", "cbldm-brief"):
+        name = weights if system == "cbldm" else str(BRIEF)
+
+        def model(pdf: PDFData, **words: Any) -> list[Candidate]:
+            return cbldm_generator(pdf, weights=name, **words)
+
+        return model
+    if system == "screen":
+        return screen_generator
+    return baseline_generator(system)
+
+
+def rwp(
+    candidate: Cluster, case: Case, pdf: PDFData, how: Conditions
+) -> float:
+    """Rw as the paper defines it: nothing fitted, not even the scale.
+
+    Parameters
+    ----------
+    candidate : Cluster
+        As it was proposed.
+    case : Case
+        Gives the damping.
+    pdf : PDFData
+        The curve that is compared with.
+    how : Conditions
+        Gives the Q range and widths of the simulation.
+    """
+    low, high = how.qdamp
+    (found,) = simulate(
+        [candidate],
+        qmin=how.qmin,
+        qmax=how.qmax,
+        qdamp=low + (high - low) * case.qdamp,
+        biso=how.biso,
+    )
+    return float(rw(pdf.g, found.g))
+
+
+def scores(best: Candidate, case: Case) -> dict[str, Any]:
+    """What is told of a refined structure beside the truth."""
+    truth = case.positions
+    apart = rmsd(best.positions, truth)
+    bond = shortest_bond(best.positions)
+    return {
+        "rw": float(best.rw),
+        "atoms": len(best),
+        "n_error": abs(len(best) - len(truth)) / len(truth),
+        "right_n": len(best) == len(truth),
+        "rmsd": None if math.isnan(apart) else round(apart, 5),
+        "solved": bool(apart < SOLVED),
+        "bond": round(bond / nearest_neighbour_distance(best.positions), 4),
+    }
+
+
+def row(
+    system: str,
+    make: Generator,
+    index: int,
+    case: Case,
+    how: Conditions,
+    count: int,
+    polished: bool = False,
+) -> dict[str, Any]:
+    """Everything that is reported of one system on one PDF.
+
+    Parameters
+    ----------
+    system : str
+    make : callable
+        From `generator`.
+    index : int
+        Number of the case; also the seed of its noise.
+    case : Case
+    how : Conditions
+    count : int
+        Candidates, at most.
+    polished : bool
+        Whether the best one is polished as well.
+    """
+    pdf = measured(case, how, index)
+    start = time.perf_counter()
+    found = make(pdf, count=count, seed=0)
+    proposed = time.perf_counter()
+    best, _ = best_of(found, pdf, heldout=False, warm=True)
+    done = time.perf_counter()
+    out = {
+        "system": system,
+        "index": index,
+        "truth": case.kind,
+        "n": len(case.positions),
+        "candidates": len(found),
+        "rwp": rwp(found[0], case, pdf, how),
+        **scores(best, case),
+        "seconds": round(proposed - start, 2),
+        "seconds_refine": round(done - proposed, 2),
+    }
+    if polished:
+        no = refusal(out["bond"])
+        out["polished"] = no or polished_scores(best, pdf, case)
+    if index in EXAMPLES and how == Conditions():
+        out["positions"] = np.round(best.positions, 2).tolist()
+    return out
+
+
+def refusal(bond: float) -> dict[str, str] | None:
+    """Why a structure is not polished; None where it is.
+
+    Polishing edits crystals: with shorter bonds than it allows a structure
+    is none.
+
+    Parameters
+    ----------
+    bond : float
+        The shortest bond in nearest-neighbour distances.
+    """
+    from diffpy_cbldm.polish import SHORTEST
+
+    if bond >= SHORTEST:
+        return None
+    return {"refused": f"the shortest bond is {bond:.2f} of the usual"}
+
+
+def polished_scores(
+    best: Candidate, pdf: PDFData, case: Case
+) -> dict[str, Any]:
+    """The lowest Rw of the front that polishing finds."""
+    from diffpy_cbldm.polished import polish
+
+    start = time.perf_counter()
+    front = polish(best, pdf)
+    last = min(front, key=lambda c: c.rw)
+    seconds = round(time.perf_counter() - start, 2)
+    return {**scores(last, case), "seconds": seconds}
+
+
+def commit() -> str:
+    """The commit of the working tree, with a + where it was changed."""
+    words = ["git", "describe", "--always", "--dirty=+", "--abbrev=9"]
+    try:
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def machine() -> str:
+    """The processor and the threads that are used."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text().splitlines()
+        names = [x.split(":", 1)[1] for x in lines if x.startswith("model na")]
+        name = names[0].strip() if names else name
+    return f"{name}, {torch.get_num_threads()} thread(s)"
+
+
+def about(system: str, weights: str = "small") -> dict[str, Any]:
+    """What a system's figures belong to.
+
+    Returns
+    -------
+    dict
+        ``digest`` (SHA-256 of its weights, or of the table that it searches)
+        and, where it was trained, ``minutes``, ``steps`` and ``bytes``.
+    """
+    if system in LEARNED:
+        known = record(system)
+        (path,) = (
+            p
+            for p in WEIGHTS.glob(f"{system}.*")
+            if p.suffix in (".safetensors", ".xz")
+        )
+        return {
+            "digest": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "minutes": round(known["seconds"] / 60, 1),
+            "steps": known.get("steps") or known["rounds"],
+            "bytes": path.stat().st_size,
+        }
+    if system in ("cbldm", "cbldm-brief"):
+        name = weights if system == "cbldm" else str(BRIEF)
+        tensors, known = read_weights(name)
+        state = hashlib.sha256()
+        for key in sorted(tensors):
+            state.update(tensors[key].numpy().tobytes())
+        return {
+            "digest": state.hexdigest(),
+            "minutes": round(known["seconds"] / 60, 1),
+            "bytes": 2 * sum(t.numel() for t in tensors.values()),
+        }
+    return {"digest": load_table().digest}
+
+
+@dataclasses.dataclass
+class Results:
+    """The figures of one split, in a file that is written after each PDF.
+
+    Parameters
+    ----------
+    path : Path
+    settings : dict
+        Of the run; a file of other settings is refused.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.known: dict[str, Any] = {"systems": {}, "commits": []}
+        self.commit = commit()  # of the code that runs, whatever follows
+        if not self.path.is_file():
+            return
+        kept = json.loads(self.path.read_text())
+        for name, value in self.settings.items():
+            if kept["settings"].get(name) != value:
+                raise SystemExit(
+                    f"{self.path} was made with {name} "
+                    f"{kept['settings'].get(name)!r}, not {value!r}: remove "
+                    "it, or take another --out."
+                )
+        self.rows = kept.pop("rows")
+        self.known = kept
+
+    def use(self, system: str, what: dict[str, Any]) -> None:
+        """Note a system's weights; rows of other weights are dropped."""
+        if self.known["systems"].get(system) != what:
+            self.rows = [r for r in self.rows if r["system"] != system]
+            self.known["systems"][system] = what
+
+    def find(self, system: str, index: int) -> dict[str, Any] | None:
+        """The row of a system and PDF, where there is one."""
+        for r in self.rows:
+            if r["system"] == system and r["index"] == index:
+                return r
+        return None
+
+    def put(self, new: dict[str, Any]) -> None:
+        """Take a row in, in place of an earlier one, and write all."""
+        old = self.find(new["system"], new["index"])
+        if old is not None:
+            self.rows.remove(old)
+        self.rows.append(new)
+        order = {name: i for i, name in enumerate(SYSTEMS)}
+        self.rows.sort(key=lambda r: (r["index"], order[r["system"]]))
+        if self.commit not in self.known["commits"]:
+            self.known["commits"].append(self.commit)
+        state = {
+            "schema": "cbldm-compare/1",
+            "settings": self.settings,
+            "machine": machine(),
+            "systems": self.known["systems"],
+            "commits": self.known["commits"],
+        }
+        head = json.dumps(state, indent=1)[:-2]
+        lines = ",\n".join("  " + json.dumps(r) for r in self.rows)
+        part = self.path.with_suffix(".part")
+        part.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
+        os.replace(part, self.path)
+
+
+def compare(
+    split: str,
+    results: Path,
+    systems: tuple[str, ...] = SYSTEMS,
+    structures: int | None = None,
+    count: int = 64,
+    seed: int = 11,
+    condition: str = "as in the paper",
+    polished: int = 0,
+    weights: str = "small",
+) -> list[dict[str, Any]]:
+    """Solve the PDFs of a split by all systems; what is there is kept.
+
+    Parameters
+    ----------
+    split : str
+        Key of `SPLITS`.
+    results : Path
+        The file of the figures.
+    systems : tuple of str
+        Of `SYSTEMS`.
+    structures : int, optional
+        How many PDFs; by default `STRUCTURES`.
+    count : int
+        Candidates of each system, at most.
+    seed : int
+        Of the choice of structures.
+    condition : str
+        Key of `training.evaluate.ROBUST`.
+    polished : int
+        The best candidates of so many PDFs are polished.
+    weights : str
+        Of CbLDM.
+
+    Returns
+    -------
+    list of dict
+        One row a PDF and system.
+    """
+    results.parent.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "split": split,
+        "condition": condition,
+        "count": count,
+        "seed": seed,
+        "weights": weights,
+    }
+    found = Results(results, settings)
+    for system in systems:
+        found.use(system, about(system, weights))
+    structures = structures or STRUCTURES[split]
+    met = read_weights(weights)[1].get("met", ())
+    how = ROBUST[condition]
+    makers = {system: generator(system, weights) for system in systems}
+    chosen = cases(SPLITS[split], structures, seed, met)
+    for i, case in enumerate(tqdm(chosen, desc=f"{split}, {condition}")):
+        for system, make in makers.items():
+            old = found.find(system, i)
+            wanted = i < polished
+            if old is not None and (not wanted or "polished" in old):
+                continue
+            no = refusal(old["bond"]) if old is not None else None
+            if old is not None and no is not None:
+                found.put(old | {"polished": no})
+            else:
+                found.put(row(system, make, i, case, how, count, wanted))
+    return found.rows
+
+
+def prepare(systems: tuple[str, ...], minutes: float) -> None:
+    """Train the systems that have no weights."""
+    for system in systems:
+        if system in LEARNED and not (WEIGHTS / f"{system}.json").is_file():
+            words = ["--system", system, "--minutes", str(minutes)]
+            baselines.main([*words, "--resume", "--threads", "1"])
+    if "cbldm-brief" in systems and not BRIEF.is_file():
+        words = ["--preset", "small", "--out", str(BRIEF.parent)]
+        words += ["--threads", "1", "--resume", "--minutes", str(minutes)]
+        for stage, steps in BRIEF_STEPS.items():
+            words += ["--set", f"{stage}_steps={steps}"]
+        train.main(words)
+
+
+def file_name(split: str, condition: str) -> str:
+    """Of the figures of a split under a condition."""
+    if condition == "as in the paper":
+        return f"{split}.json"
+    words = condition.replace("%", "").replace("Qmax", "qmax").split()
+    return "-".join([split, *words]) + ".json"
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; see the module's text."""
+    parser = argparse.ArgumentParser(
+        "python -m training.compare", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--split", choices=SPLITS)
+    parser.add_argument("--structures", type=int, help="PDFs")
+    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--weights", default="small", help="of CbLDM")
+    parser.add_argument(
+        "--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS
+    )
+    parser.add_argument("--polish", type=int, default=0, metavar="K")
+    parser.add_argument("--robust", action="store_true")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=9.0,
+        help="to train each system that has no weights",
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--write", action="store_true", help="make docs/benchmarks.md"
+    )
+    options = parser.parse_args(words)
+    torch.set_num_threads(1)
+    if not options.split and not options.write:
+        parser.error("give --split, --write, or both")
+    if options.split:
+        systems = tuple(options.systems)
+        prepare(systems, options.minutes)
+        conditions = WORSE if options.robust else ("as in the paper",)
+        for condition in conditions:
+            compare(
+                options.split,
+                options.out / file_name(options.split, condition),
+                systems,
+                options.structures,
+                options.count,
+                options.seed,
+                condition,
+                options.polish,
+                options.weights,
+            )
+    if options.write:
+        from training.benchmarks import write
+
+        write(options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
