@@ -85,6 +85,10 @@ every other of these moves), of how many polyhedra, and how many ways each."""
 SHAPE_PARENTS, SHAPE_CHILDREN = 8, 24
 """How many structures are strained and relaxed, and how many ways each."""
 
+STRAINED, FLOOR = 1.1, 0.002
+"""A structure stays without strain and relaxation where its Rw is below so
+many times that with them, plus what quick fits are uncertain."""
+
 CHOSEN = 400
 """Clusters of the set that are drawn again and compared exactly."""
 
@@ -525,13 +529,21 @@ class _Pool:
         ranked = simplest_first(
             [f.rw for f in fits], [e.proposal.positions for e in chosen]
         )
-        found: dict[tuple, tuple[Proposal, float]] = {}
+        found: dict[tuple, int] = {}
         for i in ranked:
             name = _name_of(chosen[i].proposal)
-            found.setdefault(
-                name, (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
+            first = found.setdefault(name, i)
+            strained = len(chosen[first].proposal.sites) and (
+                chosen[first].proposal.shape.any()
             )
-        return list(found.values())[:count]
+            if strained and not chosen[i].proposal.shape.any():
+                # Three parameters less, if they buy little.
+                if fits[i].rw < STRAINED * fits[first].rw + FLOOR:
+                    found[name] = i
+        return [
+            (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
+            for i in list(found.values())[:count]
+        ]
 
     def candidates(self, count: int) -> list[Candidate]:
         """The structures that fit best."""

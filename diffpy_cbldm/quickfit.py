@@ -37,6 +37,12 @@ SCAN = tuple(0.01 * k for k in range(-5, 6))
 _UNIT = np.array([0.003, 0.003, 1.0, 0.02])
 _BIN = 0.02
 
+AFTER = 3
+"""Gauss-Newton steps, at most, on the Q grid of the Uiso that was found."""
+
+_SAME_GRID = 0.02
+"""Ends of the range of r (A) that differ by less share a Q grid."""
+
 
 @dataclasses.dataclass(frozen=True)
 class QuickFit:
@@ -337,7 +343,7 @@ def quick_fit(
     low, high = np.array([BOUNDS[name] for name in PARAMETERS]).T
     p0 = np.where(free, np.clip(p0, low, high), p0)
     low, high = np.where(free, low, -np.inf), np.where(free, high, np.inf)
-    models, ends = [], []
+    models, ends, tops = [], [], []
     for positions in positions_list:
         model = _Model(positions, r[-1], qbroad)
         model.use(q, reach / p0[0])
@@ -356,7 +362,17 @@ def quick_fit(
             top[2] = min(high[2], 0.95 * shortest**2)
             p[2] = min(p[2], top[2])
         models.append(model)
+        tops.append(top)
         ends.append(_fit_one(model, data, p, free, low, top, steps))
+    # The end of the range, and with it the Q grid, depends on Uiso: where
+    # the start's was far off, the fits go on upon the grid of their own.
+    middle = float(np.median([p[1] for p in ends])) if ends else p0[1]
+    q, own = q_grid(qmin, qmax, r[-1], middle)
+    if abs(own - reach) > _SAME_GRID:
+        data = _Data(r[::thin], g[::thin], w[::thin], q)
+        for i, (model, p, top) in enumerate(zip(models, ends, tops)):
+            model.use(q, own / p0[0])
+            ends[i] = _fit_one(model, data, p, free, low, top, AFTER)
     return _finish(models, ends, curve, qmin, qmax)
 
 
@@ -366,8 +382,7 @@ def _finish(models, ends, curve, qmin, qmax):
     fits, data, last = [None] * len(ends), None, None
     for i in sorted(range(len(ends)), key=lambda i: grids[i][1]):
         q, reach = grids[i]
-        # A new sine matrix only where R differs by more than 0.02 A.
-        if last is None or reach > last + 0.02:
+        if last is None or reach > last + _SAME_GRID:
             data, last = _Data(*curve, q), reach
             used = q
         p = ends[i]

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
 import multiprocessing
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -374,26 +375,41 @@ def evaluate(
     generators: tuple[str, ...] = ("cbldm", "library"),
     workers: int = 1,
     seed: int = 11,
+    known: Sequence[dict[str, Any]] = (),
+    keep: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
 ) -> list[dict[str, Any]]:
-    """Solve the PDFs of a split; one row a generator and PDF."""
+    """Solve the PDFs of a split; one row a generator and PDF.
+
+    The first rows may be `known`; `keep` is called with all after each PDF.
+    """
     how = how or Conditions()
     met = read_weights(weights)[1].get("met", ())
     jobs = [
         (i, case, how, count, weights, generators)
         for i, case in enumerate(cases(split, structures, seed, met))
     ]
-    found: list[list[dict[str, Any]]] = []
+    rows = list(known)
+    jobs = jobs[len(rows) // len(generators) :]
     if workers < 2:
         for job in tqdm(jobs, desc=split):
-            found.append(solve_case(job))
-    else:
-        os.environ["OMP_NUM_THREADS"] = "1"
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(workers) as pool:
-            results = pool.imap(solve_case, jobs)
-            for rows in tqdm(results, desc=split, total=len(jobs)):
-                found.append(rows)
-    return [row for rows in found for row in rows]
+            rows += solve_case(job)
+            keep(rows)
+        return rows
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers) as pool:
+        results = pool.imap(solve_case, jobs)
+        for found in tqdm(results, desc=split, total=len(jobs)):
+            rows += found
+            keep(rows)
+    return rows
+
+
+def write(path: Path, everything: dict[str, list[dict[str, Any]]]) -> None:
+    """Rows by condition as JSON, never half written."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(everything) + "\n")
+    os.replace(part, path)
 
 
 def main() -> None:
@@ -410,6 +426,11 @@ def main() -> None:
     parser.add_argument("--robust", action="store_true")
     parser.add_argument("--json", type=Path, help="rows are written here")
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the rows in --json, of the same settings",
+    )
+    parser.add_argument(
         "--read", type=Path, help="print again what --json wrote"
     )
     options = parser.parse_args()
@@ -419,7 +440,15 @@ def main() -> None:
             print(f"\n{len(rows) // len(names)} PDFs, {name}")
             print(report(rows, names))
         return
-    everything = {}
+    everything: dict[str, list[dict[str, Any]]] = {}
+    if options.resume and options.json and options.json.exists():
+        everything = json.loads(options.json.read_text())
+
+    def keep(name: str, rows: list[dict[str, Any]]) -> None:
+        everything[name] = rows
+        if options.json:
+            write(options.json, everything)
+
     ways = ROBUST if options.robust else {"as in the paper": Conditions()}
     for name, how in ways.items():
         rows = evaluate(
@@ -431,14 +460,11 @@ def main() -> None:
             names,
             options.workers,
             options.seed,
+            everything.get(name, ()),
+            functools.partial(keep, name),
         )
-        everything[name] = rows
         print(f"\n{options.split} split, {options.structures} PDFs, {name}")
         print(report(rows, names), flush=True)
-    if options.json:
-        part = options.json.with_suffix(".part")
-        part.write_text(json.dumps(everything) + "\n")
-        os.replace(part, options.json)
 
 
 if __name__ == "__main__":
