@@ -9,15 +9,17 @@ import torch
 import diffpy_cbldm as cb
 from diffpy_cbldm.families import load_table
 from diffpy_cbldm.histogram import pair_histogram
-from diffpy_cbldm.propose import (
+from diffpy_cbldm.matching import (
     Motion,
-    _lowest,
     bond_estimate,
+    least_between,
+    screen,
+)
+from diffpy_cbldm.propose import (
     cbldm_generator,
     find_generator,
     library_generator,
     propose,
-    screen,
 )
 from diffpy_cbldm.score import rmsd, shortest_bond
 
@@ -87,7 +89,7 @@ def test_parabola_between_three_values():
     rows = torch.tensor(
         [[(x - m) ** 2 + 0.5 for x in places] for m in (0.4, 1.7, -2.0, 9.0)]
     )
-    lowest, found = _lowest(rows, places)
+    lowest, found = least_between(rows, places)
     assert torch.allclose(found, torch.tensor([0.4, 1.7, 0.0, 3.0]).to(rows))
     assert torch.allclose(lowest, torch.tensor([0.5, 0.5, 4.5, 36.5]).to(rows))
 

@@ -1,0 +1,240 @@
+"""The structures of a search, compared with a PDF, and the best of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.families import TEMPLATE_OF, load_table
+from diffpy_cbldm.lattices import place
+from diffpy_cbldm.matching import Motion, screened
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.quickfit import START, QuickFit, quick_fit
+from diffpy_cbldm.score import simplest_first
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.model.cbldm import Proposal
+
+LEARNED = 12
+"""Structures whose fits tell widths, damping and delta2 of the data."""
+
+AGAIN = 2000
+"""Structures that are compared again after that."""
+
+FIT_STEPS = 6
+"""Steps of the fits by which the candidates are ranked."""
+
+POPULATION = 64
+"""Latents that are drawn at a time."""
+
+STRAINED, FLOOR = 1.1, 0.002
+"""A structure stays without strain and relaxation where its Rw is below so
+many times that with them, plus what quick fits are uncertain."""
+
+
+@dataclasses.dataclass
+class Entry:
+    """A structure of the pool."""
+
+    proposal: Proposal
+    rw: float
+    bond: float
+    latent: int | None
+
+
+class Pool:
+    """Latents and their structures, compared with a PDF.
+
+    Parameters
+    ----------
+    pdf : PDFData
+    bond : float, angstrom
+        About which the stretches lie.
+    rmin, rmax : float, angstrom
+        The compared range.
+    """
+
+    def __init__(self, pdf: PDFData, bond: float, rmin: float, rmax: float):
+        self.pdf, self.bond, self.range = pdf, bond, (rmin, rmax)
+        self.motion = Motion()
+        self.start = dict(START)
+        self.latents: list[Tensor] = []
+        self.entries: dict[tuple, Entry] = {}
+        self.fresh: list[tuple] = []
+        self.rows: list[list[tuple]] = []  # the structures of each latent
+
+    def add(self, z: Tensor, found: list[list[Proposal]]) -> list[int]:
+        """Take latents and the structures of each; their numbers."""
+        start = len(self.latents)
+        self.latents += list(z)
+        self.rows += [[] for _ in z]
+        numbers = list(range(start, len(self.latents)))
+        self.extend(numbers, found)
+        return numbers
+
+    def extend(
+        self, latents: Sequence[int], found: list[list[Proposal]]
+    ) -> None:
+        """More structures of some latents, compared with the PDF."""
+        for latent, row in zip(latents, found):
+            self.queue(latent, row)
+        self.compare()
+
+    def queue(self, latent: int | None, found: list[Proposal]) -> None:
+        """Structures of a latent, or of none, that `compare` looks at."""
+        for p in found:
+            key = (p.structure_type, p.positions.tobytes())
+            if key not in self.entries:
+                self.fresh.append(key)
+                self.entries[key] = Entry(p, math.inf, self.bond, latent)
+            if latent is not None:
+                self.rows[latent].append(key)
+
+    def compare(self) -> None:
+        """Compare what was queued with the PDF."""
+        self._compare(self.fresh)
+        self.fresh = []
+
+    def learn(self, qdamp: tuple[float, ...] = ()) -> None:
+        """Look at the best again with what they tell of how atoms move.
+
+        Dampings that are given stay in place of what they tell of it.
+        """
+        found = self._learned()
+        self.motion = dataclasses.replace(found, qdamp=qdamp or found.qdamp)
+        self._compare(self.order()[:AGAIN])
+
+    def _compare(self, keys: list[tuple]) -> None:
+        """Screen some structures at the present `motion`."""
+        found = [self.entries[k] for k in keys]
+        rw, bonds = screened(
+            [e.proposal.positions for e in found],
+            self.pdf,
+            self.bond,
+            *self.range,
+            self.motion,
+        )
+        for entry, value, bond in zip(found, rw, bonds):
+            entry.rw, entry.bond = value, bond
+
+    def _learned(self) -> Motion:
+        """Bond length and motion from fits of the best structures."""
+        keys = self.order()[:LEARNED]
+        fits = self._fitted(keys)
+        u, qdamp, delta2 = (
+            float(np.median([getattr(f, name) for f in fits]))
+            for name in ("uiso", "qdamp", "delta2")
+        )
+        self.start.update(uiso=u, qdamp=qdamp, delta2=delta2)
+        self.bond = float(
+            np.median(
+                [self.entries[k].bond * f.stretch for k, f in zip(keys, fits)]
+            )
+        )
+        near = {max(0.0, qdamp + k) for k in (-0.02, -0.01, 0.0, 0.01, 0.02)}
+        widths = (0.9 * u, u, 1.1 * u)
+        return Motion(widths, tuple(sorted(near)), delta2, fine=True)
+
+    def best(self, count: int) -> list[tuple[Proposal, float]]:
+        """The structures that fit best, each with its bond length.
+
+        Those that look best at fixed widths, and the best one of each
+        latent, get a fit of their own before they are compared.
+        """
+        firsts = [
+            min(row, key=lambda k: self.entries[k].rw) for row in self.rows
+        ]
+        # As many for a small count: the first ones shall be the same.
+        most = 2 * max(count, POPULATION)
+        keys = dict.fromkeys([*self.order()[:most], *firsts])
+        chosen = [self.entries[k] for k in keys]
+        fits = self._fitted(list(keys))
+        ranked = simplest_first(
+            [f.rw for f in fits], [e.proposal.positions for e in chosen]
+        )
+        found: dict[tuple, int] = {}
+        for i in ranked:
+            name = _name_of(chosen[i].proposal)
+            first = found.setdefault(name, i)
+            strained = len(chosen[first].proposal.sites) and (
+                chosen[first].proposal.shape.any()
+            )
+            if strained and not chosen[i].proposal.shape.any():
+                # Three parameters less, if they buy little.
+                if fits[i].rw < STRAINED * fits[first].rw + FLOOR:
+                    found[name] = i
+        return [
+            (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
+            for i in list(found.values())[:count]
+        ]
+
+    def candidates(self, count: int) -> list[Candidate]:
+        """The structures that fit best."""
+        return [
+            Candidate(
+                elements=(self.pdf.element,) * len(p.positions),
+                positions=p.positions * bond,
+                structure_type=_type_of(p),
+            )
+            for p, bond in self.best(count)
+        ]
+
+    def order(self) -> list[tuple]:
+        """All structures, the best first."""
+        return sorted(self.entries, key=lambda k: self.entries[k].rw)
+
+    def _fitted(self, keys: list[tuple]) -> list[QuickFit]:
+        """Quick fits of some structures at their bond lengths."""
+        found = [self.entries[k] for k in keys]
+        return quick_fit(
+            [e.proposal.positions * e.bond for e in found],
+            self.pdf.r,
+            self.pdf.g,
+            qmin=self.pdf.qmin,
+            qmax=self.pdf.qmax,
+            qdamp=self.pdf.qdamp,
+            qbroad=self.pdf.qbroad,
+            rmin=self.range[0],
+            rmax=self.range[1],
+            start=self.start,
+            scan=(0.0,),
+            steps=FIT_STEPS,
+        )
+
+    def best_of(self, latents: Sequence[int], count: int) -> list[int]:
+        """Those of some latents that have the best structures."""
+        return sorted(
+            latents,
+            key=lambda i: min(self.entries[k].rw for k in self.rows[i]),
+        )[:count]
+
+    def best_latents(self, count: int) -> Tensor:
+        """(n, 1, 16, 16), n at most count: latents of the best structures."""
+        found = (self.entries[k].latent for k in self.order())
+        latents = dict.fromkeys(i for i in found if i is not None)
+        return torch.stack([self.latents[i] for i in list(latents)[:count]])
+
+
+def _type_of(p: Proposal) -> str:
+    """What the library calls it, where it is one of the ideal clusters."""
+    if not len(p.sites):
+        return p.structure_type
+    template = TEMPLATE_OF[p.structure_type]
+    return load_table().known_type(template, p.sites) or p.structure_type
+
+
+def _name_of(p: Proposal) -> tuple:
+    """The same for structures that differ by place or strain alone."""
+    if not len(p.sites):
+        return p.structure_type, p.positions.tobytes()
+    template = TEMPLATE_OF[p.structure_type]
+    xyz = place(template, load_table().sites[template][p.sites].astype(float))
+    whole = np.round(100 * xyz).astype(int)
+    return template, whole[np.lexsort(whole.T)].tobytes()
