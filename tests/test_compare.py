@@ -135,6 +135,18 @@ def test_the_page_says_where_cbldm_is_not_the_best():
     assert benchmarks.share(ROWS, "cbldm", "library") == (0.5, 0.5)
 
 
+def test_the_commands_of_the_figures_are_on_the_page():
+    lines = benchmarks.commands({"geometry": ROWS}, {}, 14).splitlines()
+    assert lines[0] == (
+        "python -m training.compare --split geometry --structures 2 "
+        "--systems cbldm library"
+    )
+    assert lines[1:] == [
+        "python -m training.ablate --structures 14",
+        "python -m training.compare --write",
+    ]
+
+
 def test_the_papers_table_is_as_printed():
     totals = dict(zip(benchmarks.PAPER_SYSTEMS, benchmarks.PAPER["total"]))
     assert totals["cbldm"] == min(totals.values()) == 0.380

@@ -262,6 +262,35 @@ def answer(found: dict[str, list[Row]]) -> str:
     return "\n".join(lines)
 
 
+def commands(
+    found: dict[str, list[Row]],
+    worse: dict[str, list[Row]],
+    ablated: int,
+) -> str:
+    """The commands that made the figures."""
+    start = "python -m training.compare"
+    lines = []
+    for split, rows in found.items():
+        line = f"{start} --split {split} --structures {count_of(rows)}"
+        line += f" --systems {' '.join(systems_of(rows))}"
+        more = len({r["index"] for r in rows if "polished" in r})
+        lines.append(line + (f" --polish {more}" if more else ""))
+    for rows in list(worse.values())[:1]:
+        lines.append(
+            f"{start} --split geometry --robust --structures "
+            f"{count_of(rows)} --systems {' '.join(systems_of(rows))}"
+        )
+    if ablated:
+        lines.append(f"python -m training.ablate --structures {ablated}")
+    lines.append(f"{start} --write")
+    return "\n".join(lines)
+
+
+def count_of(rows: Sequence[Row]) -> int:
+    """How many PDFs there are."""
+    return len({r["index"] for r in rows})
+
+
 def seconds(rows: Sequence[Row], system: str) -> float:
     """Mean seconds that a system takes to propose."""
     return float(
@@ -306,7 +335,7 @@ def polished(rows: Sequence[Row]) -> str:
 def robust(found: dict[str, list[Row]], plain: list[Row]) -> str:
     """Mean Rw of the same PDFs under worse data."""
     names = systems_of(found[next(iter(found))])
-    count = len({r["index"] for r in found[next(iter(found))]})
+    count = count_of(found[next(iter(found))])
     first = [r for r in plain if r["index"] < count]
     lines = []
     for condition, rows in {"as in the paper": first, **found}.items():
@@ -379,18 +408,24 @@ def page(folder: Path) -> str:
     found = {
         s: files[f"{s}.json"]["rows"] for s in SPLITS if f"{s}.json" in files
     }
+    worse = {
+        c: files[file_name("geometry", c)]["rows"]
+        for c in WORSE
+        if file_name("geometry", c) in files
+    }
+    ablated = files.get("ablations.json", {"settings": {"structures": 0}})
+    used = commands(found, worse, ablated["settings"]["structures"])
     text = [
         "# Benchmarks",
         "For a PDF like yours, which generator should you run?",
         answer(found),
-        INTRODUCTION.strip(),
+        INTRODUCTION.strip().format(commands=used),
     ]
     for split, title in TITLES.items():
         if split not in found:
             continue
         rows = found[split]
-        count = len({r["index"] for r in rows})
-        text += [f"## {title}", f"{count} PDFs (`--split {split}`)."]
+        text += [f"## {title}", f"{count_of(rows)} PDFs."]
         text += [by_type(rows, quantity) for quantity in QUANTITIES]
         if split == "training":
             text += [PAPER_WORDS.strip(), paper_table()]
@@ -417,11 +452,6 @@ def page(folder: Path) -> str:
         text += ["## Ablations", words.strip(), ablations(state["rows"])]
         text.append(wrapped(worth(state["rows"])))
         text.append("![calls](benchmarks/calls.svg)")
-    worse = {
-        c: files[file_name("geometry", c)]["rows"]
-        for c in WORSE
-        if file_name("geometry", c) in files
-    }
     if worse:
         text += ["## Worse data", robust(worse, found["geometry"])]
         text.append("![worse](benchmarks/robust.svg)")
@@ -472,8 +502,7 @@ conditional VAE of coordinates like DeepStruc, and boosted trees like
 MLstructureMining.  They are not part of the package.
 
 ```sh
-python -m training.compare --split geometry --polish 7
-python -m training.compare --write
+{commands}
 ```
 
 trains what has no weights, solves the same PDFs with all systems, goes on
