@@ -108,6 +108,7 @@ def by_type(rows: Sequence[Row], quantity: str) -> str:
         for v in values:
             text = "-" if v is None else format(v, shape)
             marked = v is not None and text == format(best, shape)
+            marked &= text != "0%"
             cells.append(f"**{text}**" if marked else text)
         lines.append([kind, *cells])
     return table([title, *names], lines)
