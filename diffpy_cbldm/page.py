@@ -46,6 +46,7 @@ _COLUMNS = (
     ("held-out Rw", False),
     ("raw Rw", False),
     ("generator", True),
+    ("edited", True),
 )
 """The heads of the table, and whether they stand over words."""
 
@@ -109,6 +110,7 @@ def make_page(solution: Solution, source: str) -> str:
         tie=f"{TIE:g}",
         alike=f"{ALIKE:g}",
         little=f"{LITTLE:g}",
+        front=solution.front,
         command=command(solution, source),
         settings=[
             {"name": name, "text": _setting(value)}
@@ -213,6 +215,7 @@ def _candidate(
             _number(c.rw_heldout, ".4f"),
             _number(c.rw_raw, ".4f"),
             _word(c.generator),
+            _word(", ".join(c.edits)),
         ],
     }
 

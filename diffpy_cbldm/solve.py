@@ -331,7 +331,7 @@ def _solve(
     if used.polish != "no":
         clock.begin("polish")
         more, points = _polished([ranked[i][0] for i in chosen], pdf, used)
-        refined += more
+        refined += _unlike(more, [c for c, _ in refined])
     known = [c for c, _ in refined]
     order = simplest_first([c.rw for c in known], [c.positions for c in known])
     refined = [refined[i] for i in order]
@@ -438,6 +438,21 @@ def _polished(
         )
     points.sort(key=lambda point: point.roughness)
     return refined, tuple(points)
+
+
+def _unlike(
+    edited: list[tuple[Candidate, float]], plain: Sequence[Candidate]
+) -> list[tuple[Candidate, float]]:
+    """What editing changed: what coincides with an unedited one is left."""
+    clusters = [c.positions for c in (*plain, *(c for c, _ in edited))]
+    known = len(plain)
+    again = {
+        place
+        for places in duplicates(clusters)
+        if places[0] < known
+        for place in places
+    }
+    return [e for i, e in enumerate(edited, known) if i not in again]
 
 
 def _criterion(p: Polished) -> float:

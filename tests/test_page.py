@@ -15,7 +15,7 @@ import pytest
 import diffpy_cbldm as cb
 from diffpy_cbldm import cli, results, views
 from diffpy_cbldm.page import command, make_page, write_page
-from diffpy_cbldm.solve import Solution
+from diffpy_cbldm.solve import FrontPoint, Solution
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&'\"{{ 7*7 }}.gr"
 
@@ -385,3 +385,20 @@ def test_many_structures_stay_within_what_browsers_keep(
         )
         assert view.locator(f"#rank-{rank} .still").count() == 2
     assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_front_and_edits_are_told(solution, page):
+    assert "front" not in page.texts
+    assert "cbldm -c NAME.res" in page.texts["body"]
+    points = tuple(
+        FrontPoint("library", "fcc", n, 0.1234, 8.0, 1.1, edits, 2.0, knee)
+        for n, edits, knee in ((55, (), False), (54, ("sites",), True))
+    )
+    edited = dataclasses.replace(
+        solution.candidates[0], flags=("polished: strain, surface",)
+    )
+    more = dataclasses.replace(solution, candidates=[edited], front=points)
+    told = Page(make_page(more, "a.gr")).texts
+    assert "strain, surface" in told["candidates"]
+    assert "0.1234" in told["front"]
+    assert told["front"].count("sites as far as the data go") == 1

@@ -11,6 +11,7 @@ import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.polished import Front
 from diffpy_cbldm.quickfit import QuickFit
+from diffpy_cbldm.solve import _unlike
 
 solve_module = importlib.import_module("diffpy_cbldm.solve")
 
@@ -254,3 +255,13 @@ def test_a_simulated_particle_is_found():
     assert 0.9 < value < 1.1 and esd > 0
     again = cb.solve(pdf, count=4, refine=1)
     assert np.array_equal(again.candidates[0].positions, best.positions)
+
+
+def test_an_edit_that_changes_nothing_is_left_out():
+    axis = np.arange(3) * 2.8
+    x = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(-1, 3)
+    plain = cb.Candidate("Pt", x)
+    same = cb.Candidate("Pt", x * 1.0001, flags=("polished: strain",))
+    other = cb.Candidate("Pt", x[:-1], flags=("polished: sites",))
+    edited = [(same, 0.1), (other, 0.1), (other, 0.2)]
+    assert _unlike(edited, [plain]) == edited[1:]
