@@ -38,6 +38,9 @@ Progress = Callable[[str, int, int], None]
 STRETCH = 0.05
 """Structures that differ by less in size alone are one: it is refined."""
 
+SAME = 0.005
+"""An edit that changes the size by less than this changes nothing."""
+
 POLISHED = 4
 """Candidates that are polished: the best, and the first of each generator."""
 
@@ -448,7 +451,7 @@ def _unlike(
     known = len(plain)
     again = {
         place
-        for places in duplicates(clusters)
+        for places in duplicates(clusters, stretch=SAME)
         if places[0] < known
         for place in places
     }
