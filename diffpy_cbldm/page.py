@@ -15,14 +15,10 @@ from diffpy_cbldm import __version__, settings
 from diffpy_cbldm.pdfdata import write_atomic
 from diffpy_cbldm.results import shown, with_esd
 from diffpy_cbldm.views import (
-    ALIKE,
-    LITTLE,
-    TIE,
     Curve,
     Shape,
     calculated_curve,
     difference,
-    groups,
     need,
     shape,
 )
@@ -85,7 +81,12 @@ def make_page(solution: Solution, source: str) -> str:
     best = shown(solution)
     curves = [calculated_curve(solution, c) for c in best]
     shapes = [shape(c) for c in best]
-    alike = [g for g in groups(curves, TIE) if len(g) > 1]
+    number_of = {id(c): k for k, c in enumerate(best)}
+    alike = [
+        [number_of[id(solution.candidates[k])] for k in g.members]
+        for g in solution.groups
+        if len(g.members) > 1
+    ]
     names = {k: _letters(number) for number, g in enumerate(alike) for k in g}
     text = importlib.resources.files("diffpy_cbldm") / "page.html"
     template = jinja2.Environment(
@@ -107,9 +108,6 @@ def make_page(solution: Solution, source: str) -> str:
             _group(_letters(number), g, best, curves, shapes)
             for number, g in enumerate(alike)
         ],
-        tie=f"{TIE:g}",
-        alike=f"{ALIKE:g}",
-        little=f"{LITTLE:g}",
         front=solution.front,
         command=command(solution, source),
         settings=[
@@ -262,7 +260,8 @@ def _group(
         plain.append(f"they agree in {_listed(same)}")
     summary = "; ".join(plain) or "They differ in details"
     first = curves[places[0]]
-    ends = [f"{curves[k].rw:.4f}" for k in (places[0], places[-1])]
+    ordered = sorted(curves[k].rw for k in places)
+    ends = [f"{ordered[k]:.4f}" for k in (0, -1)]
     return {
         "name": name,
         "ranks": [k + 1 for k in places],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,16 +14,6 @@ from diffpy_cbldm.errors import CbldmError
 if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate
     from diffpy_cbldm.solve import Solution
-
-TIE = 0.01
-"""Candidates whose Rw differ by less may be alike."""
-
-ALIKE = 0.5
-"""Curves of a group differ by less than this part of their own Rw."""
-
-
-LITTLE = 0.1
-"""And by less than this, in the unit of Rw, however bad the fit is."""
 
 
 def need(purpose: str, *modules: str) -> None:
@@ -101,45 +90,6 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
         weights=weights,
         rw=float(rw(measured, calculated, weights)),
     )
-
-
-def groups(
-    curves: Sequence[Curve], tie: float, alike: float = ALIKE
-) -> list[list[int]]:
-    """Candidates whose PDFs cannot be told apart.
-
-    A candidate joins the first group whose best member has an Rw within
-    `tie` of its own and a calculated curve that differs, by the same
-    measure as Rw, by less than `alike` times the smaller one: the two are
-    nearer to each other than to the data.  Curves that differ by `LITTLE`
-    or more are told apart in any case.
-
-    Parameters
-    ----------
-    curves : sequence of Curve
-        On one grid.
-    tie : float
-        Difference in Rw.
-    alike : float
-        Part of the smaller Rw.  Default `ALIKE`.
-
-    Returns
-    -------
-    list of list of int
-        Places in `curves`, each once; those alone are groups of one.
-    """
-    found: list[list[int]] = []
-    for i in sorted(range(len(curves)), key=lambda k: curves[k].rw):
-        for group in found:
-            best = curves[group[0]]
-            near = curves[i].rw - best.rw < tie
-            limit = min(alike * best.rw, LITTLE)
-            if near and difference(best, curves[i]) < limit:
-                group.append(i)
-                break
-        else:
-            found.append([i])
-    return found
 
 
 def difference(a: Curve, b: Curve) -> float:

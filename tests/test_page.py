@@ -4,7 +4,6 @@ import dataclasses
 import html.parser
 import importlib.util
 import json
-import math
 import re
 import shlex
 import shutil
@@ -14,6 +13,7 @@ import pytest
 
 import diffpy_cbldm as cb
 from diffpy_cbldm import cli, results, views
+from diffpy_cbldm.groups import group
 from diffpy_cbldm.page import command, make_page, write_page
 from diffpy_cbldm.solve import FrontPoint, Solution
 
@@ -67,6 +67,7 @@ def solution():
         timings={"refine": 1.25, "total": 2.0},
         warnings=("A doubt about <this> & that.",),
         pdf=pdf,
+        groups=tuple(group(refined, 30)),
     )
 
 
@@ -134,43 +135,14 @@ def test_curves_after_moves_and_with_a_fitted_qdamp():
     assert curve.rw == pytest.approx(found.rw, abs=1e-3)
 
 
-def test_groups_need_both_rw_and_curve(solution):
+def test_difference_is_in_the_unit_of_rw(solution):
     best, near, far = (
         views.calculated_curve(solution, c) for c in solution.candidates
     )
-    assert views.groups([best, far], 10.0) == [[0], [1]]
-    assert views.groups([far, near, best], 0.5, 2.0) == [[2, 1], [0]]
-    assert views.groups([best, near], 0.0) == [[0], [1]]
     assert views.difference(best, best) == 0
+    assert 0 < views.difference(best, near) < views.difference(best, far)
     with pytest.raises(cb.CbldmError, match="one grid"):
         views.difference(best, dataclasses.replace(best, r=best.r[:-1]))
-
-
-def test_shape_of_a_cube():
-    form = views.shape(cb.Candidate("Pt", a_cube(3)))
-    assert form.diameter == pytest.approx(2 * 2.8 * 3**0.5)
-    assert form.aspect == pytest.approx(1)
-    assert len(form.bonds) == 54
-    assert sorted(set(form.neighbours)) == [3, 4, 5, 6]
-    assert form.surface == pytest.approx(26 / 27)
-    flat = views.shape(cb.Candidate("Pt", np.eye(3) * 2.8))
-    assert math.isinf(flat.aspect)
-    one = views.shape(cb.Candidate("Pt", np.zeros((1, 3))))
-    assert (one.diameter, one.surface) == (0, 1)
-
-
-def test_embedded_data_are_those_of_the_solution(page, solution):
-    data = json.loads(page.texts["data"])
-    inside = (solution.pdf.r >= 1.5) & (solution.pdf.r <= 15.0)
-    np.testing.assert_allclose(data["r"], solution.pdf.r[inside], atol=1e-5)
-    measured = np.array(data["measured"])
-    np.testing.assert_allclose(measured, solution.pdf.g[inside], rtol=1e-4)
-    for c, shown in zip(solution.candidates, data["candidates"], strict=True):
-        np.testing.assert_allclose(shown["positions"], c.positions, atol=6e-4)
-        assert shown["elements"] == list(c.elements)
-        misfit = np.linalg.norm(measured - shown["calculated"])
-        rw = misfit / np.linalg.norm(measured)
-        assert rw == pytest.approx(c.rw, abs=1e-3)
 
 
 def test_page_tells_all(page, solution):
@@ -216,6 +188,7 @@ def test_hostile_data_stay_data(solution):
         candidates=[best],
         settings={**solution.settings, "<b>": "<b>"},
         timings={"<b>": 1.0},
+        groups=(),
     )
     parsed = Page(make_page(bad, "a.gr"))
     assert not any(tag == "b" for tag, _ in parsed.elements)
@@ -397,7 +370,9 @@ def test_front_and_edits_are_told(solution, page):
     edited = dataclasses.replace(
         solution.candidates[0], flags=("polished: strain, surface",)
     )
-    more = dataclasses.replace(solution, candidates=[edited], front=points)
+    more = dataclasses.replace(
+        solution, candidates=[edited], front=points, groups=()
+    )
     told = Page(make_page(more, "a.gr")).texts
     assert "strain, surface" in told["candidates"]
     assert "0.1234" in told["front"]
