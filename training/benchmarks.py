@@ -502,6 +502,7 @@ the systems of the paper's Table 2, trained by us on the same stream of PDFs
 conditional VAE of coordinates like DeepStruc, and boosted trees like
 MLstructureMining.  They are not part of the package.
 
+<!-- not run: takes hours -->
 ```sh
 {commands}
 ```
