@@ -55,6 +55,9 @@ TRUST = 0.15
 DAMPINGS = (-0.02, -0.01, 0.01, 0.02)
 """Changes of Qdamp (1/A) at which other sizes are looked for."""
 
+FIRST_SHELL = 0.02
+"""Relaxation of a shell, in both ways, from which fits of it begin."""
+
 FIRST = 0.008
 """Size of the strains that are tried first."""
 
@@ -300,7 +303,12 @@ class _Crystal:
             # G(r) of a symmetric cluster is even in the strain.
             tries = [at + FIRST * t for t in self._directions(names)]
             tries.sort(key=lambda t: misfit(t, ())[0])
-            starts += tries[:2]
+            starts += tries[:4]
+        for k, name in enumerate(names, 1):
+            if name not in moves.STRAIN and not at[k]:
+                # The shells have minima of their own, inwards and outwards.
+                for way in (-FIRST_SHELL, FIRST_SHELL):
+                    starts.append(at + way * (np.arange(len(at)) == k))
         ends = [_descend(misfit, start, steps) for start in starts]
         square, at = min(ends, key=lambda end: end[0])
         if all(abs(v) < moves.LIMITS[n] for n, v in zip(names, at[1:])):
