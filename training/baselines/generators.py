@@ -23,9 +23,10 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import load_table
 from diffpy_cbldm.histogram import pair_histogram
-from diffpy_cbldm.pdfdata import PDFData, regrid
+from diffpy_cbldm.matching import curve_of
+from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.propose import BINS, STEP, Generator, bond_estimate, screen
-from diffpy_cbldm.settings import MAX_ATOMS, R_MAX, R_STEP, Model
+from diffpy_cbldm.settings import MAX_ATOMS, R_MAX, Model
 from training.baselines import LEARNED, WEIGHTS, mining
 from training.baselines.networks import network
 from training.baselines.pool import curves
@@ -150,12 +151,10 @@ def _mined(
 def _read(pdf: PDFData, rmax: float) -> tuple[Tensor, float]:
     """The PDF in bond lengths as the systems read it, and the bond length."""
     bond = bond_estimate(pdf)
-    g, measured = regrid(pdf)
-    r = np.arange(len(g)) * R_STEP
-    keep = measured & (r <= rmax + 1e-6)
+    r, g = curve_of(pdf, rmax)
     points = Model.pdf_channels * Model.pdf_length
     x = np.arange(points) * Model.pdf_step * bond
-    y = np.interp(x, r[keep], g[keep], left=0.0, right=0.0)
+    y = np.interp(x, r, g, left=0.0, right=0.0)
     return curves(torch.as_tensor(y, dtype=torch.float32)[None]), bond
 
 
