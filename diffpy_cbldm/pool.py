@@ -14,10 +14,19 @@ from torch import Tensor
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.lattices import place
-from diffpy_cbldm.matching import Motion, screened
+from diffpy_cbldm.matching import (
+    BINS,
+    ORDER,
+    PART,
+    STEP,
+    Motion,
+    histograms,
+    screen,
+)
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.quickfit import START, QuickFit, quick_fit
 from diffpy_cbldm.score import simplest_first
+from diffpy_cbldm.sitepairs import site_pairs
 
 if TYPE_CHECKING:
     from diffpy_cbldm.model.cbldm import Proposal
@@ -47,6 +56,7 @@ class Entry:
     rw: float
     bond: float
     latent: int | None
+    histogram: Tensor | None = None
 
 
 class Pool:
@@ -99,6 +109,7 @@ class Pool:
 
     def compare(self) -> None:
         """Compare what was queued with the PDF."""
+        self._count([self.entries[k] for k in self.fresh])
         self._compare(self.fresh)
         self.fresh = []
 
@@ -113,16 +124,35 @@ class Pool:
 
     def _compare(self, keys: list[tuple]) -> None:
         """Screen some structures at the present `motion`."""
-        found = [self.entries[k] for k in keys]
-        rw, bonds = screened(
-            [e.proposal.positions for e in found],
-            self.pdf,
-            self.bond,
-            *self.range,
-            self.motion,
-        )
-        for entry, value, bond in zip(found, rw, bonds):
-            entry.rw, entry.bond = value, bond
+        for start in range(0, len(keys), PART):
+            part = [self.entries[k] for k in keys[start : start + PART]]
+            rw, bonds = screen(
+                torch.stack([e.histogram for e in part]),
+                torch.tensor([len(e.proposal.positions) for e in part]),
+                self.pdf,
+                self.bond,
+                *self.range,
+                self.motion,
+            )
+            for entry, value, bond in zip(part, rw, bonds):
+                entry.rw, entry.bond = value, bond
+
+    def _count(self, found: list[Entry]) -> None:
+        """Make the pair histograms of structures, which are kept."""
+        ways: dict[str, list[Entry]] = {}
+        for entry in found:
+            p = entry.proposal
+            exact = len(p.sites) and not p.shape.any()
+            way = TEMPLATE_OF[p.structure_type] if exact else ""
+            ways.setdefault(way, []).append(entry)
+        for way, some in ways.items():
+            if way:
+                pairs = site_pairs(way, STEP, BINS, ORDER)
+                rows = pairs.histograms([e.proposal.sites for e in some])
+            else:
+                rows = histograms([e.proposal.positions for e in some])
+            for entry, row in zip(some, rows):
+                entry.histogram = row
 
     def _learned(self) -> Motion:
         """Bond length and motion from fits of the best structures."""

@@ -23,6 +23,7 @@ from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.histogram import pair_histogram
 from diffpy_cbldm.matching import (
     BINS,
+    ORDER,
     SCAN,
     STEP,
     Motion,
@@ -365,7 +366,9 @@ def _library() -> tuple[Tensor, Tensor]:
     """Pair histograms of all ideal clusters, in bond lengths."""
     positions, lengths = load_table().padded()
     n = torch.as_tensor(lengths)
-    hist = pair_histogram(torch.as_tensor(positions), n, step=STEP, bins=BINS)
+    hist = pair_histogram(
+        torch.as_tensor(positions), n, step=STEP, bins=BINS, order=ORDER
+    )
     return hist, n
 
 

@@ -571,10 +571,10 @@ class Sampling:
         "dpm", "Sampler of the diffusion.", choices=("ddpm", "ddim", "dpm")
     )
     calls: int = parameter(
-        20, "Network calls from T_max to 0 where none is skipped."
+        10, "Network calls from T_max to 0 where none is skipped."
     )
-    t1: int = parameter(400, "Step at which the conditional prior enters.")
-    t2: int = parameter(800, "Step down to which noise is denoised first.")
+    t1: int = parameter(200, "Step at which the conditional prior enters.")
+    t2: int = parameter(900, "Step down to which noise is denoised first.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,7 @@ from diffpy_cbldm.model.structure import (
     StructureVAE,
     laplacian_of,
     likely_numbers,
+    overlapping,
     ranked_sites,
 )
 from diffpy_cbldm.settings import KINDS, PRESETS, Model, Sampling
@@ -88,6 +89,7 @@ class CbLDM(nn.Module):
         self.structure = StructureVAE(settings, self.table, size)
         self.denoiser = UNet(settings, size)
         self.symmetry = Symmetry(self.table)
+        self._known_sites: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.schedule = Schedule.cosine(settings.steps)
         # Brings z_x to unit variance for the diffusion; set in training.
         self.register_buffer("latent_scale", torch.ones(()))
@@ -399,6 +401,13 @@ class CbLDM(nn.Module):
         """L by the paper's decoder, (n, 1, 16, 16) -> (n, 256, 256)."""
         return laplacian_of(self.structure.decoder(z))
 
+    def _sites(self, template: str) -> tuple[np.ndarray, np.ndarray]:
+        """Sites of a template, and the pairs of them that overlap."""
+        if template not in self._known_sites:
+            sites = self.table.sites[template].astype(float)
+            self._known_sites[template] = sites, overlapping(sites)
+        return self._known_sites[template]
+
     def _filled(
         self,
         kind: str,
@@ -412,10 +421,10 @@ class CbLDM(nn.Module):
         """
         dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
         changes = np.where(np.abs(shape) < dead, 0.0, shape)
-        sites = self.table.sites[TEMPLATE_OF[kind]].astype(float)
+        sites, close = self._sites(TEMPLATE_OF[kind])
         found, known = [], set()
         for logits, whole in variants:
-            index, values = ranked_sites(sites, logits)
+            index, values = ranked_sites(logits, close)
             for n in likely_numbers(values, sizes, whole):
                 chosen = np.sort(index[:n])
                 if chosen.tobytes() not in known:
