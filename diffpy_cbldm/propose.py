@@ -224,7 +224,9 @@ def cbldm_generator(
     Returns
     -------
     list of Candidate
-        The `count` that fit best, all different, best first.
+        The `count` that fit best, all different, the best first; every
+        other one has a number of atoms that none before it has, as long as
+        such fit as well.
     """
     from diffpy_cbldm.recover import structures
 
@@ -323,7 +325,8 @@ def screen_generator(
     Returns
     -------
     list of Candidate
-        All different, the best quick fit first.
+        All different, the best quick fit first; numbers of atoms vary as in
+        `cbldm_generator`.
 
     Raises
     ------

@@ -523,6 +523,9 @@ class Model:
     prior_blocks: int = parameter(3, "Residual blocks of the prior.")
     decoder_width: int = parameter(512, "Width of the site decoder.")
     decoder_blocks: int = parameter(3, "Residual blocks of the decoder.")
+    decoder_rank: int = parameter(
+        128, "Rank of the decoder's last map, to the sites; 0 for a full one."
+    )
     denoiser_width: int = parameter(48, "Channels of the U-Net.")
     steps: int = parameter(1000, "Steps T of the diffusion.")
 
@@ -535,6 +538,7 @@ PRESETS = {
         prior_blocks=1,
         decoder_width=32,
         decoder_blocks=1,
+        decoder_rank=0,
         denoiser_width=8,
     ),
     "small": Model(),
@@ -545,6 +549,7 @@ PRESETS = {
         prior_blocks=4,
         decoder_width=1024,
         decoder_blocks=4,
+        decoder_rank=256,
         denoiser_width=96,
     ),
     "paper": Model(

@@ -37,6 +37,10 @@ CHUNK = 32
 candidate's numbers do not depend on how many are asked for."""
 
 
+TRAINING_ONLY = ("structure.encoder", "condition.decoder")
+"""Parts that no candidate asks for; weights may come without them."""
+
+
 def _none() -> np.ndarray:
     return np.zeros(0, int)
 
@@ -546,8 +550,35 @@ def load_weights(
         As in `read_weights`.
     device : str
         Where the model shall live.
+
+    Returns
+    -------
+    CbLDM
+        Without its `TRAINING_ONLY` parts where the weights lack them.
+
+    Raises
+    ------
+    CbldmError
+        As for `read_weights`, or other weights are missing.
     """
     tensors, record = read_weights(name)
     model = CbLDM(Model(**record["model"]))
-    model.load_state_dict(tensors)
+    found = model.load_state_dict(tensors, strict=False)
+    parts = {part: f"{part}." for part in TRAINING_ONLY}
+    lost = [
+        key
+        for key in found.missing_keys
+        if not key.startswith(tuple(parts.values()))
+    ]
+    if lost or found.unexpected_keys:
+        raise CbldmError(
+            f"the weights {name!r} do not fit their record: expected "
+            f"{', '.join(lost) or 'nothing'} in addition, and found "
+            f"{', '.join(found.unexpected_keys) or 'nothing'} that has no "
+            "place: take both files from one training run."
+        )
+    for part, start in parts.items():
+        if any(key.startswith(start) for key in found.missing_keys):
+            owner, _, attribute = part.rpartition(".")
+            setattr(model.get_submodule(owner), attribute, None)
     return model.to(device).eval()

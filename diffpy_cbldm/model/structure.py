@@ -254,11 +254,17 @@ class Decoder(nn.Module):
             settings.latent_size**2, width, settings.decoder_blocks
         )
         self.types = nn.Linear(width, len(KINDS))
-        self.sites = nn.Linear(width, sites.count)
+        # Occupancies go by shapes: few combinations of them are needed.
+        rank = settings.decoder_rank
+        last = nn.Linear(rank or width, sites.count)
+        nn.init.constant_(last.bias, -2.0)
+        self.sites: nn.Module = last
+        if rank:
+            first = nn.Linear(width, rank, bias=False)
+            self.sites = nn.Sequential(first, last)
         self.shape = nn.Linear(width, 3)
         self.extents = nn.Linear(width, sites.directions)
         self.sharpness = nn.Linear(width, len(TEMPLATES))
-        nn.init.constant_(self.sites.bias, -2.0)
         nn.init.zeros_(self.shape.weight)
         nn.init.zeros_(self.extents.weight)
         nn.init.constant_(self.extents.bias, 2.0)
