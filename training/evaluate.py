@@ -351,8 +351,8 @@ def calibration(rows: list[dict[str, Any]]) -> str:
             held += list(rest <= fit[place])
         if not np.isfinite(widths).all():
             lines.append(
-                f"no {level:.0%} set: all candidates together bracket N in "
-                f"{bracketed:.0%} of cases"
+                f"no narrower set than that of all candidates holds it in "
+                f"{level:.0%}; all together bracket N in {bracketed:.0%}"
             )
             continue
         lines.append(
