@@ -382,6 +382,7 @@ class Editor:
         self.least, self.largest = max(1, bulk // 4), largest
         device = basis.target.device
         self._index, self._pairs = _pair_vectors(points, basis)
+        self._rough_pairs = self._pairs.float()
         distance = torch.cdist(
             torch.as_tensor(points), torch.as_tensor(points)
         )
@@ -491,7 +492,9 @@ class Editor:
         open_ &= self._bonds >= self.least
         there = _first(alone, open_, most)
         # (a, b, m); single precision will do for what is a small change.
-        change = -self._pairs[self._index[away][:, there]].float()
+        index = self._index[away][:, there]
+        change = self._rough_pairs.index_select(0, index.flatten()).neg_()
+        change = change.view(*index.shape, -1)
         change += self._sums[there].float()
         change -= self._sums[away].float()[:, None]
         both = torch.stack([self.basis.target, self._total], 1).float()

@@ -585,7 +585,8 @@ def predicted(
     seen = _Measured(pdf, rmin, rmax, part="seen")
     found = _front(positions, structure_type, seen, kinds, limit, 0)
     held = _Measured(pdf, rmin, rmax, part="held")
-    return held.rw_of(found[0]), held.rw_of(best(found))
+    # What was left out is the judge: a smoother structure may fit worse here.
+    return held.rw_of(found[0]), held.rw_of(best(found, lower=False))
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ histogram paircache scattering
 mixed simulate lattices families symmetry hulls cuts laplacian model recover
 score moves quickfit edits polish screening sitepairs
 matching pool surfaces propose smallangles srfit doubts
-polished groups solve examples
+polished groups atoms solve examples
 results asefile views page plots database report command config inputs cli
 simulate_cli cmi
 """.split()

@@ -1,5 +1,8 @@
 """Polishing: what it finds, and what its guard-rails refuse."""
 
+import dataclasses
+import importlib
+
 import numpy as np
 import pytest
 
@@ -194,6 +197,20 @@ def test_prediction_of_r_left_out():
     assert after < 0.3 * before
     before, after = predicted(truth, "fcc", pdf_of(truth, noise=0.02))
     assert after == pytest.approx(before, rel=0.05)
+
+
+def test_a_smoother_structure_may_fit_worse_and_predict_better(monkeypatch):
+    """What was left out is the judge, not Rw of what was fitted."""
+    module = importlib.import_module("diffpy_cbldm.polish")
+    truth = ideal("fcc", 79)
+    pdf = pdf_of(truth, noise=0.01)
+    words = {"kinds": ("strain",), "beyond": 0}
+    right = front(truth, "fcc", pdf, **words)[0]
+    rough = front(truth[:-7], "fcc", pdf, **words)[0]
+    lucky = dataclasses.replace(rough, rw=0.9 * right.rw)
+    monkeypatch.setattr(module, "_front", lambda *a: [lucky, right])
+    before, after = predicted(truth[:-7], "fcc", pdf)
+    assert after < 0.5 * before
 
 
 def test_sizes_are_looked_for_where_damping_is_unknown():

@@ -87,5 +87,7 @@ def test_solve_polishes_and_says_so():
     assert sorted(members) == list(range(len(sol.refined)))
     text = sol.explain()
     assert "The best without edits is" in text
+    assert sol.atoms.low <= 60 <= sol.atoms.high <= 80
+    assert f"The particle has {sol.atoms}" in text and plain.atoms is None
     again = cb.solve(pdf, **words)
     assert np.array_equal(again.candidates[0].positions, best.positions)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import types
 
 import numpy as np
 import pytest
@@ -71,7 +72,10 @@ class World:
     def edit(self, candidate, pdf, **more):
         """Edits that do not hold on r left out."""
         self.calls.append(("edit", candidate, more))
-        return Front(candidate, (), (0.1, 0.2))
+        as_fitted = types.SimpleNamespace(
+            positions=candidate.positions, criterion=0.0, rw=0.1
+        )
+        return Front(candidate, (as_fitted,), (0.1, 0.2))
 
     def refine_one(self, candidate, pdf, **more):
         self.calls.append(("refine", candidate, more))

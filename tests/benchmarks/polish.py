@@ -28,13 +28,21 @@ import torch
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
+from diffpy_cbldm.atoms import FACTORS, atom_range, factor, spread
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.families import load_table
 from diffpy_cbldm.groups import shared
 from diffpy_cbldm.lattices import BASES, LAYER
 from diffpy_cbldm.pdfdata import PDFData, read_pdf
-from diffpy_cbldm.polish import Polished, best, front, other_sizes, pareto
-from diffpy_cbldm.polished import Front, edit, what_changed
+from diffpy_cbldm.polish import (
+    Polished,
+    best,
+    front,
+    other_sizes,
+    pareto,
+    predicted,
+)
+from diffpy_cbldm.polished import Front, what_changed
 from diffpy_cbldm.propose import find_generator
 from diffpy_cbldm.quickfit import quick_fit
 from diffpy_cbldm.score import roughness
@@ -214,8 +222,34 @@ def starts(pdf: PDFData) -> list[tuple[str, Candidate, float]]:
     return rows
 
 
-def solved(case: Truth, pdf: PDFData) -> dict[str, Any]:
-    """All figures of one cluster."""
+def kept_starts(
+    pdf: PDFData, path: Path | None
+) -> list[tuple[str, Candidate, float]]:
+    """`starts`, read from a file where there is one, written otherwise."""
+    if path is None:
+        return starts(pdf)
+    if not path.exists():
+        plain = [
+            (name, c.structure_type, c.positions.tolist(), rw)
+            for name, c, rw in starts(pdf)
+        ]
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(plain, default=float) + "\n")
+        os.replace(part, path)
+    return [
+        (
+            name,
+            Candidate(("Pt",) * len(x), np.array(x), structure_type=kind),
+            rw,
+        )
+        for name, kind, x, rw in json.loads(path.read_text())
+    ]
+
+
+def solved(
+    case: Truth, pdf: PDFData, path: Path | None = None
+) -> dict[str, Any]:
+    """All figures of one cluster; its starts may be kept in a file."""
     truth = Candidate(
         ("Pt",) * len(case.positions),
         case.positions,
@@ -223,7 +257,7 @@ def solved(case: Truth, pdf: PDFData) -> dict[str, Any]:
     )
     own = fitted([truth], pdf)[0]
     rough = roughness(case.positions, case.structure_type)
-    rows, times, made = starts(pdf), [], []
+    rows, times, made = kept_starts(pdf, path), [], []
     for _, start, _ in rows:
         begin = time.process_time()
         found = front(start.positions, start.structure_type, pdf)
@@ -236,8 +270,8 @@ def solved(case: Truth, pdf: PDFData) -> dict[str, Any]:
     more = other_sizes(ends[first], kind, pdf)
     sizes = time.process_time() - begin
     begin = time.process_time()
-    seen = edit(rows[first][1], pdf).seen
-    check = time.process_time() - begin - times[first]
+    seen = predicted(rows[first][1].positions, kind, pdf)
+    check = time.process_time() - begin
     every = [p for m in made for p in m.found] + more
     end = best([ends[first], *more], lower=False)
     near = [
@@ -270,7 +304,9 @@ def solved(case: Truth, pdf: PDFData) -> dict[str, Any]:
         "shared": shared(truth, like),
         "in_range": min(near) <= len(truth) <= max(near),
         "range": (max(near) - min(near)) / len(truth),
-        "excess": needed(every, end, len(truth)),
+        "found": [[len(p.positions), p.criterion, p.rw] for p in every],
+        "edits": what_changed(made[first].found[0], end),
+        "end": [len(end.positions), end.criterion, end.ratio],
         "won": rows[first][0],
         "front": float(np.mean(times)),
         "sizes": sizes,
@@ -280,40 +316,49 @@ def solved(case: Truth, pdf: PDFData) -> dict[str, Any]:
     }
 
 
-def needed(every: list[Polished], end: Polished, truth: int) -> float | None:
-    """How far above the best criterion a set must go to bracket N."""
-    order = sorted(every, key=lambda p: p.criterion)
-    sizes = np.array([len(p.positions) for p in order])
-    inside = np.minimum.accumulate(sizes) <= truth
-    inside &= np.maximum.accumulate(sizes) >= truth
-    where = np.flatnonzero(inside)
-    if not len(where):
-        return None
-    return max(0.0, order[where[0]].criterion - end.criterion)
+def ranges(rows: list[dict[str, Any]]) -> list[str]:
+    """How often ranges of N hold it, each with the factor of all others."""
+    true = np.array([r["n"] for r in rows])
+    atoms = np.array([r["end"][0] for r in rows])
+    own = np.array([scale_of(r) for r in rows])
+    lines = []
+    for share, known in FACTORS.items():
+        wide = known * own
+        held = np.abs(np.log(true / atoms)) <= wide + 1e-9
+        lines.append(
+            f"range of N for {share:.0%} as reported: holds it in "
+            f"{held.mean():.0%}, {np.sinh(wide).mean():.1%} to either side in "
+            f"the mean"
+        )
+    for text, scales in (
+        ("spread", own),
+        ("one width for all", np.ones(len(rows))),
+    ):
+        for share in FACTORS:
+            factors = [
+                factor(
+                    *(np.delete(a, k) for a in (true, atoms, scales)), share
+                )
+                for k in range(len(rows))
+            ]
+            wide = scales * factors
+            held = np.abs(np.log(true / atoms)) <= wide + 1e-9
+            side = np.sinh(wide)
+            low, high = np.quantile(side, [0.1, 0.9])
+            lines.append(
+                f"range of N for {share:.0%} ({text}): holds it in "
+                f"{held.mean():.0%}, {side.mean():.1%} to either side in the "
+                f"mean, {low:.1%} to {high:.1%} in four of five; factor of "
+                f"all {factor(true, atoms, scales, share):.2f}"
+            )
+    return lines
 
 
-def margin(rows: list[dict[str, Any]]) -> str:
-    """By how much N is off, at most, in 90 % of every other case."""
-    values = [r["n_error"] for r in rows]
-    fit, rest = np.sort(values[::2]), np.array(values[1::2])
-    width = fit[int(np.ceil(0.9 * len(fit))) - 1]
-    return (
-        f"N within {width:.1%} in 90 % of every other case: true of "
-        f"{np.mean(rest <= width):.0%} of the rest"
-    )
-
-
-def calibration(rows: list[dict[str, Any]]) -> str:
-    """The width of the set that holds N in 90 % of every other case."""
-    values = [np.inf if r["excess"] is None else r["excess"] for r in rows]
-    fit, rest = np.sort(values[::2]), np.array(values[1::2])
-    width = fit[min(len(fit) - 1, int(np.ceil(0.9 * len(fit))) - 1)]
-    if np.isinf(width):
-        return "no set of every other case holds the truth's N in 90 %"
-    return (
-        f"the set that holds N in 90 % of every other case (criterion within "
-        f"{width:.0f}) holds it in {np.mean(rest <= width):.0%} of the rest"
-    )
+def scale_of(row: dict[str, Any]) -> float:
+    """The spread of log N of a row."""
+    counts, criteria, _ = zip(*row["found"], strict=True)
+    atoms, criterion, _ = row["end"]
+    return spread(counts, criteria, (atoms, criterion), bool(row["edits"]))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -357,7 +402,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"better on r left out than the start: "
         f"{share(lambda r: r['confirmed'])}",
     ]
-    lines += [calibration(rows), margin(rows)]
+    lines += ranges(rows)
     for name in STARTS:
         won = share(lambda r, name=name: r["won"] == name)
         close = share(
@@ -374,6 +419,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 def ideal(count: int) -> str:
     """Polish right structures of the library: they should stay."""
     table, stays, lines = load_table(), [], []
+    held: list[bool] = []
+    width: list[float] = []
     rng = np.random.default_rng(3)
     for k in rng.choice(len(table.geometries), count, replace=False):
         g = table.geometries[int(k)]
@@ -381,16 +428,29 @@ def ideal(count: int) -> str:
         pdf = measured(case, rng)
         found = front(case.positions, g.structure_type, pdf)
         found += other_sizes(found[0], g.structure_type, pdf)
-        kinds = what_changed(found[0], best(found))
+        end = best(found)
+        kinds = what_changed(found[0], end)
         stays.append(not kinds)
+        scale = spread(
+            [len(p.positions) for p in found],
+            [p.criterion for p in found],
+            (len(end.positions), end.criterion),
+            bool(kinds),
+        )
+        atoms = atom_range(len(end.positions), scale)
+        held.append(atoms.low <= g.n_atoms <= atoms.high)
+        width.append((atoms.high - atoms.low) / g.n_atoms)
         if kinds:
             lines.append(
                 f"{g.structure_type} with {g.n_atoms} atoms: "
                 f"{', '.join(kinds)}, Rw {found[0].rw:.4f} to "
-                f"{best(found).rw:.4f}"
+                f"{end.rw:.4f}"
             )
     share = np.mean(stays)
-    lines.append(f"{share:.0%} of {count} right structures stayed")
+    lines.append(
+        f"{share:.0%} of {count} right structures stayed; the range of N "
+        f"holds it in {np.mean(held):.0%} and is {np.mean(width):.1%} wide"
+    )
     return "\n".join(lines)
 
 
@@ -489,8 +549,12 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=112)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--only", type=int, nargs="*", help="some clusters")
     parser.add_argument("--json", type=Path, help="rows are written here")
     parser.add_argument("--read", type=Path, nargs="*", help="rows to print")
+    parser.add_argument(
+        "--starts", type=Path, help="a folder that keeps the starts"
+    )
     parser.add_argument("--ideal", type=int)
     parser.add_argument("--measured", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -507,8 +571,11 @@ def main() -> None:
         print(table(rows))
         return
     rows = []
-    for case, pdf in tqdm(cases(options.count)[options.first :]):
-        rows.append(solved(case, pdf))
+    every = cases(options.count)
+    for k in tqdm(options.only or range(options.first, options.count)):
+        case, pdf = every[k]
+        kept = options.starts and options.starts / f"{k}.json"
+        rows.append(solved(case, pdf, kept))
         if options.json:
             part = options.json.with_suffix(".part")
             part.write_text(json.dumps(rows, default=float) + "\n")
