@@ -65,7 +65,7 @@ def baseline_generator(
     model = _loaded(system, Path(weights))
     if system == "mining":
         return functools.partial(_mined, model)
-    return functools.partial(_drawn, model)
+    return functools.partial(drawn, model)
 
 
 def record(system: str, weights: Path | str = WEIGHTS) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _loaded(system: str, weights: Path) -> Any:
     return model.eval()
 
 
-def _drawn(
+def drawn(
     model: Any,
     pdf: PDFData,
     *,
