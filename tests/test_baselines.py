@@ -14,7 +14,7 @@ from diffpy_cbldm.model.structure import laplacian_tensor
 from diffpy_cbldm.score import rmsd
 from diffpy_cbldm.settings import MAX_ATOMS, Model
 from diffpy_cbldm.simulate import simulate
-from training.baselines import LEARNED, WEIGHTS, mining
+from training.baselines import LEARNED, WEIGHTS, mining, tune
 from training.baselines.generators import baseline_generator
 from training.baselines.networks import (
     DEGREE,
@@ -26,7 +26,7 @@ from training.baselines.networks import (
 )
 from training.baselines.outputs import OUTPUTS, Convolved
 from training.baselines.pool import POINTS, curves, drawn, load_pool, read
-from training.baselines.train import Trainer, finish, run
+from training.baselines.train import SETTINGS, Trainer, finish, run
 from training.data import Stream, held_out
 
 REGRESSORS = ("mlp", "cnn", "resnet", "transformer")
@@ -210,6 +210,26 @@ def test_weights_come_with_their_record(pool, tmp_path, pdf):
     )
     (found,) = baseline_generator("cnn", tmp_path)(pdf, count=8)
     assert set(found.elements) == {"Pt"} and 5 <= len(found) <= MAX_ATOMS
+
+
+@pytest.mark.parametrize("system", SETTINGS)
+def test_shipped_weights_were_trained_with_the_settings_in_use(system):
+    known = json.loads((WEIGHTS / f"{system}.json").read_text())
+    assert (known["rate"], known["batch"]) == SETTINGS[system]
+
+
+def test_a_setting_that_is_clearly_better_is_named(pool):
+    rate, batch = SETTINGS["cnn"]
+    row = tune.tried("cnn", pool, 0.5, rate, batch)
+    assert row["steps"] > 0 and np.isfinite(row["validation"])
+    rows = [row, row | {"rate": 1.0, "validation": 0.5 * row["validation"]}]
+    assert f"rate 1, batch {batch} is clearly better" in tune.verdict(
+        rows, "cnn"
+    )
+    near = [row, row | {"rate": 1.0, "validation": 0.99 * row["validation"]}]
+    assert "worse by 1.0%" in tune.verdict(near, "cnn")
+    none = [row, row | {"rate": 1.0, "validation": None}]
+    assert tune.best(none, "cnn") == row
 
 
 def test_unknown_systems_and_missing_weights_are_named(tmp_path):

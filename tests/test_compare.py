@@ -88,7 +88,7 @@ def test_figures_are_written_at_once_and_kept(tmp_path):
         first.put(row)
     again = Results(path, SETTINGS)
     again.use("cbldm", {"digest": "aa"})
-    assert again.rows == ROWS[:2]
+    assert again.rows == [{"commit": first.commit} | r for r in ROWS[:2]]
     again.use("library", {"digest": "bb"})
     for row in ROWS[2:]:
         again.put(row)
@@ -101,6 +101,20 @@ def test_figures_are_written_at_once_and_kept(tmp_path):
         Results(path, SETTINGS | {"count": 8})
 
 
+def test_rows_of_another_commit_are_made_again(tmp_path):
+    found = Results(tmp_path / "geometry.json", SETTINGS)
+    found.put(ROWS[0] | {"commit": "0123abcd4"})
+    found.put(ROWS[1])
+    found.put(ROWS[2] | {"commit": "0123abcd4"})
+    found.drop("cbldm")
+    assert [(r["system"], r["index"]) for r in found.rows] == [
+        ("library", 0),
+        ("cbldm", 1),
+    ]
+    again = json.loads((tmp_path / "geometry.json").read_text())
+    assert again["commits"] == sorted({"0123abcd4", found.commit})
+
+
 def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path):
     words = {"systems": ("library",), "count": 4}
     whole = compare("geometry", tmp_path / "a.json", structures=2, **words)
@@ -109,7 +123,12 @@ def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path):
 
     def timeless(rows):
         return [
-            {k: v for k, v in r.items() if "seconds" not in k} for r in rows
+            {
+                k: v
+                for k, v in r.items()
+                if "seconds" not in k and k != "commit"
+            }
+            for r in rows
         ]
 
     assert timeless(parts) == timeless(whole)

@@ -39,6 +39,16 @@ from training.train import NonFiniteLoss, hardware
 
 BATCH = 64
 RATE, WARMUP, CLIP = 1.5e-3, 100, 5.0
+SETTINGS = {
+    "mlp": (RATE, BATCH),
+    "cnn": (RATE, BATCH),
+    "resnet": (RATE, BATCH),
+    "transformer": (RATE, BATCH),
+    "deepstruc": (RATE, BATCH),
+}
+"""Highest learning rate and batch of each network, see
+`training.baselines.tune`."""
+
 AVERAGE = 0.998
 """Decay of the averaged weights."""
 
@@ -307,7 +317,13 @@ def main(words: list[str] | None = None) -> int:
         )
     else:
         pool = load_pool(options.out / "pool", options.parts, options.seed)
-        trainer = Trainer(options.system, pool, options.minutes, options.seed)
+        trainer = Trainer(
+            options.system,
+            pool,
+            options.minutes,
+            options.seed,
+            *SETTINGS[options.system],
+        )
         if path.exists():
             trainer.load(path)
         for row in run(trainer, options.out):
