@@ -35,7 +35,7 @@ from diffpy_cbldm.model.cbldm import CbLDM, load_weights, read_weights
 from diffpy_cbldm.recover import structures
 from diffpy_cbldm.score import rmsd
 from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling, World
-from training.baselines.generators import drawn
+from training.baselines.generators import emitted
 from training.baselines.outputs import BATCHES, OUTPUTS
 from training.baselines.pool import load_pool
 from training.baselines.train import BATCH, Trainer, run
@@ -187,7 +187,7 @@ def trained(name: str, minutes: float, parts: int) -> Trainer:
     return trainer
 
 
-def emitted(model: Any, split: str, count: int) -> dict[str, Any]:
+def told(model: Any, split: str, count: int) -> dict[str, Any]:
     """Figures of what a network emits for the PDFs of a split.
 
     Parameters
@@ -209,7 +209,7 @@ def emitted(model: Any, split: str, count: int) -> dict[str, Any]:
     rows = []
     for i, case in enumerate(cases(SPLITS[split], count, met=met)):
         pdf = measured(case, Conditions(), i)
-        xyz, n = drawn(model, pdf)[0].positions, len(case.positions)
+        xyz, n = emitted(model, pdf)[0], len(case.positions)
         rw = float(rw_raw([xyz], pdf)[0])
         apart = rmsd(xyz, case.positions)
         rows.append((rw, abs(len(xyz) - n) / n, len(xyz) == n, apart))
@@ -243,6 +243,7 @@ def ablate_outputs(
         kept = json.loads(path.read_text())
         state = kept if kept["settings"] == settings else state
     RUNS.mkdir(parents=True, exist_ok=True)
+    now = commit()  # of the code that runs, whatever follows
     for name in OUTPUTS:
         if name in {row["output"] for row in state["rows"]}:
             continue
@@ -256,9 +257,9 @@ def ablate_outputs(
             "seconds": round(trainer.seconds, 1),
         }
         for split in ("training", "geometry", "nolibrary"):
-            row[split] = emitted(model, split, structures)
+            row[split] = told(model, split, structures)
         state["rows"].append(row)
-        state["commits"] = sorted({*state["commits"], commit()})
+        state["commits"] = sorted({*state["commits"], now})
         keep(path, "cbldm-ablate-trained/1", state)
     return state["rows"]
 

@@ -471,7 +471,7 @@ def prepare(systems: tuple[str, ...], minutes: float) -> None:
             baselines.main([*words, "--resume", "--threads", "1"])
     if "cbldm-brief" in systems and not BRIEF.is_file():
         words = ["--preset", "small", "--out", str(BRIEF.parent)]
-        words += ["--threads", "1", "--resume", "--minutes", str(minutes)]
+        words += ["--threads", "1", "--resume"]
         for stage, steps in BRIEF_STEPS.items():
             words += ["--set", f"{stage}_steps={steps}"]
         train.main(words)

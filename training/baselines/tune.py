@@ -119,12 +119,13 @@ def main() -> None:
     rows = state["rows"]
     known = {(r["system"], r["rate"], r["batch"]) for r in rows}
     pool = load_pool("runs/baselines/pool", options.parts)
+    now = commit()  # of the code that runs, whatever follows
     trials = list(itertools.product(SYSTEMS, RATES, BATCHES))
     for trial in tqdm([t for t in trials if t not in known], desc="settings"):
         system, rate, batch = trial
         rows.append(tried(system, pool, options.seconds, rate, batch))
         tqdm.write(json.dumps(rows[-1]))
-        state["commits"] = sorted({*state["commits"], commit()})
+        state["commits"] = sorted({*state["commits"], now})
         state |= {"schema": "cbldm-tune/1", "machine": machine()}
         write(options.out, (json.dumps(state, indent=1) + "\n").encode())
     for system in SYSTEMS:
