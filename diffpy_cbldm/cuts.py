@@ -221,6 +221,8 @@ def deformed(xyz: np.ndarray, shape: np.ndarray) -> np.ndarray:
     (n, 3) array, centred.
     """
     xyz = xyz - xyz.mean(0)
+    if not shape.any():
+        return xyz
     strain = np.array([shape[0], shape[1], -shape[0] - shape[1]])
     if shape[2]:
         norm = (xyz**2).sum(1)

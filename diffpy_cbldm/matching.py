@@ -33,8 +33,12 @@ WIDTHS = (0.003, 0.006, 0.012)
 DAMPINGS = (0.0, 0.03, 0.06, 0.09)
 """Qdamp values of the screening, 1/A, where the header gives none."""
 
-STEP, BINS = 0.01, 2048
-"""Bins of the pair histograms, in bond lengths."""
+STEP, BINS, ORDER = 0.02, 1024, 6
+"""Bins of the pair histograms, in bond lengths, and order of their splines."""
+
+
+PART = 256
+"""Structures that are worked on at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +114,7 @@ def screen(
     Parameters
     ----------
     hist : (C, bins) tensor
-        From `pair_histogram` in bond lengths.
+        From `pair_histogram` in bond lengths, in `BINS` of `STEP`.
     lengths : (C,) tensor
         Numbers of atoms.
     pdf : PDFData
@@ -159,6 +163,7 @@ def screen(
             qmin=max(native[0] - half, 0.0) * bond,
             qmax=(native[-1] + half) * bond,
             points=points,
+            order=ORDER,
             delta2=motion.delta2 / bond**2,
         )
         cross = (model @ data).clamp_min(0)
@@ -183,25 +188,17 @@ def screen(
     return square.sqrt().numpy(), bond * (1 + moved)
 
 
-def screened(
-    structures: Sequence[np.ndarray],
-    pdf: PDFData,
-    bond: float,
-    rmin: float,
-    rmax: float,
-    motion: Motion,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`screen` for positions in bond lengths, in parts of similar size."""
-    rw, bonds = np.zeros(len(structures)), np.zeros(len(structures))
+def histograms(structures: Sequence[np.ndarray]) -> Tensor:
+    """Pair histograms of positions in bond lengths, (C, BINS)."""
+    out = torch.zeros(len(structures), BINS)
     order = np.argsort([len(s) for s in structures], kind="stable")
-    for start in range(0, len(order), 256):
-        part = order[start : start + 256]
+    for start in range(0, len(order), PART):
+        part = order[start : start + PART]
         xyz, lengths = padded([structures[k] for k in part])
-        hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS)
-        rw[part], bonds[part] = screen(
-            hist, lengths, pdf, bond, rmin, rmax, motion
+        out[part] = pair_histogram(
+            xyz, lengths, step=STEP, bins=BINS, order=ORDER
         )
-    return rw, bonds
+    return out
 
 
 def least_between(

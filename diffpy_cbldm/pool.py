@@ -14,10 +14,19 @@ from torch import Tensor
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.lattices import place
-from diffpy_cbldm.matching import Motion, screened
+from diffpy_cbldm.matching import (
+    BINS,
+    ORDER,
+    PART,
+    STEP,
+    Motion,
+    histograms,
+    screen,
+)
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.quickfit import START, QuickFit, quick_fit
 from diffpy_cbldm.score import simplest_first
+from diffpy_cbldm.sitepairs import site_pairs
 
 if TYPE_CHECKING:
     from diffpy_cbldm.model.cbldm import Proposal
@@ -39,6 +48,14 @@ STRAINED, FLOOR = 1.1, 0.002
 many times that with them, plus what quick fits are uncertain."""
 
 
+def as_good(rw: float) -> float:
+    """Rw below which structures fit as well as one of that Rw.
+
+    Of quick fits of simulated data; what noise adds is more.
+    """
+    return 1.1 * rw + 0.005
+
+
 @dataclasses.dataclass
 class Entry:
     """A structure of the pool."""
@@ -47,6 +64,7 @@ class Entry:
     rw: float
     bond: float
     latent: int | None
+    histogram: Tensor | None = None
 
 
 class Pool:
@@ -99,6 +117,7 @@ class Pool:
 
     def compare(self) -> None:
         """Compare what was queued with the PDF."""
+        self._count([self.entries[k] for k in self.fresh])
         self._compare(self.fresh)
         self.fresh = []
 
@@ -113,21 +132,48 @@ class Pool:
 
     def _compare(self, keys: list[tuple]) -> None:
         """Screen some structures at the present `motion`."""
-        found = [self.entries[k] for k in keys]
-        rw, bonds = screened(
-            [e.proposal.positions for e in found],
-            self.pdf,
-            self.bond,
-            *self.range,
-            self.motion,
-        )
-        for entry, value, bond in zip(found, rw, bonds):
-            entry.rw, entry.bond = value, bond
+        for start in range(0, len(keys), PART):
+            part = [self.entries[k] for k in keys[start : start + PART]]
+            rw, bonds = screen(
+                torch.stack([e.histogram for e in part]),
+                torch.tensor([len(e.proposal.positions) for e in part]),
+                self.pdf,
+                self.bond,
+                *self.range,
+                self.motion,
+            )
+            for entry, value, bond in zip(part, rw, bonds):
+                entry.rw, entry.bond = value, bond
+
+    def _count(self, found: list[Entry]) -> None:
+        """Make the pair histograms of structures, which are kept."""
+        ways: dict[str, list[Entry]] = {}
+        for entry in found:
+            p = entry.proposal
+            exact = len(p.sites) and not p.shape.any()
+            way = TEMPLATE_OF[p.structure_type] if exact else ""
+            ways.setdefault(way, []).append(entry)
+        for way, some in ways.items():
+            if way:
+                pairs = site_pairs(way, STEP, BINS, ORDER)
+                rows = pairs.histograms([e.proposal.sites for e in some])
+            else:
+                rows = histograms([e.proposal.positions for e in some])
+            for entry, row in zip(some, rows):
+                entry.histogram = row
 
     def _learned(self) -> Motion:
-        """Bond length and motion from fits of the best structures."""
-        keys = self.order()[:LEARNED]
+        """Bond length and motion from fits of the best structures.
+
+        And of the best of other sizes: small particles, compared at the wrong
+        widths, stand behind larger ones, whose fits lead astray.
+        """
+        found = [*self.order()[:LEARNED], *self._sizes(LEARNED, math.inf)]
+        keys = list(dict.fromkeys(found))
         fits = self._fitted(keys)
+        limit = as_good(min(f.rw for f in fits))
+        good = [i for i, f in enumerate(fits) if f.rw < limit]
+        keys, fits = [keys[i] for i in good], [fits[i] for i in good]
         u, qdamp, delta2 = (
             float(np.median([getattr(f, name) for f in fits]))
             for name in ("uiso", "qdamp", "delta2")
@@ -145,35 +191,67 @@ class Pool:
     def best(self, count: int) -> list[tuple[Proposal, float]]:
         """The structures that fit best, each with its bond length.
 
-        Those that look best at fixed widths, and the best one of each
-        latent, get a fit of their own before they are compared.
+        Those that look best at fixed widths, the best one of many latents,
+        and the best one of each number of atoms that is in question, get a
+        fit of their own before they are compared.  Every other one that is
+        taken has a number of atoms that none before it has, as long as such
+        fit as well as the data can tell.
         """
-        firsts = [
-            min(row, key=lambda k: self.entries[k].rw) for row in self.rows
-        ]
-        # As many for a small count: the first ones shall be the same.
-        most = 2 * max(count, POPULATION)
-        keys = dict.fromkeys([*self.order()[:most], *firsts])
+        # As many for a small count: fewer are the first of those.
+        most = max(count, POPULATION)
+        found = [*self.order()[: 3 * most // 2], *self._firsts()]
+        keys = list(dict.fromkeys([*found, *self._sizes(most)]))
         chosen = [self.entries[k] for k in keys]
-        fits = self._fitted(list(keys))
+        fits = self._fitted(keys)
         ranked = simplest_first(
             [f.rw for f in fits], [e.proposal.positions for e in chosen]
         )
-        found: dict[tuple, int] = {}
+        kept: dict[tuple, int] = {}
         for i in ranked:
             name = _name_of(chosen[i].proposal)
-            first = found.setdefault(name, i)
+            first = kept.setdefault(name, i)
             strained = len(chosen[first].proposal.sites) and (
                 chosen[first].proposal.shape.any()
             )
             if strained and not chosen[i].proposal.shape.any():
                 # Three parameters less, if they buy little.
                 if fits[i].rw < STRAINED * fits[first].rw + FLOOR:
-                    found[name] = i
+                    kept[name] = i
+        different = list(kept.values())
+        limit = as_good(min((f.rw for f in fits), default=0.0))
+        taken = _varied(
+            [len(chosen[i].proposal.positions) for i in different],
+            [fits[i].rw < limit for i in different],
+            count,
+        )
         return [
             (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
-            for i in list(found.values())[:count]
+            for i in (different[k] for k in taken)
         ]
+
+    def _firsts(self) -> list[tuple]:
+        """The best structure of each of the best latents."""
+        firsts = [
+            min(row, key=lambda k: self.entries[k].rw) for row in self.rows
+        ]
+        firsts.sort(key=lambda k: self.entries[k].rw)
+        return firsts[: POPULATION // 2]
+
+    def _sizes(self, most: int, limit: float | None = None) -> list[tuple]:
+        """The best structure of each number of atoms, the best first.
+
+        As far as Rw is below `limit`: as good as the best one.
+        """
+        order = self.order()
+        if limit is None:
+            limit = as_good(self.entries[order[0]].rw) if order else 0.0
+        found: dict[int, tuple] = {}
+        for key in order:
+            entry = self.entries[key]
+            if entry.rw > limit:
+                break
+            found.setdefault(len(entry.proposal.positions), key)
+        return list(found.values())[:most]
 
     def candidates(self, count: int) -> list[Candidate]:
         """The structures that fit best."""
@@ -220,6 +298,23 @@ class Pool:
         found = (self.entries[k].latent for k in self.order())
         latents = dict.fromkeys(i for i in found if i is not None)
         return torch.stack([self.latents[i] for i in list(latents)[:count]])
+
+
+def _varied(sizes: list[int], good: list[bool], count: int) -> list[int]:
+    """Some places of a ranking, with many sizes among them.
+
+    Every other one is the next of the ranking, and between them is the next
+    one whose size is new, of those that are `good`.
+    """
+    left, taken = list(range(len(sizes))), []
+    seen: set[int] = set()
+    while left and len(taken) < count:
+        fresh = (k for k in left if good[k] and sizes[k] not in seen)
+        next_one = next(fresh, left[0]) if len(taken) % 2 else left[0]
+        left.remove(next_one)
+        taken.append(next_one)
+        seen.add(sizes[next_one])
+    return taken
 
 
 def _type_of(p: Proposal) -> str:

@@ -23,6 +23,7 @@ from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.histogram import pair_histogram
 from diffpy_cbldm.matching import (
     BINS,
+    ORDER,
     SCAN,
     STEP,
     Motion,
@@ -223,7 +224,9 @@ def cbldm_generator(
     Returns
     -------
     list of Candidate
-        The `count` that fit best, all different, best first.
+        The `count` that fit best, all different, the best first; every
+        other one has a number of atoms that none before it has, as long as
+        such fit as well.
     """
     from diffpy_cbldm.recover import structures
 
@@ -322,7 +325,8 @@ def screen_generator(
     Returns
     -------
     list of Candidate
-        All different, the best quick fit first.
+        All different, the best quick fit first; numbers of atoms vary as in
+        `cbldm_generator`.
 
     Raises
     ------
@@ -365,7 +369,9 @@ def _library() -> tuple[Tensor, Tensor]:
     """Pair histograms of all ideal clusters, in bond lengths."""
     positions, lengths = load_table().padded()
     n = torch.as_tensor(lengths)
-    hist = pair_histogram(torch.as_tensor(positions), n, step=STEP, bins=BINS)
+    hist = pair_histogram(
+        torch.as_tensor(positions), n, step=STEP, bins=BINS, order=ORDER
+    )
     return hist, n
 
 

@@ -523,6 +523,9 @@ class Model:
     prior_blocks: int = parameter(3, "Residual blocks of the prior.")
     decoder_width: int = parameter(512, "Width of the site decoder.")
     decoder_blocks: int = parameter(3, "Residual blocks of the decoder.")
+    decoder_rank: int = parameter(
+        128, "Rank of the decoder's last map, to the sites; 0 for a full one."
+    )
     denoiser_width: int = parameter(48, "Channels of the U-Net.")
     steps: int = parameter(1000, "Steps T of the diffusion.")
 
@@ -535,6 +538,7 @@ PRESETS = {
         prior_blocks=1,
         decoder_width=32,
         decoder_blocks=1,
+        decoder_rank=0,
         denoiser_width=8,
     ),
     "small": Model(),
@@ -545,6 +549,7 @@ PRESETS = {
         prior_blocks=4,
         decoder_width=1024,
         decoder_blocks=4,
+        decoder_rank=256,
         denoiser_width=96,
     ),
     "paper": Model(
@@ -571,10 +576,10 @@ class Sampling:
         "dpm", "Sampler of the diffusion.", choices=("ddpm", "ddim", "dpm")
     )
     calls: int = parameter(
-        20, "Network calls from T_max to 0 where none is skipped."
+        10, "Network calls from T_max to 0 where none is skipped."
     )
-    t1: int = parameter(400, "Step at which the conditional prior enters.")
-    t2: int = parameter(800, "Step down to which noise is denoised first.")
+    t1: int = parameter(200, "Step at which the conditional prior enters.")
+    t2: int = parameter(900, "Step down to which noise is denoised first.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ ROOMS = """
 errors settings grfile pdfdata cluster checks pairgrid widths debye
 histogram paircache scattering
 mixed simulate lattices families symmetry hulls cuts laplacian model recover
-score moves quickfit edits polish screening
+score moves quickfit edits polish screening sitepairs
 matching pool surfaces propose smallangles srfit doubts
 polished groups solve examples
 results views page plots database report command config inputs cli simulate_cli

@@ -25,6 +25,7 @@ from diffpy_cbldm.model.structure import (
     laplacian_of,
     laplacian_tensor,
     likely_numbers,
+    overlapping,
     ranked_sites,
     soft_laplacian_error,
 )
@@ -96,7 +97,8 @@ def test_targets_are_the_structures(model, batch):
         filled = batch.target["filled"][i].numpy()
         assert filled.sum() == filled[part].sum()
         sites = load_table().sites[template].astype(float)
-        index, values = ranked_sites(sites, 20 * filled[part] - 10)
+        logits = 20 * filled[part] - 10
+        index, values = ranked_sites(logits, overlapping(sites))
         n = int(batch.lengths[i])
         assert likely_numbers(values, 9) == [n] == [len(index)]
         shape = batch.target["shape"][i].double().numpy()
@@ -228,7 +230,7 @@ def test_overlapping_sites_are_never_filled_together():
     """Of the A, B and C sites of one column the likeliest one remains."""
     sites = load_table().sites["stack"]
     logits = np.random.default_rng(1).normal(0, 3, len(sites))
-    index, values = ranked_sites(sites, logits)
+    index, values = ranked_sites(logits, overlapping(sites))
     assert pdist(sites[index]).min() > 0.95
     assert (np.diff(values) <= 0).all()
     # Whatever was left out stands too near to one that is likelier.

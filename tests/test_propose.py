@@ -8,10 +8,10 @@ import torch
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.families import load_table
-from diffpy_cbldm.histogram import pair_histogram
 from diffpy_cbldm.matching import (
     Motion,
     bond_estimate,
+    histograms,
     least_between,
     screen,
 )
@@ -76,7 +76,7 @@ def test_rods_and_plates_are_compared_exactly(parameters):
     lengths = torch.tensor([unit.shape[1]])
     cluster = cb.Cluster("Pt", TABLE.positions(index) * 2.7)
     (pdf,) = cb.simulate([cluster], qmin=0.7, qmax=25.0, biso=0.3, qdamp=0.02)
-    hist = pair_histogram(unit, lengths, step=0.01, bins=2048)
+    hist = histograms(list(unit.numpy()))
     motion = Motion((0.0036, 0.004, 0.0044), (0.01, 0.02, 0.03), 0.0, True)
     rw, bonds = screen(hist, lengths, pdf, 2.7, 1.5, 30.0, motion)
     assert rw[0] < 0.004

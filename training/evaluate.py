@@ -37,6 +37,7 @@ from diffpy_cbldm.cuts import CUT_KINDS, code, deformed
 from diffpy_cbldm.families import TEMPLATE_OF, load_table
 from diffpy_cbldm.model.cbldm import read_weights
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.pool import as_good
 from diffpy_cbldm.propose import cbldm_generator, library_generator, rw_raw
 from diffpy_cbldm.quickfit import quick_fit
 from diffpy_cbldm.score import (
@@ -57,10 +58,6 @@ SOLVED = 0.1
 
 TIE = 5e-4
 """Rw that differ by less are the same: often the same structure."""
-
-AS_GOOD = 1.1
-"""Candidates whose Rw is below this times the best one plus 0.005 fit as
-well as the data can tell."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +227,7 @@ def figures(
     truth = case.positions
     apart = rmsd(best.positions, truth)
     assert best.rw is not None
-    good = [found[i] for i in np.flatnonzero(rw < AS_GOOD * rw.min() + 0.005)]
+    good = [found[i] for i in np.flatnonzero(rw < as_good(rw.min()))]
     sizes = [len(c) for c in good]
     bond = shortest_bond(best.positions)
     return {

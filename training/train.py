@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from diffpy_cbldm.model.cbldm import CbLDM, read_weights, save_weights
@@ -45,6 +46,9 @@ from training.data import Batch, Stream
 from training.validate import validate
 
 STAGES = ("condition", "structure", "denoiser")
+
+PARTS = Path(__file__).parent / "weights"
+"""Where the parts of packaged weights lie that only training uses."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -339,6 +343,7 @@ class Trainer:
     def _take(self, name: str) -> None:
         """Take over the weights that fit."""
         given, _ = read_weights(name)
+        given |= training_parts(name)
         own = self.model.state_dict()
         fit = {
             k: v
@@ -394,6 +399,14 @@ class Trainer:
         model = CbLDM(self.model.settings).to(self.device)
         model.load_state_dict(self.averaged)
         return model.eval()
+
+
+def training_parts(name: str) -> dict[str, Tensor]:
+    """The `TRAINING_ONLY` parts of packaged weights, which lie apart."""
+    path = PARTS / f"{name}.safetensors"
+    if not path.is_file():
+        return {}
+    return {k: v.float() for k, v in load_file(path).items()}
 
 
 def run(

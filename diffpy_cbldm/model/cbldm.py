@@ -26,6 +26,7 @@ from diffpy_cbldm.model.structure import (
     StructureVAE,
     laplacian_of,
     likely_numbers,
+    overlapping,
     ranked_sites,
 )
 from diffpy_cbldm.settings import KINDS, PRESETS, Model, Sampling
@@ -34,6 +35,10 @@ from diffpy_cbldm.symmetry import Symmetry
 CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
 candidate's numbers do not depend on how many are asked for."""
+
+
+TRAINING_ONLY = ("structure.encoder", "condition.decoder")
+"""Parts that no candidate asks for; weights may come without them."""
 
 
 def _none() -> np.ndarray:
@@ -88,6 +93,7 @@ class CbLDM(nn.Module):
         self.structure = StructureVAE(settings, self.table, size)
         self.denoiser = UNet(settings, size)
         self.symmetry = Symmetry(self.table)
+        self._known_sites: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.schedule = Schedule.cosine(settings.steps)
         # Brings z_x to unit variance for the diffusion; set in training.
         self.register_buffer("latent_scale", torch.ones(()))
@@ -399,6 +405,13 @@ class CbLDM(nn.Module):
         """L by the paper's decoder, (n, 1, 16, 16) -> (n, 256, 256)."""
         return laplacian_of(self.structure.decoder(z))
 
+    def _sites(self, template: str) -> tuple[np.ndarray, np.ndarray]:
+        """Sites of a template, and the pairs of them that overlap."""
+        if template not in self._known_sites:
+            sites = self.table.sites[template].astype(float)
+            self._known_sites[template] = sites, overlapping(sites)
+        return self._known_sites[template]
+
     def _filled(
         self,
         kind: str,
@@ -412,10 +425,10 @@ class CbLDM(nn.Module):
         """
         dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
         changes = np.where(np.abs(shape) < dead, 0.0, shape)
-        sites = self.table.sites[TEMPLATE_OF[kind]].astype(float)
+        sites, close = self._sites(TEMPLATE_OF[kind])
         found, known = [], set()
         for logits, whole in variants:
-            index, values = ranked_sites(sites, logits)
+            index, values = ranked_sites(logits, close)
             for n in likely_numbers(values, sizes, whole):
                 chosen = np.sort(index[:n])
                 if chosen.tobytes() not in known:
@@ -537,8 +550,35 @@ def load_weights(
         As in `read_weights`.
     device : str
         Where the model shall live.
+
+    Returns
+    -------
+    CbLDM
+        Without its `TRAINING_ONLY` parts where the weights lack them.
+
+    Raises
+    ------
+    CbldmError
+        As for `read_weights`, or other weights are missing.
     """
     tensors, record = read_weights(name)
     model = CbLDM(Model(**record["model"]))
-    model.load_state_dict(tensors)
+    found = model.load_state_dict(tensors, strict=False)
+    parts = {part: f"{part}." for part in TRAINING_ONLY}
+    lost = [
+        key
+        for key in found.missing_keys
+        if not key.startswith(tuple(parts.values()))
+    ]
+    if lost or found.unexpected_keys:
+        raise CbldmError(
+            f"the weights {name!r} do not fit their record: expected "
+            f"{', '.join(lost) or 'nothing'} in addition, and found "
+            f"{', '.join(found.unexpected_keys) or 'nothing'} that has no "
+            "place: take both files from one training run."
+        )
+    for part, start in parts.items():
+        if any(key.startswith(start) for key in found.missing_keys):
+            owner, _, attribute = part.rpartition(".")
+            setattr(model.get_submodule(owner), attribute, None)
     return model.to(device).eval()

@@ -254,11 +254,17 @@ class Decoder(nn.Module):
             settings.latent_size**2, width, settings.decoder_blocks
         )
         self.types = nn.Linear(width, len(KINDS))
-        self.sites = nn.Linear(width, sites.count)
+        # Occupancies go by shapes: few combinations of them are needed.
+        rank = settings.decoder_rank
+        last = nn.Linear(rank or width, sites.count)
+        nn.init.constant_(last.bias, -2.0)
+        self.sites: nn.Module = last
+        if rank:
+            first = nn.Linear(width, rank, bias=False)
+            self.sites = nn.Sequential(first, last)
         self.shape = nn.Linear(width, 3)
         self.extents = nn.Linear(width, sites.directions)
         self.sharpness = nn.Linear(width, len(TEMPLATES))
-        nn.init.constant_(self.sites.bias, -2.0)
         nn.init.zeros_(self.shape.weight)
         nn.init.zeros_(self.extents.weight)
         nn.init.constant_(self.extents.bias, 2.0)
@@ -450,17 +456,22 @@ def soft_laplacian_error(
     return (got - want).square().sum((1, 2)).mean() / pick
 
 
+def overlapping(sites: np.ndarray) -> np.ndarray:
+    """Pairs of sites too near to one another to be filled both, (P, 2)."""
+    return cKDTree(sites).query_pairs(_OVERLAP, output_type="ndarray")
+
+
 def ranked_sites(
-    sites: np.ndarray, logits: np.ndarray
+    logits: np.ndarray, close: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sites of a decoded structure, the likeliest first.
 
     Parameters
     ----------
-    sites : (S, 3) array, bond lengths
-        The sites of a template.
     logits : (S,) array
-        Of their occupancies.
+        Of the occupancies of a template's sites.
+    close : (P, 2) array
+        From `overlapping`.
 
     Returns
     -------
@@ -472,9 +483,13 @@ def ranked_sites(
     n = int(np.clip((logits > -DOUBTFUL).sum(), MIN_ATOMS, 2 * MAX_ATOMS))
     index = np.argsort(-logits, kind="stable")[:n]
     keep = np.ones(n, bool)
-    close = cKDTree(sites[index]).query_pairs(_OVERLAP, output_type="ndarray")
-    for i, j in close[np.lexsort(close.T)]:
-        keep[j] = keep[j] and not keep[i]
+    if len(close):
+        rank = np.full(len(logits), n)
+        rank[index] = np.arange(n)
+        pairs = np.sort(rank[close], axis=1)
+        pairs = pairs[pairs[:, 1] < n]
+        for i, j in pairs[np.lexsort(pairs.T)].tolist():
+            keep[j] = keep[j] and not keep[i]
     return index[keep], logits[index[keep]]
 
 

@@ -22,11 +22,15 @@ from torch import Tensor
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import load_table
-from diffpy_cbldm.histogram import pair_histogram
-from diffpy_cbldm.matching import curve_of
+from diffpy_cbldm.matching import (
+    bond_estimate,
+    curve_of,
+    histograms,
+    screen,
+)
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.propose import BINS, STEP, Generator, bond_estimate, screen
-from diffpy_cbldm.settings import MAX_ATOMS, R_MAX, Model
+from diffpy_cbldm.propose import Generator
+from diffpy_cbldm.settings import R_MAX, Model
 from training.baselines import LEARNED, WEIGHTS, mining
 from training.baselines.networks import network
 from training.baselines.pool import curves
@@ -179,9 +183,5 @@ def _stretched(
     rmax: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rw and bond length of structures at the stretch that fits best."""
-    xyz = torch.zeros(len(found), MAX_ATOMS, 3)
-    for row, positions in zip(xyz, found):
-        row[: len(positions)] = torch.as_tensor(positions)
     lengths = torch.tensor([len(p) for p in found])
-    hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS)
-    return screen(hist, lengths, pdf, bond, rmin, rmax)
+    return screen(histograms(found), lengths, pdf, bond, rmin, rmax)
