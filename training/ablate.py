@@ -7,7 +7,7 @@ conditions, latents are drawn in several ways and decoded to one structure
 each; only the scale is fitted, and none of the search goes on that
 `cbldm_generator` adds: the rest of the pipeline would hide the differences.
 
-    python -m training.ablate --trained --minutes 4 --structures 28
+    python -m training.ablate --trained --minutes 1 --structures 14
 
 trains one network with several outputs (`training.baselines.outputs`), each
 for the same processor time on the same pool, and lets each emit a structure
@@ -256,7 +256,7 @@ def ablate_outputs(
             "steps": trainer.step,
             "seconds": round(trainer.seconds, 1),
         }
-        for split in ("training", "geometry", "nolibrary"):
+        for split in ("geometry", "nolibrary"):
             row[split] = told(model, split, structures)
         state["rows"].append(row)
         state["commits"] = sorted({*state["commits"], now})
@@ -287,7 +287,7 @@ def main() -> None:
         help="train one network with several outputs",
     )
     parser.add_argument(
-        "--minutes", type=float, default=4.0, help="of each, --trained"
+        "--minutes", type=float, default=1.0, help="of each, --trained"
     )
     parser.add_argument(
         "--parts", type=int, default=24, help="files of 3200 PDFs, --trained"

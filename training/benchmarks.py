@@ -401,18 +401,18 @@ OUTPUT_TITLES = {
 
 
 def outputs(rows: Sequence[Row]) -> str:
-    """What each output is worth on known, held-out and random clusters."""
+    """What each output is worth on held-out geometries and random cuts."""
     lines = []
     for r in rows:
         line = [OUTPUT_TITLES[r["output"]], str(r["steps"])]
-        for split in ("training", "geometry", "nolibrary"):
+        for split in ("geometry", "nolibrary"):
             own = r[split]
             apart = "-" if own["rmsd"] is None else f"{own['rmsd']:.2f}"
             line += [f"{own['rw']:.3f}", f"{own['n_error']:.0%}"]
             line += [f"{own['right_n']:.0%}", apart]
         lines.append(line)
     header = ["output", "steps"]
-    for name in ("known", "held-out", "cuts"):
+    for name in ("held-out", "cuts"):
         header += [f"{name}: Rw", "N off", "right N", "RMSD"]
     return table(header, lines)
 
@@ -681,10 +681,10 @@ facets and surfaces is left out, which would hide the differences.
 """
 
 OUTPUT_WORDS = """
-The trunk of `mlp` with several outputs, each trained for {minutes:g} minutes
-of processor time on the same PDFs ({parts} files of 3,200; the last row on as
+The trunk of `mlp` with several outputs, each trained for {minutes:g} min of
+processor time on the same PDFs ({parts} files of 3,200; the last row on as
 many without random cuts) and asked for one structure of {structures} PDFs of
-geometries that were trained on, of held-out ones and of random cuts
+held-out geometries and as many of random cuts
 (`python -m training.ablate --trained`).  Structures are stretched to the PDF
 as all candidates are, the scale alone is fitted; RMSD (A) is that of
 structures with the right N.  Laplacians and distances become coordinates by

@@ -27,6 +27,7 @@ from diffpy_cbldm.model.structure import (
     laplacian_of,
     laplacian_tensor,
     likely_numbers,
+    overlapping,
     ranked_sites,
     reconstruction,
 )
@@ -211,7 +212,7 @@ class Occupancies(_Output):
         part = self.sites.slices[TEMPLATE_OF[kind]]
         xyz = self.sites.xyz[part].double().numpy()
         logits = out[len(KINDS) :][part].double().numpy()
-        index, ranked = ranked_sites(xyz, logits)
+        index, ranked = ranked_sites(logits, overlapping(xyz))
         found = xyz[index[: likely_numbers(ranked, 1)[0]]]
         return [found - found.mean(0)]
 
