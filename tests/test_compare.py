@@ -166,6 +166,30 @@ def test_the_commands_of_the_figures_are_on_the_page():
     ]
 
 
+def test_trained_ablations_are_told_as_far_as_they_were_run():
+    own = {"rw": 0.9, "n_error": 0.1, "right_n": 0.5, "rmsd": None}
+    row = {"output": "laplacian", "steps": 9}
+    row |= {"geometry": own, "nolibrary": own | {"rw": 0.8, "rmsd": 1.0}}
+    other = row | {"output": "distances"}
+    assert benchmarks.outputs([row]).splitlines()[-1] == (
+        "| Laplacian, dense | 9 | 0.900 | 10% | 50% | - "
+        "| 0.800 | 10% | 50% | 1.00 |"
+    )
+    words = benchmarks.outputs_worth([row, other])
+    assert "Rw 0.900 against 0.900 on held-out geometries" in words
+    assert words.count("not run yet") == 3
+
+
+def test_the_best_setting_of_a_row_is_bold():
+    rows = [
+        {"system": "cnn", "rate": rate, "batch": 64, "validation": loss}
+        for rate, loss in ((5e-4, 9.0), (1.5e-3, 7.5), (4.5e-3, None))
+    ]
+    assert benchmarks.tuning(rows).splitlines()[-1] == (
+        "| cnn | 9.00 | **7.50** | - | 0.0015, 64 |"
+    )
+
+
 def test_the_papers_table_is_as_printed():
     totals = dict(zip(benchmarks.PAPER_SYSTEMS, benchmarks.PAPER["total"]))
     assert totals["cbldm"] == min(totals.values()) == 0.380
