@@ -25,7 +25,7 @@ from diffpy_cbldm.views import (
 
 if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate
-    from diffpy_cbldm.solve import Solution
+    from diffpy_cbldm.solve import FrontPoint, Solution
 
 UNITS = {"delta2": "\u00c5\u00b2", "qdamp": "1/\u00c5"}
 """Units of parameters by name; those of ``*_Uiso`` are square angstrom."""
@@ -97,6 +97,7 @@ def make_page(solution: Solution, source: str) -> str:
     return template.render(
         version=__version__,
         source=source,
+        name=os.path.basename(source) or source,
         answer=solution.explain(warnings=False).splitlines(),
         warnings=solution.warnings,
         columns=[{"head": h, "word": word} for h, word in _COLUMNS],
@@ -109,13 +110,14 @@ def make_page(solution: Solution, source: str) -> str:
             for number, g in enumerate(alike)
         ],
         front=solution.front,
+        front_label=_front_label(solution.front),
         command=command(solution, source),
         settings=[
             {"name": name, "text": _setting(value)}
             for name, value in solution.settings.items()
         ],
         timings=[(n, f"{s:.1f}") for n, s in solution.timings.items()],
-        data=_data(best, curves, shapes),
+        data=_data(best, curves, shapes, solution.front),
         plotly=jinja2.utils.markupsafe.Markup(get_plotlyjs()),
     )
 
@@ -284,6 +286,23 @@ def _group(
     }
 
 
+def _front_label(front: Sequence[FrontPoint]) -> str:
+    """What the plot of the front shows, in words."""
+    label = f"Rw against roughness of {len(front)} structures"
+    for p in front:
+        if p.knee:
+            label += (
+                f"; the data go as far as {_about(p)}, with roughness "
+                f"{p.roughness:.1f} and Rw {p.rw:.4f}"
+            )
+    return label
+
+
+def _about(p: FrontPoint) -> str:
+    edits = f"edited: {', '.join(p.edits)}" if p.edits else "not edited"
+    return f"{p.structure_type or 'unnamed type'}, {p.n_atoms} atoms, {edits}"
+
+
 def _listed(names: Iterable[str]) -> str:
     """The names without units, as in "type, atoms and aspect"."""
     *first, last = (name.split(" (")[0] for name in names)
@@ -294,6 +313,7 @@ def _data(
     best: Sequence[Candidate],
     curves: Sequence[Curve],
     shapes: Sequence[Shape],
+    front: Sequence[FrontPoint],
 ) -> dict[str, Any]:
     """What the scripts draw: curves to 5 digits, positions to 0.001 A."""
     from diffpy_cbldm.score import nearest_neighbour_distance
@@ -314,6 +334,15 @@ def _data(
             for rank, (c, curve, form) in enumerate(
                 zip(best, curves, shapes, strict=True), start=1
             )
+        ],
+        "front": [
+            {
+                "roughness": p.roughness,
+                "rw": p.rw,
+                "knee": p.knee,
+                "about": _about(p),
+            }
+            for p in front
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Measured, calculated and difference curves as a figure of matplotlib."""
+"""Curves and structures as a figure of matplotlib."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import write_atomic
 from diffpy_cbldm.results import shown
+from diffpy_cbldm.score import nearest_neighbour_distance
 from diffpy_cbldm.settings import PICTURES
-from diffpy_cbldm.views import Curve, calculated_curve, need
+from diffpy_cbldm.views import Curve, calculated_curve, need, shape
 
 if TYPE_CHECKING:
+    from diffpy_cbldm.cluster import Candidate
     from diffpy_cbldm.solve import Solution
 
 CURVES = 3
 """So many candidates are in a figure."""
+
+TURN = np.array(
+    [[0.8, 0.6, 0.0], [-0.384, 0.512, 0.768], [0.461, -0.614, 0.64]]
+)
+"""To the page's right, upwards and to the eye: three unit vectors, rounded."""
 
 
 def check_installed(screen: bool = False) -> None:
@@ -45,6 +54,7 @@ def plot(
     *,
     kind: str | None = None,
     count: int = CURVES,
+    structures: bool = True,
 ) -> Any:
     """Draw measured, calculated and difference curves, one panel a structure.
 
@@ -61,12 +71,16 @@ def plot(
         The kind of file; default: the extension of `path`.
     count : int
         The best so many candidates; default 3.
+    structures : bool
+        Whether each structure is drawn beside its curves, an atom coloured
+        by its number of neighbours.  Default True.
 
     Returns
     -------
     matplotlib.figure.Figure
-        To be changed, saved or, by ``matplotlib.pyplot.show()``, shown
-        where it was drawn without `path`.
+        Its ``axes`` are the panels, row by row.  To be changed, saved or,
+        by ``matplotlib.pyplot.show()``, shown where it was drawn without
+        `path`.
 
     Raises
     ------
@@ -83,21 +97,31 @@ def plot(
         )
     best = shown(solution)[:count]
     with _style() as colors:
-        size = (8.0, 1.2 + 3.2 * len(best))
+        size = (8.0 + 3.2 * structures, 1.2 + 3.2 * len(best))
         figure = _figure(size, on_screen=path is None)
-        panels = figure.subplots(len(best), sharex=True, squeeze=False)[:, 0]
-        for rank, (axes, c) in enumerate(
+        panels = figure.subplots(
+            len(best),
+            1 + structures,
+            sharex="col",
+            squeeze=False,
+            width_ratios=(2.6, 1)[: 1 + structures],
+        )
+        reach = max(_reach(c) for c in best)
+        for rank, (row, c) in enumerate(
             zip(panels, best, strict=True), start=1
         ):
             curve = calculated_curve(solution, c)
-            _panel(axes, curve, colors)
-            axes.set_title(
+            _panel(row[0], curve, colors)
+            row[0].set_title(
                 f"{rank}. {c.structure_type} {c.composition}, "
                 f"$R_w$ = {curve.rw:.4f}",
                 loc="left",
             )
-        panels[0].legend(loc="upper right", fontsize="small", frameon=False)
-        panels[-1].set_xlabel(r"$r$ ($\mathrm{\AA}$)")
+            if structures:
+                _structure(row[1], c, reach)
+        curves = panels[:, 0]
+        curves[0].legend(loc="upper right", fontsize="small", frameon=False)
+        curves[-1].set_xlabel(r"$r$ ($\mathrm{\AA}$)")
         if path is not None:
             content = io.BytesIO()
             figure.savefig(content, format=kind, dpi=200)
@@ -193,3 +217,36 @@ def _panel(axes: Any, curve: Curve, colors: Sequence[str]) -> None:
     axes.axhline(shift, color="0.6", linewidth=0.8, linestyle=":")
     axes.set_xlim(curve.r[0], curve.r[-1])
     axes.set_ylabel(r"$G$ ($\mathrm{\AA}^{-2}$)")
+
+
+def _reach(c: Candidate) -> float:
+    """How far a drawn structure goes from its middle, angstrom."""
+    away = np.linalg.norm(c.positions - c.positions.mean(0), axis=1)
+    return float(away.max()) + nearest_neighbour_distance(c.positions) / 2
+
+
+def _structure(axes: Any, c: Candidate, reach: float) -> None:
+    """Draw touching balls, the nearest last, lit from the upper left."""
+    import matplotlib as mpl
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Circle
+
+    x = (c.positions - c.positions.mean(0)) @ TURN.T
+    radius = nearest_neighbour_distance(c.positions) / 2
+    paint = mpl.colormaps["viridis"](
+        mpl.colors.Normalize(3, 12)(shape(c).neighbours)
+    )
+    balls, colors = [], []
+    for k in np.argsort(x[:, 2]):
+        balls.append(Circle(x[k, :2], radius))
+        colors.append((0.15, 0.18, 0.22, 1.0))
+        for light in np.linspace(0, 1, 6):
+            centre = x[k, :2] + light * radius * np.array([-0.25, 0.3])
+            balls.append(Circle(centre, radius * (0.94 - 0.74 * light)))
+            white = 0.55 * light**1.5
+            colors.append((*(paint[k, :3] * (1 - white) + white), 1.0))
+    axes.add_collection(
+        PatchCollection(balls, facecolors=colors, linewidths=0)
+    )
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.set_axis_off()

@@ -64,7 +64,9 @@ class Entry:
     rw: float
     bond: float
     latent: int | None
-    histogram: Tensor | None = None
+    histogram: Tensor = dataclasses.field(
+        default_factory=lambda: torch.zeros(0)
+    )
 
 
 class Pool:
@@ -306,7 +308,8 @@ def _varied(sizes: list[int], good: list[bool], count: int) -> list[int]:
     Every other one is the next of the ranking, and between them is the next
     one whose size is new, of those that are `good`.
     """
-    left, taken = list(range(len(sizes))), []
+    left = list(range(len(sizes)))
+    taken: list[int] = []
     seen: set[int] = set()
     while left and len(taken) < count:
         fresh = (k for k in left if good[k] and sizes[k] not in seen)

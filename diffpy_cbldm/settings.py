@@ -406,8 +406,8 @@ class Files:
     )
     verbose: str = parameter(
         "warning",
-        "How much to say on standard error: error, warning, info, debug, "
-        "all, or 0 to 5.",
+        "How much to say: error, warning, info (also times and files), "
+        "debug (also where a fault happened), all, or 0 to 5.",
         choices=(
             *("error", "warning", "info", "debug", "all"),
             *"012345",

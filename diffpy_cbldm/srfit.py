@@ -164,8 +164,63 @@ class DebyeCalculator:
         return r.numpy(), g
 
 
+class _Bare(tuple):
+    """No atoms in a lattice."""
+
+    lattice: Any
+
+    def __new__(cls, lattice: Any) -> _Bare:
+        new = super().__new__(cls)
+        new.lattice = lattice
+        return new
+
+
 class ClusterParSet(DiffpyStructureParSet):
-    """A structure's parameters, handed on without diffpy.srreal."""
+    """A structure's parameters, handed on without diffpy.srreal.
+
+    Parameters
+    ----------
+    name : str
+    stru : diffpy Structure
+    atoms : bool
+        Whether the parameter sets of the atoms are made at once.  Without,
+        they are made when one is asked for: they cost more time than a fit
+        that does not use them.
+    """
+
+    def __init__(self, name: str, stru: Any, atoms: bool = True) -> None:
+        self._asleep = not atoms
+        super().__init__(name, stru if atoms else _Bare(stru.lattice))
+        self.stru = stru
+
+    def _wake(self) -> None:
+        """Make the parameter sets of the atoms."""
+        if self._asleep:
+            self._asleep = False
+            add = _named(self, "add_parameter_set", "addParameterSet")
+            for atom in DiffpyStructureParSet("all", self.stru).atoms:
+                add(atom)
+                self.atoms.append(atom)
+
+    def getScatterers(self) -> Any:
+        """The parameter sets of the atoms."""
+        self._wake()
+        return super().getScatterers()
+
+    def get_scatterers(self) -> Any:  # srfit from 3.4
+        """The parameter sets of the atoms."""
+        self._wake()
+        return super().get_scatterers()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            # Atoms are called Pt0, Pt1, ...
+            if not (name[-1].isdigit() and self.__dict__.get("_asleep")):
+                raise
+        self._wake()
+        return super().__getattr__(name)
 
     def _getSrRealStructure(self) -> Any:
         return self.stru
@@ -281,14 +336,15 @@ def choose_backend(backend: str) -> str:
     return "srreal" if found else "torch"
 
 
-def _generator(backend: str, structure: Any) -> Any:
+def _generator(backend: str, structure: Any, atoms: bool) -> Any:
     if backend == "srreal":
         from diffpy.srfit.pdf import DebyePDFGenerator
 
         generator = DebyePDFGenerator("G1")
-    else:
-        generator = DebyeGenerator("G1")
-    generator.setStructure(structure, periodic=False)
+        generator.setStructure(structure, periodic=False)
+        return generator
+    generator = DebyeGenerator("G1")
+    generator.setPhase(ClusterParSet("phase", structure, atoms))
     return generator
 
 
@@ -357,12 +413,26 @@ def make_recipe(
     CbldmError
         No data in the range, an unknown start value or kind of moves.
     """
+    return _recipe(
+        as_cluster(cluster), pdf, backend, (rmin, rmax), start, moves, True
+    )
+
+
+def _recipe(
+    cluster: Cluster,
+    pdf: PDFData,
+    backend: str,
+    limits: tuple[float, float],
+    start: Mapping[str, float] | None,
+    moves: Sequence[str],
+    atoms: bool,
+) -> FitRecipe:
+    """As `make_recipe`; `atoms` as for `ClusterParSet`."""
     check_pdf(pdf)
-    cluster = as_cluster(cluster)
     elements = sorted(set(cluster.elements))
     backend = choose_backend(backend)
-    profile = _profile(pdf, rmin, rmax)
-    generator = _generator(backend, cluster.to_diffpy())
+    profile = _profile(pdf, *limits)
+    generator = _generator(backend, cluster.to_diffpy(), atoms)
     contribution = FitContribution("cluster")
     _named(contribution, "add_profile_generator", "addProfileGenerator")(
         generator
@@ -446,11 +516,7 @@ def _shared_uiso(phase: Any, element: str) -> ParameterAdapter:
     A constraint for each atom says the same, and costs SrFit more time than
     the curve itself.
     """
-    atoms = [
-        scatterer.atom
-        for scatterer in phase.getScatterers()
-        if scatterer.element == element
-    ]
+    atoms = [atom for atom in phase.stru if atom.element == element]
     shared = ParameterAdapter(f"{element}_Uiso", atoms, _first_uiso, _set_uiso)
     _named(phase, "add_parameter", "addParameter")(shared)
     return shared
@@ -676,27 +742,15 @@ def refine(
     backend = choose_backend(backend)
     cluster = candidate_of(cluster)
     with one_thread():
-        recipe = make_recipe(
-            cluster,
-            pdf,
-            backend=backend,
-            rmin=rmin,
-            rmax=rmax,
-            start=start,
-            moves=moves,
+        recipe = _recipe(
+            cluster, pdf, backend, (rmin, rmax), start, moves, False
         )
         raw = _raw(recipe) if cluster.rw_raw is None else cluster.rw_raw
         held = None
         split = Refinement.heldout_split
         if heldout and recipe.cluster.profile.x[-1] >= split + HELD_OUT:
-            short = make_recipe(
-                cluster,
-                pdf,
-                backend=backend,
-                rmin=rmin,
-                rmax=split,
-                start=start,
-                moves=moves,
+            short = _recipe(
+                cluster, pdf, backend, (rmin, split), start, moves, False
             )
             held = _rw(recipe, _fit_moves(short), above=split)
         values = _fit_moves(recipe)

@@ -18,8 +18,8 @@ mixed simulate lattices families symmetry hulls cuts laplacian model recover
 score moves quickfit edits polish screening sitepairs
 matching pool surfaces propose smallangles srfit doubts
 polished groups solve examples
-results views page plots database report command config inputs cli simulate_cli
-cmi
+results asefile views page plots database report command config inputs cli
+simulate_cli cmi
 """.split()
 """Each room may import those before it."""
 

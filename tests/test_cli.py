@@ -268,6 +268,28 @@ def test_missing_file_from_the_shell(here):
     assert list(here.iterdir()) == []
 
 
+def test_how_much_is_said(here, capfd):
+    """A file without a header makes warnings; info tells times and files."""
+    import diffpy_cbldm as cb
+
+    (pdf,) = cb.simulate([cb.Cluster("Pt", octahedron() * 2.77)], rmax=9.0)
+    np.savetxt(here / "oct.gr", np.column_stack([pdf.r, pdf.g]))
+    words = ["oct.gr", "--composition", "Pt", "-t", "res", "--force"]
+    words += ["--generators", "library", "-n", "1", "--refine", "1"]
+    words += ["--polish", "no"]
+    said = {}
+    for level in ("error", "warning", "3"):
+        assert cli.main([*words, "--verbose", level]) == 0
+        out, err = capfd.readouterr()
+        assert "rank" in out
+        said[level] = ("warning: " in err, "wrote oct.res" in out)
+    assert said == {
+        "error": (False, False),
+        "warning": (True, False),
+        "3": (True, True),
+    }
+
+
 def test_from_end_to_end(here):
     """A simulated octahedron is found, refined and written."""
     import diffpy_cbldm as cb

@@ -1,6 +1,7 @@
 """Output types read by the libraries they are for, streams and databases."""
 
 import contextlib
+import importlib.metadata
 import io
 import json
 import os
@@ -11,13 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 
 import numpy as np
 import pytest
+from ase.io import formats
 
 import diffpy_cbldm as cb
 from diffpy_cbldm import cli, report
 from diffpy_cbldm.pdfdata import write_gr
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 FAST = ["--generators", "library", "-n", "3", "--refine", "2"]
 
@@ -84,6 +89,44 @@ def test_extxyz_is_read_by_ase(done):
     zoom = second["parameters"]["zoomscale"]
     assert atoms.info["zoomscale"] == pytest.approx(zoom["value"])
     assert atoms.info["zoomscale_esd"] == pytest.approx(zoom["esd"])
+
+
+@pytest.fixture
+def ase_format():
+    """The format as pyproject.toml registers it, if not installed so."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    group = "ase.ioformats"
+    ((name, value),) = project["project"]["entry-points"][group].items()
+    if name not in formats.ioformats:
+        entry = importlib.metadata.EntryPoint(name, value, group)
+        formats.define_external_io_format(entry)
+    return name
+
+
+def test_res_is_read_by_ase(done, ase_format, here):
+    folder, content = done
+    assert formats.filetype(str(folder / "oct.res")) == ase_format
+    last = formats.read(folder / "oct.res")
+    best = content["candidates"][0]
+    np.testing.assert_allclose(last.positions, best["positions"])
+    assert last.get_chemical_symbols() == best["elements"]
+    assert not last.pbc.any()
+    told = {k: last.info[k] for k in ("rank", "generator", "rw")}
+    assert told == {"rank": 1, "generator": "library", "rw": best["rw"]}
+    uiso = best["parameters"]["Pt_Uiso"]["value"]
+    assert last.info["Pt_Uiso"] == uiso
+    every = formats.read(folder / "oct.res", ":")
+    assert [a.info["rank"] for a in every] == [2, 1]
+    assert formats.read(folder / "oct.res", 0).info["rank"] == 2
+
+    raw = [dict(c, rw=None) for c in content["candidates"]]
+    (here / "raw.res").write_text(
+        json.dumps({**content, "candidates": raw}, indent=1)
+    )
+    assert len(formats.read("raw.res", ":")) == len(raw)
+    pathlib.Path("other.res").write_text('{"schema": "other"}')
+    with pytest.raises(cb.CbldmError, match="not a result of cbldm"):
+        formats.read("other.res", format=ase_format)
 
 
 def check_rows(rows, content):

@@ -10,6 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
+from test_polish import ideal, pdf_of
 
 import diffpy_cbldm as cb
 from diffpy_cbldm import cli, results, views
@@ -135,6 +136,43 @@ def test_curves_after_moves_and_with_a_fitted_qdamp():
     assert curve.rw == pytest.approx(found.rw, abs=1e-3)
 
 
+def test_curves_of_displaced_atoms():
+    """Their positions hold the displacements; no variable does."""
+    x = ideal("fcc", 55)
+    start = cb.Candidate("Pt", x, structure_type="fcc", generator="mine")
+    away = np.random.default_rng(2).normal(0, 0.03, x.shape)
+    pdf = pdf_of(x + away)
+    first, *found = cb.polish(start, pdf, kinds=("displacements",))
+    assert {c.edits for c in found} == {("displacements",)}
+    used = {"composition": "Pt", "qmin": pdf.qmin, "qmax": pdf.qmax}
+    used |= {"rmin": 1.5, "rmax": 30.0}
+    ranked = [*found, first]
+    solution = Solution(ranked, [c.rw for c in ranked], used, {}, (), pdf)
+    rws = {}
+    for c in solution.candidates:
+        curve = views.calculated_curve(solution, c)
+        assert curve.rw == pytest.approx(c.rw, abs=1e-4)
+        rws[c.edits] = curve.rw
+    assert rws["displacements",] < 0.8 * rws[()]
+
+    # The page and the figure draw these curves.
+    told = Page(make_page(solution, "a.gr")).texts
+    assert "displacements" in told["candidates"]
+    for c, drawn in zip(
+        solution.candidates, json.loads(told["data"])["candidates"]
+    ):
+        curve = views.calculated_curve(solution, c)
+        np.testing.assert_allclose(
+            drawn["calculated"], curve.calculated, rtol=1e-4, atol=1e-6
+        )
+        np.testing.assert_allclose(drawn["positions"], c.positions, atol=1e-3)
+    axes = cb.plot(solution, count=1).axes[0]
+    curve = views.calculated_curve(solution, solution.candidates[0])
+    np.testing.assert_allclose(
+        axes.get_lines()[1].get_ydata(), curve.calculated
+    )
+
+
 def test_difference_is_in_the_unit_of_rw(solution):
     best, near, far = (
         views.calculated_curve(solution, c) for c in solution.candidates
@@ -172,8 +210,10 @@ def test_command_repeats_the_run(solution):
 
 def test_hostile_names_are_text(page):
     assert not any(tag == "img" for tag, _ in page.elements)
-    assert HOSTILE in page.texts["title"]
-    assert page.texts["h1"] == HOSTILE
+    assert page.texts["source"] == HOSTILE
+    name = HOSTILE.split("/")[-1]
+    assert page.texts["h1"] == name
+    assert page.texts["title"].startswith(f"{name} - ")
 
 
 def test_hostile_data_stay_data(solution):
@@ -360,20 +400,61 @@ def test_many_structures_stay_within_what_browsers_keep(
     assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_front_and_edits_are_told(solution, page):
-    assert "front" not in page.texts
-    assert "cbldm -c NAME.res" in page.texts["body"]
+@pytest.fixture(scope="module")
+def edited(solution):
+    """With a front, whose middle point is as far as the data go."""
+    steps = [
+        (55, 7.5, 0.1534, (), False),
+        (54, 8.0, 0.1234, ("sites",), True),
+        (53, 9.5, 0.1200, ("sites", "strain"), False),
+    ]
     points = tuple(
-        FrontPoint("library", "fcc", n, 0.1234, 8.0, 1.1, edits, 2.0, knee)
-        for n, edits, knee in ((55, (), False), (54, ("sites",), True))
+        FrontPoint("library", "fcc", n, rw, rough, 1.1, edits, 2.0, knee)
+        for n, rough, rw, edits, knee in steps
     )
-    edited = dataclasses.replace(
+    best = dataclasses.replace(
         solution.candidates[0], flags=("polished: strain, surface",)
     )
-    more = dataclasses.replace(
-        solution, candidates=[edited], front=points, groups=()
+    return dataclasses.replace(
+        solution, candidates=[best], front=points, groups=()
     )
-    told = Page(make_page(more, "a.gr")).texts
-    assert "strain, surface" in told["candidates"]
-    assert "0.1234" in told["front"]
-    assert told["front"].count("sites as far as the data go") == 1
+
+
+def test_front_and_edits_are_told(edited, page):
+    assert "front" not in page.texts
+    assert json.loads(page.texts["data"])["front"] == []
+    assert "cbldm -c NAME.res" in page.texts["body"]
+    told = Page(make_page(edited, "a.gr"))
+    assert "strain, surface" in told.texts["candidates"]
+    assert "0.1234" in told.texts["front"]
+    assert told.texts["front"].count("sites as far as the data go") == 1
+    (plot,) = (a for _, a in told.elements if a.get("id") == "front-plot")
+    assert plot["role"] == "img"
+    assert "fcc, 54 atoms, edited: sites" in plot["aria-label"]
+    alone = dataclasses.replace(edited, front=edited.front[1:2])
+    told = Page(make_page(alone, "a.gr"))
+    assert "0.1234" in told.texts["front"]
+    assert "front-plot" not in {a.get("id") for _, a in told.elements}
+
+
+def test_front_is_drawn(browser, edited, tmp_path):
+    write_page(edited, tmp_path / "a.html")
+    view = browser.new_page()
+    wrong = []
+    view.on("pageerror", lambda error: wrong.append(str(error)))
+    view.goto((tmp_path / "a.html").as_uri())
+    wait_for(view, "document.querySelector('#front-plot .still')?.complete")
+    points = view.locator("#front-plot .scatterlayer .trace")
+    assert [t.locator(".point").count() for t in points.all()] == [0, 2, 1]
+    legend = view.locator("#front-plot .legendtext").all_text_contents()
+    assert legend == ["front", "structures", "as far as the data go"]
+    # The one marked is told when the mouse is over it.
+    points.nth(2).locator(".point").hover(force=True)
+    said = view.locator("#front-plot .hoverlayer").text_content
+    for _ in range(50):
+        if said():
+            break
+        view.wait_for_timeout(100)
+    assert "fcc, 54 atoms, edited: sites" in said()
+    assert "roughness 8.0, Rw 0.1234" in said()
+    assert wrong == []

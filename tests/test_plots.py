@@ -32,8 +32,8 @@ def solution():
 
 def test_each_panel_has_three_curves(solution):
     figure = cb.plot(solution)
-    assert len(figure.axes) == 3
-    for rank, axes in enumerate(figure.axes, start=1):
+    assert len(figure.axes) == 6
+    for rank, axes in enumerate(figure.axes[::2], start=1):
         measured, calculated, residual, zero = axes.get_lines()
         assert axes.get_title(loc="left").startswith(f"{rank}. sc Pt8")
         g = measured.get_ydata()
@@ -47,6 +47,25 @@ def test_each_panel_has_three_curves(solution):
         )
 
 
+def test_each_structure_stands_beside_its_curves(solution):
+    figure = cb.plot(solution, count=2)
+    for axes in figure.axes[1::2]:
+        (balls,) = axes.collections
+        paths = [p.get_extents() for p in balls.get_paths()]
+        # Eight rims, and the balls in them; the cube fits into its panel.
+        sizes = np.array([box.width for box in paths])
+        assert np.sum(np.isclose(sizes, sizes.max())) == 8
+        bond = solution.candidates[0].parameters["zoomscale"][0] * 2.8
+        assert sizes.max() == pytest.approx(bond, abs=1e-3)
+        for low, high, (start, end) in (
+            ("x0", "x1", axes.get_xlim()),
+            ("y0", "y1", axes.get_ylim()),
+        ):
+            assert start <= min(getattr(box, low) for box in paths)
+            assert max(getattr(box, high) for box in paths) <= end
+    assert len(cb.plot(solution, structures=False).axes) == 3
+
+
 def test_style_does_not_leak(solution, monkeypatch):
     import matplotlib as mpl
 
@@ -55,7 +74,7 @@ def test_style_does_not_leak(solution, monkeypatch):
     assert dict(mpl.rcParams) == before
     monkeypatch.setitem(sys.modules, "bg_mpl_stylesheets", None)
     monkeypatch.setitem(sys.modules, "bg_mpl_stylesheets.styles", None)
-    assert len(cb.plot(solution, count=1).axes) == 1
+    assert len(cb.plot(solution, count=1).axes) == 2
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,18 @@ def test_one_pdf(tmp_path, capsys):
     assert len(read_xyz(path)) == 79
 
 
+def test_picture(tmp_path, monkeypatch):
+    """The truth is among what the data do not tell apart."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    path = tmp_path / "picture.png"
+    solution = load("picture.py").main(str(path))
+    alike = [solution.candidates[k] for k in solution.groups[0].members]
+    assert {c.structure_type for c in alike} == {"dec"}
+    assert 101 in {len(c) for c in alike}
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_size < 150_000
+
+
 def test_seeded_recipe():
     """What was put in by hand is found by hand."""
     recipe = load("seeded_recipe.py")

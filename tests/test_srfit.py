@@ -609,3 +609,19 @@ def test_srreal_agrees(simulated):
         recipe.residual(values)
         curves.append(recipe.cluster.profile.ycalc)
     assert np.allclose(*curves, atol=1e-9)
+
+
+def test_atoms_of_a_refined_recipe_are_there_when_asked_for():
+    """Refinement makes no parameter sets of atoms; a user finds them."""
+    cluster = Cluster("Pt", 2.8 * np.eye(3))
+    (pdf,) = cb.simulate(cluster, rmax=12)
+    recipe = cb.refine(cluster, pdf, rmax=12).results.recipe
+    phase = recipe.cluster.G1.phase
+    assert phase.atoms == []
+    assert phase.Pt1.y.value == pytest.approx(2.8)
+    assert len(phase.getScatterers()) == len(phase.atoms) == 3
+    with pytest.raises(AttributeError, match="Pt3"):
+        _ = phase.Pt3
+    before = recipe.residual()
+    phase.Pt1.y.value = 2.9
+    assert np.abs(recipe.residual() - before).max() > 1e-3

@@ -29,7 +29,14 @@ from diffpy_cbldm.model.structure import (
     overlapping,
     ranked_sites,
 )
-from diffpy_cbldm.settings import KINDS, PRESETS, Model, Sampling
+from diffpy_cbldm.settings import (
+    KINDS,
+    MAX_ATOMS,
+    MIN_ATOMS,
+    PRESETS,
+    Model,
+    Sampling,
+)
 from diffpy_cbldm.symmetry import Symmetry
 
 CHUNK = 32
@@ -373,9 +380,14 @@ class CbLDM(nn.Module):
             Draws which, where there are more.
         """
         kind = parent.structure_type
-        moved = moved_facets(self.table, kind, bounds, count, rng)
-        variants = [(depths, True) for depths in moved]
-        return self._filled(kind, variants, parent.shape, 1)
+        found = []
+        for depths in moved_facets(self.table, kind, bounds, count, rng):
+            members = np.flatnonzero(depths > 0)
+            if MIN_ATOMS <= len(members) <= MAX_ATOMS:
+                found.append(
+                    self._on_sites(kind, members, depths, parent.shape)
+                )
+        return found
 
     def _decoded(
         self, z: Tensor
@@ -423,9 +435,7 @@ class CbLDM(nn.Module):
 
         Where its flag says so, sites of the same logit stay together.
         """
-        dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
-        changes = np.where(np.abs(shape) < dead, 0.0, shape)
-        sites, close = self._sites(TEMPLATE_OF[kind])
+        _, close = self._sites(TEMPLATE_OF[kind])
         found, known = [], set()
         for logits, whole in variants:
             index, values = ranked_sites(logits, close)
@@ -433,9 +443,22 @@ class CbLDM(nn.Module):
                 chosen = np.sort(index[:n])
                 if chosen.tobytes() not in known:
                     known.add(chosen.tobytes())
-                    xyz = deformed(sites[chosen], changes)
-                    found.append(Proposal(kind, xyz, chosen, logits, changes))
+                    found.append(self._on_sites(kind, chosen, logits, shape))
         return found
+
+    def _on_sites(
+        self,
+        kind: str,
+        members: np.ndarray,
+        logits: np.ndarray,
+        shape: np.ndarray,
+    ) -> Proposal:
+        """The structure on some sites; changes too small to tell are left."""
+        dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
+        changes = np.where(np.abs(shape) < dead, 0.0, shape)
+        sites, _ = self._sites(TEMPLATE_OF[kind])
+        xyz = deformed(sites[members], changes)
+        return Proposal(kind, xyz, members, logits, changes)
 
 
 class _Noise:

@@ -486,8 +486,9 @@ def ranked_sites(
     if len(close):
         rank = np.full(len(logits), n)
         rank[index] = np.arange(n)
-        pairs = np.sort(rank[close], axis=1)
-        pairs = pairs[pairs[:, 1] < n]
+        one, other = rank[close[:, 0]], rank[close[:, 1]]
+        both = (one < n) & (other < n)
+        pairs = np.sort(np.stack([one[both], other[both]], 1), axis=1)
         for i, j in pairs[np.lexsort(pairs.T)].tolist():
             keep[j] = keep[j] and not keep[i]
     return index[keep], logits[index[keep]]
