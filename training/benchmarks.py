@@ -691,11 +691,11 @@ system's best candidate, and its atoms beside the truth's.
 TRAINING_WORDS = """
 One thread of a CPU that had other work; the clock's seconds, which for
 `cbldm` were taken beside five other jobs (about 12 s of the processor).  The
-six systems had nine minutes
-each (the trees at most 32 rounds, for the size of their file), from a pool of
-153,600 PDFs of the stream that is drawn once.  The minutes of `cbldm` are
-those of its last run alone, whose start had been trained for 105 more
-({doc}`model_card`): it had about eighteen times as long as each of them.
+six systems had nine minutes each (the trees at most 32 rounds, for the size of
+their file), from a pool of 153,600 PDFs of the stream that is drawn once.  The
+minutes of `cbldm` are those of its last run alone, whose start had been
+trained for 105 more ({doc}`model_card`): it had about eighteen times as long
+as each of them.
 The curves show what more time would bring.
 """
 
@@ -708,9 +708,9 @@ facets and surfaces is left out, which would hide the differences.
 
 OUTPUT_WORDS = """
 The trunk of `mlp` with several outputs, each trained for {minutes:g} min of
-processor time on the same PDFs ({parts} files of 3,200; the last row on as
-many without random cuts) and asked for one structure of {structures} PDFs of
-held-out geometries and as many of random cuts
+processor time on the same PDFs ({parts} files of 3,200; without random cuts:
+on as many of ideal clusters) and asked for one structure of {structures} PDFs
+of held-out geometries and as many of random cuts
 (`python -m training.ablate --trained`).  Structures are stretched to the PDF
 as all candidates are, the scale alone is fitted; RMSD (A) is that of
 structures with the right N.  Laplacians and distances become coordinates by
@@ -721,7 +721,8 @@ OUTPUT_NOTES = """
 The convolutions have an eighth of the published channels and batches of 16 in
 place of 64: with a quarter of the channels a step of 64 takes 3.6 s on a CPU.
 None of them is a generative model, and none searches: this tells outputs
-apart, not systems.
+apart, not systems.  Sites know the lattices beforehand, also those of held-out
+clusters; the other outputs must learn where atoms can be.
 """
 
 TUNING_WORDS = """
