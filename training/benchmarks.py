@@ -722,7 +722,8 @@ The convolutions have an eighth of the published channels and batches of 16 in
 place of 64: with a quarter of the channels a step of 64 takes 3.6 s on a CPU.
 None of them is a generative model, and none searches: this tells outputs
 apart, not systems.  Sites know the lattices beforehand, also those of held-out
-clusters; the other outputs must learn where atoms can be.
+clusters; the other outputs must learn where atoms can be.  The machine had
+other work, which slows a step: the two rows of sites differ in steps, too.
 """
 
 TUNING_WORDS = """
