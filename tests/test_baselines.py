@@ -10,20 +10,23 @@ import torch
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.families import load_table
+from diffpy_cbldm.model.structure import laplacian_tensor
 from diffpy_cbldm.score import rmsd
 from diffpy_cbldm.settings import MAX_ATOMS, Model
 from diffpy_cbldm.simulate import simulate
-from training.baselines import LEARNED, WEIGHTS, mining
+from training.baselines import LEARNED, WEIGHTS, mining, tune
 from training.baselines.generators import baseline_generator
 from training.baselines.networks import (
     DEGREE,
     RANK,
+    SIGMA2,
     Cvae,
     Regressor,
     kernel,
 )
+from training.baselines.outputs import OUTPUTS, Convolved
 from training.baselines.pool import POINTS, curves, drawn, load_pool, read
-from training.baselines.train import Trainer, finish, run
+from training.baselines.train import SETTINGS, Trainer, finish, run
 from training.data import Stream, held_out
 
 REGRESSORS = ("mlp", "cnn", "resnet", "transformer")
@@ -62,10 +65,13 @@ def test_curves_do_not_depend_on_scale_or_background():
 
 def test_pool_keeps_what_the_stream_drew(folder, pool):
     batch = Stream(Model()).batch(160, np.random.default_rng([0, 1]))
-    g, positions, lengths = pool.batch(np.arange(160, 320))
-    assert torch.equal(lengths, batch.lengths)
-    assert torch.allclose(positions, batch.positions, atol=5e-3)
-    assert torch.allclose(g, curves(batch.g), atol=1e-2)
+    rows = pool.batch(np.arange(160, 320))
+    assert torch.equal(rows.lengths, batch.lengths)
+    assert torch.allclose(rows.positions, batch.positions, atol=5e-3)
+    assert torch.allclose(rows.g, curves(batch.g), atol=1e-2)
+    assert torch.equal(rows.kinds, batch.target["type"])
+    for sites, filled in zip(rows.sites, batch.target["filled"]):
+        assert torch.equal(sites[sites >= 0], filled.nonzero()[:, 0])
     assert len(load_pool(folder, parts=2)) == 320
 
 
@@ -73,36 +79,37 @@ def test_the_loss_is_the_squared_error_of_the_kernel(pool):
     rows = pool.batch(np.arange(10))
     model = Regressor("mlp")
     with torch.no_grad():
-        f = model(rows[0])
-        apart = f @ f.mT - kernel(*rows[1:])
+        f = model(rows.g)
+        apart = f @ f.mT - kernel(rows.positions, rows.lengths)
         plain = apart.square().sum((1, 2))
         plain += (apart.sum(2) / DEGREE).square().sum(1)
-        found = model.loss(*rows)
-    assert float(found) == pytest.approx(float((plain / rows[2]).mean()), 1e-4)
+        found = model.loss(rows)
+    known = float((plain / rows.lengths).mean())
+    assert float(found) == pytest.approx(known, 1e-4)
 
 
 def test_a_regressor_learns_two_structures_by_heart(pool):
-    g, positions, lengths = pool.batch(np.arange(2))
+    rows = pool.batch(np.arange(2))
     torch.manual_seed(0)
     model = Regressor("mlp")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
     for _ in range(150):
-        loss = model.loss(g, positions, lengths)
+        loss = model.loss(rows)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.01 * losses[0]
-    found = [model.structures(g[i : i + 1])[0] for i in range(2)]
-    assert [len(x) for x in found] == lengths.tolist()
+    found = [model.structures(rows.g[i : i + 1])[0] for i in range(2)]
+    assert [len(x) for x in found] == rows.lengths.tolist()
 
 
 def test_the_best_factors_give_the_atoms_back(pool, monkeypatch):
     """The rank of F is enough for the recovery, and N is read off it."""
     model = Regressor("mlp")
     for row in (3, 40):
-        g, positions, lengths = pool.batch(np.array([row]))
+        g, positions, lengths, *_ = pool.batch(np.array([row]))
         values, vectors = torch.linalg.eigh(kernel(positions, lengths)[0])
         f = vectors[:, -RANK:] * values[-RANK:].clamp_min(0).sqrt()
         monkeypatch.setattr(model, "forward", lambda _, f=f: f[None])
@@ -112,16 +119,48 @@ def test_the_best_factors_give_the_atoms_back(pool, monkeypatch):
         assert rmsd(found, positions[0, :n].double()) < 0.02
 
 
+@pytest.mark.parametrize("name", ["distances", "coordinates", "sites"])
+def test_outputs_learn_a_structure_by_heart(name, pool):
+    rows = pool.batch(np.array([3]))
+    torch.manual_seed(0)
+    model = OUTPUTS[name]()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(150):
+        loss = model.loss(rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    n = int(rows.lengths)
+    (found,) = model.eval().structures(rows.g)
+    assert len(found) == n
+    assert rmsd(found, rows.positions[0, :n].double()) < 0.1
+
+
+def test_what_the_published_decoder_emits_is_a_laplacian(pool, monkeypatch):
+    rows = pool.batch(np.array([3]))
+    truth = laplacian_tensor(rows.positions, rows.lengths, SIGMA2)
+    model = Convolved()
+    monkeypatch.setattr(model, "emit", lambda _: truth)
+    assert float(model.loss(rows)) == 0.0
+    n = int(rows.lengths)
+    (found,) = model.structures(rows.g)
+    assert len(found) == n
+    assert rmsd(found, rows.positions[0, :n].double()) < 1e-2
+    monkeypatch.undo()
+    assert model.emit(rows.g).shape == truth.shape
+    assert float(model.loss(rows).detach()) > 0.0
+
+
 @pytest.mark.parametrize("system", REGRESSORS)
 def test_regressors_emit_factors_of_a_positive_kernel(system, pool):
-    f = Regressor(system)(pool.batch(np.arange(2))[0])
+    f = Regressor(system)(pool.batch(np.arange(2)).g)
     k = (f @ f.mT).detach()
     assert k.shape == (2, MAX_ATOMS, MAX_ATOMS)
     assert float(torch.linalg.eigvalsh(k.double()).min()) > -1e-4
 
 
 def test_the_vae_draws_alike_for_a_seed(pool):
-    g = pool.batch(np.arange(1))[0]
+    g = pool.batch(np.arange(1)).g
     model = Cvae().eval()
     first, again = (model.structures(g, 4, seed=3) for _ in range(2))
     other = model.structures(g, 4, seed=4)
@@ -131,7 +170,8 @@ def test_the_vae_draws_alike_for_a_seed(pool):
 
 
 def test_the_code_of_a_graph_does_not_depend_on_padding(pool):
-    g, positions, lengths = pool.batch(np.argsort(np.diff(pool.starts))[:2])
+    rows = pool.batch(np.argsort(np.diff(pool.starts))[:2])
+    g, positions, lengths, *_ = rows
     model = Cvae().eval()
     with torch.no_grad():
         c = model.trunk(g)
@@ -170,6 +210,26 @@ def test_weights_come_with_their_record(pool, tmp_path, pdf):
     )
     (found,) = baseline_generator("cnn", tmp_path)(pdf, count=8)
     assert set(found.elements) == {"Pt"} and 5 <= len(found) <= MAX_ATOMS
+
+
+@pytest.mark.parametrize("system", SETTINGS)
+def test_shipped_weights_were_trained_with_the_settings_in_use(system):
+    known = json.loads((WEIGHTS / f"{system}.json").read_text())
+    assert (known["rate"], known["batch"]) == SETTINGS[system]
+
+
+def test_a_setting_that_is_clearly_better_is_named(pool):
+    rate, batch = SETTINGS["cnn"]
+    row = tune.tried("cnn", pool, 0.5, rate, batch)
+    assert row["steps"] > 0 and np.isfinite(row["validation"])
+    rows = [row, row | {"rate": 1.0, "validation": 0.5 * row["validation"]}]
+    assert f"rate 1, batch {batch} is clearly better" in tune.verdict(
+        rows, "cnn"
+    )
+    near = [row, row | {"rate": 1.0, "validation": 0.99 * row["validation"]}]
+    assert "worse by 1.0%" in tune.verdict(near, "cnn")
+    none = [row, row | {"rate": 1.0, "validation": None}]
+    assert tune.best(none, "cnn") == row
 
 
 def test_unknown_systems_and_missing_weights_are_named(tmp_path):

@@ -88,7 +88,7 @@ def test_figures_are_written_at_once_and_kept(tmp_path):
         first.put(row)
     again = Results(path, SETTINGS)
     again.use("cbldm", {"digest": "aa"})
-    assert again.rows == ROWS[:2]
+    assert again.rows == [{"commit": first.commit} | r for r in ROWS[:2]]
     again.use("library", {"digest": "bb"})
     for row in ROWS[2:]:
         again.put(row)
@@ -101,6 +101,20 @@ def test_figures_are_written_at_once_and_kept(tmp_path):
         Results(path, SETTINGS | {"count": 8})
 
 
+def test_rows_of_another_commit_are_made_again(tmp_path):
+    found = Results(tmp_path / "geometry.json", SETTINGS)
+    found.put(ROWS[0] | {"commit": "0123abcd4"})
+    found.put(ROWS[1])
+    found.put(ROWS[2] | {"commit": "0123abcd4"})
+    found.drop("cbldm")
+    assert [(r["system"], r["index"]) for r in found.rows] == [
+        ("library", 0),
+        ("cbldm", 1),
+    ]
+    again = json.loads((tmp_path / "geometry.json").read_text())
+    assert again["commits"] == sorted({"0123abcd4", found.commit})
+
+
 def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path):
     words = {"systems": ("library",), "count": 4}
     whole = compare("geometry", tmp_path / "a.json", structures=2, **words)
@@ -109,7 +123,12 @@ def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path):
 
     def timeless(rows):
         return [
-            {k: v for k, v in r.items() if "seconds" not in k} for r in rows
+            {
+                k: v
+                for k, v in r.items()
+                if "seconds" not in k and k != "commit"
+            }
+            for r in rows
         ]
 
     assert timeless(parts) == timeless(whole)
@@ -145,6 +164,30 @@ def test_the_commands_of_the_figures_are_on_the_page():
         "python -m training.ablate --structures 14",
         "python -m training.compare --write",
     ]
+
+
+def test_trained_ablations_are_told_as_far_as_they_were_run():
+    own = {"rw": 0.9, "n_error": 0.1, "right_n": 0.5, "rmsd": None}
+    row = {"output": "laplacian", "steps": 9}
+    row |= {"geometry": own, "nolibrary": own | {"rw": 0.8, "rmsd": 1.0}}
+    other = row | {"output": "distances"}
+    assert benchmarks.outputs([row]).splitlines()[-1] == (
+        "| Laplacian, dense | 9 | 0.900 | 10% | 50% | - "
+        "| 0.800 | 10% | 50% | 1.00 |"
+    )
+    words = " ".join(benchmarks.outputs_worth([row, other]).split())
+    assert "Rw 0.900 against 0.900 on held-out geometries" in words
+    assert words.count("not run yet") == 3
+
+
+def test_the_best_setting_of_a_row_is_bold():
+    rows = [
+        {"system": "cnn", "rate": rate, "batch": 64, "validation": loss}
+        for rate, loss in ((5e-4, 9.0), (1.5e-3, 7.5), (4.5e-3, None))
+    ]
+    assert benchmarks.tuning(rows).splitlines()[-1] == (
+        "| cnn | 9.00 | **7.50** | - | 0.0015, 64 |"
+    )
 
 
 def test_the_papers_table_is_as_printed():

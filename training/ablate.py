@@ -6,6 +6,13 @@ Nothing is trained.  For PDFs of held-out geometries at the paper's
 conditions, latents are drawn in several ways and decoded to one structure
 each; only the scale is fitted, and none of the search goes on that
 `cbldm_generator` adds: the rest of the pipeline would hide the differences.
+
+    python -m training.ablate --trained --minutes 1 --structures 14
+
+trains one network with several outputs (`training.baselines.outputs`), each
+for the same processor time on the same pool, and lets each emit a structure
+for held-out geometries and for random cuts.  A run that was stopped goes on;
+the weights stay in ``runs/ablations``.
 """
 
 from __future__ import annotations
@@ -23,11 +30,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffpy_cbldm.model.cbldm import CbLDM, load_weights
+from diffpy_cbldm.matching import rw_raw
+from diffpy_cbldm.model.cbldm import CbLDM, load_weights, read_weights
 from diffpy_cbldm.recover import structures
-from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling
-from training.compare import RESULTS, commit, machine
+from diffpy_cbldm.score import rmsd
+from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling, World
+from training.baselines.generators import emitted
+from training.baselines.outputs import BATCHES, OUTPUTS
+from training.baselines.pool import load_pool
+from training.baselines.train import BATCH, Trainer, run
+from training.compare import RESULTS, SPLITS, commit, machine
 from training.data import Stream
+from training.evaluate import Conditions, cases, measured
 from training.tune import Counter
 from training.validate import FIRST, FIXED, curves, scaled_rw
 
@@ -136,6 +150,129 @@ def ablate(
     return out
 
 
+RUNS = Path("runs/ablations")
+"""Checkpoints of the trained ablations, and their second pool."""
+
+TRAINED = "ablations-trained.json"
+"""Their figures."""
+
+
+def trained(name: str, minutes: float, parts: int) -> Trainer:
+    """Train one of `OUTPUTS`, or go on where a stop left it.
+
+    Parameters
+    ----------
+    name : str
+    minutes : float
+        Of processor time.
+    parts : int
+        Files of the pool, see `load_pool`.
+    """
+    folder, world = Path("runs/baselines/pool"), World()
+    if name == "sites-no-cuts":
+        folder, world = RUNS / "pool-no-cuts", World(cuts=0.0)
+    pool = load_pool(folder, parts, world=world)
+    trainer = Trainer(
+        name,
+        pool,
+        minutes,
+        batch=BATCHES.get(name, BATCH),
+        make=OUTPUTS[name],
+    )
+    path = RUNS / f"{name}.ckpt"
+    if path.exists():
+        trainer.load(path)
+    for row in tqdm(run(trainer, RUNS), desc=name, unit="lines"):
+        tqdm.write(json.dumps(row))
+    return trainer
+
+
+def told(model: Any, split: str, count: int) -> dict[str, Any]:
+    """Figures of what a network emits for the PDFs of a split.
+
+    Parameters
+    ----------
+    model : nn.Module
+        One of `OUTPUTS`, in evaluation mode.
+    split : str
+        Of `training.compare`.
+    count : int
+        PDFs, the first of those that are compared there.
+
+    Returns
+    -------
+    dict
+        Means: ``rw``, after the stretch with the scale alone fitted;
+        ``n_error``; ``right_n``; ``rmsd`` (A) where N is right, or None.
+    """
+    met = read_weights("small")[1].get("met", ())
+    rows = []
+    for i, case in enumerate(cases(SPLITS[split], count, met=met)):
+        pdf = measured(case, Conditions(), i)
+        xyz, n = emitted(model, pdf)[0], len(case.positions)
+        rw = float(rw_raw([xyz], pdf)[0])
+        apart = rmsd(xyz, case.positions)
+        rows.append((rw, abs(len(xyz) - n) / n, len(xyz) == n, apart))
+    values = np.array(rows, float)
+    apart = values[np.isfinite(values[:, 3]), 3]
+    names = ("rw", "n_error", "right_n")
+    means = values[:, :3].mean(0).round(4).tolist()
+    known = round(float(apart.mean()), 4) if len(apart) else None
+    return {**dict(zip(names, means)), "rmsd": known}
+
+
+def ablate_outputs(
+    minutes: float, structures: int, parts: int, path: Path
+) -> list[dict[str, Any]]:
+    """Train and measure all `OUTPUTS`; what is there is kept.
+
+    Parameters
+    ----------
+    minutes : float
+        Of processor time for each.
+    structures : int
+        PDFs of each split.
+    parts : int
+        Files of either pool.
+    path : Path
+        The file of the figures.
+    """
+    settings = {"minutes": minutes, "structures": structures, "parts": parts}
+    state = {"settings": settings, "commits": [], "rows": []}
+    if path.is_file():
+        kept = json.loads(path.read_text())
+        state = kept if kept["settings"] == settings else state
+    RUNS.mkdir(parents=True, exist_ok=True)
+    now = commit()  # of the code that runs, whatever follows
+    for name in OUTPUTS:
+        if name in {row["output"] for row in state["rows"]}:
+            continue
+        trainer = trained(name, minutes, parts)
+        model = trainer.averaged_model()
+        row = {
+            "output": name,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "batch": trainer.batch,
+            "steps": trainer.step,
+            "seconds": round(trainer.seconds, 1),
+        }
+        for split in ("geometry", "nolibrary"):
+            row[split] = told(model, split, structures)
+        state["rows"].append(row)
+        state["commits"] = sorted({*state["commits"], now})
+        keep(path, "cbldm-ablate-trained/1", state)
+    return state["rows"]
+
+
+def keep(path: Path, schema: str, state: dict[str, Any]) -> None:
+    """Write the figures, by rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {"schema": schema, "machine": machine(), **state}
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(state, indent=1) + "\n")
+    os.replace(part, path)
+
+
 def main() -> None:
     """The command line; see the module's text."""
     parser = argparse.ArgumentParser(
@@ -144,27 +281,36 @@ def main() -> None:
     parser.add_argument("--weights", default="small")
     parser.add_argument("--structures", type=int, default=21)
     parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument(
+        "--trained",
+        action="store_true",
+        help="train one network with several outputs",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=1.0, help="of each, --trained"
+    )
+    parser.add_argument(
+        "--parts", type=int, default=24, help="files of 3200 PDFs, --trained"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = load_weights(options.weights)
-    state = {
-        "schema": "cbldm-ablate/1",
-        "settings": {
-            "weights": options.weights,
-            "structures": options.structures,
-            "draws": options.draws,
-        },
-        "machine": machine(),
-        "commits": [commit()],
-        "rows": ablate(model, options.structures, options.draws),
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "ablations.json"
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(state, indent=1) + "\n")
-    os.replace(part, path)
-    for row in state["rows"]:
+    if options.trained:
+        path = options.out / TRAINED
+        rows = ablate_outputs(
+            options.minutes, options.structures, options.parts, path
+        )
+    else:
+        model = load_weights(options.weights)
+        rows = ablate(model, options.structures, options.draws)
+        names = ("weights", "structures", "draws")
+        state = {
+            "settings": {name: getattr(options, name) for name in names},
+            "commits": [commit()],
+            "rows": rows,
+        }
+        keep(options.out / "ablations.json", "cbldm-ablate/1", state)
+    for row in rows:
         print(row)
 
 

@@ -114,16 +114,29 @@ def _drawn(
     rmax: float = R_MAX,
 ) -> list[Candidate]:
     """Candidates of a network, the best fit first."""
+    return [
+        Candidate(elements=(pdf.element,) * len(xyz), positions=xyz)
+        for xyz in emitted(model, pdf, count, seed, rmin, rmax)
+    ]
+
+
+def emitted(
+    model: Any,
+    pdf: PDFData,
+    count: int = 1,
+    seed: int = 0,
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+) -> list[np.ndarray]:
+    """What a network emits, stretched, the best fit first; (n, 3), angstrom.
+
+    Nothing is refused: atoms may fall together, as in no candidate.
+    """
     g, bond = _read(pdf, rmax)
     found = model.structures(g, count, seed)
     rw, bonds = _stretched(found, pdf, bond, rmin, rmax)
-    return [
-        Candidate(
-            elements=(pdf.element,) * len(found[i]),
-            positions=found[i] * bonds[i],
-        )
-        for i in np.argsort(rw, kind="stable")
-    ]
+    order = np.argsort(rw, kind="stable")
+    return [found[i] * bonds[i] for i in order]
 
 
 def _mined(

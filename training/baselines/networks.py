@@ -23,7 +23,7 @@ from diffpy_cbldm.model.layers import (
 )
 from diffpy_cbldm.recover import recover
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, Model
-from training.baselines.pool import POINTS
+from training.baselines.pool import POINTS, Rows
 
 SIGMA2 = Model.sigma2
 """sigma^2 of the kernel of Eq. (1), in bond lengths squared."""
@@ -150,30 +150,25 @@ class Regressor(nn.Module):
         return self.head(self.trunk(g)).reshape(-1, MAX_ATOMS, RANK)
 
     def loss(
-        self,
-        g: Tensor,
-        positions: Tensor,
-        lengths: Tensor,
-        generator: torch.Generator | None = None,
+        self, rows: Rows, generator: torch.Generator | None = None
     ) -> Tensor:
         """Squared error of K and of the degrees, per atom.
 
         The square of F F^T - K is expanded, so that no matrix of the
         network's is made.
         """
-        f = self(g)
+        f, lengths = self(rows.g), rows.lengths
         parts = []
-        # Clusters of like size together: most are far smaller than 256.
-        for rows in torch.argsort(lengths).split(8):
-            n, own = int(lengths[rows].max()), f[rows]
-            k = kernel(positions[rows, :n], lengths[rows])
+        for some in alike(lengths):
+            n, own = int(lengths[some].max()), f[some]
+            k = kernel(rows.positions[some, :n], lengths[some])
             square = (own.mT @ own).square().sum((1, 2))
             square = square + k.square().sum((1, 2))
             miss = square - 2 * ((k @ own[:, :n]) * own[:, :n]).sum((1, 2))
             degrees = (own @ own.sum(1)[:, :, None])[..., 0]
             missing = nn.functional.pad(k.sum(-1), (0, MAX_ATOMS - n))
             apart = ((degrees - missing) / DEGREE).square().sum(1)
-            parts.append((miss + apart) / lengths[rows])
+            parts.append((miss + apart) / lengths[some])
         return torch.cat(parts).mean()
 
     @torch.no_grad()
@@ -195,15 +190,30 @@ class Regressor(nn.Module):
         """
         f = self(g)
         k = f @ f.mT
-        on = k.diagonal(dim1=1, dim2=2) > 0.5
-        # Rows that hold an atom first: in training they do.
-        order = torch.argsort((~on[0]).int(), stable=True)
-        n = int(on.sum().clamp(MIN_ATOMS, MAX_ATOMS))
-        k = k[:, order][:, :, order][:, :n, :n]
+        k = filled_first(k, k.diagonal(dim1=1, dim2=2) > 0.5)
         w = k - torch.diag_embed(k.diagonal(dim1=1, dim2=2))
-        L = from_weights(w)
-        xyz = recover(L, torch.tensor([n]), sigma2=SIGMA2)
-        return [xyz[0, :n].double().numpy()]
+        return [recovered(from_weights(w))]
+
+
+def alike(lengths: Tensor) -> tuple[Tensor, ...]:
+    """Clusters of like size together: most are far smaller than 256."""
+    return torch.argsort(lengths).split(8)
+
+
+def filled_first(matrix: Tensor, on: Tensor) -> Tensor:
+    """The part of a (1, N, N) matrix that rows with an atom make.
+
+    In training they are the first ones; here they need not be.
+    """
+    order = torch.argsort((~on[0]).int(), stable=True)
+    n = int(on.sum().clamp(MIN_ATOMS, MAX_ATOMS))
+    return matrix[:, order][:, :, order][:, :n, :n]
+
+
+def recovered(L: Tensor) -> np.ndarray:
+    """Coordinates of one Laplacian, all of whose rows are atoms."""
+    xyz = recover(L, torch.tensor([L.shape[1]]), sigma2=SIGMA2)
+    return xyz[0].double().numpy()
 
 
 def kernel(positions: Tensor, lengths: Tensor) -> Tensor:
@@ -267,25 +277,15 @@ class Cvae(nn.Module):
         return out[..., :3], out[..., 3]
 
     def loss(
-        self,
-        g: Tensor,
-        positions: Tensor,
-        lengths: Tensor,
-        generator: torch.Generator | None = None,
+        self, rows: Rows, generator: torch.Generator | None = None
     ) -> Tensor:
         """The negative evidence bound, nats per atom."""
-        c = self.trunk(g)
-        coded = self.encode(positions, lengths, c)
+        c, lengths = self.trunk(rows.g), rows.lengths
+        coded = self.encode(rows.positions, lengths, c)
         z = gaussian_sample(*coded, generator)
-        found, logits = self.decode(z, c)
-        on = mask(lengths, MAX_ATOMS).to(found)
-        apart = ((found - positions) / WIDTH).square().sum(-1) * on
-        entropy = nn.functional.binary_cross_entropy_with_logits(
-            logits, on, reduction="none"
-        )
+        apart = coordinates_error(*self.decode(z, c), rows)
         kl = gaussian_kl(*coded, *_widths(self.prior(c)))
-        total = 0.5 * apart.sum(1) + entropy.sum(1) + kl
-        return (total / lengths).mean()
+        return ((apart + kl) / lengths).mean()
 
     @torch.no_grad()
     def structures(
@@ -309,12 +309,26 @@ class Cvae(nn.Module):
         mean, logvar = _widths(self.prior(c))
         eps = torch.randn(mean.shape, generator=noise)
         eps[0] = 0.0
-        xyz, logits = self.decode(mean + eps * torch.exp(0.5 * logvar), c)
-        found = []
-        for row, on in zip(xyz.double().numpy(), (logits > 0).numpy()):
-            row = row[on] if on.sum() >= MIN_ATOMS else row[:MIN_ATOMS]
-            found.append(row - row.mean(0))
-        return found
+        return atoms(*self.decode(mean + eps * torch.exp(0.5 * logvar), c))
+
+
+def coordinates_error(found: Tensor, logits: Tensor, rows: Rows) -> Tensor:
+    """What emitted coordinates and atoms miss, nats a structure, (B,)."""
+    on = mask(rows.lengths, MAX_ATOMS).to(found)
+    apart = ((found - rows.positions) / WIDTH).square().sum(-1) * on
+    entropy = nn.functional.binary_cross_entropy_with_logits(
+        logits, on, reduction="none"
+    )
+    return 0.5 * apart.sum(1) + entropy.sum(1)
+
+
+def atoms(xyz: Tensor, logits: Tensor) -> list[np.ndarray]:
+    """The atoms that are more likely than not, about their centre."""
+    found = []
+    for row, on in zip(xyz.double().numpy(), (logits > 0).numpy()):
+        row = row[on] if on.sum() >= MIN_ATOMS else row[:MIN_ATOMS]
+        found.append(row - row.mean(0))
+    return found
 
 
 def _widths(flat: Tensor) -> tuple[Tensor, Tensor]:

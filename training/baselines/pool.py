@@ -11,14 +11,16 @@ import dataclasses
 import hashlib
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffpy_cbldm.settings import MAX_ATOMS, Model
-from training.data import Stream
+from diffpy_cbldm.laplacian import mask
+from diffpy_cbldm.settings import MAX_ATOMS, Model, World
+from training.data import Batch, Stream
 
 THIN = 2
 """Every second point of the stream's grid is kept: steps of 0.02 bonds."""
@@ -51,6 +53,39 @@ def curves(g: Tensor) -> Tensor:
     return x / x.square().mean(1, keepdim=True).sqrt().clamp_min(1e-12)
 
 
+class Rows(NamedTuple):
+    """PDFs with their structures, as a loss reads them.
+
+    Attributes
+    ----------
+    g : (B, POINTS) tensor
+        From `curves`.
+    positions : (B, 256, 3) tensor, bond lengths
+        Zero beyond the atoms.
+    lengths : (B,) tensor
+        Numbers of atoms.
+    kinds : (B,) tensor
+        Places in `diffpy_cbldm.settings.KINDS`.
+    sites : (B, 256) tensor
+        The filled sites among those of all templates, -1 beyond the atoms.
+    """
+
+    g: Tensor
+    positions: Tensor
+    lengths: Tensor
+    kinds: Tensor
+    sites: Tensor
+
+
+def rows_of(batch: Batch) -> Rows:
+    """What the compared systems read of a batch of the stream."""
+    on = mask(batch.lengths, MAX_ATOMS)
+    sites = torch.full(on.shape, -1)
+    sites[on] = batch.target["filled"].nonzero()[:, 1]
+    kinds = batch.target["type"]
+    return Rows(curves(batch.g), batch.positions, batch.lengths, kinds, sites)
+
+
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """PDFs with their structures.
@@ -64,51 +99,59 @@ class Pool:
         sites of their templates.
     starts : (P + 1,) array of int
         Where the atoms of each structure begin.
+    kinds : (P,) int8 array
+        Places in `diffpy_cbldm.settings.KINDS`.
+    sites : (A,) int16 array
+        The filled sites of each structure, see `Rows`.
     digest : str
-        SHA-256 of all.
+        SHA-256 of the PDFs, atoms and numbers of atoms.
     """
 
     g: np.ndarray
     atoms: np.ndarray
     starts: np.ndarray
+    kinds: np.ndarray
+    sites: np.ndarray
     digest: str
 
     def __len__(self) -> int:
         return len(self.g)
 
-    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """PDFs, positions and numbers of atoms of some rows.
-
-        Returns
-        -------
-        g : (B, POINTS) tensor
-        positions : (B, 256, 3) tensor, bond lengths
-        lengths : (B,) tensor
-        """
+    def batch(self, rows: np.ndarray) -> Rows:
+        """Some rows by their places."""
         xyz = np.zeros((len(rows), MAX_ATOMS, 3), np.float32)
+        sites = np.full((len(rows), MAX_ATOMS), -1)
         lengths = self.starts[rows + 1] - self.starts[rows]
-        for place, row, n in zip(xyz, rows, lengths):
-            place[:n] = self.atoms[self.starts[row] : self.starts[row] + n]
-        return (
+        for k, (row, n) in enumerate(zip(rows, lengths)):
+            own = slice(self.starts[row], self.starts[row] + n)
+            xyz[k, :n], sites[k, :n] = self.atoms[own], self.sites[own]
+        return Rows(
             torch.as_tensor(self.g[rows].astype(np.float32)),
             torch.as_tensor(xyz),
             torch.as_tensor(lengths),
+            torch.as_tensor(self.kinds[rows].astype(int)),
+            torch.as_tensor(sites),
         )
 
 
 def drawn(stream: Stream, rng: np.random.Generator, size: int) -> dict:
     """One batch of the stream as the pool keeps it."""
-    batch = stream.batch(size, rng)
-    on = torch.arange(MAX_ATOMS) < batch.lengths[:, None]
+    rows = rows_of(stream.batch(size, rng))
+    on = mask(rows.lengths, MAX_ATOMS)
     return {
-        "g": curves(batch.g).numpy().astype(np.float16),
-        "atoms": batch.positions[on].numpy().astype(np.float16),
-        "lengths": batch.lengths.numpy(),
+        "g": rows.g.numpy().astype(np.float16),
+        "atoms": rows.positions[on].numpy().astype(np.float16),
+        "lengths": rows.lengths.numpy(),
+        "kinds": rows.kinds.numpy().astype(np.int8),
+        "sites": rows.sites[on].numpy().astype(np.int16),
     }
 
 
 def load_pool(
-    folder: str | os.PathLike[str], parts: int = 48, seed: int = 0
+    folder: str | os.PathLike[str],
+    parts: int = 48,
+    seed: int = 0,
+    world: World | None = None,
 ) -> Pool:
     """Read the pool; what is missing is drawn first.
 
@@ -120,10 +163,12 @@ def load_pool(
         Files of 3200 PDFs each.
     seed : int
         Of the stream.  What a file holds follows from it and its number.
+    world : World, optional
+        Ranges of the stream.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stream = Stream(Model())
+    stream = Stream(Model(), world)
     for k in tqdm(range(parts), desc="pool"):
         path = folder / f"seed{seed}-{k:03d}.npz"
         if not path.exists():
@@ -140,13 +185,15 @@ def load_pool(
 
 def read(paths: list[Path]) -> Pool:
     """The pool of some files."""
-    found: dict[str, list[np.ndarray]] = {"g": [], "atoms": [], "lengths": []}
+    names = ("g", "atoms", "lengths", "kinds", "sites")
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     state = hashlib.sha256()
     for path in paths:
         with np.load(path) as data:
             for name, values in found.items():
                 values.append(data[name])
-                state.update(np.ascontiguousarray(data[name]))
+                if name in names[:3]:
+                    state.update(np.ascontiguousarray(data[name]))
     joined = {n: np.concatenate(values) for n, values in found.items()}
-    starts = np.concatenate([[0], np.cumsum(joined["lengths"])])
-    return Pool(joined["g"], joined["atoms"], starts, state.hexdigest())
+    starts = np.concatenate([[0], np.cumsum(joined.pop("lengths"))])
+    return Pool(starts=starts, digest=state.hexdigest(), **joined)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import math
 import os
@@ -20,24 +21,34 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from diffpy_cbldm.families import load_table
 from diffpy_cbldm.settings import Model
 from training.baselines import LEARNED, WEIGHTS
 from training.baselines.networks import network
-from training.baselines.pool import Pool, curves, load_pool
+from training.baselines.pool import Pool, Rows, load_pool, rows_of
 from training.data import Stream
 from training.train import NonFiniteLoss, hardware
 
 BATCH = 64
 RATE, WARMUP, CLIP = 1.5e-3, 100, 5.0
+SETTINGS = {
+    "mlp": (RATE, BATCH),
+    "cnn": (RATE, BATCH),
+    "resnet": (RATE, BATCH),
+    "transformer": (RATE, BATCH),
+    "deepstruc": (RATE, BATCH),
+}
+"""Highest learning rate and batch of each network, see
+`training.baselines.tune`."""
+
 AVERAGE = 0.998
 """Decay of the averaged weights."""
 
@@ -49,14 +60,11 @@ EVERY = 50
 
 COLUMNS = ("step", "seconds", "loss", "validation", "heldout")
 
-Rows = tuple[Tensor, Tensor, Tensor]
-
 
 def heldout_rows(seed: int, count: int = UNSEEN) -> Rows:
-    """PDFs, positions and lengths of geometries that nobody trains on."""
+    """PDFs of geometries that nobody trains on."""
     rng = np.random.default_rng([seed, 1])
-    batch = Stream(Model(), split="heldout").batch(count, rng)
-    return curves(batch.g), batch.positions, batch.lengths
+    return rows_of(Stream(Model(), split="heldout").batch(count, rng))
 
 
 class Trainer:
@@ -72,15 +80,32 @@ class Trainer:
         Of processor time, over which the rate falls to zero.
     seed : int
         Seeds weights, order and noise.
+    rate : float
+        The highest learning rate.
+    batch : int
+        PDFs of a step.
+    make : callable, optional
+        Makes the untrained network; that of the system by default.
     """
 
-    def __init__(self, system: str, pool: Pool, minutes: float, seed: int = 0):
+    def __init__(
+        self,
+        system: str,
+        pool: Pool,
+        minutes: float,
+        seed: int = 0,
+        rate: float = RATE,
+        batch: int = BATCH,
+        make: Callable[[], nn.Module] | None = None,
+    ):
         self.system, self.pool = system, pool
         self.minutes, self.seed = minutes, seed
+        self.highest, self.batch = rate, batch
+        self.make = make or functools.partial(network, system)
         torch.manual_seed(seed)
-        self.model = network(system)
+        self.model: Any = self.make()
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=RATE, weight_decay=0.01
+            self.model.parameters(), lr=rate, weight_decay=0.01
         )
         state = self.model.state_dict()
         self.averaged = {k: v.clone() for k, v in state.items()}
@@ -98,15 +123,15 @@ class Trainer:
         """Learning rate: linear rise, then a cosine over the minutes."""
         part = min(1.0, self.seconds / max(1e-9, 60 * self.minutes))
         rise = min(1.0, (self.step + 1) / WARMUP)
-        return RATE * rise * 0.5 * (1 + math.cos(math.pi * part))
+        return self.highest * rise * 0.5 * (1 + math.cos(math.pi * part))
 
     def advance(self) -> float:
         """One step; its loss."""
         start = time.process_time()
         rng = np.random.default_rng([self.seed, 2, self.step])
         self.noise.manual_seed(int(rng.integers(1 << 62)))
-        rows = rng.integers(0, len(self.pool) - UNSEEN, BATCH)
-        loss = self.model.loss(*self.pool.batch(rows), self.noise)
+        rows = rng.integers(0, len(self.pool) - UNSEEN, self.batch)
+        loss = self.model.loss(self.pool.batch(rows), self.noise)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise NonFiniteLoss(
@@ -133,13 +158,13 @@ class Trainer:
         self.noise.manual_seed(self.seed)
         names = ("validation", "heldout")
         return {
-            name: float(model.loss(*rows, self.noise))
+            name: float(model.loss(rows, self.noise))
             for name, rows in zip(names, self.unseen)
         }
 
-    def averaged_model(self) -> torch.nn.Module:
+    def averaged_model(self) -> Any:
         """The network with its averaged weights."""
-        model = network(self.system)
+        model: Any = self.make()
         model.load_state_dict(self.averaged)
         return model.eval()
 
@@ -225,8 +250,8 @@ def finish(trainer: Trainer, weights: Path, record: dict[str, Any]) -> None:
         "table": load_table().digest,
         "pool": trainer.pool.digest,
         "pool_size": len(trainer.pool),
-        "batch": BATCH,
-        "rate": RATE,
+        "batch": trainer.batch,
+        "rate": trainer.highest,
         "steps": trainer.step,
         "seconds": round(trainer.seconds, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -292,7 +317,13 @@ def main(words: list[str] | None = None) -> int:
         )
     else:
         pool = load_pool(options.out / "pool", options.parts, options.seed)
-        trainer = Trainer(options.system, pool, options.minutes, options.seed)
+        trainer = Trainer(
+            options.system,
+            pool,
+            options.minutes,
+            options.seed,
+            *SETTINGS[options.system],
+        )
         if path.exists():
             trainer.load(path)
         for row in run(trainer, options.out):
