@@ -36,7 +36,7 @@ def figures(name: str, pdf: PDFData, count: int, refined: int) -> dict:
     """Run one generator on one PDF."""
     start = time.perf_counter()
     found = GENERATORS[name](pdf, count=count)
-    best, _ = best_of(found, pdf, refined)
+    best, _ = best_of(found, pdf, refined, warm=True)
     seconds = time.perf_counter() - start
     bond = shortest_bond(best.positions)
     held = math.nan if best.rw_heldout is None else best.rw_heldout
