@@ -745,8 +745,9 @@ NOT_DONE = """
   magnitude, not for small differences.
 - The rows of `cbldm` under worse data, and the ways to draw latents, were
   measured with the same weights before they were made smaller; those of
-  `screen` before widths were learned from the fits that count, and those of the
-  regressors on held-out geometries with older code (see the commits below).
+  `screen` before widths were learned from the fits that count, and those of
+  the regressors on held-out geometries with older code (see the commits
+  below).
 - The paper's random split and `cbldm-brief`, CbLDM with no more training than
   the others had, are there in `training.compare`; where they are not in the
   tables, they were not run.
