@@ -494,7 +494,7 @@ class Editor:
         # (a, b, m); single precision will do for what is a small change.
         index = self._index[away][:, there]
         change = self._rough_pairs.index_select(0, index.flatten()).neg_()
-        change = change.view(*index.shape, -1)
+        change = change.view(*index.shape, change.shape[-1])
         change += self._sums[there].float()
         change -= self._sums[away].float()[:, None]
         both = torch.stack([self.basis.target, self._total], 1).float()

@@ -193,3 +193,17 @@ def test_bulk_coordination_of_the_types():
             x, 1.2 * nearest_neighbour_distance(x)
         )
         assert max(map(len, near)) - 1 == bonds == BULK.get(kind, 12)
+
+
+@pytest.mark.parametrize("kind, atoms", [("dec", 5), ("bcc", 7), ("dec", 7)])
+def test_particles_without_atoms_to_spare_have_no_swaps(kind, atoms, world):
+    """No atom may go, or no site is near enough to be filled."""
+    basis = world[2]
+    positions = ideal(kind, atoms)
+    assert len(positions) == atoms
+    points = np.concatenate([positions, more_sites(positions, BOND)])
+    filled = np.arange(len(points)) < atoms
+    editor = Editor(points, filled, basis, BOND, BULK.get(kind, 12))
+    away, there, square, rough = editor.swaps()
+    assert square.shape == rough.shape == (len(away), len(there))
+    assert square.numel() == 0
