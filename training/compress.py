@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
 import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from diffpy_cbldm.model.cbldm import (
@@ -29,6 +26,8 @@ from diffpy_cbldm.model.cbldm import (
     CbLDM,
     load_weights,
     read_weights,
+    write_record,
+    write_tensors,
 )
 from diffpy_cbldm.settings import World
 from training.data import Stream
@@ -111,26 +110,13 @@ def compress(weights: str, rank: int, out: Path) -> str:
     stem = record["preset"]
     kept = {k: v for k, v in tensors.items() if not k.startswith(apart)}
     rest = {k: v for k, v in tensors.items() if k.startswith(apart)}
-    _write(kept, out / f"{stem}.safetensors")
-    _write(rest, PARTS / f"{stem}.safetensors")
-    part = out / f"{stem}.part"
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(part, out / f"{stem}.json")
-    size = (out / f"{stem}.safetensors").stat().st_size / 1e6
+    path = out / f"{stem}.safetensors"
+    PARTS.mkdir(exist_ok=True)
+    write_tensors(kept, path)
+    write_tensors(rest, PARTS / path.name)
+    write_record(record, path)
+    size = path.stat().st_size / 1e6
     return f"{size:.1f} MB; logits differ by {error:.4f} (root mean square)"
-
-
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file in half precision, by rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    halves = {
-        k: v.half().contiguous() if v.is_floating_point() else v
-        for k, v in tensors.items()
-    }
-    save_file(halves, part)
-    os.chmod(part, 0o644)  # safetensors lets the owner alone read
-    os.replace(part, path)
 
 
 def main() -> None:

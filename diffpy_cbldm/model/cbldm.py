@@ -498,23 +498,37 @@ def save_weights(
         Seed, command, hardware, validation figures; the model's settings
         and the hash of its site table are added.
     """
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    tensors = {
-        k: v.detach().cpu().half().contiguous() if v.is_floating_point() else v
-        for k, v in model.state_dict().items()
-    }
     record = {
         "schema": "cbldm-weights/1",
         "model": dataclasses.asdict(model.settings),
         "table": model.table.digest,
         **record,
     }
+    write_tensors(model.state_dict(), path)
+    write_record(record, path)
+
+
+def write_tensors(
+    tensors: dict[str, Tensor], path: str | os.PathLike[str]
+) -> None:
+    """Write ``path`` (safetensors, half precision), by rename."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    halves = {
+        k: v.detach().cpu().half().contiguous() if v.is_floating_point() else v
+        for k, v in tensors.items()
+    }
     part = path.with_suffix(".part")
-    save_file(tensors, part)
+    save_file(halves, part)
     os.chmod(part, 0o644)  # safetensors lets the owner alone read
     os.replace(part, path)
+
+
+def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the JSON record of the weights in ``path`` beside them."""
+    path = Path(path)
+    part = path.with_suffix(".part")
     part.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(part, path.with_suffix(".json"))
 
