@@ -18,6 +18,12 @@ from torch import Tensor
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 Noise = Callable[[], Tensor]
 
+ANCESTRAL_TREND = 0.9
+"""Share of the last change of x_0 that ancestral steps extrapolate: each
+change holds the answer to the noise just drawn, and a slope that is told with
+noise is expected to be less steep (1 gains 3.5 % of a Gaussian's spread at
+20 calls, 0.9 gains 1 %)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
@@ -117,7 +123,8 @@ def ddpm(
     with eta = 1, which for an interval of one is DDPM).  Over long intervals
     that loses spread, by a twentieth and more at 20 calls whatever their
     spacing; order 2 corrects the predicted x_0 by its change since the last
-    call (SDE-DPM-Solver++(2M) of Lu et al., 2022), order 1 does not.
+    call (SDE-DPM-Solver++(2M) of Lu et al., 2022, the change times
+    `ANCESTRAL_TREND`), order 1 does not.
     """
     times = [*visited(start, end, calls), end]
     before: tuple[Tensor, float] | None = None
@@ -130,7 +137,8 @@ def ddpm(
         h = math.log(a_s / b_s) - math.log(a_t / b_t)
         blend = x_0
         if before is not None and order > 1:
-            blend = x_0 + (x_0 - before[0]) * (h / (2 * before[1]))
+            trend = ANCESTRAL_TREND * (x_0 - before[0]) / before[1]
+            blend = x_0 + trend * h / 2
         kept = math.exp(-2 * h)
         x = a_s * (1 - kept) * blend + (b_s / b_t) * math.exp(-h) * x
         x = x + b_s * math.sqrt(1 - kept) * noise()
