@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -69,6 +70,16 @@ class SineGrid:
             torch.as_tensor(r).to(device)[:, None] * self.wave
         )
         self.sines *= 2 / math.pi * float(q[1] - q[0])
+        self._cells: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def waves(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Centres of cells of distances, (c, 1), and Q d's sines, cosines."""
+        if self._cells is None:
+            cells = torch.arange(int(self.reach / _GRID) + 1).to(self.wave)
+            d = (cells[:, None] + 0.5) * _GRID
+            turn = self.wave * d
+            self._cells = d, torch.sin(turn), torch.cos(turn)
+        return self._cells
 
     def serves(self, r: np.ndarray, qmax: float, uiso: float) -> bool:
         """Whether another Uiso asks for the same grid, to 0.02 A in r."""
@@ -130,8 +141,9 @@ class PairBasis:
         keep = values > 1e-9 * values[-1]
         size = values[keep].sqrt()
         self._rows = (turn[:, keep] * size).contiguous()  # (K, m)
-        self._curves = curves @ turn[:, keep] / size  # (n, m), orthonormal
-        self.target = self._curves.T @ data
+        # The orthonormal curves of the basis are curves @ turn, (n, m).
+        self._curves, self._turn = curves, turn[:, keep] / size
+        self.target = self._turn.T @ (curves.T @ data)
         self.power = float(data @ data)
         shown = float(self.target @ self.target)
         self.outside = max(0.0, 1 - shown / self.power)
@@ -149,11 +161,7 @@ class PairBasis:
         """(n,) -> (n, m): the change of `vectors` with the distance."""
         d = torch.as_tensor(distance).to(self._q)[:, None]
         turn = self._q * d
-        # The widths hardly change with d, 1/d and the phase do.
-        return (
-            self._waves(d, self._q * torch.cos(turn) - torch.sin(turn) / d)
-            @ self._rows
-        )
+        return self._sloped(d, torch.sin(turn), torch.cos(turn)) @ self._rows
 
     def rw_at(self, positions: np.ndarray, scale: float) -> float:
         """Rw of (n, 3) positions with a given factor of the pair sums."""
@@ -179,29 +187,60 @@ class PairBasis:
         slopes : (3n, m) array
             The scale following.
         """
-        apart = positions[:, None] - positions
-        d = np.linalg.norm(apart, axis=-1)
-        unit = apart / np.where(d > 0, d, 1.0)[..., None]
-        slope = self._tables()[1]
-        cell = np.minimum((d / _GRID).astype(np.int64), len(slope) - 1)
-        unit[d >= self.reach] = 0
-        change = torch.einsum(
-            "abc,abm->acm", torch.as_tensor(unit).to(slope), slope[cell]
-        )
-        change = change.reshape(-1, slope.shape[1])
-        left = self.residual(positions, ())[1]
-        near = np.triu(d < self.reach, 1)
-        total = self.vectors(d[near]).sum(0)
+        cell, d, total = self._pairs(positions)
+        slope = self._tables()[1][: int(cell.max()) + 1]
+        i, j = np.divmod(_upper(len(positions)), len(positions))
+        unit = (positions[i] - positions[j]) / d[:, None]
+        # How much each coordinate changes the pairs of each cell.
+        size = (len(slope) + 1) * len(positions)
+        place = np.concatenate([i, j]) * (len(slope) + 1)
+        place += np.concatenate([cell, cell])
+        both = np.concatenate([unit, -unit])
+        rows = [np.bincount(place, both[:, k], size) for k in range(3)]
+        spread = np.stack(rows).reshape(3, len(positions), -1)[..., :-1]
+        change = torch.as_tensor(spread.swapaxes(0, 1)).to(slope) @ slope
+        left, change = self._fitted(total, change.flatten(0, 1))
+        return left.cpu().numpy(), change.cpu().numpy()
+
+    def _pairs(
+        self, positions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, Tensor]:
+        """Cells and distances of the pairs of `_upper`, and their vector.
+
+        Pairs out of reach lie in a last cell, at a distance of 1.
+        """
+        value, slope = self._tables()
+        d = np.sqrt(_between(positions, positions))
+        beyond = d >= self.reach
+        cell = (d / _GRID).astype(np.int64)
+        cell[beyond] = len(value)
+        off = d - (cell + 0.5) * _GRID
+        d[beyond] = 1.0
+        used = min(int(cell.max()) + 1, len(value))
+        count, move = np.bincount(cell)[:used], np.bincount(cell, off)[:used]
+        total = torch.as_tensor(count).to(value) @ value[:used]
+        total += torch.as_tensor(move).to(value) @ slope[:used]
+        return cell, d, total
+
+    def _fitted(self, total: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left of the curve, and its changes, the scale following.
+
+        Both over the norm of the measured curve.
+        """
         norm = total @ total
         scale = (self.target @ total).clamp_min(0) / norm
-        change = scale * (change - torch.outer(change @ total / norm, total))
-        return left, (change / math.sqrt(self.power)).cpu().numpy()
+        rates = scale * (rates - torch.outer(rates @ total / norm, total))
+        size = math.sqrt(self.power)
+        return (self.target - scale * total) / size, rates / size
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         """`vectors` and `slopes` on a grid of distances."""
         if self._table is None:
-            centres = (np.arange(int(self.reach / _GRID) + 1) + 0.5) * _GRID
-            self._table = self.vectors(centres), self.slopes(centres)
+            d, sines, cosines = self.grid.waves()
+            self._table = (
+                self._waves(d, sines) @ self._rows,
+                self._sloped(d, sines, cosines) @ self._rows,
+            )
         return self._table
 
     def residual(
@@ -223,36 +262,20 @@ class PairBasis:
         jacobian : (k, m) array
             Of s F, the scale following.
         """
-        value, slope = self._tables()
-        upper = np.triu_indices(len(positions), 1)
-        # |x_i - x_j|^2 and its changes from products of all with all.
-        squares = _between(positions, positions)[upper]
-        d = np.sqrt(squares)
-        near = d < self.reach
-        d = d[near]
-        cell = (d / _GRID).astype(np.int64)
-        off = d - (cell + 0.5) * _GRID
+        cell, d, total = self._pairs(positions)
+        slope = self._tables()[1][: int(cell.max()) + 1]
+        rows = np.zeros((len(changes), len(slope)))
+        for row, change in zip(rows, changes):
+            weights = _between(positions, change) / d
+            row += np.bincount(cell, weights)[: len(slope)]
+        rates = torch.as_tensor(rows).to(slope) @ slope
+        left, rates = self._fitted(total, rates)
+        square = float(left @ left) + self.outside
+        return square, left.cpu().numpy(), rates.cpu().numpy()
 
-        def spread(weight: np.ndarray | None) -> Tensor:
-            count = np.bincount(cell, weight, minlength=len(value))
-            return torch.as_tensor(count.astype(float)).to(value)
-
-        total = spread(None) @ value + spread(off) @ slope
-        rows = [
-            spread(_between(positions, change)[upper][near] / d)
-            for change in changes
-        ]
-        rates = torch.stack(rows) @ slope if rows else slope[:0]
-        norm = total @ total
-        scale = (self.target @ total).clamp_min(0) / norm
-        rates = scale * (rates - torch.outer(rates @ total / norm, total))
-        left = self.target - scale * total
-        size = math.sqrt(self.power)
-        return (
-            float(left @ left) / self.power + self.outside,
-            (left / size).cpu().numpy(),
-            (rates / size).cpu().numpy(),
-        )
+    def _sloped(self, d: Tensor, sines: Tensor, cosines: Tensor) -> Tensor:
+        # The widths hardly change with d, 1/d and the phase do.
+        return self._waves(d, self._q * cosines - sines / d)
 
     def _waves(self, d: Tensor, wave: Tensor) -> Tensor:
         spread = 1 - self._fit.delta2 / d**2 + (self._qbroad * d) ** 2
@@ -320,19 +343,29 @@ class PairBasis:
         curves = torch.einsum("b,kbq->kq", many, rows) @ self._rows
         total = curves[3]
         scale = (self.target @ total).clamp_min(0) / (total @ total)
-        fall = self._curves.T @ (
-            -0.5 * self._r**2 * (self._curves @ total)
-        )  # by the square of Qdamp
+        curve = self._curves @ (self._turn @ total)
+        # By the square of Qdamp.
+        fall = self._turn.T @ (self._curves.T @ (-0.5 * self._r**2 * curve))
         found = torch.cat([curves[:3], fall[None]])
         widths = torch.tensor(WIDTHS).to(found)
         return scale * widths[:, None] * found
 
 
 def _between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(x_i - x_j) . (y_i - y_j), (n, n)."""
+    """(x_i - x_j) . (y_i - y_j) for the pairs of `_upper`, not below 0
+    where y is x."""
     product = x @ y.T
-    own = np.einsum("ij,ij->i", x, y)
-    return own[:, None] + own - product - product.T
+    own = np.diagonal(product)
+    crossed = product + (product.T if x is not y else product)
+    found = (own[:, None] + own - crossed).ravel()[_upper(len(x))]
+    return np.maximum(found, 0.0) if x is y else found
+
+
+@functools.lru_cache(maxsize=4)
+def _upper(count: int) -> np.ndarray:
+    """Places of the pairs i < j in a raveled (n, n) array."""
+    i, j = np.triu_indices(count, 1)
+    return i * count + j
 
 
 @dataclasses.dataclass(frozen=True)
@@ -383,6 +416,7 @@ class Editor:
         device = basis.target.device
         self._index, self._pairs = _pair_vectors(points, basis)
         self._rough_pairs = self._pairs.float()
+        self._pair_own = (self._pairs**2).sum(1)
         distance = torch.cdist(
             torch.as_tensor(points), torch.as_tensor(points)
         )
@@ -436,9 +470,10 @@ class Editor:
         bonds = float(self._bonds[site])
         self.missing += sign * (self.bulk - 2 * bonds)
         self._total = self._total + sign * self._sums[site]
-        self._sums += sign * self._pairs[self._index[site]]
-        self._bonds += sign * self._near[site]
-        self._blocked += sign * self._clash[site]
+        new = self._pairs.index_select(0, self._index[site])
+        self._sums.add_(new, alpha=sign)
+        self._bonds.add_(self._near[site], alpha=sign)
+        self._blocked.add_(self._clash[site], alpha=sign)
         self.atoms += int(sign)
         self.filled[site] = sign > 0
         self._measure()
@@ -491,15 +526,19 @@ class Editor:
         open_ = ~self.filled & (self._blocked <= 1)
         open_ &= self._bonds >= self.least
         there = _first(alone, open_, most)
-        # (a, b, m); single precision will do for what is a small change.
+        # An atom on `there` has its pairs with all atoms but that on `away`.
         index = self._index[away][:, there]
-        change = self._rough_pairs.index_select(0, index.flatten()).neg_()
-        change = change.view(*index.shape, change.shape[-1])
-        change += self._sums[there].float()
-        change -= self._sums[away].float()[:, None]
-        both = torch.stack([self.basis.target, self._total], 1).float()
-        cross, along = (change @ both).double().unbind(-1)
-        own = torch.linalg.vector_norm(change, dim=-1).double() ** 2
+        cross = self._cross[there] - self._cross[away][:, None]
+        cross = cross - (self._pairs @ self.basis.target)[index]
+        along = self._along[there] - self._along[away][:, None]
+        along = along - (self._pairs @ self._total)[index]
+        # Single precision will do for what is a small change.
+        come, gone = self._sums[there].float(), self._sums[away].float()
+        to_come = (come @ self._rough_pairs.T).gather(1, index.T).T
+        to_gone = (gone @ self._rough_pairs.T).gather(1, index)
+        own = self._own[there] + self._own[away][:, None]
+        own = own + self._pair_own[index]
+        own = own - 2 * (gone @ come.T + to_come - to_gone).double()
         square = self.basis.square(
             self._y + cross, self._norm + 2 * along + own
         )

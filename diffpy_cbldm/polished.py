@@ -7,10 +7,12 @@ whose Rw and uncertainties come from SrFit recipes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm import moves
@@ -35,6 +37,9 @@ from diffpy_cbldm.polish import (
 from diffpy_cbldm.score import nearest_neighbour_distance
 from diffpy_cbldm.settings import R_MAX
 from diffpy_cbldm.srfit import refine
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 REFUSED = "polishing refused: "
 """How the flag begins where a guard-rail kept a structure as it was."""
@@ -131,6 +136,23 @@ def edit(
         x, kind, pdf, kinds=kinds, limit=limit, rmin=rmin, rmax=rmax
     )
     return dataclasses.replace(made, seen=seen)
+
+
+def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """What a function gives for each item, several at a time.
+
+    As many at once as PyTorch may use threads, each with one thread, so that
+    the results do not depend on how many there are.
+    """
+    threads = torch.get_num_threads()
+    workers = ThreadPoolExecutor(
+        threads, initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
+        return list(workers.map(function, items))
+    finally:
+        workers.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def as_candidate(

@@ -30,6 +30,7 @@ from diffpy_cbldm.polished import (
     Front,
     as_candidate,
     edit,
+    side_by_side,
     what_changed,
 )
 from diffpy_cbldm.propose import generator_names, propose
@@ -411,7 +412,9 @@ def _polished(
     firsts = {c.generator: c for c in reversed(starts)}.values()
     order = sorted(firsts, key=starts.index)
     order += [c for c in starts if c not in order]
-    every = [edit(c, pdf, **words) for c in order[:POLISHED]]
+    every = side_by_side(
+        lambda start: edit(start, pdf, **words), order[:POLISHED]
+    )
     made = [m for m in every if m.holds]
     origin = {id(p): m for m in made for p in m.found}
     changed = [p for m in made for p in m.changed]

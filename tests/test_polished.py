@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from test_polish import ideal, off_centre, pdf_of
 
 import diffpy_cbldm as cb
 from diffpy_cbldm import moves
-from diffpy_cbldm.polished import REFUSED
+from diffpy_cbldm.polished import REFUSED, edit, side_by_side
 from diffpy_cbldm.score import rmsd, roughness
 
 
@@ -66,6 +67,34 @@ def test_edits_that_do_not_predict_are_refused(monkeypatch):
     (only,) = cb.polish(candidate(ideal("fcc", 79)), pdf_of(truth))
     assert any(f.startswith(REFUSED) for f in only.flags)
     assert only.edits == ()
+
+
+def test_side_by_side_gives_what_each_gives_alone():
+    cut = off_centre(70)
+    pdf = pdf_of(cut)
+    starts = cb.propose(pdf, count=3, generators=("library",))
+
+    def job(start):
+        found = edit(start, pdf, kinds=("sites",)).found
+        return [(p.rw, p.positions.tolist()) for p in found]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        alone = [job(start) for start in starts]
+        torch.set_num_threads(2)
+        assert side_by_side(job, starts) == alone
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_side_by_side_passes_errors_on():
+    def fails(number):
+        raise cb.CbldmError(f"{number} is wrong.")
+
+    with pytest.raises(cb.CbldmError, match="1 is wrong"):
+        side_by_side(fails, [1, 2])
 
 
 def test_solve_polishes_and_says_so():

@@ -3,6 +3,7 @@
     python -m tests.benchmarks.polish [--count 112] [--json FILE]
     python -m tests.benchmarks.polish --ideal 100
     python -m tests.benchmarks.polish --measured FOLDER [--plot FILE.svg]
+    python -m tests.benchmarks.polish --speed 16
 
 The first builds its own clusters: off-centre spheres, ellipsoids and
 polyhedra, truncated ideal shapes, random stacking, surface vacancies, strain,
@@ -10,7 +11,8 @@ contracted surfaces; PDFs with noise of up to 2 % in the measured Q range,
 Qmax 20 to 28, widths and damping unknown.  Starts are the best of each
 generator by a quick fit; the truth serves for the figures alone.  The second
 polishes the right ideal structure: it should stay.  The third prints the
-front of Rw against roughness for measured data.
+front of Rw against roughness for measured data, the fourth the seconds that a
+start of about 150 atoms takes, one after the other and side by side.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from diffpy_cbldm.polish import (
     pareto,
     predicted,
 )
-from diffpy_cbldm.polished import Front, what_changed
+from diffpy_cbldm.polished import Front, side_by_side, what_changed
 from diffpy_cbldm.propose import find_generator
 from diffpy_cbldm.quickfit import quick_fit
 from diffpy_cbldm.score import roughness
@@ -493,6 +495,25 @@ def fronts(folder: Path, plot: Path | None) -> str:
     return "\n".join(lines)
 
 
+def speed(count: int) -> str:
+    """Seconds a start of 140 to 160 atoms, as `solve` runs them."""
+    jobs = []
+    for _, pdf in cases(len(KINDS) * count):
+        found = find_generator("library")(pdf, count=16, rmax=pdf.r[-1])
+        some = [c for c in found if 140 <= len(c) <= 160]
+        jobs += [(c.positions, c.structure_type, pdf) for c in some[:1]]
+        if len(jobs) == count:
+            break
+    lines = []
+    for threads in (1, min(2, os.cpu_count() or 1)):
+        torch.set_num_threads(threads)
+        begin = time.perf_counter()
+        side_by_side(lambda job: front(*job), jobs)
+        each = (time.perf_counter() - begin) / len(jobs)
+        lines.append(f"{threads} at a time: {each:.2f} s a start")
+    return "\n".join([f"{len(jobs)} starts", *lines])
+
+
 def _best(
     name: str, pdf: PDFData, rmax: float
 ) -> list[tuple[str, Candidate, float]]:
@@ -558,10 +579,14 @@ def main() -> None:
     parser.add_argument("--ideal", type=int)
     parser.add_argument("--measured", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--speed", type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.ideal:
         print(ideal(options.ideal))
+        return
+    if options.speed:
+        print(speed(options.speed))
         return
     if options.measured:
         print(fronts(options.measured, options.plot))
