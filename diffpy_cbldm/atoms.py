@@ -38,12 +38,16 @@ class AtomRange:
     low, high : int
     share : float
         Of how many simulated particles such a range holds the number.
+    doubted : bool
+        Whether `doubts.size_doubts` says that this particle is unlike
+        those: too large, or with a misfit that is no noise.
     """
 
     atoms: int
     low: int
     high: int
     share: float
+    doubted: bool = False
 
     def __str__(self) -> str:
         if self.low == self.high:

@@ -10,6 +10,7 @@ from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.score import nearest_neighbour_distance
+from diffpy_cbldm.srfit import UNEVEN
 
 DOUBTFUL_RW = 0.3
 """A best Rw above this usually means that the particle is something else."""
@@ -45,7 +46,19 @@ def doubts(
     generators : sequence of str
         The generators that were asked.
     """
-    best = candidates[0]
+    return [
+        *size_doubts(candidates[0], pdf, used),
+        *_where_the_best_came_from(candidates, generators),
+    ]
+
+
+def size_doubts(
+    best: Candidate, pdf: PDFData, used: settings.Solve
+) -> list[str]:
+    """Say why the particle may not be what the model covers.
+
+    A range of its number of atoms means little then.
+    """
     found: list[str] = []
     covered = (
         f"one element, {settings.MIN_ATOMS} to {settings.MAX_ATOMS} atoms"
@@ -76,7 +89,14 @@ def doubts(
             f"{settings.MAX_ATOMS} that generators propose: the particle may "
             f"be larger."
         )
-    found.extend(_where_the_best_came_from(candidates, generators))
+    for flag in best.flags:
+        if flag.startswith(UNEVEN):
+            found.append(
+                f"The misfit of the best structure is no noise, "
+                f"{flag[len(UNEVEN) :]}: the data show something that no "
+                f"candidate has, such as ligands, particles of several "
+                f"sizes, a background or a wrong Qmax."
+            )
     return found
 
 

@@ -81,6 +81,52 @@ def rw_scaled(
     return rw(g_obs, scale[..., None] * g_calc, weights)
 
 
+def misfit_by_range(
+    r: np.ndarray, misfit: np.ndarray, width: float = 2.5
+) -> tuple[float, tuple[float, float]]:
+    """How evenly a misfit lies over r, and where most of it lies.
+
+    Noise lies evenly; what a structure cannot explain does not.
+
+    Parameters
+    ----------
+    r : (n,) array, angstrom
+    misfit : (n,) array
+        Measured minus calculated curve, over the uncertainty.
+    width : float, angstrom
+        Of the blocks whose mean squares are compared; default 2.5.
+
+    Returns
+    -------
+    evenness : float
+        The participation of the blocks, (sum m)^2 / (B sum m^2): 1 where
+        all are alike, 1 / B where one has all; 0.9 or more for noise in the
+        usual Q ranges.
+    where : tuple of two floats, angstrom
+        The shortest run of blocks with half of the misfit.
+    """
+    block = ((r - r[0]) / width + 1e-6).astype(int)
+    count = np.bincount(block)
+    block[block == len(count) - 1] -= int(count[-1] < 0.5 * count.max())
+    power = np.bincount(block, misfit**2)
+    mean = power / np.bincount(block)
+    if not mean.any():
+        return 1.0, (float(r[0]), float(r[-1]))
+    evenness = mean.sum() ** 2 / (len(mean) * (mean**2).sum())
+    until = np.concatenate([[0.0], np.cumsum(power)])
+    runs = [
+        (b - a, a, b)
+        for a in range(len(power))
+        for b in range(a + 1, len(power) + 1)
+        if until[b] - until[a] >= 0.5 * until[-1]
+    ]
+    _, a, b = min(runs)
+    return float(evenness), (
+        float(r[block == a][0]),
+        float(r[block == b - 1][-1]),
+    )
+
+
 def _array(positions: np.ndarray | torch.Tensor) -> np.ndarray:
     if isinstance(positions, torch.Tensor):
         positions = positions.detach().cpu().numpy()

@@ -13,7 +13,7 @@ import numpy as np
 from diffpy_cbldm import __version__, settings
 from diffpy_cbldm.atoms import AtomRange, atom_range, spread
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.doubts import ALSO, doubts, sources
+from diffpy_cbldm.doubts import ALSO, doubts, size_doubts, sources
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.groups import Group, group
 from diffpy_cbldm.pdfdata import PDFData, check_pdf, regrid
@@ -174,10 +174,13 @@ class Solution:
                     f"{_describe(self.candidates[first.members[0]])}."
                 )
         if self.atoms is not None:
-            lines.append(
+            text = (
                 f"The particle has {self.atoms}: {self.atoms.share:.0%} of "
-                f"simulated particles of bare metal lie in a range made so."
+                f"simulated particles of bare metal lie in a range made so"
             )
+            if self.atoms.doubted:
+                text += ", but the warnings say that this one is not like them"
+            lines.append(f"{text}.")
         if warnings:
             lines.extend(f"Warning: {text}" for text in self.warnings)
         return "\n".join(lines)
@@ -359,6 +362,8 @@ def _solve(
     refined = [refined[i] for i in order]
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     candidates = [c for c, _ in refined + rest]
+    if atoms and size_doubts(candidates[0], pdf, used):
+        atoms = dataclasses.replace(atoms, doubted=True)
     return Solution(
         candidates=candidates,
         rw_quick=[quick for _, quick in refined + rest],

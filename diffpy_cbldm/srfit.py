@@ -38,6 +38,7 @@ from diffpy_cbldm.cluster import (
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.paircache import PairCache
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.score import misfit_by_range
 from diffpy_cbldm.settings import Refinement, Solve
 
 PRECISION = 1e-10
@@ -46,7 +47,14 @@ PRECISION = 1e-10
 _NO_DAMPING = 1e-3
 """A fitted Qdamp (1/A) below this changes no curve to 30 A."""
 
-_OWN_FLAGS = ("backend: ", "at bound: ", "not determined: ")
+UNEVEN = "uneven misfit: "
+"""How the flag begins of a fit whose misfit is no noise."""
+
+_EVEN, _EXPLAINED = 0.6, 0.03
+"""Evenness (`score.misfit_by_range`) below which, and Rw above which, a
+misfit is flagged: noise has 0.9, a wrong structure 0.5 and less."""
+
+_OWN_FLAGS = ("backend: ", "at bound: ", "not determined: ", UNEVEN)
 
 _FIRST_STRAIN = 0.005
 """Strains to begin from: at 0 a symmetric cluster's G(r) has no slopes."""
@@ -736,8 +744,9 @@ def refine(
         its standard uncertainty (0 for a qdamp that vanished);
         ``results`` (FitResults); ``flags`` with the calculator used, "strain
         refined" and "surface refined" where coordinates were adjusted to
-        the PDF, the moves that the PDF leaves open within their bounds, and
-        the variables that ended at a bound.
+        the PDF, the moves that the PDF leaves open within their bounds,
+        the variables that ended at a bound, and where the misfit lies if it
+        is no noise.
     """
     backend = choose_backend(backend)
     cluster = candidate_of(cluster)
@@ -762,6 +771,13 @@ def refine(
         results = Results(recipe, update=False)
         results.derivstep = 1e-3
         results.update()
+        recipe.residual()
+        profile = recipe.cluster.profile
+        uneven = _uneven(
+            profile.x,
+            (profile.y - profile.ycalc) / profile.dy,
+            float(results.rw),
+        )
     names = list(results.varnames)
     errors = getattr(results, "varunc", None)
     errors = [math.nan] * len(names) if errors is None else errors
@@ -796,6 +812,7 @@ def refine(
         for name in moved
         if not parameters[name][1] * misfit < moving.LIMITS[name]
     ]
+    flags += uneven
     return dataclasses.replace(
         cluster,
         positions=positions,
@@ -806,6 +823,14 @@ def refine(
         flags=tuple(flags),
         results=results,
     )
+
+
+def _uneven(r: np.ndarray, misfit: np.ndarray, rw: float) -> list[str]:
+    """A flag where the misfit is no noise, with where it lies."""
+    evenness, (low, high) = misfit_by_range(r, misfit)
+    if evenness >= _EVEN or rw <= _EXPLAINED:
+        return []
+    return [f"{UNEVEN}half of it from {low:.1f} to {high:.1f} A"]
 
 
 def _at_bounds(

@@ -103,6 +103,21 @@ def test_a_curve_of_zeros_has_no_rw():
         score.rw(np.zeros(5), np.ones(5))
 
 
+def test_noise_is_even_and_a_missing_peak_is_not():
+    r = np.arange(1.5, 30.0, 0.01)
+    noise = np.random.default_rng(0).normal(size=len(r))
+    assert score.misfit_by_range(r, noise)[0] > 0.95
+    # Scale does not matter, nor where one block has all: 1 of 11.
+    assert score.misfit_by_range(r, 7 * noise)[0] == pytest.approx(
+        score.misfit_by_range(r, noise)[0]
+    )
+    peak = np.exp(-0.5 * ((r - 5.0) / 0.2) ** 2)
+    evenness, (low, high) = score.misfit_by_range(r, peak)
+    assert evenness == pytest.approx(1 / 11, rel=0.01)
+    assert low <= 5.0 <= high and high - low < 2.5
+    assert score.misfit_by_range(r, 0 * r) == (1.0, (r[0], r[-1]))
+
+
 def test_bonds():
     x = fcc(55)
     assert score.shortest_bond(x) == pytest.approx(2.775)

@@ -174,6 +174,14 @@ def test_doubts(world):
     assert "came from library" in text and "Rw 0.450 at best" in text
     assert text in sol.explain().replace("Warning: ", "")
     assert "Warning" not in sol.explain(warnings=False)
+    assert sol.atoms.doubted and "not like them" in sol.explain()
+
+
+def test_doubts_about_a_misfit_that_is_no_noise(world):
+    flag = "uneven misfit: half of it from 1.5 to 4.0 A"
+    world.add("cbldm", 0.1, 0.1, flags=(flag,))
+    (text,) = cb.solve(a_pdf(reach=12.0), generators="cbldm").warnings
+    assert "no noise, half of it from 1.5 to 4.0 A:" in text
 
 
 def test_more_atoms_than_generators_propose(world):
@@ -188,8 +196,9 @@ def test_no_doubts(world):
     world.add("cbldm", 0.1, 0.1)
     world.add("screen", 0.13, 0.125)
     sol = cb.solve(a_pdf(reach=12.0))
-    assert sol.warnings == ()
+    assert sol.warnings == () and not sol.atoms.doubted
     text = sol.explain()
+    assert "not like them" not in text
     assert "The best is fcc with 6 atoms from cbldm: Rw 0.100" in text
     assert (
         "Best Rw by generator: cbldm 0.100, library 0.105, screen 0.125"

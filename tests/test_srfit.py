@@ -359,6 +359,24 @@ def test_bounds_are_flagged(simulated):
     assert all(math.isfinite(v) for v, _ in one.parameters.values())
 
 
+def test_a_misfit_that_is_no_noise_is_flagged(simulated):
+    cluster, pdf = simulated
+    rng = np.random.default_rng(0)
+    noisy = pdf.g + 0.06 * pdf.g.std() * rng.normal(size=len(pdf.g))
+    ripple = np.exp(-0.5 * ((pdf.r - 3.8) / 0.3) ** 2) * np.sin(9 * pdf.r)
+    strange = pdf.g + 0.4 * np.abs(pdf.g).max() * ripple
+    rows = []
+    for g in (noisy, strange):
+        own = dataclasses.replace(pdf, g=g)
+        one = cb.refine(cluster, own, backend="torch", heldout=False)
+        assert one.rw > 0.03
+        rows.append([f for f in one.flags if f.startswith("uneven misfit")])
+    assert rows[0] == []
+    (flag,) = rows[1]
+    low, high = (float(flag.split()[k]) for k in (-4, -2))
+    assert low <= 3.8 <= high <= low + 2.6
+
+
 @pytest.mark.parametrize("fit", FITS["fits"], ids=lambda f: f["data"])
 def test_native_fits_are_reproduced(fit):
     path = MEASURED / fit["data"]
