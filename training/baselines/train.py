@@ -40,10 +40,10 @@ from training.train import NonFiniteLoss, hardware
 BATCH = 64
 RATE, WARMUP, CLIP = 1.5e-3, 100, 5.0
 SETTINGS = {
-    "mlp": (RATE, BATCH),
-    "cnn": (RATE, BATCH),
-    "resnet": (RATE, BATCH),
-    "transformer": (RATE, BATCH),
+    "mlp": (4.5e-3, BATCH),
+    "cnn": (4.5e-3, 32),
+    "resnet": (4.5e-3, 32),
+    "transformer": (RATE, 32),
     "deepstruc": (RATE, BATCH),
 }
 """Highest learning rate and batch of each network, see
