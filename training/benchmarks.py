@@ -689,13 +689,12 @@ system's best candidate, and its atoms beside the truth's.
 """
 
 TRAINING_WORDS = """
-One thread of a CPU that had other work; the clock's seconds, which for
-`cbldm` were taken beside five other jobs (about 12 s of the processor).  The
-six systems had nine minutes each (the trees at most 32 rounds, for the size of
-their file), from a pool of 153,600 PDFs of the stream that is drawn once.  The
-minutes of `cbldm` are those of its last run alone, whose start had been
+One thread of a CPU that had other work; seconds are the processor's.  The six
+systems had nine minutes of it each (the trees at most 32 rounds, for the size
+of their file), from a pool of 153,600 PDFs of the stream that is drawn once.
+The minutes of `cbldm` are those of its last run alone, whose start had been
 trained for 105 more ({doc}`model_card`): it had about eighteen times as long
-as each of them.
+as each of them, on a machine about half as fast.
 The curves show what more time would bring.
 """
 
@@ -738,19 +737,13 @@ file.
 """
 
 NOT_DONE = """
-- Every learned system but `cbldm` was trained for nine minutes, once, with
-  one seed and one set of hyperparameters.  `training.baselines.tune` tries
-  others; it has not been run in full.
+- Every learned system but `cbldm` was trained for nine minutes, once, with one
+  seed, at the learning rate and batch that were best after a minute (above;
+  the trees with one setting).  Other hyperparameters were not tried.
 - The trained ablations had a minute each and one seed: enough for orders of
   magnitude, not for small differences.
-- The rows of `cbldm` under worse data, and the ways to draw latents, were
-  measured with the same weights before they were made smaller; those of
-  `screen` before widths were learned from the fits that count, and those of
-  the regressors on held-out geometries with older code (see the commits
-  below).
-- The paper's random split and `cbldm-brief`, CbLDM with no more training than
-  the others had, are there in `training.compare`; where they are not in the
-  tables, they were not run.
+- `cbldm-brief`, CbLDM with no more training than the others had, is there in
+  `training.compare`; where it is not in the tables, it was not run.
 - The weights of the published systems are not used: all are our own
   implementations, on our structures.
 - Robustness is shown for the systems that emit crystals; the others do not
