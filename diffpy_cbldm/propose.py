@@ -42,6 +42,9 @@ Generator = Callable[..., list[Candidate]]
 
 GROUP = "diffpy_cbldm.generators"
 
+STRETCHED = ("cbldm", "library", "screen")
+"""Generators whose candidates have the PDF's bond length already."""
+
 HULLED, FACETED = 16, 6
 """Latents of each round that are decoded to polyhedra as well, and numbers
 of atoms for each set of facets."""

@@ -33,8 +33,8 @@ from diffpy_cbldm.polished import (
     side_by_side,
     what_changed,
 )
-from diffpy_cbldm.propose import generator_names, propose
-from diffpy_cbldm.quickfit import QuickFit, quick_fit
+from diffpy_cbldm.propose import STRETCHED, generator_names, propose
+from diffpy_cbldm.quickfit import SCAN, QuickFit, quick_fit
 from diffpy_cbldm.score import duplicates, simplest_first
 from diffpy_cbldm.smallangles import settle
 from diffpy_cbldm.srfit import choose_backend, one_thread
@@ -535,6 +535,7 @@ def _rank_quickly(
     flags.
     """
     g, measured = regrid(pdf, rmax=used.rmax + settings.R_STEP)
+    stretched = all(c.generator in STRETCHED for c in pool)
     fits = quick_fit(
         [c.positions for c in pool],
         (np.arange(len(g)) * settings.R_STEP)[measured],
@@ -545,6 +546,7 @@ def _rank_quickly(
         qbroad=pdf.qbroad,
         rmin=used.rmin,
         rmax=used.rmax,
+        scan=(0.0,) if stretched else SCAN,
     )
     order = simplest_first([f.rw for f in fits], [c.positions for c in pool])
     kept = []

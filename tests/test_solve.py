@@ -56,7 +56,8 @@ class World:
         self.calls.append(("propose", generators, more))
         return self.pool.get(generators[0], [])
 
-    def quick_fit(self, positions, r, g, **more):
+    def quick_fit(self, positions, r, g, *, scan, **more):
+        self.calls.append(("quick_fit", scan, more))
         assert (np.diff(r) > 0).all() and len(r) == len(g)
         return [
             QuickFit(self.quick[x.tobytes()], 1.0, 1.01, 0.01, 3.0, 0.03)
@@ -156,6 +157,15 @@ def test_without_refinement(world):
     sol = cb.solve(a_pdf(), refine=0, generators=("library",))
     assert sol.refined == []
     assert "None was refined" in sol.explain()
+
+
+@pytest.mark.parametrize(("name", "tries"), [("library", 1), ("mine", 11)])
+def test_stretches_are_tried_for_others_generators(world, name, tries):
+    """Those of our own have the bond length of the PDF."""
+    world.add(name, 0.4, 0.3)
+    cb.solve(a_pdf(), generators=(name,), polish=False)
+    (scan,) = (a for what, a, _ in world.calls if what == "quick_fit")
+    assert len(scan) == tries and 0.0 in scan
 
 
 def test_no_candidate_at_all(world):
