@@ -15,7 +15,7 @@ from diffpy_cbldm.score import rmsd
 from diffpy_cbldm.settings import MAX_ATOMS, Model
 from diffpy_cbldm.simulate import simulate
 from training.baselines import LEARNED, WEIGHTS, mining, tune
-from training.baselines.generators import baseline_generator
+from training.baselines.generators import baseline_generator, emitted
 from training.baselines.networks import (
     DEGREE,
     RANK,
@@ -157,6 +157,21 @@ def test_regressors_emit_factors_of_a_positive_kernel(system, pool):
     k = (f @ f.mT).detach()
     assert k.shape == (2, MAX_ATOMS, MAX_ATOMS)
     assert float(torch.linalg.eigvalsh(k.double()).min()) > -1e-4
+
+
+def test_atoms_that_fall_together_are_moved_apart():
+    class Collapsed:
+        def structures(self, g, count, seed):
+            row = np.arange(4.0)[:, None] * [1.0, 0.0, 0.0]
+            return [np.concatenate([row, row[:2], row[:1]])]
+
+    x = np.arange(6.0)[:, None] * [2.7, 0, 0]
+    (pdf,) = simulate([Cluster("Pt", x)])
+    (found,) = emitted(Collapsed(), pdf)
+    apart = np.linalg.norm(found[:, None] - found, axis=-1)
+    np.fill_diagonal(apart, np.inf)
+    assert len(found) == 7 and 0.001 < apart.min() < 0.2
+    assert np.array_equal(found, emitted(Collapsed(), pdf)[0])
 
 
 def test_the_vae_draws_alike_for_a_seed(pool):

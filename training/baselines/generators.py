@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
@@ -34,6 +35,9 @@ from diffpy_cbldm.settings import R_MAX, Model
 from training.baselines import LEARNED, WEIGHTS, mining
 from training.baselines.networks import network
 from training.baselines.pool import curves
+
+APART = 0.01
+"""Bond lengths that atoms which fell together are moved by."""
 
 
 def baseline_generator(
@@ -130,13 +134,26 @@ def emitted(
 ) -> list[np.ndarray]:
     """What a network emits, stretched, the best fit first; (n, 3), angstrom.
 
-    Nothing is refused: atoms may fall together, as in no candidate.
+    Nothing is refused: atoms may fall together, and are then moved apart by
+    about `APART`, as no calculator takes two atoms at one place.
     """
     g, bond = _read(pdf, rmax)
-    found = model.structures(g, count, seed)
+    found = [_apart(x, seed) for x in model.structures(g, count, seed)]
     rw, bonds = _stretched(found, pdf, bond, rmin, rmax)
     order = np.argsort(rw, kind="stable")
     return [found[i] * bonds[i] for i in order]
+
+
+def _apart(xyz: np.ndarray, seed: int) -> np.ndarray:
+    """Atoms nearer than half of `APART` moved, in random directions."""
+    rng = np.random.default_rng(seed)
+    xyz = np.array(xyz, dtype=float)
+    while True:
+        near = cKDTree(xyz).query_pairs(APART / 2, output_type="ndarray")
+        if not len(near):
+            return xyz
+        moved = np.unique(near[:, 1])
+        xyz[moved] += rng.normal(0, APART, (len(moved), 3))
 
 
 def _mined(
