@@ -8,7 +8,7 @@ import pytest
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.families import load_table
 from training import benchmarks
-from training.baselines.train import SETTINGS
+from training.baselines.train import SETTINGS as IN_USE
 from training.compare import (
     RESULTS,
     Results,
@@ -182,7 +182,7 @@ def test_trained_ablations_are_told_as_far_as_they_were_run():
 
 
 def test_the_best_setting_of_a_row_is_bold():
-    rate, batch = SETTINGS["cnn"]
+    rate, batch = IN_USE["cnn"]
     rows = [
         {"system": "cnn", "rate": k, "batch": 64, "validation": loss}
         for k, loss in ((5e-4, 9.0), (1.5e-3, 7.5), (4.5e-3, None))
