@@ -28,36 +28,25 @@ def sources(candidate: Candidate) -> set[str]:
     return {candidate.generator, *also}
 
 
-def doubts(
-    candidates: Sequence[Candidate],
-    pdf: PDFData,
-    used: settings.Solve,
-    generators: Sequence[str],
-) -> list[str]:
-    """Say why the answer may be in doubt; empty where nothing does.
-
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        Ranked, the refined ones first.
-    pdf : PDFData
-    used : settings.Solve
-        With the fitted range.
-    generators : sequence of str
-        The generators that were asked.
-    """
-    return [
-        *size_doubts(candidates[0], pdf, used),
-        *_where_the_best_came_from(candidates, generators),
-    ]
-
-
 def size_doubts(
     best: Candidate, pdf: PDFData, used: settings.Solve
 ) -> list[str]:
     """Say why the particle may not be what the model covers.
 
     A range of its number of atoms means little then.
+
+    Parameters
+    ----------
+    best : Candidate
+        The first of the ranked ones.
+    pdf : PDFData
+    used : settings.Solve
+        With the fitted range.
+
+    Returns
+    -------
+    list of str
+        Empty where nothing puts the answer in doubt.
     """
     found: list[str] = []
     covered = (
@@ -100,9 +89,18 @@ def size_doubts(
     return found
 
 
-def _where_the_best_came_from(
+def origin_doubts(
     candidates: Sequence[Candidate], generators: Sequence[str]
 ) -> list[str]:
+    """Say so where the best of the ranked ones is not the model's.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Ranked, the refined ones first.
+    generators : sequence of str
+        The generators that were asked.
+    """
     best = candidates[0]
     if "cbldm" not in generators or "cbldm" in sources(best):
         return []

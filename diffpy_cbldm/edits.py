@@ -210,7 +210,7 @@ class PairBasis:
         Pairs out of reach lie in a last cell, at a distance of 1.
         """
         value, slope = self._tables()
-        d = np.sqrt(_between(positions, positions))
+        d = np.sqrt(_between(positions, positions).clip(0))
         beyond = d >= self.reach
         cell = (d / _GRID).astype(np.int64)
         cell[beyond] = len(value)
@@ -352,13 +352,11 @@ class PairBasis:
 
 
 def _between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(x_i - x_j) . (y_i - y_j) for the pairs of `_upper`, not below 0
-    where y is x."""
+    """(x_i - x_j) . (y_i - y_j) for the pairs of `_upper`."""
     product = x @ y.T
     own = np.diagonal(product)
-    crossed = product + (product.T if x is not y else product)
-    found = (own[:, None] + own - crossed).ravel()[_upper(len(x))]
-    return np.maximum(found, 0.0) if x is y else found
+    found = own[:, None] + own - (product + product.T)
+    return found.ravel()[_upper(len(x))]
 
 
 @functools.lru_cache(maxsize=4)

@@ -42,9 +42,6 @@ Generator = Callable[..., list[Candidate]]
 
 GROUP = "diffpy_cbldm.generators"
 
-STRETCHED = ("cbldm", "library", "screen")
-"""Generators whose candidates have the PDF's bond length already."""
-
 HULLED, FACETED = 16, 6
 """Latents of each round that are decoded to polyhedra as well, and numbers
 of atoms for each set of facets."""
@@ -73,12 +70,12 @@ def find_generator(name: str) -> Generator:
     """
     import entrypoints
 
-    built_in = _built_in()
-    if name in built_in:
-        return built_in[name]
+    own = built_in()
+    if name in own:
+        return own[name]
     found = {e.name: e for e in entrypoints.get_group_all(GROUP)}
     if name not in found:
-        known = sorted({*built_in, *found})
+        known = sorted({*own, *found})
         raise CbldmError(
             f"there is no generator {name!r}; expected one of "
             f"{', '.join(known)}: install the package that provides it."
@@ -94,7 +91,8 @@ def find_generator(name: str) -> Generator:
         ) from error
 
 
-def _built_in() -> dict[str, Generator]:
+def built_in() -> dict[str, Generator]:
+    """Our own generators; their candidates have the PDF's bond length."""
     return {
         "cbldm": cbldm_generator,
         "library": library_generator,
@@ -105,7 +103,7 @@ def _built_in() -> dict[str, Generator]:
 def _ask(name: str, pdf: PDFData, count: int, **settings) -> list[Candidate]:
     """What a generator proposes, checked where it is not one of our own."""
     make = find_generator(name)
-    if name in _built_in():
+    if name in built_in():
         return make(pdf, count=count, **settings)
     try:
         drawn = list(make(pdf, count=count, **settings))[:count]

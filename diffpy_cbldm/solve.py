@@ -13,7 +13,12 @@ import numpy as np
 from diffpy_cbldm import __version__, settings
 from diffpy_cbldm.atoms import AtomRange, atom_range, spread
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.doubts import ALSO, doubts, size_doubts, sources
+from diffpy_cbldm.doubts import (
+    ALSO,
+    origin_doubts,
+    size_doubts,
+    sources,
+)
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.groups import Group, group
 from diffpy_cbldm.pdfdata import PDFData, check_pdf, regrid
@@ -33,7 +38,7 @@ from diffpy_cbldm.polished import (
     side_by_side,
     what_changed,
 )
-from diffpy_cbldm.propose import STRETCHED, generator_names, propose
+from diffpy_cbldm.propose import built_in, generator_names, propose
 from diffpy_cbldm.quickfit import SCAN, QuickFit, quick_fit
 from diffpy_cbldm.score import duplicates, simplest_first
 from diffpy_cbldm.smallangles import settle
@@ -362,7 +367,8 @@ def _solve(
     refined = [refined[i] for i in order]
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     candidates = [c for c, _ in refined + rest]
-    if atoms and size_doubts(candidates[0], pdf, used):
+    about_size = size_doubts(candidates[0], pdf, used)
+    if atoms and about_size:
         atoms = dataclasses.replace(atoms, doubted=True)
     return Solution(
         candidates=candidates,
@@ -372,7 +378,8 @@ def _solve(
         warnings=(
             *pdf.warnings,
             *notes,
-            *doubts(candidates, pdf, used, generators),
+            *about_size,
+            *origin_doubts(candidates, generators),
         ),
         pdf=pdf,
         front=points,
@@ -535,7 +542,7 @@ def _rank_quickly(
     flags.
     """
     g, measured = regrid(pdf, rmax=used.rmax + settings.R_STEP)
-    stretched = all(c.generator in STRETCHED for c in pool)
+    stretched = all(c.generator in built_in() for c in pool)
     fits = quick_fit(
         [c.positions for c in pool],
         (np.arange(len(g)) * settings.R_STEP)[measured],
