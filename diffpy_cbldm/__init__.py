@@ -9,26 +9,26 @@ out.  The names below are imported when they are first used, so that
 >>> print(cb.solve(pdf).explain())  # doctest: +SKIP
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-import sys
-import types
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
+from diffpy_cbldm._version import __version__
 from diffpy_cbldm.errors import CbldmError
 
 if TYPE_CHECKING:
     from diffpy_cbldm import debye
     from diffpy_cbldm.cluster import Candidate, Cluster
+    from diffpy_cbldm.debye.simulation import simulate
+    from diffpy_cbldm.fitting.recipe import make_recipe
+    from diffpy_cbldm.fitting.refinement import refine
+    from diffpy_cbldm.fitting.target import bond_estimate
+    from diffpy_cbldm.output.plots import plot
     from diffpy_cbldm.pdfdata import PDFData, read_pdf
-    from diffpy_cbldm.plots import plot
-    from diffpy_cbldm.propose import propose
-    from diffpy_cbldm.simulate import simulate
-    from diffpy_cbldm.solve import Solution, solve
-    from diffpy_cbldm.srfit import make_recipe, refine
-
-__version__ = "0.1.0"
+    from diffpy_cbldm.polishing.candidates import polish
+    from diffpy_cbldm.search.generators import propose
+    from diffpy_cbldm.solving.solution import Solution
+    from diffpy_cbldm.solving.solver import solve
 
 __all__ = [
     "Candidate",
@@ -37,10 +37,11 @@ __all__ = [
     "PDFData",
     "Solution",
     "__version__",
+    "bond_estimate",
     "debye",
     "make_recipe",
-    "polish",
     "plot",
+    "polish",
     "propose",
     "read_pdf",
     "refine",
@@ -48,51 +49,20 @@ __all__ = [
     "solve",
 ]
 
-_HOMES = {
-    "Candidate": "cluster",
-    "Cluster": "cluster",
-    "PDFData": "pdfdata",
-    "Solution": "solve",
-    "make_recipe": "srfit",
-    "polish": "polished",
-    "plot": "plots",
-    "propose": "propose",
-    "read_pdf": "pdfdata",
-    "refine": "srfit",
-    "simulate": "simulate",
-    "solve": "solve",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "debye":
-        return importlib.import_module("diffpy_cbldm.debye")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = importlib.import_module(f"diffpy_cbldm.{_HOMES[name]}")
-    value = getattr(home, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-class _Package(types.ModuleType):
-    """Keeps ``cb.solve`` a function although a submodule has its name.
-
-    The import system sets every submodule as an attribute of its package
-    once it has run; for those named after a function, the function is set in
-    place of the module, or looked up later where it lives in another one.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, types.ModuleType) and name in _HOMES:
-            if _HOMES[name] != name:
-                return
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submodules=["debye"],
+    submod_attrs={
+        "cluster": ["Candidate", "Cluster"],
+        "debye.simulation": ["simulate"],
+        "fitting.recipe": ["make_recipe"],
+        "fitting.refinement": ["refine"],
+        "fitting.target": ["bond_estimate"],
+        "output.plots": ["plot"],
+        "pdfdata": ["PDFData", "read_pdf"],
+        "polishing.candidates": ["polish"],
+        "search.generators": ["propose"],
+        "solving.solution": ["Solution"],
+        "solving.solver": ["solve"],
+    },
+)

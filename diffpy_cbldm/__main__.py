@@ -2,6 +2,6 @@
 
 import sys
 
-from diffpy_cbldm.cli import main
+from diffpy_cbldm.commands.cbldm import main
 
 sys.exit(main())

@@ -19,9 +19,13 @@ import numpy as np
 from diffpy_cbldm.errors import CbldmError
 
 _PLAIN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
+
 _TOKEN = re.compile(rf"{_PLAIN}|[+-]?(?:nan|inf|infinity)", re.I)
+
 _COMMA = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
+
 _VALUE = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
+
 _COMMENTS = "#!%"
 
 

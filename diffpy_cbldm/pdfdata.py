@@ -11,20 +11,15 @@ import dataclasses
 import math
 import os
 import re
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.grfile import load, parse, parse_stype
-from diffpy_cbldm.settings import (
-    MIN_POINTS,
-    R_MAX,
-    R_STEP,
-    Simulation,
-    validate,
-)
+from diffpy_cbldm.options import validate
+from diffpy_cbldm.settings import MIN_POINTS, Simulation
 
 ELEMENTS = tuple("""
 H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu
@@ -44,6 +39,7 @@ _ASSUMED = {
     "qbroad": 0.0,
     "stype": "X",
 }
+
 _NAMES = ("composition", "qmin", "qmax", "qdamp", "qbroad", "stype")
 
 
@@ -358,85 +354,6 @@ def _number(name: str, value: Any) -> float | None:
         ) from None
 
 
-def r_grid(rmax: float = R_MAX, rstep: float = R_STEP) -> np.ndarray:
-    """Return the grid 0, rstep, ... below `rmax`, in angstrom."""
-    return np.arange(math.ceil(rmax / rstep - 1e-6)) * rstep
-
-
-def regrid(
-    pdf: PDFData, rmax: float = R_MAX, rstep: float = R_STEP
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bring a PDF to the grid r = 0, rstep, ... below `rmax`.
-
-    Data on the grid are copied.  Others are interpolated, with G(-r) =
-    -G(r) continuing the data below r = 0: by a spline of degree 7 where
-    the step is below half of pi / Qmax (Nyquist), else by Whittaker's sum
-    of sinc functions, as a spline loses the fine structure there.
-
-    Parameters
-    ----------
-    pdf : PDFData
-        The data; not changed.
-    rmax : float, angstrom
-        End of the grid, not included.  Default 30.
-    rstep : float, angstrom
-        Step of the grid.  Default 0.01.
-
-    Returns
-    -------
-    g : (m,) array, 1/A^2
-        G(r), zero where nothing was measured.
-    mask : (m,) bool array
-        True where `g` was measured.
-
-    Raises
-    ------
-    CbldmError
-        Where no data lie on the grid's range.
-    """
-    grid = r_grid(rmax, rstep)
-    g = np.zeros(len(grid))
-    mask = np.zeros(len(grid), dtype=bool)
-    tolerance = 1e-3 * rstep
-    for part in np.split(np.arange(len(pdf.r)), pdf.gaps + 1):
-        r, values = pdf.r[part], pdf.g[part]
-        inside = (grid > r[0] - tolerance) & (grid < r[-1] + tolerance)
-        index = np.rint(r / rstep).astype(int)
-        on_grid = np.all(np.abs(r - index * rstep) < tolerance)
-        if on_grid and np.all(np.diff(index) == 1):
-            g[inside] = values[index < len(grid)]
-        elif inside.any():
-            g[inside] = _interpolate(r, values, grid[inside], pdf.qmax)
-        mask |= inside
-    if not mask.any():
-        raise CbldmError(
-            f"{pdf.source or 'the data'}: r runs from {pdf.r[0]:g} to "
-            f"{pdf.r[-1]:g} A; expected data below {rmax:g} A: transform "
-            "the data again from r = 0."
-        )
-    return g, mask
-
-
-def _interpolate(
-    r: np.ndarray, g: np.ndarray, at: np.ndarray, qmax: float
-) -> np.ndarray:
-    """Interpolate data without content beyond qmax; `at` lies within r."""
-    at = np.clip(at, r[0], r[-1])
-    steps = np.diff(r)
-    step = float(np.median(steps)) if len(steps) else 0.0
-    if r[0] < 1.5 * step:
-        later = r > step / 2
-        r = np.concatenate([-r[later][::-1], r])
-        g = np.concatenate([-g[later][::-1], g])
-    even = np.ptp(steps) < 1e-3 * step if len(steps) else False
-    if even and step > 0.5 * math.pi / qmax:
-        return np.sinc((at[:, None] - r) / step) @ g
-    from scipy.interpolate import make_interp_spline
-
-    degree = next((k for k in (7, 5, 3, 1) if len(r) > k), 0)
-    return make_interp_spline(r, g, k=degree)(at)
-
-
 def read_pdf(
     path: str | os.PathLike[str] | IO[Any],
     composition: str | None = None,
@@ -534,31 +451,3 @@ def gr_text(pdf: PDFData) -> str:
             for r, g, dg in zip(pdf.r, pdf.g, pdf.dg, strict=True)
         ]
     return "\n".join(lines) + "\n"
-
-
-def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write a file, text as UTF-8, whole or not at all.
-
-    The content goes to a temporary file in the same folder, which then takes
-    the name `path`.
-
-    Raises
-    ------
-    CbldmError
-        Where the file cannot be written; nothing is left behind.
-    """
-    path = Path(path)
-    if isinstance(content, str):
-        content = content.encode("utf-8")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            part.write_bytes(content)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise CbldmError(
-            f"{path}: cannot be written ({error.strerror}); expected a file "
-            "name in a folder that exists and is writable: choose another."
-        ) from None

@@ -6,11 +6,11 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from diffpy_cbldm import (  # noqa: E402
-    __version__,
-    cli,
-    command,
-    simulate_cli,
+from diffpy_cbldm import __version__  # noqa: E402
+from diffpy_cbldm.commands import (  # noqa: E402
+    cbldm,
+    cbldm_simulate,
+    common,
 )
 
 project = "diffpy_cbldm"
@@ -36,8 +36,8 @@ napoleon_use_ivar = True
 def write_command_reference(folder: pathlib.Path) -> None:
     """Turn the tables of settings into one table an option group."""
     folder.mkdir(exist_ok=True)
-    for module in (cli, simulate_cli):
-        text = command.reference(module.TABLES)
+    for module in (cbldm, cbldm_simulate):
+        text = common.reference(module.TABLES)
         (folder / f"{module.PROG}.md").write_text(text, encoding="utf-8")
 
 

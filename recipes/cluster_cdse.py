@@ -21,7 +21,7 @@ from diffpy.structure import Structure
 from scipy.optimize import least_squares
 
 # Instead of: from diffpy.srfit.pdf import DebyePDFGenerator
-from diffpy_cbldm.srfit import DebyeGenerator
+from diffpy_cbldm.fitting.generator import DebyeGenerator
 
 EXAMPLE = "docs/examples/pdf/ch11ClusterXYZ/data"
 

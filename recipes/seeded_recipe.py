@@ -14,8 +14,8 @@ from diffpy.srfit.fitbase import FitRecipe, FitResults
 from scipy.optimize import least_squares
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.score import surface_shells
-from diffpy_cbldm.srfit import DebyeCalculator
+from diffpy_cbldm.crystals.bonds import surface_shells
+from diffpy_cbldm.fitting.calculator import DebyeCalculator
 
 TRUTH = {
     "zoom_z / zoomscale": 1.014,

@@ -13,7 +13,7 @@ from diffpy.srfit.fitbase import FitResults
 from scipy.optimize import least_squares
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.moves import moved
+from diffpy_cbldm.fitting.moves import moved
 
 TRUTH = {"strain_xx": 0.015, "strain_xy": 0.01, "surface_1": -0.02}
 

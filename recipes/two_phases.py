@@ -20,7 +20,7 @@ from diffpy.srfit.fitbase import FitRecipe, FitResults
 from scipy.optimize import least_squares
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.srfit import DebyeGenerator
+from diffpy_cbldm.fitting.generator import DebyeGenerator
 
 SHARE = 0.2
 FIRST = 2.5  # A: the shortest bond of the metal is longer

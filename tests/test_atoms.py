@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from diffpy_cbldm.atoms import (
+from diffpy_cbldm.solving.atom_range import (
     FACTORS,
     FLOOR,
     WITHIN,

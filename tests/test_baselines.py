@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from diffpy_cbldm.cluster import Cluster
+from diffpy_cbldm.crystals.alike import rmsd
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.families import load_table
 from diffpy_cbldm.model.structure import laplacian_tensor
-from diffpy_cbldm.score import rmsd
 from diffpy_cbldm.settings import MAX_ATOMS, Model
-from diffpy_cbldm.simulate import simulate
 from training.baselines import LEARNED, WEIGHTS, mining, tune
 from training.baselines.generators import baseline_generator, emitted
 from training.baselines.networks import (

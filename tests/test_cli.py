@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from diffpy_cbldm import cli, settings
+from diffpy_cbldm import options
+from diffpy_cbldm.commands import cbldm
 
 R = np.arange(0, 20, 0.01)
 
@@ -45,7 +46,7 @@ BAD_CURVES = {
 def fails(capfd, words, *texts):
     """Run in this process; the code is 1, one line says why."""
     before = sorted(pathlib.Path().rglob("*"))
-    assert cli.main(words) == 1
+    assert cbldm.main(words) == 1
     out, err = capfd.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1, err
@@ -135,12 +136,12 @@ def test_two_inputs_with_one_output(force, here, capfd):
     first = write_gr(here / "a.gr")
     (here / "b").mkdir()
     second = write_gr(here / "b" / "a.gr")
-    from diffpy_cbldm import report
+    from diffpy_cbldm.output import writers
 
-    paths = [report.output_name("@b", p, "res") for p in (first, second)]
-    with pytest.raises(cli.CbldmError, match="written by this run"):
-        report.check_outputs(paths[1:], force, written=paths[:1])
-    report.check_outputs(paths[1:], "yes", written=paths[:1])
+    paths = [writers.output_name("@b", p, "res") for p in (first, second)]
+    with pytest.raises(cbldm.CbldmError, match="written by this run"):
+        writers.check_outputs(paths[1:], force, written=paths[:1])
+    writers.check_outputs(paths[1:], "yes", written=paths[:1])
 
 
 @pytest.mark.parametrize(
@@ -174,38 +175,38 @@ def test_fault_of_ours_is_exit_code_2(here, capfd, monkeypatch):
     import diffpy_cbldm.pdfdata
 
     monkeypatch.setattr(diffpy_cbldm.pdfdata, "read_pdf", fault)
-    assert cli.main([write_gr(here / "a.gr")]) == 2
+    assert cbldm.main([write_gr(here / "a.gr")]) == 2
     err = capfd.readouterr().err
     assert len(err.splitlines()) == 1
     assert "RuntimeError: boom" in err
 
 
 def test_force_leaves_the_file_that_follows():
-    given = cli.make_parser().given(["--force", "a.gr"])
+    given = cbldm.make_parser().given(["--force", "a.gr"])
     assert given == {"force": "yes", "inputs": ["a.gr"]}
-    given = cli.make_parser().given(["--force", "no"])
+    given = cbldm.make_parser().given(["--force", "no"])
     assert given == {"force": "no", "inputs": []}
-    given = cli.make_parser().given(["-p", "a.gr"])
+    given = cbldm.make_parser().given(["-p", "a.gr"])
     assert given == {"plot": "screen", "inputs": ["a.gr"]}
-    given = cli.make_parser().given(["-p", "svg"])
+    given = cbldm.make_parser().given(["-p", "svg"])
     assert given == {"plot": "svg", "inputs": []}
 
 
 def test_every_setting_is_an_option_with_help():
-    text = " ".join(cli.make_parser().format_help().split())
-    for table in cli.TABLES.values():
-        for option in settings.options(table):
+    text = " ".join(cbldm.make_parser().format_help().split())
+    for table in cbldm.TABLES.values():
+        for option in options.options(table):
             assert all(flag in text for flag in option.flags)
             assert option.help.split()[0] in text
 
 
 def test_list_examples(capfd):
-    assert cli.main(["--list-examples"]) == 0
+    assert cbldm.main(["--list-examples"]) == 0
     assert "Pt-nanoparticles" in capfd.readouterr().out
 
 
 def test_the_example_is_installed():
-    from diffpy_cbldm.examples import EXAMPLES
+    from diffpy_cbldm.commands.examples import EXAMPLES
 
     for example in EXAMPLES:
         assert example.path().is_file()
@@ -279,7 +280,7 @@ def test_how_much_is_said(here, capfd):
     words += ["--polish", "no"]
     said = {}
     for level in ("error", "warning", "3"):
-        assert cli.main([*words, "--verbose", level]) == 0
+        assert cbldm.main([*words, "--verbose", level]) == 0
         out, err = capfd.readouterr()
         assert "rank" in out
         said[level] = ("warning: " in err, "wrote oct.res" in out)

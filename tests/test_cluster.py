@@ -13,7 +13,8 @@ import pytest
 from ase.cluster import Octahedron
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.cluster import MARGIN, Candidate, Cluster, read_xyz
+from diffpy_cbldm.cluster import MARGIN, Candidate, Cluster
+from diffpy_cbldm.clusterfile import read_xyz
 from diffpy_cbldm.errors import CbldmError
 
 CUBE = 2.7 * np.array(

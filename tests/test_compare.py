@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffpy_cbldm.cluster import Cluster
-from diffpy_cbldm.families import load_table
+from diffpy_cbldm.crystals.table import load_table
 from training import benchmarks
 from training.baselines.train import SETTINGS as IN_USE
 from training.compare import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.model.cbldm import load_weights, read_weights
+from diffpy_cbldm.model.weights import load_weights, read_weights
 from training.compress import low_rank
 from training.train import training_parts
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from diffpy_cbldm import CbldmError, cli, config
+from diffpy_cbldm import CbldmError
+from diffpy_cbldm.commands import cbldm, common, config
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def write(path, text):
 
 
 def read(*args):
-    return config.read(cli.TABLES, *args)
+    return config.read(cbldm.TABLES, *args)
 
 
 def test_later_files_win(home, tmp_path):
@@ -89,42 +90,42 @@ def test_mistakes_name_the_file(text, expected, tmp_path):
 
 
 def test_missing_file(capfd):
-    assert cli.main(["a.gr", "-c", "none.cfg"]) == 1
+    assert cbldm.main(["a.gr", "-c", "none.cfg"]) == 1
     assert "--createconfig=none.cfg" in capfd.readouterr().err
 
 
 def test_the_template_is_a_configuration(tmp_path, capfd):
-    assert cli.main(["--createconfig=a.cfg", "--qmax", "22"]) == 0
+    assert cbldm.main(["--createconfig=a.cfg", "--qmax", "22"]) == 0
     assert read("a.cfg") == {"qmax": 22.0}
     text = (tmp_path / "work" / "a.cfg").read_text()
     # With all marks of comment gone from the keys, it says the defaults.
-    keys = [f"# {name} =" for name in config.keys(cli.TABLES)]
+    keys = [f"# {name} =" for name in config.keys(cbldm.TABLES)]
     for key in keys:
         if key != "# qmax =":
             assert text.count(f"\n{key}") == 1, key
             text = text.replace(f"\n{key}", f"\n{key[2:]}")
     (tmp_path / "work" / "b.cfg").write_text(text)
-    full = cli.command.fill(cli.TABLES, read("b.cfg"))
-    assert full == cli.command.fill(cli.TABLES, {"qmax": 22.0})
-    assert cli.main(["--createconfig=a.cfg"]) == 1
+    full = common.fill(cbldm.TABLES, read("b.cfg"))
+    assert full == common.fill(cbldm.TABLES, {"qmax": 22.0})
+    assert cbldm.main(["--createconfig=a.cfg"]) == 1
     assert "exists" in capfd.readouterr().err
-    assert cli.main(["--createconfig=a.cfg", "--force"]) == 0
+    assert cbldm.main(["--createconfig=a.cfg", "--force"]) == 0
     assert read("a.cfg") == {"force": "yes"}
-    assert cli.main(["--createconfig=-"]) == 0
+    assert cbldm.main(["--createconfig=-"]) == 0
     assert "[DEFAULT]" in capfd.readouterr().out
 
 
 def test_the_command_line_wins(tmp_path, capfd):
     write(tmp_path / "work" / "cbldm.cfg", "count = 0\n[b]\nqmax = 0.5")
-    assert cli.main(["a.gr"]) == 1
+    assert cbldm.main(["a.gr"]) == 1
     assert "cbldm.cfg: count is 0" in capfd.readouterr().err
     write(tmp_path / "work" / "cbldm.cfg", "qmin = 18\nqmax = 5")
     (tmp_path / "work" / "a.gr").write_text(
         "".join(f"{k / 10} {k % 7}\n" for k in range(200))
     )
-    assert cli.main(["a.gr", "--composition", "Pt"]) == 1
+    assert cbldm.main(["a.gr", "--composition", "Pt"]) == 1
     assert "qmin is 18 and qmax 5" in capfd.readouterr().err
-    assert cli.main(["a.gr", "--qmax=5", "--qmin=6"]) == 1
+    assert cbldm.main(["a.gr", "--qmax=5", "--qmin=6"]) == 1
     assert "qmin is 6 and qmax 5" in capfd.readouterr().err
 
 

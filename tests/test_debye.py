@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm import debye, histogram, pairgrid
+from diffpy_cbldm.debye import histogram, pairgrid, pure, qgrid
 from diffpy_cbldm.errors import CbldmError
 
 REFERENCE = pathlib.Path(__file__).parent / "reference"
@@ -70,7 +70,7 @@ def test_golden_curves(precision, bar):
     assert len(CASES) == 45
     for case in CASES:
         x = golden()[case["key"].rsplit(".", 1)[0] + ".xyz"]
-        g = debye.debye_pdf(
+        g = pure.debye_pdf(
             torch.tensor(x, dtype=torch.float64)[None],
             u_iso=case["B"] / (8 * math.pi**2),
             precision=precision,
@@ -82,7 +82,7 @@ def test_golden_curves(precision, bar):
 
 def test_golden_grids():
     for case in CASES:
-        r = debye.r_grid(case["rmin"], case["rmax"], case["rstep"])
+        r = qgrid.r_grid(case["rmin"], case["rmax"], case["rstep"])
         assert torch.allclose(r, torch.tensor(golden()[case["key"] + ".r"]))
         ends = [max(case["rmin"], 1e-9), case["rmax"]]
         ratio = max(
@@ -92,7 +92,7 @@ def test_golden_grids():
             + (case["qbroad"] * d) ** 2
             for d in ends
         )
-        extended, dq, _, _ = debye.native_range(
+        extended, dq, _, _ = qgrid.native_range(
             case["B"] / (8 * math.pi**2),
             ratio,
             case["qmin"],
@@ -107,7 +107,7 @@ def test_golden_grids():
 def test_float32_agrees_to_its_digits():
     case = CASES[5]
     x = golden()[case["key"].rsplit(".", 1)[0] + ".xyz"]
-    g = debye.debye_pdf(
+    g = pure.debye_pdf(
         torch.tensor(x, dtype=torch.float32)[None],
         u_iso=case["B"] / (8 * math.pi**2),
         precision=1e-4,
@@ -123,9 +123,9 @@ def test_float32_agrees_to_its_digits():
 )
 def test_integral_grid_is_the_integral(precision, widths):
     x = random_clusters(1, 5)[0]
-    r = debye.r_grid(1.0, 30.0, 0.25)
+    r = qgrid.r_grid(1.0, 30.0, 0.25)
     exact = double_loop(x, r, u=0.006, qmin=0.8, qmax=22.0, **widths)
-    g = debye.debye_pdf(
+    g = pure.debye_pdf(
         x[None],
         u_iso=0.006,
         qmin=0.8,
@@ -145,8 +145,8 @@ def test_bonds_without_width(precision):
     """Where delta2 takes more than the whole width, it is cut at zero."""
     x = random_clusters()
     settings = {"u_iso": 0.01, "delta2": 8.0, "delta1": 0.1, "qmin": 1.0}
-    g = debye.debye_pdf(x, precision=precision, **settings)
-    exact = debye.debye_pdf(x, precision=1e-13, **settings)
+    g = pure.debye_pdf(x, precision=precision, **settings)
+    exact = pure.debye_pdf(x, precision=1e-13, **settings)
     assert deviation(g, exact) < precision
 
 
@@ -154,10 +154,10 @@ def test_bonds_without_width(precision):
 def test_one_u_per_atom(grid):
     x = random_clusters(2, 6)
     u = torch.full((2, 6), 0.01, dtype=torch.float64)
-    same = debye.debye_pdf(x, u_iso=u, grid=grid)
-    assert deviation(same, debye.debye_pdf(x, u_iso=0.01, grid=grid)) < 1e-6
+    same = pure.debye_pdf(x, u_iso=u, grid=grid)
+    assert deviation(same, pure.debye_pdf(x, u_iso=0.01, grid=grid)) < 1e-6
     u[:, 0] = 0.02
-    assert deviation(debye.debye_pdf(x, u_iso=u, grid=grid), same) > 1e-3
+    assert deviation(pure.debye_pdf(x, u_iso=u, grid=grid), same) > 1e-3
 
 
 # --------------------------------------------------------------------- laws
@@ -173,8 +173,8 @@ def test_rotation_reflection_translation_and_order():
     other = x[:, torch.randperm(12, generator=generator)] @ turn + 5.0
     settings = {"u_iso": 0.005, "delta2": 2.0, "precision": 1e-10}
     for grid in ("native", "integral"):
-        g = debye.debye_pdf(x, grid=grid, **settings)
-        moved = debye.debye_pdf(other, grid=grid, **settings)
+        g = pure.debye_pdf(x, grid=grid, **settings)
+        moved = pure.debye_pdf(other, grid=grid, **settings)
         assert deviation(moved, g) < 1e-9
 
 
@@ -187,11 +187,11 @@ def test_padding_and_batches(grid):
         row[n:] = math.nan
     settings = {"u_iso": 0.005, "grid": grid, "precision": 1e-8}
     for widths in ({}, {"delta2": 2.0}):
-        many = debye.debye_pdf(padded, lengths, **settings, **widths)
+        many = pure.debye_pdf(padded, lengths, **settings, **widths)
         for b, n in enumerate(lengths):
-            one = debye.debye_pdf(x[b : b + 1, :n], **settings, **widths)
+            one = pure.debye_pdf(x[b : b + 1, :n], **settings, **widths)
             assert float((many[b] - one[0]).abs().max()) < 1e-7
-        chunked = debye.debye_pdf(
+        chunked = pure.debye_pdf(
             padded, lengths, chunk=1, **settings, **widths
         )
         assert float((many - chunked).abs().max()) < 1e-7
@@ -200,14 +200,14 @@ def test_padding_and_batches(grid):
 
 def test_repeats_exactly():
     x = random_clusters(8)
-    g = [debye.debye_pdf(x, u_iso=0.005, delta2=1.0) for _ in range(2)]
+    g = [pure.debye_pdf(x, u_iso=0.005, delta2=1.0) for _ in range(2)]
     assert torch.equal(*g)
 
 
 def test_inputs_are_not_changed():
     x, lengths = random_clusters(), torch.tensor([12, 7, 4])
     before = x.clone(), lengths.clone()
-    debye.debye_pdf(x, lengths, u_iso=0.005, stretch=1.1)
+    pure.debye_pdf(x, lengths, u_iso=0.005, stretch=1.1)
     histogram.pair_histogram(x, lengths, step=0.02, bins=1500)
     assert torch.equal(x, before[0])
     assert torch.equal(lengths, before[1])
@@ -215,8 +215,8 @@ def test_inputs_are_not_changed():
 
 def test_peak_of_a_dimer():
     x = torch.tensor([[[0, 0, 0], [0, 0, 2.88]]], dtype=torch.float64)
-    g = debye.debye_pdf(x, u_iso=0.005)
-    r = debye.r_grid(0, 30, 0.01)
+    g = pure.debye_pdf(x, u_iso=0.005)
+    r = qgrid.r_grid(0, 30, 0.01)
     assert abs(float(r[g[0].argmax()]) - 2.88) <= 0.011
 
 
@@ -226,15 +226,15 @@ def test_stretch_is_a_change_of_units():
     z = 1.25
     r_all = {"rmax": 30.0, "rstep": 0.01}
     r_one = {"rmax": 30.0 / z, "rstep": 0.01 / z}
-    g = debye.debye_pdf(
+    g = pure.debye_pdf(
         x, u_iso=0.005 * z**2, qmin=0.8, qmax=20.0, stretch=z,
         grid="integral", **r_all,
     )  # fmt: skip
-    one = debye.debye_pdf(
+    one = pure.debye_pdf(
         x, u_iso=0.005, qmin=0.8 * z, qmax=20.0 * z, grid="integral", **r_one
     )
     assert deviation(g, one / z**2) < 1e-6
-    assert deviation(g, debye.debye_pdf(
+    assert deviation(g, pure.debye_pdf(
         x * z, u_iso=0.005 * z**2, qmin=0.8, qmax=20.0, grid="integral",
         **r_all,
     )) < 1e-12  # fmt: skip
@@ -242,10 +242,10 @@ def test_stretch_is_a_change_of_units():
 
 def test_scale_and_damping():
     x = random_clusters()
-    plain = debye.debye_pdf(x, u_iso=0.005)
+    plain = pure.debye_pdf(x, u_iso=0.005)
     scale = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
-    g = debye.debye_pdf(x, u_iso=0.005, scale=scale, qdamp=0.05)
-    r = debye.r_grid(0, 30, 0.01)
+    g = pure.debye_pdf(x, u_iso=0.005, scale=scale, qdamp=0.05)
+    r = qgrid.r_grid(0, 30, 0.01)
     expected = plain * torch.exp(-((0.05 * r) ** 2) / 2) * scale[:, None]
     assert deviation(g, expected) < 1e-12
 
@@ -263,7 +263,7 @@ def test_gradcheck(grid, precision):
     ]
 
     def curve(x, u, qdamp, qbroad, delta1, delta2, scale, stretch):
-        return debye.debye_pdf(
+        return pure.debye_pdf(
             x,
             torch.tensor([5, 4]),
             u_iso=u,
@@ -290,10 +290,10 @@ def test_gradcheck(grid, precision):
 def test_gradient_against_the_double_loop():
     x = random_clusters(1, 4)
     target = torch.sin(torch.arange(40.0, dtype=torch.float64))
-    r = debye.r_grid(2.0, 10.0, 0.2)
+    r = qgrid.r_grid(2.0, 10.0, 0.2)
     settings = {"qmin": 0.8, "qmax": 20.0, "delta2": 2.0}
     moved = x.clone().requires_grad_()
-    g = debye.debye_pdf(
+    g = pure.debye_pdf(
         moved, u_iso=0.006, rmin=2.0, rmax=10.0, rstep=0.2, grid="integral",
         precision=1e-8, **settings,
     )  # fmt: skip
@@ -318,7 +318,7 @@ def test_pairs_in_blocks(n, monkeypatch):
     found = []
     for pairs in (1 << 18, 2 * 2 * n, 1):
         monkeypatch.setattr(pairgrid, "PAIRS", pairs)
-        g = debye.debye_pdf(x, u_iso=0.005, delta2=1.0)
+        g = pure.debye_pdf(x, u_iso=0.005, delta2=1.0)
         found.append((g, *torch.autograd.grad((g @ target).sum(), x)))
     for g, slope in found[1:]:
         assert torch.allclose(g, found[0][0], atol=1e-12)
@@ -352,7 +352,7 @@ def test_histogram_gives_the_integral(order):
             padding=padding,
         )
         for b, n in enumerate(lengths):
-            one = debye.debye_pdf(
+            one = pure.debye_pdf(
                 x[b : b + 1, :n],
                 u_iso=float(u[b]),
                 qmin=float(qmin[b]),
@@ -436,7 +436,7 @@ def test_histogram_gradient():
 def test_errors_name_the_value(change, text):
     arguments = {"positions": random_clusters(), "u_iso": 0.005} | change
     with pytest.raises(CbldmError, match=text):
-        debye.debye_pdf(**arguments)
+        pure.debye_pdf(**arguments)
 
 
 @pytest.mark.parametrize("precision", [1e-6, 1e-13])
@@ -444,16 +444,16 @@ def test_coincident_atoms(precision):
     x = random_clusters()
     x[1, 3] = x[1, 7]
     with pytest.raises(CbldmError, match="stands twice"):
-        debye.debye_pdf(x, u_iso=0.005, precision=precision)
+        pure.debye_pdf(x, u_iso=0.005, precision=precision)
     lengths = torch.tensor([12, 7, 12])
-    debye.debye_pdf(x, lengths, u_iso=0.005, precision=precision)
+    pure.debye_pdf(x, lengths, u_iso=0.005, precision=precision)
 
 
 def test_nan_positions():
     x = random_clusters()
     x[0, 0, 0] = math.nan
     with pytest.raises(CbldmError, match="NaN"):
-        debye.debye_pdf(x, u_iso=0.005)
+        pure.debye_pdf(x, u_iso=0.005)
 
 
 def test_histogram_errors():

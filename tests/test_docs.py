@@ -23,7 +23,8 @@ from ase.cluster import Octahedron
 from matplotlib import pyplot
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import cli, config, plots, simulate_cli
+from diffpy_cbldm.commands import cbldm, cbldm_simulate, config
+from diffpy_cbldm.output import plots
 from diffpy_cbldm.pdfdata import write_gr
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -47,7 +48,7 @@ BLOCK = re.compile(
 
 SHORT = "generators = library\ncount = 4\nrefine = 1\npolish = no\n"
 
-COMMANDS = {"cbldm": cli.main, "cbldm-simulate": simulate_cli.main}
+COMMANDS = {"cbldm": cbldm.main, "cbldm-simulate": cbldm_simulate.main}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,7 @@ def run_ini(block, names):
     path.write_text(block.code)
     sections = re.findall(r"^\[(\w+)\]$", block.code, re.MULTILINE)
     for section in sections[1:] or [None]:
-        assert config.read(cli.TABLES, str(path), section), block.where
+        assert config.read(cbldm.TABLES, str(path), section), block.where
 
 
 RUNNERS = {"python": run_python, "sh": run_sh, "ini": run_ini}
@@ -179,8 +180,8 @@ def folder(tmp_path, monkeypatch):
     script(tools / "cbldm", f'exec {python} -m diffpy_cbldm "$@"')
     script(
         tools / "cbldm-simulate",
-        f"exec {python} -c 'from diffpy_cbldm.simulate_cli import main; "
-        f'raise SystemExit(main())\' "$@"',
+        f"exec {python} -c 'from diffpy_cbldm.commands.cbldm_simulate "
+        f'import main; raise SystemExit(main())\' "$@"',
     )
     script(tools / "ase", f'exec {python} -m ase "$@"')
     # PDFgetX3 is not free to install; its outputs are there already.

@@ -5,11 +5,17 @@ import pytest
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.cluster import Cluster
-from diffpy_cbldm.edits import Editor, PairBasis, more_sites
-from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.quickfit import QuickFit, quick_fit
-from diffpy_cbldm.score import BULK, nearest_neighbour_distance, roughness
-from diffpy_cbldm.simulate import simulate
+from diffpy_cbldm.crystals.bonds import (
+    BULK,
+    nearest_neighbour_distance,
+    roughness,
+)
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
+from diffpy_cbldm.polishing.basis import PairBasis
+from diffpy_cbldm.polishing.editor import Editor
+from diffpy_cbldm.polishing.sites import more_sites
 
 BOND = 2.75
 FIT = QuickFit(0.0, 1.0, 1.0, 0.006, 2.0, 0.03)

@@ -13,16 +13,9 @@ import numpy as np
 import pytest
 from ase.cluster import Octahedron
 
-from diffpy_cbldm import (
-    Candidate,
-    CbldmError,
-    Cluster,
-    cmi,
-    propose,
-    simulate,
-)
+from diffpy_cbldm import Candidate, CbldmError, Cluster, cmi, propose, simulate
 from diffpy_cbldm.pdfdata import write_gr
-from diffpy_cbldm.propose import GROUP, find_generator
+from diffpy_cbldm.search.generators import GROUP, find_generator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text()

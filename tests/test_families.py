@@ -7,10 +7,17 @@ import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
-from diffpy_cbldm import cuts, families, lattices
+from diffpy_cbldm.crystals import cuts, lattices
+from diffpy_cbldm.crystals.table import (
+    TEMPLATE_OF,
+    _unpack,
+    bond_length,
+    load_table,
+    save_table,
+)
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES
 
-TABLE = families.load_table()
+TABLE = load_table()
 
 
 def place(name):
@@ -42,7 +49,7 @@ def test_bond_is_the_unit_and_no_atoms_overlap():
             # bcc(1,3,2) and its like: a centre and six second neighbours.
             lone = geometry.structure_type == "bcc" and len(xyz) == 7
             unit = (4 / 3) ** 0.5 if lone else 1.0
-            assert families.bond_length(xyz) == pytest.approx(unit, abs=5e-3)
+            assert bond_length(xyz) == pytest.approx(unit, abs=5e-3)
 
 
 def test_geometries_are_distinct():
@@ -72,7 +79,7 @@ def test_stored_clusters_are_those_of_ase(name, build):
     import ase.cluster
 
     xyz = build(ase.cluster).positions
-    d = np.sort(pdist(xyz / families.bond_length(xyz)))
+    d = np.sort(pdist(xyz / bond_length(xyz)))
     names = [g.name for g in TABLE.geometries]
     if name not in names:  # the same cluster, under other parameters
         same = [
@@ -91,9 +98,9 @@ def test_stored_clusters_are_those_of_ase(name, build):
 
 def test_table_survives_a_round_trip(tmp_path):
     path = tmp_path / "table.npz"
-    families.save_table(TABLE, str(path))
+    save_table(TABLE, str(path))
     with np.load(path) as data:
-        again = families._unpack(dict(data))
+        again = _unpack(dict(data))
     assert again.digest == TABLE.digest
 
 
@@ -183,7 +190,7 @@ def test_cuts_are_repeatable_whole_and_without_overlap(kind):
         assert np.array_equal(*draw)
         assert 15 <= len(draw[0]) <= 250
         assert len(set(draw[0])) == len(draw[0])
-        xyz = TABLE.sites[families.TEMPLATE_OF[kind]][draw[0]]
+        xyz = TABLE.sites[TEMPLATE_OF[kind]][draw[0]]
         assert pdist(xyz).min() > 0.95
 
 
@@ -221,17 +228,17 @@ def test_strain_keeps_the_volume_and_relaxation_moves_the_surface():
 
 
 def test_every_kind_has_a_template():
-    assert set(families.TEMPLATE_OF) == set(KINDS)
-    assert set(families.TEMPLATE_OF.values()) == set(lattices.TEMPLATES)
+    assert set(TEMPLATE_OF) == set(KINDS)
+    assert set(TEMPLATE_OF.values()) == set(lattices.TEMPLATES)
     for geometry in TABLE.geometries:
         assert geometry.structure_type in STRUCTURE_TYPES
 
 
 def test_known_clusters_have_their_name_wherever_they_stand():
-    table = families.load_table()
+    table = load_table()
     for index in range(5, len(table), 97):
         geometry = table.geometries[index]
-        template = families.TEMPLATE_OF[geometry.structure_type]
+        template = TEMPLATE_OF[geometry.structure_type]
         members = geometry.members.astype(int)
         assert table.known_type(template, members) == geometry.structure_type
         if template in ("fcc", "bcc", "sc"):

@@ -3,10 +3,10 @@
 import pytest
 
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.families import load_table
-from diffpy_cbldm.groups import group, resolved, shared
-from diffpy_cbldm.lattices import turns
-from diffpy_cbldm.score import roughness
+from diffpy_cbldm.crystals.bonds import roughness
+from diffpy_cbldm.crystals.lattices import turns
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.solving.groups import group, resolved, shared
 
 TABLE = load_table()
 

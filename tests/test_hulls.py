@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from diffpy_cbldm.cuts import random_cut
-from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.hulls import facets, hulls, moved_facets
-from diffpy_cbldm.lattices import (
+from diffpy_cbldm.crystals.cuts import random_cut
+from diffpy_cbldm.crystals.facets import facets, hulls, moved_facets
+from diffpy_cbldm.crystals.lattices import (
     TEMPLATES,
     directions,
     facet_sets,
     stacking_sites,
     turns,
 )
-from diffpy_cbldm.symmetry import Symmetry
+from diffpy_cbldm.crystals.symmetry import Symmetry
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 
 TABLE = load_table()
 SYMMETRY = Symmetry(TABLE)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from diffpy_cbldm import CbldmError, cli, inputs
+from diffpy_cbldm import CbldmError
+from diffpy_cbldm.commands import cbldm, inputs
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def series(tmp_path, monkeypatch):
 
 
 def listed(words, capfd):
-    assert cli.main(words) == 0
+    assert cbldm.main(words) == 0
     return capfd.readouterr().out.split()
 
 
@@ -69,7 +70,7 @@ def test_all_patterns_of_a_group_hold(series, capfd):
     ],
 )
 def test_patterns_that_find_nothing(words, text, series, capfd):
-    assert cli.main(["-lf", *words]) == 1
+    assert cbldm.main(["-lf", *words]) == 1
     assert text in capfd.readouterr().err
 
 
@@ -78,7 +79,7 @@ def test_folders_are_searched_in_their_order(series, capfd):
     assert listed(words, capfd) == ["series/r1.gr", "b.gr"]
     absolute = str(series / "b.gr")
     assert listed(["-l", "-d", "series", absolute], capfd) == [absolute]
-    assert cli.main(["-l", "-d", "series", "r1.gr", "b.gr"]) == 1
+    assert cbldm.main(["-l", "-d", "series", "r1.gr", "b.gr"]) == 1
     out, err = capfd.readouterr()
     assert out.split() == ["series/r1.gr"]
     assert "b.gr: no such file in series" in err

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm import laplacian as lap
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.model import laplacian as lap
 
 
 def cloud(n, batch=2, seed=0):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm import debye, mixed, scattering
+from diffpy_cbldm.debye import form_factors, mixed, pure, qgrid
 from diffpy_cbldm.errors import CbldmError
 
 REFERENCE = pathlib.Path(__file__).parent / "reference"
@@ -51,11 +51,11 @@ def double_loop(x, symbols, u, *, stype, qmin, qmax, rmin, rmax, **widths):
         + (widths["qbroad"] * d) ** 2
         for d in (max(rmin, 1e-9), rmax)
     )
-    cut, dq, first, count = debye.native_range(
+    cut, dq, first, count = qgrid.native_range(
         float(u.max()), ratio, qmin, qmax, rmax, 0.01
     )
     q = np.arange(count) * dq
-    table = scattering.factors(symbols, q, stype)
+    table = form_factors.factors(symbols, q, stype)
     total = np.zeros(count)
     for i in range(len(x)):
         for j in range(i):
@@ -70,7 +70,7 @@ def double_loop(x, symbols, u, *, stype, qmin, qmax, rmin, rmax, **widths):
     mean = sum(table[s] for s in symbols) / len(symbols)
     f = total / (len(symbols) * mean**2)
     f[:first] = 0
-    r = debye.r_grid(rmin, rmax, 0.01)
+    r = qgrid.r_grid(rmin, rmax, 0.01)
     # DiffPy's sine transform, written out as a sum and read linearly.
     size = 1 << math.ceil(math.log2(max(count, math.pi / (0.01 * dq))))
     fine = math.pi / (size * dq) * np.arange(size)
@@ -84,16 +84,19 @@ def double_loop(x, symbols, u, *, stype, qmin, qmax, rmin, rmax, **widths):
 def test_form_factors():
     q = np.array([0.0, 5.0, 25.0])
     # Charges and the International Tables, vol. C, at sin(theta)/lambda.
-    assert scattering.form_factor("Au", q)[0] == pytest.approx(79, abs=0.05)
-    assert scattering.form_factor("Cd2+", q)[0] == pytest.approx(46, abs=0.05)
-    near = scattering.form_factor("C", np.array([4 * math.pi * 0.5]))
+    assert form_factors.form_factor("Au", q)[0] == pytest.approx(79, abs=0.05)
+    assert form_factors.form_factor("Cd2+", q)[0] == pytest.approx(
+        46, abs=0.05
+    )
+    near = form_factors.form_factor("C", np.array([4 * math.pi * 0.5]))
     assert near[0] == pytest.approx(1.685, abs=0.01)
     for same in ("cd", "Cd0+"):
         assert np.array_equal(
-            scattering.form_factor(same, q), scattering.form_factor("Cd", q)
+            form_factors.form_factor(same, q),
+            form_factors.form_factor("Cd", q),
         )
     assert np.array_equal(
-        scattering.form_factor("Cl-", q), scattering.form_factor("Cl1-", q)
+        form_factors.form_factor("Cl-", q), form_factors.form_factor("Cl1-", q)
     )
 
 
@@ -101,12 +104,12 @@ def test_xraydb_has_the_same_form_factors():
     xraydb = pytest.importorskip("xraydb")
     q = np.linspace(0, 30, 50)
     for symbol in ("C", "Ni", "Se", "Cd2+", "Pt", "Au", "U"):
-        ours = scattering.form_factor(symbol, q)
+        ours = form_factors.form_factor(symbol, q)
         assert np.allclose(ours, xraydb.f0(symbol, q / (4 * math.pi)))
 
 
 def test_scattering_lengths():
-    length = scattering.scattering_length
+    length = form_factors.scattering_length
     assert length("H") == pytest.approx(-3.74, abs=0.01)
     assert length("D") == length("2-H") == pytest.approx(6.67, abs=0.01)
     assert length("Ni") == pytest.approx(10.3)
@@ -116,17 +119,17 @@ def test_scattering_lengths():
 def test_table_errors():
     q = np.array([1.0])
     with pytest.raises(CbldmError, match="'Se2-'.*'Se', the neutral"):
-        scattering.form_factor("Se2-", q)
+        form_factors.form_factor("Se2-", q)
     with pytest.raises(CbldmError, match="'Xx' is not in the table"):
-        scattering.form_factor("Xx", q)
+        form_factors.form_factor("Xx", q)
     with pytest.raises(CbldmError, match="neutron"):
-        scattering.scattering_length("Xx")
+        form_factors.scattering_length("Xx")
     with pytest.raises(CbldmError, match="not an atom"):
-        scattering.form_factor("gold", q)
+        form_factors.form_factor("gold", q)
     with pytest.raises(CbldmError, match="ends at 75"):
-        scattering.form_factor("Au", 80 * q)
+        form_factors.form_factor("Au", 80 * q)
     with pytest.raises(CbldmError, match="'E'"):
-        scattering.factors(["Au"], q, "E")
+        form_factors.factors(["Au"], q, "E")
 
 
 # ---------------------------------------------------------------- the curve
@@ -159,7 +162,7 @@ def test_widths_of_each_atom(stype, precision):
 def test_one_element_is_the_other_engine():
     x, _, _ = cdse()
     settings = {"qmax": 20.0, "rmax": 15.0, "precision": 1e-10, **WIDTHS}
-    one = debye.debye_pdf(x[None], u_iso=0.01, **settings)[0]
+    one = pure.debye_pdf(x[None], u_iso=0.01, **settings)[0]
     for stype in ("X", "N"):
         g = mixed.mixed_pdf(
             x, ["Au"] * len(x), u_iso=0.01, stype=stype, **settings

@@ -9,27 +9,26 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist, pdist
 
-from diffpy_cbldm.cuts import deformed
-from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.model.cbldm import (
-    CbLDM,
+from diffpy_cbldm.crystals.cuts import deformed
+from diffpy_cbldm.crystals.filling import (
     Proposal,
-    load_weights,
-    save_weights,
+    likely_numbers,
+    overlapping,
+    ranked_sites,
 )
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.model.cbldm import CbLDM, structures
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.layers import gaussian_kl
+from diffpy_cbldm.model.recover import recover
 from diffpy_cbldm.model.structure import (
     algorithm_2,
     laplacian_of,
     laplacian_tensor,
-    likely_numbers,
-    overlapping,
-    ranked_sites,
     soft_laplacian_error,
 )
-from diffpy_cbldm.recover import recover, structures
+from diffpy_cbldm.model.weights import load_weights, save_weights
 from diffpy_cbldm.settings import KINDS, PRESETS, STRUCTURE_TYPES, Sampling
 from training.data import Stream, held_out
 
@@ -203,18 +202,22 @@ def test_moved_surfaces(model):
     chosen = np.flatnonzero(inside > 0)
     parent = Proposal("fcc", sites[chosen], chosen, 11.0 * inside, np.zeros(3))
     still = np.zeros(13)
-    (same,) = model.moved(parent, still, 1)
+    (same,) = model.filling.moved(parent, still, 1)
     assert np.array_equal(same.sites, chosen)
     for sign, compare in ((1, np.greater), (-1, np.less)):
-        (other,) = model.moved(parent, still + 0.3 * sign * np.eye(13)[0], 1)
+        (other,) = model.filling.moved(
+            parent, still + 0.3 * sign * np.eye(13)[0], 1
+        )
         assert compare(len(other.sites), len(chosen))
-    (aside,) = model.moved(parent, 0.4 * np.eye(13)[1], 1)
+    (aside,) = model.filling.moved(parent, 0.4 * np.eye(13)[1], 1)
     middle = sites[aside.sites].mean(0)
     assert middle[0] > 0.1 and np.abs(middle[1:]).max() < 0.1
-    (longer,) = model.moved(parent, 0.4 * (np.eye(13)[6] - np.eye(13)[4]), 1)
+    (longer,) = model.filling.moved(
+        parent, 0.4 * (np.eye(13)[6] - np.eye(13)[4]), 1
+    )
     spread = sites[longer.sites].std(0)
     assert spread[2] > spread[1] > spread[0]
-    (strained,) = model.moved(parent, 0.01 * np.eye(13)[10], 1)
+    (strained,) = model.filling.moved(parent, 0.01 * np.eye(13)[10], 1)
     assert not strained.shape.any()  # the parent has no strain
 
 

@@ -6,9 +6,12 @@ from ase.cluster import Icosahedron, Octahedron
 from scipy.spatial.distance import pdist
 from scipy.spatial.transform import Rotation
 
-from diffpy_cbldm import moves
+from diffpy_cbldm.crystals.bonds import (
+    nearest_neighbour_distance,
+    surface_shells,
+)
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.score import nearest_neighbour_distance, surface_shells
+from diffpy_cbldm.fitting import moves
 
 CUBO = Octahedron("Pt", 7, cutoff=3).positions
 ICO = Icosahedron("Au", 3).positions

@@ -19,7 +19,8 @@ import pytest
 from ase.io import formats
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import cli, report
+from diffpy_cbldm import settings
+from diffpy_cbldm.commands import cbldm
 from diffpy_cbldm.pdfdata import write_gr
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -44,9 +45,9 @@ def measured(tmp_path_factory):
 def done(measured, tmp_path_factory):
     """A folder with every type of output, and the result."""
     folder = tmp_path_factory.mktemp("done")
-    types = ",".join(report.OUTPUT_TYPES)
+    types = ",".join(settings.OUTPUT_TYPES)
     words = [str(measured), *FAST, "-t", types, "-o", f"{folder}/@b", "-q"]
-    assert cli.main(words) == 0
+    assert cbldm.main(words) == 0
     return folder, json.loads((folder / "oct.res").read_text())
 
 
@@ -153,8 +154,8 @@ def test_one_database_gathers_runs(done, measured, here):
     from ase.db import connect
 
     words = [str(measured), *FAST, "-t", "db", "--database", "all.db", "-q"]
-    assert cli.main(words) == 0
-    assert cli.main(words) == 0
+    assert cbldm.main(words) == 0
+    assert cbldm.main(words) == 0
     assert check_rows(connect("all.db"), done[1]) == 2
     assert sorted(p.name for p in here.iterdir()) == ["all.db"]
 
@@ -171,7 +172,7 @@ def test_one_database_gathers_runs(done, measured, here):
 def test_databases_that_cannot_be(address, text, measured, here, capfd):
     (here / "bad.db").write_text("This is no database. " * 500)
     words = [str(measured), "-t", "db", "--database", address]
-    assert cli.main(words) == 1
+    assert cbldm.main(words) == 1
     err = capfd.readouterr().err
     assert text in err and len(err.splitlines()) == 1
 
@@ -180,7 +181,7 @@ def test_the_missing_package_is_named(measured, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "ase_db_backends", None)
     address = "postgresql://me:secret@localhost/x"
     words = [str(measured), "-t", "db", "--database", address]
-    assert cli.main(words) == 1
+    assert cbldm.main(words) == 1
     err = capfd.readouterr().err
     assert "pip install ase-db-backends" in err and "secret" not in err
 
@@ -236,11 +237,11 @@ def test_rows_go_to_postgresql(done, measured, capfd):
 
     words = [str(measured), *FAST, "-q", "-t", "db", "--database"]
     with postgres_server() as address:
-        assert cli.main([*words, address]) == 0, capfd.readouterr().err
+        assert cbldm.main([*words, address]) == 0, capfd.readouterr().err
         assert check_rows(connect(address), done[1]) == 1
-        assert cli.main([*words, address]) == 0  # adds to what is there
+        assert cbldm.main([*words, address]) == 0  # adds to what is there
         assert check_rows(connect(address), done[1]) == 2
-    assert cli.main([*words, address.replace("me@", "me:secret@")]) == 1
+    assert cbldm.main([*words, address.replace("me@", "me:secret@")]) == 1
     err = capfd.readouterr().err
     assert "cannot be written" in err and "secret" not in err
 
@@ -252,7 +253,7 @@ def given_to_stdin(monkeypatch, path):
 
 def test_standard_streams(measured, done, here, capfd, monkeypatch):
     given_to_stdin(monkeypatch, measured)
-    assert cli.main(["-", *FAST, "-t", "res", "-o", "-"]) == 0
+    assert cbldm.main(["-", *FAST, "-t", "res", "-o", "-"]) == 0
     out, err = capfd.readouterr()
     content = json.loads(out)  # nothing else is there
     assert content["input"] == "-"
@@ -260,7 +261,7 @@ def test_standard_streams(measured, done, here, capfd, monkeypatch):
     assert "generator" in err
     assert list(here.iterdir()) == []
     given_to_stdin(monkeypatch, measured)
-    assert cli.main(["-", *FAST, "-t", "xyz", "-q"]) == 0
+    assert cbldm.main(["-", *FAST, "-t", "xyz", "-q"]) == 0
     names = sorted(p.name for p in here.iterdir())
     assert names == ["stdin-1.xyz", "stdin-2.xyz"]
 
@@ -270,27 +271,27 @@ def test_structures_follow_one_another(measured, here, capfd):
 
     words = [str(measured), *FAST, "-q", "-o", "-", "-t"]
     for kind, count in (("extxyz", 2), ("cif", 1)):
-        assert cli.main([*words, kind]) == 0
+        assert cbldm.main([*words, kind]) == 0
         text = io.StringIO(capfd.readouterr().out)
         assert len(read(text, ":", format=kind)) == count
 
 
 @pytest.mark.parametrize("types", ["none", "xyz,res", "db"])
 def test_standard_output_takes_one_text(types, measured, capfd):
-    assert cli.main([str(measured), "-o", "-", "-t", types]) == 1
+    assert cbldm.main([str(measured), "-o", "-", "-t", types]) == 1
     assert "expected one of xyz" in capfd.readouterr().err
 
 
 def test_a_run_is_repeated(done, measured, here, capfd):
     folder, content = done
     words = ["-c", str(folder / "oct.res"), "-t", "res", "-o", "again", "-q"]
-    assert cli.main(words) == 0
+    assert cbldm.main(words) == 0
     again = json.loads((here / "again.res").read_text())
     assert again["input"] == content["input"]
     assert again["settings"] == content["settings"]
     assert again["candidates"] == content["candidates"]
     shutil.copy(measured, here / "other.gr")
-    assert cli.main([*words, "other.gr", "--refine", "1", "--force"]) == 0
+    assert cbldm.main([*words, "other.gr", "--refine", "1", "--force"]) == 0
     other = json.loads((here / "again.res").read_text())
     assert other["input"] == "other.gr"
     assert other["settings"]["refine"] == 1
@@ -301,7 +302,7 @@ def test_every_input_has_its_line(measured, here, capfd):
         shutil.copy(measured, here / name)
     (here / "bad.gr").write_text("nothing\n")
     words = ["-f", ".gr$", *FAST, "-t", "xyz"]
-    assert cli.main(words) == 1
+    assert cbldm.main(words) == 1
     out, err = capfd.readouterr()
     summary = out.split("Summary\n")[1].splitlines()
     assert summary[0].split()[:2] == ["input", "type"]
@@ -320,4 +321,4 @@ def test_a_fault_is_worse_than_a_mistake(measured, here, monkeypatch):
 
     (here / "bad.gr").write_text("nothing\n")
     monkeypatch.setattr(cb, "solve", fault)
-    assert cli.main([str(measured), "bad.gr"]) == 2
+    assert cbldm.main([str(measured), "bad.gr"]) == 2

@@ -13,10 +13,11 @@ import pytest
 from test_polish import ideal, pdf_of
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import cli, results, views
-from diffpy_cbldm.groups import group
-from diffpy_cbldm.page import command, make_page, write_page
-from diffpy_cbldm.solve import FrontPoint, Solution
+from diffpy_cbldm.commands import cbldm
+from diffpy_cbldm.output import results, views
+from diffpy_cbldm.output.page import command, make_page, write_page
+from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.solution import FrontPoint, Solution
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&'\"{{ 7*7 }}.gr"
 
@@ -201,7 +202,7 @@ def test_command_repeats_the_run(solution):
         lines = command(solution, source).replace("\\\n", "")
         words = shlex.split(lines)
         assert words[0] == "cbldm"
-        given = cli.make_parser().given(words[1:])
+        given = cbldm.make_parser().given(words[1:])
         assert given.pop("inputs") == [source]
         told = {k: v for k, v in solution.settings.items() if v is not None}
         del told["version"]
@@ -292,7 +293,9 @@ def test_missing_extra(missing, words, tmp_path, monkeypatch, capfd):
     )
     r = np.arange(0, 20, 0.01)
     np.savetxt(tmp_path / "a.gr", np.column_stack([r, np.sin(r)]))
-    assert cli.main([str(tmp_path / "a.gr"), "--composition=Pt", *words]) == 1
+    assert (
+        cbldm.main([str(tmp_path / "a.gr"), "--composition=Pt", *words]) == 1
+    )
     err = capfd.readouterr().err
     assert missing in err and "pip install diffpy_cbldm[report]" in err
 

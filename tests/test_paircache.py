@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm import debye
+from diffpy_cbldm.debye import pure
+from diffpy_cbldm.debye.stretches import stretch_scan
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.paircache import PairCache, stretch_scan
+from diffpy_cbldm.fitting.calculator import PairCache
 
 
 def clusters(batch, n, dtype=torch.float64):
@@ -37,7 +38,7 @@ def test_kept_pairs_give_the_same_curve(change):
     x = clusters(1, 40)
     cache = PairCache(x[0].numpy(), ["Pt"] * 40)
     settings = {"u_iso": 0.005, "qmin": 0.8} | change
-    exact = debye.debye_pdf(x, precision=1e-13, **settings)[0]
+    exact = pure.debye_pdf(x, precision=1e-13, **settings)[0]
     for _ in range(2):
         g = cache.pdf(**settings)
         assert isinstance(g, np.ndarray)
@@ -48,7 +49,7 @@ def test_kept_pairs_give_the_same_curve(change):
 def test_one_width_per_atom():
     x = clusters(1, 8)
     u = torch.linspace(0.003, 0.01, 8, dtype=torch.float64)
-    exact = debye.debye_pdf(x, u_iso=u[None])[0]
+    exact = pure.debye_pdf(x, u_iso=u[None])[0]
     assert deviation(torch.tensor(PairCache(x[0]).pdf(u_iso=u)), exact) < 1e-12
 
 
@@ -85,7 +86,7 @@ def test_scan_is_one_curve_at_a_time(precision, dtype, widths):
     )
     assert g.shape == (3, 3, 3000) and g.dtype == dtype
     for k in range(3):
-        exact = debye.debye_pdf(
+        exact = pure.debye_pdf(
             x.double(), lengths, stretch=z.to(dtype)[:, k].double(),
             precision=1e-13, **settings,
         )  # fmt: skip
@@ -98,7 +99,7 @@ def test_scan_of_clusters_longer_than_the_range():
     z = torch.tensor([1.0, 1.4], dtype=torch.float64)
     g = stretch_scan(x, stretch=z, u_iso=0.006, rmax=6.0, precision=1e-6)
     for k in range(2):
-        exact = debye.debye_pdf(x, stretch=z[k], u_iso=0.006, rmax=6.0)
+        exact = pure.debye_pdf(x, stretch=z[k], u_iso=0.006, rmax=6.0)
         assert deviation(g[0, k], exact[0]) < 1e-6
 
 

@@ -18,7 +18,7 @@ import torch
 from ase.cluster import FaceCenteredCubic
 from diffpy.structure import Atom, Lattice, Structure
 
-from diffpy_cbldm import mixed
+from diffpy_cbldm.debye import mixed
 
 BOX = 60.0
 RMAX = 20.0

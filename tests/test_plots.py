@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import cli, plots, report
-from diffpy_cbldm.solve import Solution
+from diffpy_cbldm.commands import cbldm
+from diffpy_cbldm.output import plots, writers
+from diffpy_cbldm.solving.solution import Solution
 
 pytest.importorskip("matplotlib")
 
@@ -99,12 +100,12 @@ def test_mistakes(solution, tmp_path):
 
 def test_pictures_and_pages_are_outputs(solution, tmp_path):
     template = str(tmp_path / "@o@b")  # without an extension
-    planned = report.plan(template, ("svg", "html"), "a.gr", 2)
-    written = report.write(solution, "a.gr", planned)
+    planned = writers.plan(template, ("svg", "html"), "a.gr", 2)
+    written = writers.write(solution, "a.gr", planned)
     assert {p.name for p in written} == {"svga", "htmla"}
     assert {p.name for p in tmp_path.iterdir()} == {"svga", "htmla"}
-    planned = report.plan(str(tmp_path / "@o"), ("png",), "a.gr", 2)
-    (path,) = report.write(solution, "a.gr", planned)
+    planned = writers.plan(str(tmp_path / "@o"), ("png",), "a.gr", 2)
+    (path,) = writers.write(solution, "a.gr", planned)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -113,5 +114,5 @@ def test_window_without_a_display(tmp_path, monkeypatch, capfd):
     path = tmp_path / "a.gr"
     r = np.arange(0, 20, 0.01)
     np.savetxt(path, np.column_stack([r, np.sin(r)]))
-    assert cli.main(["-p", str(path), "--composition=Pt"]) == 1
+    assert cbldm.main(["-p", str(path), "--composition=Pt"]) == 1
     assert "--plot=png" in capfd.readouterr().err

@@ -6,27 +6,27 @@ import importlib
 import numpy as np
 import pytest
 
-from diffpy_cbldm import moves
 from diffpy_cbldm.cluster import Cluster
-from diffpy_cbldm.edits import PairBasis
+from diffpy_cbldm.crystals.alike import rmsd
+from diffpy_cbldm.crystals.bonds import (
+    ideal_roughness,
+    nearest_neighbour_distance,
+    roughness,
+    shortest_bond,
+)
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.families import load_table
+from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.polish import (
+from diffpy_cbldm.polishing.basis import PairBasis
+from diffpy_cbldm.polishing.front import (
     best,
     front,
     other_sizes,
     pareto,
     predicted,
 )
-from diffpy_cbldm.score import (
-    ideal_roughness,
-    nearest_neighbour_distance,
-    rmsd,
-    roughness,
-    shortest_bond,
-)
-from diffpy_cbldm.simulate import simulate
 
 BOND = 2.75
 
@@ -201,7 +201,7 @@ def test_prediction_of_r_left_out():
 
 def test_a_smoother_structure_may_fit_worse_and_predict_better(monkeypatch):
     """What was left out is the judge, not Rw of what was fitted."""
-    module = importlib.import_module("diffpy_cbldm.polish")
+    module = importlib.import_module("diffpy_cbldm.polishing.front")
     truth = ideal("fcc", 79)
     pdf = pdf_of(truth, noise=0.01)
     words = {"kinds": ("strain",), "beyond": 0}

@@ -6,9 +6,12 @@ import torch
 from test_polish import ideal, off_centre, pdf_of
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import moves
-from diffpy_cbldm.polished import REFUSED, edit, side_by_side
-from diffpy_cbldm.score import rmsd, roughness
+from diffpy_cbldm.cluster import REFUSED
+from diffpy_cbldm.crystals.alike import rmsd
+from diffpy_cbldm.crystals.bonds import roughness
+from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.polishing.candidates import edit
+from diffpy_cbldm.threads import side_by_side
 
 
 def candidate(positions, kind="fcc"):
@@ -61,7 +64,7 @@ def test_a_right_structure_comes_back_alone():
 def test_edits_that_do_not_predict_are_refused(monkeypatch):
     import importlib
 
-    module = importlib.import_module("diffpy_cbldm.polished")
+    module = importlib.import_module("diffpy_cbldm.polishing.candidates")
     monkeypatch.setattr(module, "predicted", lambda *a, **k: (0.10, 0.11))
     truth = off_centre(70)
     (only,) = cb.polish(candidate(ideal("fcc", 79)), pdf_of(truth))

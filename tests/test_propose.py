@@ -7,21 +7,19 @@ import pytest
 import torch
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.families import load_table
-from diffpy_cbldm.matching import (
+from diffpy_cbldm.crystals.alike import rmsd
+from diffpy_cbldm.crystals.bonds import shortest_bond
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.fitting.target import bond_estimate
+from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.search.by_model import cbldm_generator
+from diffpy_cbldm.search.generators import find_generator, propose
+from diffpy_cbldm.search.matching import (
     Motion,
-    bond_estimate,
     histograms,
     least_between,
     screen,
 )
-from diffpy_cbldm.propose import (
-    cbldm_generator,
-    find_generator,
-    library_generator,
-    propose,
-)
-from diffpy_cbldm.score import rmsd, shortest_bond
 
 TABLE = load_table()
 CASES = {"fcc": 2.77, "bcc": 2.48, "dec": 2.88, "ico": 2.7, "sc": 3.3}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm import quickfit as qf
+from diffpy_cbldm.debye import qgrid
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting import quickfit as qf
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
@@ -23,7 +24,7 @@ def fcc(n, bond=2.775, centre=(0.3, 0.2, 0.1)):
 
 def native(x, r, *, uiso, delta2, qdamp, qmin, qmax, qbroad=0.0):
     """G(r) by the rules of the native calculator, as a plain sum."""
-    q, reach = qf.q_grid(qmin, qmax, r[-1], uiso)
+    q, reach = qgrid.q_grid(qmin, qmax, r[-1], uiso)
     d = np.linalg.norm(x[:, None] - x, axis=-1)[np.triu_indices(len(x), 1)]
     d = d[d <= reach]
     f = np.zeros_like(q)
@@ -54,7 +55,7 @@ def test_shells_keep_every_distance():
 def test_derivatives_against_differences():
     x = np.random.default_rng(1).uniform(-5, 5, (20, 3))
     model = qf._Model(x, 20.0, 0.01)
-    model.use(qf.q_grid(1.0, 20.0, 20.0)[0])
+    model.use(qgrid.q_grid(1.0, 20.0, 20.0)[0])
     p = np.array([1.01, 0.01, 1.5])
     f = model.f(*p, derivatives=True)
     assert torch.allclose(f[:, 0], model.f(*p))

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from diffpy_cbldm.cluster import read_xyz
+from diffpy_cbldm.clusterfile import read_xyz
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "recipes"

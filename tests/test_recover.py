@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from diffpy_cbldm import laplacian as lap
-from diffpy_cbldm import recover as rec
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.model import laplacian as lap
+from diffpy_cbldm.model import recover as rec
 
 
 def fcc(n, centre=(0.3, 0.2, 0.1), bond=2.775):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import report
+from diffpy_cbldm.output import results, tables, writers
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from diffpy_cbldm import report
     ],
 )
 def test_esd(value, esd, text):
-    assert report.with_esd(value, esd) == text
+    assert results.with_esd(value, esd) == text
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_esd(value, esd, text):
     ],
 )
 def test_output_names(template, rank, name):
-    found = report.output_name(template, "data/x/a.b.gr", "res", rank)
+    found = writers.output_name(template, "data/x/a.b.gr", "res", rank)
     assert found == pathlib.Path(name)
 
 
 def test_tokens_in_file_names_are_left_alone():
-    assert str(report.output_name("@b", "@k@o.gr", "res")) == "@k@o.res"
+    assert str(writers.output_name("@b", "@k@o.gr", "res")) == "@k@o.res"
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_tokens_in_file_names_are_left_alone():
     [("none", ()), ("xyz, res", ("xyz", "res")), ("res,res", ("res",))],
 )
 def test_output_types(text, types):
-    assert report.parse_types(text) == types
+    assert writers.parse_types(text) == types
 
 
 def a_solution(n=2):
-    from diffpy_cbldm.solve import Solution
+    from diffpy_cbldm.solving.solution import Solution
 
     def candidate(k):
         return cb.Candidate(
@@ -86,7 +86,7 @@ def a_solution(n=2):
 
 
 def test_table_shows_what_was_refined():
-    lines = report.table(a_solution()).splitlines()
+    lines = tables.table(a_solution()).splitlines()
     assert len(lines) == 3
     assert lines[0].split()[:4] == ["rank", "atoms", "type", "generator"]
     assert lines[1].split()[:4] == ["1", "3", "fcc", "library"]
@@ -94,7 +94,7 @@ def test_table_shows_what_was_refined():
 
 
 def test_result_is_plain_json():
-    text = json.dumps(report.result(a_solution(), "a.gr"), allow_nan=False)
+    text = json.dumps(results.result(a_solution(), "a.gr"), allow_nan=False)
     content = json.loads(text)
     assert content["schema"] == "cbldm-result/1"
     assert [c["rank"] for c in content["candidates"]] == [1, 2, 3]
@@ -107,9 +107,9 @@ def test_result_is_plain_json():
 
 def test_all_files_are_written(tmp_path):
     template = str(tmp_path / "@b")
-    planned = report.plan(template, ("xyz", "cif", "res"), "a.gr", 8)
+    planned = writers.plan(template, ("xyz", "cif", "res"), "a.gr", 8)
     assert len(planned) == 17
-    written = report.write(a_solution(), "a.gr", planned)
+    written = writers.write(a_solution(), "a.gr", planned)
     names = {"a-1.xyz", "a-2.xyz", "a-1.cif", "a-2.cif", "a.res"}
     assert {p.name for p in written} == names
     assert {p.name for p in tmp_path.iterdir()} == names
@@ -125,7 +125,7 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(cb.Cluster, "write_cif", full)
-    planned = report.plan(str(tmp_path / "@b"), ("xyz", "cif"), "a.gr", 2)
+    planned = writers.plan(str(tmp_path / "@b"), ("xyz", "cif"), "a.gr", 2)
     with pytest.raises(cb.CbldmError, match="No space left"):
-        report.write(a_solution(), "a.gr", planned)
+        writers.write(a_solution(), "a.gr", planned)
     assert list(tmp_path.iterdir()) == []

@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from diffpy_cbldm import score
+from diffpy_cbldm.crystals import alike, bonds
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting import agreement
 
 GOLDEN = (1 + 5**0.5) / 2
 
@@ -70,13 +71,13 @@ CLUSTERS = {
 
 def test_rw_of_known_curves():
     g = np.sin(np.arange(100.0))
-    assert score.rw(g, g) == 0
-    assert score.rw(g, 0 * g) == pytest.approx(1)
-    assert score.rw(g, 0.9 * g) == pytest.approx(0.1)
-    assert score.best_scale(g, 4 * g) == pytest.approx(0.25)
-    assert score.rw_scaled(g, 4 * g) == pytest.approx(0)
-    assert score.rw_scaled(g, -g) == pytest.approx(1)
-    assert score.best_scale(g, 0 * g) == 0
+    assert agreement.rw(g, g) == 0
+    assert agreement.rw(g, 0 * g) == pytest.approx(1)
+    assert agreement.rw(g, 0.9 * g) == pytest.approx(0.1)
+    assert agreement.best_scale(g, 4 * g) == pytest.approx(0.25)
+    assert agreement.rw_scaled(g, 4 * g) == pytest.approx(0)
+    assert agreement.rw_scaled(g, -g) == pytest.approx(1)
+    assert agreement.best_scale(g, 0 * g) == 0
 
 
 def test_rw_takes_weights_batches_and_tensors():
@@ -87,62 +88,62 @@ def test_rw_takes_weights_batches_and_tensors():
         sum(w[i] * (obs[0] - calc[i]) ** 2) / sum(w[i] * obs[0] ** 2)
         for i in range(4)
     ]
-    found = score.rw(obs[0], calc, w)
+    found = agreement.rw(obs[0], calc, w)
     assert found == pytest.approx(np.sqrt(expected))
     tensors = [torch.from_numpy(a) for a in (obs, calc, w)]
-    for f in (score.rw, score.best_scale, score.rw_scaled):
+    for f in (agreement.rw, agreement.best_scale, agreement.rw_scaled):
         assert f(*tensors).numpy() == pytest.approx(f(obs, calc, w))
-    scale = score.best_scale(obs, calc, w)[:, None]
-    best = score.rw(obs, scale * calc, w)
+    scale = agreement.best_scale(obs, calc, w)[:, None]
+    best = agreement.rw(obs, scale * calc, w)
     for change in (0.999, 1.001):
-        assert (score.rw(obs, change * scale * calc, w) >= best).all()
+        assert (agreement.rw(obs, change * scale * calc, w) >= best).all()
 
 
 def test_a_curve_of_zeros_has_no_rw():
     with pytest.raises(CbldmError, match="zero everywhere"):
-        score.rw(np.zeros(5), np.ones(5))
+        agreement.rw(np.zeros(5), np.ones(5))
 
 
 def test_noise_is_even_and_a_missing_peak_is_not():
     r = np.arange(1.5, 30.0, 0.01)
     noise = np.random.default_rng(0).normal(size=len(r))
-    assert score.misfit_by_range(r, noise)[0] > 0.95
+    assert agreement.misfit_by_range(r, noise)[0] > 0.95
     # Scale does not matter, nor where one block has all: 1 of 11.
-    assert score.misfit_by_range(r, 7 * noise)[0] == pytest.approx(
-        score.misfit_by_range(r, noise)[0]
+    assert agreement.misfit_by_range(r, 7 * noise)[0] == pytest.approx(
+        agreement.misfit_by_range(r, noise)[0]
     )
     peak = np.exp(-0.5 * ((r - 5.0) / 0.2) ** 2)
-    evenness, (low, high) = score.misfit_by_range(r, peak)
+    evenness, (low, high) = agreement.misfit_by_range(r, peak)
     assert evenness == pytest.approx(1 / 11, rel=0.01)
     assert low <= 5.0 <= high and high - low < 2.5
-    assert score.misfit_by_range(r, 0 * r) == (1.0, (r[0], r[-1]))
+    assert agreement.misfit_by_range(r, 0 * r) == (1.0, (r[0], r[-1]))
 
 
 def test_bonds():
     x = fcc(55)
-    assert score.shortest_bond(x) == pytest.approx(2.775)
+    assert bonds.shortest_bond(x) == pytest.approx(2.775)
     x = np.vstack([x, x[0] + [0.3, 0, 0], [50.0, 0, 0]])
-    assert score.shortest_bond(torch.from_numpy(x)) == pytest.approx(0.3)
-    assert score.nearest_neighbour_distance(x) == pytest.approx(2.775)
+    assert bonds.shortest_bond(torch.from_numpy(x)) == pytest.approx(0.3)
+    assert bonds.nearest_neighbour_distance(x) == pytest.approx(2.775)
     with pytest.raises(CbldmError, match="without padding"):
-        score.shortest_bond(x[None])
+        bonds.shortest_bond(x[None])
 
 
 def test_roughness():
     # 13 atoms have 36 bonds in the cuboctahedron, 42 in the icosahedron.
-    assert score.roughness(fcc(13)) == pytest.approx(84 / 13 ** (2 / 3))
+    assert bonds.roughness(fcc(13)) == pytest.approx(84 / 13 ** (2 / 3))
     ico = icosahedron(1)
-    assert score.roughness(ico) == pytest.approx(72 / 13 ** (2 / 3))
+    assert bonds.roughness(ico) == pytest.approx(72 / 13 ** (2 / 3))
     sponge = np.delete(fcc(147), np.arange(0, 147, 5), axis=0)
-    assert score.roughness(sponge) > score.roughness(fcc(147)) + 3
+    assert bonds.roughness(sponge) > bonds.roughness(fcc(147)) + 3
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_rmsd_of_copies_is_zero(name):
     x = CLUSTERS[name]
     for seed in range(4):
-        assert score.rmsd(x, moved(x, seed)) < 1e-6
-        assert score.rmsd(moved(x, seed), x) < 1e-6
+        assert alike.rmsd(x, moved(x, seed)) < 1e-6
+        assert alike.rmsd(moved(x, seed), x) < 1e-6
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
@@ -152,9 +153,9 @@ def test_rmsd_of_noisy_copies_is_the_noise(name, noise):
     for seed in range(3):
         y = moved(x, seed, noise)
         expected = noise * (1 + 2 / len(x) ** 0.5)
-        assert score.rmsd(x, y) < expected
+        assert alike.rmsd(x, y) < expected
         if len(x) > 50:
-            assert score.rmsd(x, y) > 0.8 * noise
+            assert alike.rmsd(x, y) > 0.8 * noise
 
 
 def test_rmsd_sees_a_moved_atom():
@@ -162,34 +163,34 @@ def test_rmsd_sees_a_moved_atom():
     y = np.vstack([x[:-1], -x[-1:] * 1.3])
     same_order = y - y.mean(0) - x + x.mean(0)
     bound = np.sqrt((same_order**2).sum(1).mean())
-    assert 0.01 < score.rmsd(x, moved(y, 1)) <= bound + 1e-9
+    assert 0.01 < alike.rmsd(x, moved(y, 1)) <= bound + 1e-9
 
 
 def test_rmsd_tells_types_apart():
-    a = score.rmsd(fcc(147), icosahedron(3))
+    a = alike.rmsd(fcc(147), icosahedron(3))
     assert 0.3 < a < 1.5
-    assert score.rmsd(icosahedron(3), fcc(147)) == pytest.approx(a, rel=0.1)
-    assert np.isnan(score.rmsd(fcc(13), fcc(14)))
+    assert alike.rmsd(icosahedron(3), fcc(147)) == pytest.approx(a, rel=0.1)
+    assert np.isnan(alike.rmsd(fcc(13), fcc(14)))
 
 
 def test_duplicates():
     a, b, c = fcc(55), icosahedron(2), fcc(54)
     clusters = [a, b, moved(a, 1), c, moved(b, 2), 1.004 * moved(a, 3)]
-    assert score.duplicates(clusters) == [[0, 2], [1, 4], [3], [5]]
-    assert score.duplicates(clusters, stretch=0.005) == [
+    assert alike.duplicates(clusters) == [[0, 2], [1, 4], [3], [5]]
+    assert alike.duplicates(clusters, stretch=0.005) == [
         [0, 2, 5],
         [1, 4],
         [3],
     ]
-    assert score.duplicates([a[:1], a[1:2]]) == [[0, 1]]
-    assert score.duplicates([]) == []
+    assert alike.duplicates([a[:1], a[1:2]]) == [[0, 1]]
+    assert alike.duplicates([]) == []
 
 
 def test_duplicates_tell_vacancies_apart():
     x = fcc(147)
     without = [np.delete(x, i, axis=0) for i in (0, 30, 146)]
-    assert score.duplicates(without) == [[0], [1], [2]]
-    one, two = score.fingerprint(x), score.fingerprint(moved(x, 1))
+    assert alike.duplicates(without) == [[0], [1], [2]]
+    one, two = alike.fingerprint(x), alike.fingerprint(moved(x, 1))
     assert one == pytest.approx(two)
 
 
@@ -200,7 +201,7 @@ def test_of_equal_fits_the_smoother_one_comes_first():
         float,
     )
     pyramid = octahedron[:5]
-    order = score.simplest_first(
+    order = alike.simplest_first(
         [0.1, 0.10005, None, 0.05], [pyramid, octahedron, pyramid, pyramid]
     )
     assert order == [3, 1, 0, 2]

@@ -8,14 +8,17 @@ import pytest
 import torch
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import screening
-from diffpy_cbldm.cuts import CUT_KINDS, kept_back
-from diffpy_cbldm.debye import debye_pdf
-from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.propose import SCAN, propose, screen_generator
-from diffpy_cbldm.quickfit import quick_fit
-from diffpy_cbldm.score import rmsd, rw_scaled
-from diffpy_cbldm.screening import (
+from diffpy_cbldm.crystals.alike import rmsd
+from diffpy_cbldm.crystals.cuts import CUT_KINDS, kept_back
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.debye.pure import debye_pdf
+from diffpy_cbldm.fitting.agreement import rw_scaled
+from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.search import screening_set
+from diffpy_cbldm.search.by_screening import rough_rw, screen_generator
+from diffpy_cbldm.search.generators import propose
+from diffpy_cbldm.search.matching import SCAN
+from diffpy_cbldm.search.screening_set import (
     BINS,
     SHIPPED,
     build_set,
@@ -24,7 +27,6 @@ from diffpy_cbldm.screening import (
     load_set,
     main,
     member,
-    rough_rw,
     shipped_set,
 )
 
@@ -48,8 +50,8 @@ def drawn(monkeypatch):
             numbers.extend(wanted)
         return histograms(wanted)
 
-    monkeypatch.setattr(screening, "PART", 5)
-    monkeypatch.setattr(screening, "histograms", record)
+    monkeypatch.setattr(screening_set, "PART", 5)
+    monkeypatch.setattr(screening_set, "histograms", record)
     return numbers
 
 
@@ -96,7 +98,7 @@ def test_the_shipped_set_is_the_beginning():
 
 
 def test_command_that_ships(tmp_path, drawn, monkeypatch):
-    monkeypatch.setattr(screening, "SHIPPED", 10)
+    monkeypatch.setattr(screening_set, "SHIPPED", 10)
     main(["--ship", str(tmp_path / "small.npz")])
     with np.load(tmp_path / "small.npz") as data:
         assert same(data["hist"], shipped_set()[:10])
@@ -108,7 +110,7 @@ def test_command_that_ships(tmp_path, drawn, monkeypatch):
 def test_cache_folder(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("CBLDM_CACHE")
-    monkeypatch.setattr(screening.sys, "platform", "linux")
+    monkeypatch.setattr(screening_set.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "diffpy_cbldm"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
@@ -161,7 +163,7 @@ def test_a_bad_file_is_left_out_and_replaced(harm, drawn):
 def test_wrong_count_and_a_set_of_other_clusters(monkeypatch):
     with pytest.raises(cb.CbldmError, match="count is 0"):
         build_set(0)
-    monkeypatch.setattr(screening, "SEED", 1)
+    monkeypatch.setattr(screening_set, "SEED", 1)
     with pytest.raises(cb.CbldmError, match="make a set of your own"):
         load_set()
 

@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from diffpy_cbldm import command, settings
+from diffpy_cbldm import options, settings
+from diffpy_cbldm.commands import common
 from diffpy_cbldm.errors import CbldmError
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
@@ -17,13 +18,13 @@ DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 TABLES = [
     table
     for _, table in inspect.getmembers(settings, dataclasses.is_dataclass)
-    if table is not settings.Option
+    if table is not options.Option
 ]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda t: t.__name__)
 def test_tables_are_complete(table):
-    settings.validate(table())  # the defaults lie within the limits
+    options.validate(table())  # the defaults lie within the limits
     assert inspect.getdoc(table)
     for field in dataclasses.fields(table):
         about = field.metadata["help"]
@@ -35,25 +36,25 @@ def test_tables_are_complete(table):
 
 
 def test_no_option_has_two_meanings():
-    from diffpy_cbldm.cli import TABLES
+    from diffpy_cbldm.commands.cbldm import TABLES
 
     flags = [
         flag
         for table in TABLES.values()
-        for option in settings.options(table)
+        for option in options.options(table)
         for flag in option.flags
     ]
     assert len(flags) == len(set(flags))
 
 
 def test_options_know_their_kind():
-    found = {o.name: o for o in settings.options(settings.Solve)}
+    found = {o.name: o for o in options.options(settings.Solve)}
     assert found["count"].kind is int
     assert found["count"].flags == ("-n", "--count")
     assert found["rmax"].kind is float
     assert found["device"].choices == ("auto", "cpu", "cuda")
     (qmin,) = (
-        o for o in settings.options(settings.Reading) if o.name == "qmin"
+        o for o in options.options(settings.Reading) if o.name == "qmin"
     )
     assert (qmin.kind, qmin.default, qmin.unit) == (float, None, "1/A")
 
@@ -61,29 +62,29 @@ def test_options_know_their_kind():
 @pytest.mark.parametrize("value", [-1.0, 1e9, math.nan, math.inf])
 def test_numbers_outside_their_limits(value):
     with pytest.raises(CbldmError, match="qmax is .* expected 1 to 100"):
-        settings.validate(settings.Simulation(qmax=value))
+        options.validate(settings.Simulation(qmax=value))
 
 
 def test_words_outside_the_choices():
     with pytest.raises(CbldmError, match="device is 'gpu'; expected one of"):
-        settings.validate(settings.Solve(device="gpu"))
+        options.validate(settings.Solve(device="gpu"))
 
 
 def test_none_leaves_a_value_to_the_header():
-    settings.validate(settings.Reading(qmin=None))
+    options.validate(settings.Reading(qmin=None))
 
 
-@pytest.mark.parametrize("name", ["cli", "simulate_cli"])
+@pytest.mark.parametrize("name", ["cbldm", "cbldm_simulate"])
 def test_every_option_is_documented(name, capfd):
     """On the page of the documentation and in the manual."""
-    module = importlib.import_module(f"diffpy_cbldm.{name}")
+    module = importlib.import_module(f"diffpy_cbldm.commands.{name}")
     page = (DOCS / "command.md").read_text()
     included = re.findall(r"{include} (\S+)", page)
-    manual = f"../diffpy_cbldm/manual/{module.PROG}.md"
+    manual = f"../diffpy_cbldm/commands/manual/{module.PROG}.md"
     assert manual in included
     assert f"_generated/{module.PROG}.md" in included
     text = (DOCS / manual).read_text() + "\n"
-    text += command.reference(module.TABLES)
+    text += common.reference(module.TABLES)
     for action in module.make_parser()._actions:
         for flag in action.option_strings:
             if not flag.startswith("--no-"):
@@ -93,6 +94,6 @@ def test_every_option_is_documented(name, capfd):
 
 
 def test_the_manual_tells_how():
-    text = (DOCS / "../diffpy_cbldm/manual/cbldm.md").read_text()
+    text = (DOCS / "../diffpy_cbldm/commands/manual/cbldm.md").read_text()
     for title in ("Chains", "Configuration files", "Repeat a run"):
         assert f"## {title}\n" in text

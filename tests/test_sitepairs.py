@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm.families import load_table
-from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
-from diffpy_cbldm.lattices import TEMPLATES, stacking_sites
-from diffpy_cbldm.sitepairs import site_pairs
+from diffpy_cbldm.crystals.lattices import TEMPLATES, stacking_sites
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
+from diffpy_cbldm.search.pool import site_pairs
 
 STEP, BINS, ORDER = 0.02, 1024, 6
 

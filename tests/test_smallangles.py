@@ -7,8 +7,8 @@ import pytest
 from ase.cluster import Icosahedron, Octahedron
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.examples import EXAMPLES
-from diffpy_cbldm.smallangles import LIMIT, settle
+from diffpy_cbldm.commands.examples import EXAMPLES
+from diffpy_cbldm.solving.small_angles import LIMIT, settle
 
 
 def rough(seed):

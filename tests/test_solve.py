@@ -1,7 +1,6 @@
 """`solve`: what is refined, how it is ranked, and when it says it doubts."""
 
 import dataclasses
-import importlib
 import inspect
 import types
 
@@ -10,11 +9,11 @@ import pytest
 
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
-from diffpy_cbldm.polished import Front
-from diffpy_cbldm.quickfit import QuickFit
-from diffpy_cbldm.solve import _unlike
-
-solve_module = importlib.import_module("diffpy_cbldm.solve")
+from diffpy_cbldm.fitting.quickfit import QuickFit
+from diffpy_cbldm.fitting.recipe import start_values
+from diffpy_cbldm.polishing.candidates import Front
+from diffpy_cbldm.solving import polish_stage, solver
+from diffpy_cbldm.solving.polish_stage import _unlike
 
 R = np.arange(0, 30, 0.01)
 RNG = np.random.default_rng(1)
@@ -40,10 +39,12 @@ class World:
     def __init__(self, monkeypatch):
         self.pool, self.quick, self.refined = {}, {}, {}
         self.calls = []
-        for name in (
-            *("propose", "quick_fit", "duplicates", "refine_one", "edit"),
+        for module, *names in (
+            (solver, "propose", "quick_fit", "duplicates", "refine_one"),
+            (polish_stage, "duplicates", "edit"),
         ):
-            monkeypatch.setattr(solve_module, name, getattr(self, name))
+            for name in names:
+                monkeypatch.setattr(module, name, getattr(self, name))
 
     def add(self, generator, quick, rw=None, **more):
         candidate = a_candidate(generator, **more)
@@ -165,7 +166,6 @@ def test_a_quick_fit_without_scale_starts_nothing():
     fits = (
         QuickFit(1.0, scale, 0.95, 0.008, 0.004, 0.04) for scale in (0.0, 0.5)
     )
-    start_values = solve_module.start_values
     none, some = (start_values(row, a_pdf(), fit) for fit in fits)
     assert none == {} and some["zoomscale"] == 0.95
 

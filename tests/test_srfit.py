@@ -14,9 +14,11 @@ import pytest
 from ase.cluster import Decahedron, FaceCenteredCubic
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import moves, srfit
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.calculator import DebyeCalculator
+from diffpy_cbldm.fitting.generator import DebyeGenerator, choose_backend
 
 HERE = pathlib.Path(__file__).resolve().parent
 MEASURED = HERE.parents[1] / "shared" / "data" / "experimental"
@@ -85,7 +87,7 @@ def test_recipe_is_native_and_named_as_in_the_example(simulated):
     assert isinstance(recipe, FitRecipe)
     names = ["s1", "zoomscale", "Pt_Uiso", "Pt_Delta2", "qdamp"]
     assert list(recipe.names) == names
-    assert isinstance(recipe.cluster.G1, srfit.DebyeGenerator)
+    assert isinstance(recipe.cluster.G1, DebyeGenerator)
     known = dataclasses.replace(pdf, qdamp=0.03)
     recipe = cb.make_recipe(cluster, known, backend="torch")
     assert list(recipe.names) == names[:-1]
@@ -148,7 +150,7 @@ def test_generator_in_a_recipe_of_ones_own(simulated):
     profile.setObservedProfile(pdf.r, pdf.g)
     profile.setCalculationRange(xmin=1.5, xmax=20, dx=0.01)
     profile.meta.update(qmax=20.0, qmin=1.0, stype="X", delta1=0.1)
-    generator = srfit.DebyeGenerator("G1")
+    generator = DebyeGenerator("G1")
     generator.setStructure(cluster.to_diffpy(), periodic=False)
     contribution = FitContribution("cluster")
     contribution.addProfileGenerator(generator)
@@ -173,7 +175,7 @@ def test_pickling(simulated, kind):
 
 
 def test_new_structure_is_noticed():
-    generator = srfit.DebyeGenerator()
+    generator = DebyeGenerator()
     r = np.arange(1.5, 15.0, 0.01)
     curves = []
     for cluster in (platinum(), alloy(), platinum(2)):
@@ -185,7 +187,7 @@ def test_new_structure_is_noticed():
 
 
 def test_a_common_stretch_keeps_the_positions():
-    calculator = srfit.DebyeCalculator()
+    calculator = DebyeCalculator()
     structure = platinum(2).to_diffpy()
     first, stretch = calculator._unstretched(structure)
     assert stretch == 1.0
@@ -194,7 +196,7 @@ def test_a_common_stretch_keeps_the_positions():
     assert np.array_equal(same, first)
     assert stretch == pytest.approx(1.02, rel=1e-14)
     curve = calculator(structure)[1]
-    assert np.allclose(curve, srfit.DebyeCalculator()(structure)[1])
+    assert np.allclose(curve, DebyeCalculator()(structure)[1])
     structure.lattice.setLatPar(1.02, 1.02, 1.03)
     other, stretch = calculator._unstretched(structure)
     assert stretch == 1.0
@@ -594,21 +596,21 @@ def test_errors(simulated):
     with pytest.raises(CbldmError, match="start names 'Uiso'"):
         cb.make_recipe(cluster, pdf, start={"Uiso": 0.01})
     with pytest.raises(CbldmError, match="stype|scattering type"):
-        srfit.DebyeGenerator().setScatteringType("E")
+        DebyeGenerator().setScatteringType("E")
     with pytest.raises(CbldmError, match="finite cluster"):
-        srfit.DebyeGenerator().setStructure(cluster.to_diffpy(), periodic=True)
+        DebyeGenerator().setStructure(cluster.to_diffpy(), periodic=True)
     structure = cluster.to_diffpy()
     structure[3].occupancy = 0.5
     with pytest.raises(CbldmError, match="partly occupied"):
-        srfit.DebyeCalculator()(structure)
+        DebyeCalculator()(structure)
     structure = cluster.to_diffpy()
     structure[3].xyz[0] = math.nan
     with pytest.raises(CbldmError, match="NaN"):
-        srfit.DebyeCalculator()(structure)
+        DebyeCalculator()(structure)
 
 
 @pytest.mark.skipif(
-    srfit.choose_backend("auto") == "srreal", reason="srreal is installed"
+    choose_backend("auto") == "srreal", reason="srreal is installed"
 )
 def test_srreal_is_asked_for_in_vain(simulated):
     with pytest.raises(CbldmError, match="conda install"):
@@ -616,7 +618,7 @@ def test_srreal_is_asked_for_in_vain(simulated):
 
 
 @pytest.mark.skipif(
-    srfit.choose_backend("auto") != "srreal", reason="srreal is not installed"
+    choose_backend("auto") != "srreal", reason="srreal is not installed"
 )
 def test_srreal_agrees(simulated):
     cluster, pdf = simulated

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from diffpy_cbldm import lattices
-from diffpy_cbldm.cuts import random_cut
-from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.symmetry import Symmetry
+from diffpy_cbldm.crystals import lattices
+from diffpy_cbldm.crystals.cuts import random_cut
+from diffpy_cbldm.crystals.symmetry import Symmetry
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 
 TABLE = load_table()
 SYMMETRY = Symmetry(TABLE)

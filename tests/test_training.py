@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm.cuts import kept_back
-from diffpy_cbldm.families import TEMPLATE_OF
-from diffpy_cbldm.model.cbldm import Proposal, load_weights
+from diffpy_cbldm.crystals.cuts import kept_back
+from diffpy_cbldm.crystals.filling import Proposal
+from diffpy_cbldm.crystals.table import TEMPLATE_OF
+from diffpy_cbldm.model.weights import load_weights
 from diffpy_cbldm.settings import KINDS, PRESETS, TRAINING, World
 from training import pieces
 from training.data import Stream

@@ -30,10 +30,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffpy_cbldm.matching import rw_raw
-from diffpy_cbldm.model.cbldm import CbLDM, load_weights, read_weights
-from diffpy_cbldm.recover import structures
-from diffpy_cbldm.score import rmsd
+from diffpy_cbldm.crystals.alike import rmsd
+from diffpy_cbldm.model.cbldm import CbLDM, structures
+from diffpy_cbldm.model.weights import load_weights, read_weights
+from diffpy_cbldm.search.matching import rw_raw
 from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling, World
 from training.baselines.generators import emitted
 from training.baselines.outputs import BATCHES, OUTPUTS

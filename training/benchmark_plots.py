@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffpy_cbldm.cluster import Cluster
-from diffpy_cbldm.score import best_scale
-from diffpy_cbldm.simulate import simulate
+from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.fitting.agreement import best_scale
 from training.baselines import LEARNED, WEIGHTS
 from training.benchmarks import Row, kinds_of, systems_of
 from training.compare import EXAMPLES, SPLITS, WORSE, file_name

@@ -724,7 +724,7 @@ of held-out geometries and as many of random cuts
 (`python -m training.ablate --trained`).  Structures are stretched to the PDF
 as all candidates are, the scale alone is fitted; RMSD (A) is that of
 structures with the right N.  Laplacians and distances become coordinates by
-`diffpy_cbldm.recover`.
+`diffpy_cbldm.model.recover`.
 """
 
 OUTPUT_NOTES = """

@@ -38,22 +38,20 @@ import torch
 from tqdm import tqdm
 
 from diffpy_cbldm.cluster import Candidate, Cluster
-from diffpy_cbldm.families import load_table
-from diffpy_cbldm.model.cbldm import read_weights
-from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.propose import (
-    Generator,
-    cbldm_generator,
-    library_generator,
-    screen_generator,
-)
-from diffpy_cbldm.score import (
+from diffpy_cbldm.crystals.alike import rmsd
+from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
-    rmsd,
-    rw,
     shortest_bond,
 )
-from diffpy_cbldm.simulate import simulate
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.fitting.agreement import rw
+from diffpy_cbldm.model.weights import read_weights
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.search.by_model import cbldm_generator
+from diffpy_cbldm.search.by_screening import screen_generator
+from diffpy_cbldm.search.generators import Generator
 from training import train
 from training.baselines import LEARNED, WEIGHTS
 from training.baselines import train as baselines
@@ -229,7 +227,7 @@ def refusal(bond: float) -> dict[str, str] | None:
     bond : float
         The shortest bond in nearest-neighbour distances.
     """
-    from diffpy_cbldm.polish import SHORTEST
+    from diffpy_cbldm.polishing.front import SHORTEST
 
     if bond >= SHORTEST:
         return None
@@ -240,7 +238,7 @@ def polished_scores(
     best: Candidate, pdf: PDFData, case: Case
 ) -> dict[str, Any]:
     """The lowest Rw of the front that polishing finds."""
-    from diffpy_cbldm.polished import polish
+    from diffpy_cbldm.polishing.candidates import polish
 
     start = time.process_time()
     front = polish(best, pdf)

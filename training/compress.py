@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.model.cbldm import (
+from diffpy_cbldm.model.cbldm import CbLDM
+from diffpy_cbldm.model.weights import (
     TRAINING_ONLY,
-    CbLDM,
     load_weights,
     read_weights,
     write_record,

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.cuts import (
+from diffpy_cbldm.crystals.cuts import (
     CUT_WEIGHTS,
     deformed,
     kept_back,
     random_cut,
     random_shape,
 )
-from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
-from diffpy_cbldm.histogram import pair_histogram, pdf_from_histogram
-from diffpy_cbldm.lattices import TEMPLATES, directions
+from diffpy_cbldm.crystals.lattices import TEMPLATES, directions
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table, load_table
+from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.settings import (
     KINDS,
     MAX_ATOMS,

@@ -33,21 +33,22 @@ import torch
 from tqdm import tqdm
 
 from diffpy_cbldm.cluster import Candidate, Cluster
-from diffpy_cbldm.cuts import CUT_KINDS, code, deformed
-from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.model.cbldm import read_weights
-from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.pool import as_good
-from diffpy_cbldm.propose import cbldm_generator, library_generator, rw_raw
-from diffpy_cbldm.quickfit import quick_fit
-from diffpy_cbldm.score import (
+from diffpy_cbldm.crystals.alike import rmsd, simplest_first
+from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
-    rmsd,
     shortest_bond,
-    simplest_first,
 )
+from diffpy_cbldm.crystals.cuts import CUT_KINDS, code, deformed
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.model.weights import read_weights
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.search.by_model import cbldm_generator
+from diffpy_cbldm.search.matching import rw_raw
+from diffpy_cbldm.search.pool import as_good
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model, World
-from diffpy_cbldm.simulate import simulate
 from training.data import Stream, held_out
 from training.make_data import BONDS, paper_dataset
 
@@ -110,8 +111,8 @@ def cases(
     seed : int
         Seed of the choice.
     met : collection of int
-        Cuts, by `diffpy_cbldm.cuts.code`, that are left out: the record of
-        weights names those that they met in training.
+        Cuts, by `diffpy_cbldm.crystals.cuts.code`, that are left out: the
+        record of weights names those that they met in training.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     table, hidden = load_table(), held_out(load_table())
@@ -183,8 +184,8 @@ def best_of(
     With `warm` the refinement starts from the fit, as in `solve`: far faster
     where nothing fits.
     """
-    from diffpy_cbldm.solve import start_values
-    from diffpy_cbldm.srfit import refine
+    from diffpy_cbldm.fitting.recipe import start_values
+    from diffpy_cbldm.fitting.refinement import refine
 
     fits = quick_fit(
         [c.positions for c in candidates],

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffpy_cbldm.cuts import random_cut
-from diffpy_cbldm.families import Table, load_table
+from diffpy_cbldm.crystals.cuts import random_cut
+from diffpy_cbldm.crystals.table import Table, load_table
 from training.data import SPLIT_SEED, held_out
 
 ROWS = 13_210

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.families import TEMPLATE_OF
-from diffpy_cbldm.model.cbldm import CbLDM, load_weights
-from diffpy_cbldm.recover import structures
+from diffpy_cbldm.crystals.table import TEMPLATE_OF
+from diffpy_cbldm.model.cbldm import CbLDM, structures
+from diffpy_cbldm.model.weights import load_weights
 from diffpy_cbldm.settings import Sampling
 from training.data import Stream
 from training.make_data import tuning_set

@@ -18,15 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.families import TEMPLATE_OF
-from diffpy_cbldm.model.cbldm import CbLDM, Proposal, load_weights
-from diffpy_cbldm.recover import structures
-from diffpy_cbldm.settings import (
-    MAX_ATOMS,
-    STRUCTURE_TYPES,
-    Sampling,
-    World,
-)
+from diffpy_cbldm.crystals.filling import Proposal
+from diffpy_cbldm.crystals.table import TEMPLATE_OF
+from diffpy_cbldm.model.cbldm import CbLDM, structures
+from diffpy_cbldm.model.weights import load_weights
+from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Sampling, World
 from training.data import Stream
 
 FIXED = World(

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from diffpy_cbldm import cmi, command
+from diffpy_cbldm import cmi
+from diffpy_cbldm.commands import common
 
 
 def main() -> int:
@@ -17,8 +18,8 @@ def main() -> int:
     )
     folder = parser.parse_args().copy
     print(cmi.profile() if folder is None else cmi.copy_recipes(folder))
-    return command.FINE
+    return common.FINE
 
 
 if __name__ == "__main__":
-    sys.exit(command.guarded("diffpy_cbldm.cmi", main, debug=False))
+    sys.exit(common.guarded("diffpy_cbldm.cmi", main, debug=False))

@@ -1,1 +1,12 @@
-"""The CbLDM networks and the diffusion; torch alone."""
+"""The networks and the diffusion of CbLDM: Algorithms 1 to 4."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cbldm": ["CbLDM"],
+        "recover": ["recover"],
+        "weights": ["load_weights", "save_weights"],
+    },
+)

@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffpy_cbldm.cuts import deformed
+from diffpy_cbldm.crystals.facets import hulls
+from diffpy_cbldm.crystals.filling import Filling, Proposal
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table, load_table
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.families import TEMPLATE_OF, Table, load_table
-from diffpy_cbldm.hulls import SLOPE, Facets, facets, hulls, moved_facets
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
 from diffpy_cbldm.model.diffusion import Schedule, algorithm_4, renew
-from diffpy_cbldm.model.structure import (
-    SHAPE_UNIT,
-    StructureVAE,
-    laplacian_of,
-    likely_numbers,
-    overlapping,
-    ranked_sites,
-)
-from diffpy_cbldm.settings import (
-    KINDS,
-    MAX_ATOMS,
-    MIN_ATOMS,
-    PRESETS,
-    Model,
-    Sampling,
-)
-from diffpy_cbldm.symmetry import Symmetry
+from diffpy_cbldm.model.laplacian import n_atoms
+from diffpy_cbldm.model.recover import recover
+from diffpy_cbldm.model.structure import StructureVAE, laplacian_of
+from diffpy_cbldm.settings import KINDS, MIN_ATOMS, Model, Sampling
 
 CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
 candidate's numbers do not depend on how many are asked for."""
-
-
-TRAINING_ONLY = ("structure.encoder", "condition.decoder")
-"""Parts that no candidate asks for; weights may come without them."""
-
-
-def _none() -> np.ndarray:
-    return np.zeros(0, int)
-
-
-@dataclasses.dataclass(frozen=True)
-class Proposal:
-    """A decoded structure in bond lengths.
-
-    Attributes
-    ----------
-    structure_type : str
-        One of `diffpy_cbldm.settings.KINDS`; empty where a Laplacian was
-        decoded.
-    positions : (n, 3) array
-    sites : (n,) array of int
-        The filled sites of the type's template; empty where a Laplacian was
-        decoded.
-    logits : (S,) array
-        Of the occupancies of all sites of the template.
-    shape : (3,) array
-        Strain and relaxation, see `diffpy_cbldm.cuts.deformed`.
-    """
-
-    structure_type: str
-    positions: np.ndarray
-    sites: np.ndarray = dataclasses.field(default_factory=_none)
-    logits: np.ndarray = dataclasses.field(default_factory=_none)
-    shape: np.ndarray = dataclasses.field(default_factory=_none)
 
 
 class CbLDM(nn.Module):
@@ -99,8 +46,7 @@ class CbLDM(nn.Module):
         size = self.condition.size
         self.structure = StructureVAE(settings, self.table, size)
         self.denoiser = UNet(settings, size)
-        self.symmetry = Symmetry(self.table)
-        self._known_sites: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.filling = Filling(self.table)
         self.schedule = Schedule.cosine(settings.steps)
         # Brings z_x to unit variance for the diffusion; set in training.
         self.register_buffer("latent_scale", torch.ones(()))
@@ -288,15 +234,17 @@ class CbLDM(nn.Module):
         if self.settings.network == "laplacian":
             raise CbldmError(
                 "this model decodes Laplacians, not sites; expected one of "
-                "network 'sites': use diffpy_cbldm.recover.structures."
+                "network 'sites': use diffpy_cbldm.model.cbldm.structures."
             )
         found = []
         for kind, logits, shape, _ in self._decoded(z):
             variants = [(logits, False)]
             if sizes > 1:
-                averages = self.symmetry.averaged(TEMPLATE_OF[kind], logits)
+                averages = self.filling.symmetry.averaged(
+                    TEMPLATE_OF[kind], logits
+                )
                 variants += [(average, True) for average in averages]
-            found.append(self._filled(kind, variants, shape, sizes))
+            found.append(self.filling.filled(kind, variants, shape, sizes))
         return found
 
     @torch.no_grad()
@@ -311,82 +259,13 @@ class CbLDM(nn.Module):
 
         Returns
         -------
-        n lists of Proposal, see `diffpy_cbldm.hulls`.
+        n lists of Proposal, see `diffpy_cbldm.crystals.facets`.
         """
         found = []
         for kind, logits, shape, extents in self._decoded(z):
-            planes = hulls(self.symmetry, kind, logits, extents)
+            planes = hulls(self.filling.symmetry, kind, logits, extents)
             variants = [(depths, True) for depths in planes]
-            found.append(self._filled(kind, variants, shape, sizes))
-        return found
-
-    def moved(
-        self, parent: Proposal, move: np.ndarray, sizes: int
-    ) -> list[Proposal]:
-        """Fill the sites again after the surface has moved a little.
-
-        Parameters
-        ----------
-        parent : Proposal
-            Of `decode_sizes` or `decode_hulls`.
-        move : (13,) array
-            How far the surface moves outwards in direction u, in bond
-            lengths: m_0 + m_1..3 . u + sum_ij M_ij u_i u_j, with M = m_4..9
-            as (xx, yy, zz, yz, xz, xy).  The last three are added to strain
-            and relaxation, where the parent has any.
-        sizes : int
-            Numbers of atoms, at most.
-        """
-        sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
-        u = sites - sites[parent.sites].mean(0)
-        u = u / np.linalg.norm(u, axis=1).clip(1e-3)[:, None]
-        x, y, z = u.T
-        parts = [np.ones_like(x), x, y, z]
-        parts += [x * x, y * y, z * z, 2 * y * z, 2 * x * z, 2 * x * y]
-        logits = parent.logits + SLOPE * (move[:10] @ np.array(parts))
-        shape = np.where(parent.shape, parent.shape + move[10:], 0.0)
-        return self._filled(
-            parent.structure_type, [(logits, False)], shape, sizes
-        )
-
-    def reshaped(self, parent: Proposal, shape: np.ndarray) -> Proposal:
-        """The same sites with other strain and relaxation, (3,)."""
-        sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
-        xyz = deformed(sites[parent.sites].astype(float), shape)
-        return dataclasses.replace(parent, positions=xyz, shape=shape)
-
-    def facets(self, parent: Proposal) -> Facets | None:
-        """The facets of a structure, see `diffpy_cbldm.hulls.facets`."""
-        return facets(self.table, parent.structure_type, parent.sites)
-
-    def moved_facets(
-        self,
-        parent: Proposal,
-        bounds: Facets,
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Proposal]:
-        """Polyhedra like a structure, with facets moved by whole layers.
-
-        Parameters
-        ----------
-        parent : Proposal
-            Gives the type, strain and relaxation.
-        bounds : Facets
-            Of the parent, see `facets`.
-        count : int
-            How many, at most.
-        rng : numpy Generator
-            Draws which, where there are more.
-        """
-        kind = parent.structure_type
-        found = []
-        for depths in moved_facets(self.table, kind, bounds, count, rng):
-            members = np.flatnonzero(depths > 0)
-            if MIN_ATOMS <= len(members) <= MAX_ATOMS:
-                found.append(
-                    self._on_sites(kind, members, depths, parent.shape)
-                )
+            found.append(self.filling.filled(kind, variants, shape, sizes))
         return found
 
     def _decoded(
@@ -417,49 +296,6 @@ class CbLDM(nn.Module):
         """L by the paper's decoder, (n, 1, 16, 16) -> (n, 256, 256)."""
         return laplacian_of(self.structure.decoder(z))
 
-    def _sites(self, template: str) -> tuple[np.ndarray, np.ndarray]:
-        """Sites of a template, and the pairs of them that overlap."""
-        if template not in self._known_sites:
-            sites = self.table.sites[template].astype(float)
-            self._known_sites[template] = sites, overlapping(sites)
-        return self._known_sites[template]
-
-    def _filled(
-        self,
-        kind: str,
-        variants: list[tuple[np.ndarray, bool]],
-        shape: np.ndarray,
-        sizes: int,
-    ) -> list[Proposal]:
-        """Fill sites by their logits, each variant to several numbers.
-
-        Where its flag says so, sites of the same logit stay together.
-        """
-        _, close = self._sites(TEMPLATE_OF[kind])
-        found, known = [], set()
-        for logits, whole in variants:
-            index, values = ranked_sites(logits, close)
-            for n in likely_numbers(values, sizes, whole):
-                chosen = np.sort(index[:n])
-                if chosen.tobytes() not in known:
-                    known.add(chosen.tobytes())
-                    found.append(self._on_sites(kind, chosen, logits, shape))
-        return found
-
-    def _on_sites(
-        self,
-        kind: str,
-        members: np.ndarray,
-        logits: np.ndarray,
-        shape: np.ndarray,
-    ) -> Proposal:
-        """The structure on some sites; changes too small to tell are left."""
-        dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
-        changes = np.where(np.abs(shape) < dead, 0.0, shape)
-        sites, _ = self._sites(TEMPLATE_OF[kind])
-        xyz = deformed(sites[members], changes)
-        return Proposal(kind, xyz, members, logits, changes)
-
 
 class _Noise:
     """Standard normal noise, one generator a candidate."""
@@ -483,139 +319,30 @@ def _mix(seed: int, index: int) -> int:
     return int(state[0]) << 31 ^ int(state[1])
 
 
-def save_weights(
-    model: CbLDM, path: str | os.PathLike[str], record: dict[str, Any]
-) -> None:
-    """Write ``path`` (safetensors, half precision) and its JSON record.
+def structures(
+    model: CbLDM, z: Tensor, sizes: int = 1
+) -> list[list[Proposal]]:
+    """The structures of latents, whatever the model's decoder emits.
 
     Parameters
     ----------
     model : CbLDM
-        The trained model.
-    path : path
-        Ends in ``.safetensors``; the record goes beside it as ``.json``.
-    record : dict
-        Seed, command, hardware, validation figures; the model's settings
-        and the hash of its site table are added.
-    """
-    record = {
-        "schema": "cbldm-weights/1",
-        "model": dataclasses.asdict(model.settings),
-        "table": model.table.digest,
-        **record,
-    }
-    write_tensors(model.state_dict(), path)
-    write_record(record, path)
-
-
-def write_tensors(
-    tensors: dict[str, Tensor], path: str | os.PathLike[str]
-) -> None:
-    """Write ``path`` (safetensors, half precision), by rename."""
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    halves = {
-        k: v.detach().cpu().half().contiguous() if v.is_floating_point() else v
-        for k, v in tensors.items()
-    }
-    part = path.with_suffix(".part")
-    save_file(halves, part)
-    os.chmod(part, 0o644)  # safetensors lets the owner alone read
-    os.replace(part, path)
-
-
-def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write the JSON record of the weights in ``path`` beside them."""
-    path = Path(path)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(part, path.with_suffix(".json"))
-
-
-def read_weights(
-    name: str = "small",
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and record by preset name (packaged) or path.
-
-    Parameters
-    ----------
-    name : str
-        A preset whose weights ship with the package, or the path of a
-        ``.safetensors`` file with its ``.json`` beside it.
+    z : (n, 1, 16, 16) tensor
+        From `CbLDM.sample`.
+    sizes : int
+        Numbers of atoms for each latent, at most, see
+        `CbLDM.decode_sizes`; a decoded Laplacian has one.
 
     Returns
     -------
-    tensors : dict of str to float32 tensor
-    record : dict
-
-    Raises
-    ------
-    CbldmError
-        There are no such weights, or they belong to another site table.
+    n lists of Proposal, in bond lengths
     """
-    from safetensors.torch import load_file
-
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        folder = resources.files("diffpy_cbldm").joinpath("weights")
-        path = Path(str(folder)) / f"{name}.safetensors"
-    if not path.is_file():
-        raise CbldmError(
-            f"there are no weights {name!r}; expected a preset with packaged "
-            f"weights (of {', '.join(PRESETS)}) or a .safetensors file."
-        )
-    record = json.loads(path.with_suffix(".json").read_text())
-    digest = load_table().digest
-    if record["table"] != digest:
-        raise CbldmError(
-            f"the weights {name!r} were trained on another table of sites "
-            f"({record['table'][:12]}); expected {digest[:12]}: train them "
-            "again."
-        )
-    return {k: v.float() for k, v in load_file(path).items()}, record
-
-
-def load_weights(
-    name: str = "small", device: str | torch.device = "cpu"
-) -> CbLDM:
-    """A trained model, ready to sample.
-
-    Parameters
-    ----------
-    name : str
-        As in `read_weights`.
-    device : str
-        Where the model shall live.
-
-    Returns
-    -------
-    CbLDM
-        Without its `TRAINING_ONLY` parts where the weights lack them.
-
-    Raises
-    ------
-    CbldmError
-        As for `read_weights`, or other weights are missing.
-    """
-    tensors, record = read_weights(name)
-    model = CbLDM(Model(**record["model"]))
-    found = model.load_state_dict(tensors, strict=False)
-    parts = {part: f"{part}." for part in TRAINING_ONLY}
-    lost = [
-        key
-        for key in found.missing_keys
-        if not key.startswith(tuple(parts.values()))
+    if model.settings.network == "sites":
+        return model.decode_sizes(z, sizes)
+    L = model.decode_laplacians(z)
+    lengths = n_atoms(L).clamp(min=MIN_ATOMS)
+    xyz = recover(L, lengths, sigma2=model.settings.sigma2)
+    return [
+        [Proposal("", row[:n].double().cpu().numpy())]
+        for row, n in zip(xyz, lengths.tolist())
     ]
-    if lost or found.unexpected_keys:
-        raise CbldmError(
-            f"the weights {name!r} do not fit their record: expected "
-            f"{', '.join(lost) or 'nothing'} in addition, and found "
-            f"{', '.join(found.unexpected_keys) or 'nothing'} that has no "
-            "place: take both files from one training run."
-        )
-    for part, start in parts.items():
-        if any(key.startswith(start) for key in found.missing_keys):
-            owner, _, attribute = part.rpartition(".")
-            setattr(model.get_submodule(owner), attribute, None)
-    return model.to(device).eval()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+
 Noise = Callable[[], Tensor]
 
 ANCESTRAL_TREND = 0.9

@@ -8,17 +8,16 @@ and L follow exactly.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from diffpy_cbldm import laplacian
-from diffpy_cbldm.families import TEMPLATE_OF, Table
-from diffpy_cbldm.lattices import MARGIN, TEMPLATES, directions
+from diffpy_cbldm.crystals.filling import SHAPE_UNIT
+from diffpy_cbldm.crystals.lattices import MARGIN, TEMPLATES, directions
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
+from diffpy_cbldm.model import laplacian
 from diffpy_cbldm.model.layers import (
     ConvBlock,
     SelfAttention,
@@ -27,20 +26,7 @@ from diffpy_cbldm.model.layers import (
     gaussian_sample,
     groups,
 )
-from diffpy_cbldm.settings import KINDS, MAX_ATOMS, MIN_ATOMS, Model
-
-_OVERLAP = 0.9
-"""Sites closer than this, in bond lengths, exclude each other."""
-
-
-DOUBT = 0.02
-"""Sites with an occupancy between this and one minus it are in doubt."""
-
-DOUBTFUL = math.log((1 - DOUBT) / DOUBT)
-"""The same as a logit."""
-
-SHAPE_UNIT = 0.01
-"""Scale of strain and relaxation in the network, and half its dead zone."""
+from diffpy_cbldm.settings import KINDS, MAX_ATOMS, Model
 
 SHAPE_WIDTHS = (0.005, 0.005, 0.02)
 """Widths of the normal densities of strain and relaxation in the loss."""
@@ -102,7 +88,7 @@ class Sites(nn.Module):
         ----------
         extents : (B, K) tensor
             How far out the atoms of each cluster lie in the directions of
-            each template (`diffpy_cbldm.lattices.directions`).
+            each template (`diffpy_cbldm.crystals.lattices.directions`).
         kinds : (B,) tensor, optional
             Spares what these kinds (index of `KINDS`) do not ask for: there
             the depth is 0.
@@ -226,7 +212,7 @@ class Decoded(NamedTuple):
     sites : (B, S) tensor
         Logits of the occupancies.
     shape : (B, 3) tensor
-        Strain and relaxation as in `diffpy_cbldm.cuts.deformed`.
+        Strain and relaxation as in `diffpy_cbldm.crystals.cuts.deformed`.
     extents : (B, K) tensor
         How far out the atoms lie, see `Sites.depths`.
     """
@@ -454,79 +440,6 @@ def soft_laplacian_error(
     got = p[:, :, None] * p[:, None, :] * kernel
     want = filled[:, :, None] * filled[:, None, :] * kernel
     return (got - want).square().sum((1, 2)).mean() / pick
-
-
-def overlapping(sites: np.ndarray) -> np.ndarray:
-    """Pairs of sites too near to one another to be filled both, (P, 2)."""
-    return cKDTree(sites).query_pairs(_OVERLAP, output_type="ndarray")
-
-
-def ranked_sites(
-    logits: np.ndarray, close: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The sites of a decoded structure, the likeliest first.
-
-    Parameters
-    ----------
-    logits : (S,) array
-        Of the occupancies of a template's sites.
-    close : (P, 2) array
-        From `overlapping`.
-
-    Returns
-    -------
-    index, logits : (n,) arrays
-        Sites that may be filled, with an occupancy above `DOUBT`.  Where two
-        overlap, as the A, B and C sites of a layer do, the less likely one
-        is left out.
-    """
-    n = int(np.clip((logits > -DOUBTFUL).sum(), MIN_ATOMS, 2 * MAX_ATOMS))
-    index = np.argsort(-logits, kind="stable")[:n]
-    keep = np.ones(n, bool)
-    if len(close):
-        rank = np.full(len(logits), n)
-        rank[index] = np.arange(n)
-        one, other = rank[close[:, 0]], rank[close[:, 1]]
-        both = (one < n) & (other < n)
-        pairs = np.sort(np.stack([one[both], other[both]], 1), axis=1)
-        for i, j in pairs[np.lexsort(pairs.T)].tolist():
-            keep[j] = keep[j] and not keep[i]
-    return index[keep], logits[index[keep]]
-
-
-def likely_numbers(
-    logits: np.ndarray, count: int, whole: bool = False
-) -> list[int]:
-    """How many of the ranked sites may be filled, the likeliest first.
-
-    Parameters
-    ----------
-    logits : (n,) array, falling
-        From `ranked_sites`.
-    count : int
-        How many numbers, at most.
-    whole : bool
-        Leave out numbers that divide sites of the same logit.
-
-    Returns
-    -------
-    list of int
-        Between the sites that are filled for certain (occupancy above 1 -
-        `DOUBT`) and those that may be, 5 to 256; the nearest to the number
-        of those more likely than not first.
-    """
-    most = min(len(logits), MAX_ATOMS)
-
-    def above(bound: float) -> int:
-        return min(max(int((logits > bound).sum()), MIN_ATOMS), most)
-
-    likely = above(0.0)
-    numbers = np.arange(above(DOUBTFUL), most + 1)
-    if whole:
-        ends = np.append(logits, -np.inf)
-        numbers = numbers[ends[numbers - 1] - ends[numbers] > 1e-6]
-    order = np.argsort(abs(numbers - likely), kind="stable")
-    return numbers[order][:count].tolist()
 
 
 def _split(flat: Tensor, side: int) -> tuple[Tensor, Tensor]:

@@ -21,8 +21,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from diffpy_cbldm import debye
-from diffpy_cbldm.paircache import PairCache, stretch_scan
+from diffpy_cbldm.debye import pure, qgrid
+from diffpy_cbldm.debye.stretches import stretch_scan
+from diffpy_cbldm.fitting.calculator import PairCache
 
 U = 0.005
 SETTINGS = {"u_iso": U, "qmin": 0.7, "qmax": 25.0}
@@ -68,7 +69,7 @@ def deviation(g: Tensor, exact: Tensor) -> float:
 
 def double_loop(x: Tensor) -> Tensor:
     """One curve (1, 3000) by all pairs times all Q in float32."""
-    reach, dq, first, count = debye.native_range(U, 1, 0.7, 25, 30, 0.01)
+    reach, dq, first, count = qgrid.native_range(U, 1, 0.7, 25, 30, 0.01)
     x = x[0].float()
     d = (x[:, None] - x[None]).norm(dim=2)
     d = d[~torch.eye(len(x), dtype=torch.bool) & (d <= reach)]
@@ -77,8 +78,8 @@ def double_loop(x: Tensor) -> Tensor:
         [(torch.sin(part * d) / d).sum(1) for part in q[:, None].split(32)]
     )
     f = f * torch.exp(-U * q**2) / len(x)
-    r = debye.r_grid(0, 30, 0.01)
-    return debye.native_curves(f[None], dq, first, r, 0.01)
+    r = qgrid.r_grid(0, 30, 0.01)
+    return qgrid.native_curves(f[None], dq, first, r, 0.01)
 
 
 def peer() -> Callable[[Tensor], Tensor] | None:
@@ -120,7 +121,7 @@ def compare(sizes: list[int], batches: list[int], threads: list[int]) -> None:
     for n in sizes:
         x = clusters(n, max(batches))
         exact = {
-            d2: debye.debye_pdf(x[:2], precision=1e-13, delta2=d2, **SETTINGS)
+            d2: pure.debye_pdf(x[:2], precision=1e-13, delta2=d2, **SETTINGS)
             for d2 in (0.0, 2.0)
         }
         for device, batch in [(d, b) for d in devices for b in batches]:
@@ -129,7 +130,7 @@ def compare(sizes: list[int], batches: list[int], threads: list[int]) -> None:
                 want = exact[more.get("delta2", 0.0)][:batch]
 
                 def call(y=y, more=more):
-                    return debye.debye_pdf(y, **more, **SETTINGS)
+                    return pure.debye_pdf(y, **more, **SETTINGS)
 
                 error = deviation(call()[:2], want)
                 for count in threads if device == "cpu" else [0]:
@@ -165,7 +166,7 @@ def backward(x: Tensor, n: int) -> None:
     y = x.float().requires_grad_()
 
     def call() -> None:
-        g = debye.debye_pdf(y, precision=1e-4, **SETTINGS)
+        g = pure.debye_pdf(y, precision=1e-4, **SETTINGS)
         torch.autograd.grad(g.square().sum(), y)
 
     ms = milliseconds(call) / len(x)
@@ -176,7 +177,7 @@ def cached(x: Tensor, n: int) -> None:
     """Curves of one kept geometry, and a scan of 50 stretches."""
     cache = PairCache(x[0])
     for d2 in (0.0, 2.0):
-        exact = debye.debye_pdf(x, precision=1e-13, delta2=d2, **SETTINGS)
+        exact = pure.debye_pdf(x, precision=1e-13, delta2=d2, **SETTINGS)
         g = cache.pdf(delta2=d2, **SETTINGS)
         count = iter(range(1 << 30))
         ms = milliseconds(
@@ -191,7 +192,7 @@ def cached(x: Tensor, n: int) -> None:
     g = stretch_scan(y, stretch=z, **SETTINGS)[0, ::49]
     exact = torch.cat(
         [
-            debye.debye_pdf(
+            pure.debye_pdf(
                 y.double(), stretch=float(s), precision=1e-13, **SETTINGS
             )
             for s in z[::49]
@@ -209,8 +210,8 @@ def stream(count: int = 100_000) -> None:
         batch = min(4096, count - total)
         x = clusters(256, batch, seed=total).float()
         n = torch.randint(13, 257, (batch,), generator=generator)
-        g = debye.debye_pdf(x, n, precision=1e-4, **SETTINGS)
-        exact = debye.debye_pdf(
+        g = pure.debye_pdf(x, n, precision=1e-4, **SETTINGS)
+        exact = pure.debye_pdf(
             x[:1, : int(n[0])].double(), precision=1e-13, **SETTINGS
         )
         worst, total = max(worst, deviation(g[:1], exact)), total + batch
@@ -237,7 +238,7 @@ def complexity(quick: bool) -> tuple[list[str], list[list[float]]]:
         for dtype, p in ((torch.float32, 1e-4), (torch.float64, 1e-10)):
             y = x.to(dtype)
             ms = milliseconds(
-                lambda y=y, p=p: debye.debye_pdf(y, precision=p, **SETTINGS)
+                lambda y=y, p=p: pure.debye_pdf(y, precision=p, **SETTINGS)
             )
             both.append(ms / batch)
         points.append([n, *both])
@@ -250,7 +251,7 @@ def complexity(quick: bool) -> tuple[list[str], list[list[float]]]:
     y = clusters(147, 64).float()
     for rmax in (10, 20, 30, 60, 100):
         ms = milliseconds(
-            lambda rmax=rmax: debye.debye_pdf(
+            lambda rmax=rmax: pure.debye_pdf(
                 y, precision=1e-4, rmax=float(rmax), **SETTINGS
             )
         )
@@ -273,7 +274,7 @@ def peers() -> list[str]:
         def ms(more: dict, x: Tensor = y, threads: int = 2) -> float:
             torch.set_num_threads(threads)
             settings = {"precision": 1e-4, **SETTINGS, **more}
-            whole = milliseconds(lambda: debye.debye_pdf(x, **settings))
+            whole = milliseconds(lambda: pure.debye_pdf(x, **settings))
             return whole / len(x)
 
         row = [ms({}, threads=1), ms({}), ms({"delta2": 2.0})]
@@ -317,8 +318,8 @@ INTRO = """# The Debye engine
 bins by B-splines, transforms the bins, and divides by the spline's own
 transform. The bins are as coarse as `precision` allows: the time is
 proportional to the number of pairs for large clusters, and to the number of
-points for small ones. `paircache.PairCache` keeps the pairs of one cluster
-for a fit; `paircache.stretch_scan` reads all stretches of a cluster off one
+points for small ones. `calculator.PairCache` keeps the pairs of one cluster
+for a fit; `stretches.stretch_scan` reads all stretches of a cluster off one
 transform.
 
 ## Time against size and range

@@ -30,25 +30,26 @@ import torch
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from diffpy_cbldm.atoms import FACTORS, atom_range, factor, spread
 from diffpy_cbldm.cluster import Candidate, Cluster
-from diffpy_cbldm.families import load_table
-from diffpy_cbldm.groups import shared
-from diffpy_cbldm.lattices import BASES, LAYER
+from diffpy_cbldm.crystals.bonds import roughness
+from diffpy_cbldm.crystals.lattices import BASES, LAYER
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.pdfdata import PDFData, read_pdf
-from diffpy_cbldm.polish import (
-    Polished,
+from diffpy_cbldm.polishing.candidates import Front, what_changed
+from diffpy_cbldm.polishing.crystal import Polished
+from diffpy_cbldm.polishing.front import (
     best,
     front,
     other_sizes,
     pareto,
     predicted,
 )
-from diffpy_cbldm.polished import Front, side_by_side, what_changed
-from diffpy_cbldm.propose import find_generator
-from diffpy_cbldm.quickfit import quick_fit
-from diffpy_cbldm.score import roughness
-from diffpy_cbldm.simulate import simulate
+from diffpy_cbldm.search.generators import find_generator
+from diffpy_cbldm.solving.atom_range import FACTORS, atom_range, factor, spread
+from diffpy_cbldm.solving.groups import shared
+from diffpy_cbldm.threads import side_by_side
 
 KINDS = (
     *("sphere fcc", "sphere bcc", "sphere hcp"),

@@ -20,16 +20,13 @@ import numpy as np
 import torch
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.target import bond_estimate
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.propose import (
-    SCAN,
-    Motion,
-    bond_estimate,
-    library_generator,
-    screen_generator,
-)
-from diffpy_cbldm.quickfit import quick_fit
-from diffpy_cbldm.screening import build_set, load_set, rough_rw
+from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.search.by_screening import rough_rw, screen_generator
+from diffpy_cbldm.search.matching import SCAN, Motion
+from diffpy_cbldm.search.screening_set import build_set, load_set
 from training.evaluate import Conditions, cases, measured
 
 

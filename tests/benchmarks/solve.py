@@ -19,13 +19,15 @@ from pathlib import Path
 import torch
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.propose import cbldm_generator, library_generator, rw_raw
-from diffpy_cbldm.score import (
+from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
     roughness,
     shortest_bond,
 )
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.search.by_model import cbldm_generator
+from diffpy_cbldm.search.matching import rw_raw
 from training.evaluate import best_of
 
 MEASURED = {"JQ_S2.gr": "Pt", "Au144pMBA.gr": "Au"}

@@ -21,16 +21,12 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.families import load_table
-from diffpy_cbldm.matching import (
-    bond_estimate,
-    curve_of,
-    histograms,
-    screen,
-)
+from diffpy_cbldm.fitting.target import bond_estimate, curve_of
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.propose import Generator
+from diffpy_cbldm.search.generators import Generator
+from diffpy_cbldm.search.matching import histograms, screen
 from diffpy_cbldm.settings import R_MAX, Model
 from training.baselines import LEARNED, WEIGHTS, mining
 from training.baselines.networks import network

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffpy_cbldm.families import load_table
+from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.settings import Model, World
 from training.baselines.pool import BATCH, POINTS, curves
 from training.data import Stream, held_out

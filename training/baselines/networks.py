@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffpy_cbldm.laplacian import from_weights, mask, weights
+from diffpy_cbldm.model.laplacian import from_weights, mask, weights
 from diffpy_cbldm.model.layers import (
     ConvBlock,
     dense,
     gaussian_kl,
     gaussian_sample,
 )
-from diffpy_cbldm.recover import recover
+from diffpy_cbldm.model.recover import recover
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, Model
 from training.baselines.pool import POINTS, Rows
 

@@ -15,20 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffpy_cbldm.families import TEMPLATE_OF, load_table
-from diffpy_cbldm.laplacian import (
-    MIN_DEGREE,
-    from_weights,
-    mask,
+from diffpy_cbldm.crystals.filling import (
+    likely_numbers,
+    overlapping,
+    ranked_sites,
 )
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.model.laplacian import MIN_DEGREE, from_weights, mask
 from diffpy_cbldm.model.structure import (
     PaperDecoder,
     Sites,
     laplacian_of,
     laplacian_tensor,
-    likely_numbers,
-    overlapping,
-    ranked_sites,
     reconstruction,
 )
 from diffpy_cbldm.settings import KINDS, MAX_ATOMS, Model

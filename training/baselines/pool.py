@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffpy_cbldm.laplacian import mask
+from diffpy_cbldm.model.laplacian import mask
 from diffpy_cbldm.settings import MAX_ATOMS, Model, World
 from training.data import Batch, Stream
 

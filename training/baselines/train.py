@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from diffpy_cbldm.families import load_table
+from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.settings import Model
 from training.baselines import LEARNED, WEIGHTS
 from training.baselines.networks import network

@@ -1,0 +1,3 @@
+"""The version of the package, for those who must not import it."""
+
+__version__ = "0.1.0"

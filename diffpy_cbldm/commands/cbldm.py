@@ -1,0 +1,279 @@
+"""The ``cbldm`` command: parse, call `diffpy_cbldm.solve`, print.
+
+Only settings and the standard library are imported at the top, so that
+``cbldm --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from diffpy_cbldm import settings
+from diffpy_cbldm.commands import common, config, examples, inputs
+from diffpy_cbldm.commands.common import FINE, LEVELS
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.output import database, results, writers
+from diffpy_cbldm.output.tables import front_table, summary, summary_row, table
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.pdfdata import PDFData
+
+
+PROG = "cbldm"
+
+TABLES = {
+    "inputs": settings.Inputs,
+    "data": settings.Reading,
+    "search": settings.Solve,
+    "output": settings.Output,
+    "configuration": settings.Configuration,
+    "other": settings.Showing,
+}
+"""The groups of options, in the order of the help."""
+
+Plan = dict[tuple[str, int | None], pathlib.Path]
+
+
+def make_parser() -> common.Parser:
+    """The options of the command line, from the tables of settings."""
+    return common.Parser(
+        PROG,
+        TABLES,
+        inputs="Measured G(r), a pattern with --find, or - for standard "
+        "input.",
+        description="Find atomic structures of a nanoparticle from its "
+        "measured pair distribution function: propose, refine with SrFit, "
+        "rank.",
+        epilog="Example: cbldm particle.gr --composition Pt -t xyz,res",
+    )
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    words : sequence of str, optional
+        The arguments; those of the process where left out.
+    """
+    words = sys.argv[1:] if words is None else words
+    debug = common.wants_debug(words)
+    return common.guarded(PROG, lambda: _main(words), debug)
+
+
+def _main(words: Sequence[str]) -> int:
+    given = make_parser().given(words)
+    if common.shown(PROG, given, TABLES):
+        return FINE
+    if given.get("list_examples"):
+        for example in examples.EXAMPLES:
+            print(f"{example.name}\n    {example.about}")
+        return FINE
+    configured = config.read(TABLES, given.get("config"), given.get("section"))
+    if given["inputs"] or given.get("example"):
+        configured.pop("inputs", None)
+    else:
+        given.pop("inputs")
+    given = configured | given
+    if "createconfig" in given:
+        _create_config(given)
+        return FINE
+    run = _Run(given)
+    if given.get("list"):
+        return run.show_inputs()
+    return run.run()
+
+
+def _create_config(given: Mapping[str, Any]) -> None:
+    filled = common.fill(TABLES, given)
+    text = config.template(TABLES, given)
+    path = pathlib.Path(given["createconfig"])
+    if str(path) == "-":
+        print(text, end="")
+        return
+    writers.check_outputs([path], filled["output"].force)
+    from diffpy_cbldm.files import write_atomic
+
+    write_atomic(path, text)
+
+
+class _Run:
+    """One call of the command: check every input, then solve each."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        tables = common.fill(TABLES, given)
+        self.reading = dataclasses.asdict(tables["data"])
+        self.search = dataclasses.asdict(tables["search"])
+        self.output: settings.Output = tables["output"]
+        self.level = common.level(self.output.verbose)
+        self.types = writers.parse_types(self.output.outputtypes)
+        if "html" in self.types:
+            from diffpy_cbldm.output import page
+
+            page.check_installed()
+        if self.output.plot != "no":
+            from diffpy_cbldm.output import plots
+
+            plots.check_installed(screen=self.output.plot == "screen")
+            if self.output.plot != "screen":
+                self.types += (self.output.plot,)
+        self.stream = self.output.output == "-"
+        if self.stream:
+            writers.stream_type(self.types)
+        files: settings.Inputs = tables["inputs"]
+        self.inputs = inputs.resolve(
+            given.get("inputs", ()), files.datapath, files.find
+        )
+        name = tables["other"].example
+        if name is not None:
+            example = examples.find(name)
+            self.inputs.append((str(example.path()), ()))
+            self.say(f"Example {example.name}: {example.about}\n")
+        if not self.inputs:
+            raise CbldmError(
+                "no input files; expected a measured G(r): cbldm particle.gr, "
+                "or try cbldm --example"
+            )
+        self.account = common.Account(
+            PROG, len(self.inputs), debug=self.level >= LEVELS["debug"]
+        )
+
+    def show_inputs(self) -> int:
+        """Print the inputs where they were found."""
+        for name, folders in self.inputs:
+            path = self.account.attempt(
+                name, partial(inputs.locate, name, folders)
+            )
+            if path is not None:
+                print(path)
+        return self.account.close()
+
+    def run(self) -> int:
+        import warnings
+
+        if "db" in self.types and self.output.database is not None:
+            database.check(self.output.database)
+        # Libraries add filters of their own; recording holds for all.
+        quiet = self.level < LEVELS["debug"]
+        with warnings.catch_warnings(record=quiet):
+            return self.solve_all()
+
+    def solve_all(self) -> int:
+        """Solve what can be read; end with a table where there are several."""
+        rows: dict[str, list[str] | None] = {}
+        ready = []
+        written: set[pathlib.Path] = set()
+        # All are looked at before the first is solved, which takes longer.
+        for name, folders in self.inputs:
+            rows[name] = None
+            found = self.account.attempt(
+                name, partial(self.prepare, name, folders, written)
+            )
+            if found is not None:
+                ready.append((name, found))
+        for name, found in ready:
+            rows[name] = self.account.attempt(
+                name, partial(self.solve, *found)
+            )
+        if len(self.inputs) > 1 and any(rows.values()):
+            self.say("Summary\n" + summary(rows.items()))
+        return self.account.close()
+
+    def prepare(
+        self, name: str, folders: Sequence[str], written: set[pathlib.Path]
+    ) -> tuple[str, PDFData, Plan]:
+        """Read an input and make sure that its outputs can be written."""
+        from diffpy_cbldm import pdfdata
+
+        path = inputs.locate(name, folders)
+        pdf = pdfdata.read_pdf(path, **self.reading)
+        _ = pdf.element  # raises where there are several, or none
+        types = [
+            t
+            for t in self.types
+            if not self.stream and (t != "db" or self.output.database is None)
+        ]
+        source = inputs.output_source(path)
+        planned = writers.plan(self.output.output, types, source, self.count)
+        writers.check_outputs(planned.values(), self.output.force, written)
+        written.update(planned.values())
+        return path, pdf, planned
+
+    @property
+    def count(self) -> int:
+        """How many structures of an input are written at most."""
+        return self.search["refine"] or results.WITHOUT_REFINEMENT
+
+    def solve(self, name: str, pdf: PDFData, planned: Plan) -> list[str]:
+        """Solve one input and write its outputs; return its row."""
+        from diffpy_cbldm import solve as solve_pdf
+
+        with _Bar(show=not self.output.quiet and self.level >= 2) as bar:
+            solution = solve_pdf(pdf, progress=bar.update, **self.search)
+        address = self.output.database if "db" in self.types else None
+        files = writers.write(solution, name, planned, address)
+        if self.stream:
+            kind = self.types[0]
+            print(writers.text(solution, name, kind, self.count), end="")
+            sys.stdout.flush()
+        self.say(f"{name}\n{table(solution)}")
+        if solution.front:
+            self.say("From ideal to rough (before the last refinement):")
+            self.say(front_table(solution))
+        self.say(solution.explain(warnings=False))
+        if self.output.plot == "screen":
+            from diffpy_cbldm.output import plots
+
+            plots.show(solution)
+        if self.level >= LEVELS["info"]:
+            for step, seconds in solution.timings.items():
+                self.say(f"{step}: {seconds:.1f} s")
+            for path in files:
+                self.say(f"wrote {path}")
+        self.say("")
+        if not self.output.quiet and self.level >= LEVELS["warning"]:
+            for text in solution.warnings:
+                common.complain(PROG, text, "warning")
+        return summary_row(solution)
+
+    def say(self, text: str) -> None:
+        """Tell people; on standard error where outputs go to the other."""
+        if not self.output.quiet:
+            where = sys.stderr if self.stream else sys.stdout
+            print(text, flush=True, file=where)
+
+
+class _Bar:
+    """A progress bar on standard error where that is a terminal."""
+
+    def __init__(self, show: bool) -> None:
+        self.show = show and sys.stderr.isatty()
+        self.bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, what: str, done: int, steps: int) -> None:
+        if not self.show:
+            return
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=steps,
+                file=sys.stderr,
+                leave=False,
+                bar_format="{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}]",
+            )
+        self.bar.set_description_str(what, refresh=False)
+        self.bar.update(done - self.bar.n)
+        self.bar.refresh()

@@ -1,0 +1,116 @@
+"""The ``cbldm-simulate`` command: xyz and cif files in, .gr files out."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from diffpy_cbldm import settings
+from diffpy_cbldm.commands import common, inputs
+from diffpy_cbldm.commands.common import FINE, LEVELS
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.output import writers
+
+if TYPE_CHECKING:
+    import pathlib
+
+
+PROG = "cbldm-simulate"
+
+TABLES = {
+    "inputs": settings.Inputs,
+    "simulation": settings.Simulation,
+    "output": settings.Files,
+    "other": settings.Manual,
+}
+"""The groups of options, in the order of the help."""
+
+
+def make_parser() -> common.Parser:
+    """The options of the command line, from the tables of settings."""
+    return common.Parser(
+        PROG,
+        TABLES,
+        inputs="Cluster as xyz, or boxed as cif; a pattern with --find, or - "
+        "for xyz on standard input.",
+        description="Simulate the pair distribution functions of clusters.",
+        epilog="Example: cbldm-simulate cluster.xyz --qmax 22 -o out/@b",
+    )
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    words : sequence of str, optional
+        The arguments; those of the process where left out.
+    """
+    words = sys.argv[1:] if words is None else words
+    debug = common.wants_debug(words)
+    return common.guarded(PROG, lambda: _main(words), debug)
+
+
+def _main(words: Sequence[str]) -> int:
+    given = make_parser().given(words)
+    if common.shown(PROG, given, TABLES):
+        return FINE
+    return _Run(given).run()
+
+
+class _Run:
+    """One call of the command: each file by itself."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        tables = common.fill(TABLES, given)
+        self.simulation = dataclasses.asdict(tables["simulation"])
+        self.output: settings.Files = tables["output"]
+        files: settings.Inputs = tables["inputs"]
+        self.listing = files.list
+        self.inputs = inputs.resolve(
+            given["inputs"], files.datapath, files.find
+        )
+        self.written: set[pathlib.Path] = set()
+        if not self.inputs:
+            raise CbldmError(
+                f"no input files; expected a cluster: {PROG} cluster.xyz"
+            )
+        debug = common.level(self.output.verbose) >= LEVELS["debug"]
+        self.account = common.Account(PROG, len(self.inputs), debug)
+
+    def run(self) -> int:
+        for name, folders in self.inputs:
+            self.account.attempt(name, partial(self.one, name, folders))
+        return self.account.close()
+
+    def one(self, name: str, folders: Sequence[str]) -> None:
+        """Simulate the cluster of an input, or print where it is."""
+        from diffpy_cbldm import pdfdata
+        from diffpy_cbldm import simulate as simulate_pdfs
+        from diffpy_cbldm.clusterfile import read_cluster
+
+        name = inputs.locate(name, folders)
+        if self.listing:
+            print(name)
+            return
+        stream = self.output.output == "-"
+        source = inputs.output_source(name)
+        path = writers.output_name(self.output.output, source, "gr")
+        if not stream:
+            writers.check_outputs([path], self.output.force, self.written)
+        cluster = read_cluster(name)
+        try:
+            (pdf,) = simulate_pdfs([cluster], **self.simulation)
+        except CbldmError as error:
+            raise CbldmError(f"{name}: {error}") from None
+        if stream:
+            print(pdfdata.gr_text(pdf), end="")
+            return
+        pdfdata.write_gr(path, pdf)
+        self.written.add(path)
+        if not self.output.quiet:
+            if common.level(self.output.verbose) >= LEVELS["info"]:
+                print(f"wrote {path}")

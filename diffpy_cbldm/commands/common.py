@@ -1,0 +1,306 @@
+"""What the commands have in common: options, exit codes, messages, manual.
+
+Only settings and the standard library are imported at the top, so that
+``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from diffpy_cbldm import options
+from diffpy_cbldm._version import __version__
+from diffpy_cbldm.errors import CbldmError
+
+FINE, MISTAKE, FATAL = 0, 1, 2
+"""Exit codes: all went well, a mistake in the input, anything else."""
+
+LEVELS = {"error": 1, "warning": 2, "info": 3, "debug": 4, "all": 5}
+"""The words of ``--verbose`` and their numbers."""
+
+Result = TypeVar("Result")
+
+Tables = Mapping[str, type]
+"""Settings dataclasses by the title of their group of options."""
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a command, made from its tables of settings.
+
+    Only what was given ends up in the result, so that configuration files
+    can stand between the command line and the defaults.
+
+    Parameters
+    ----------
+    prog : str
+        Name of the command.
+    tables : dict
+        Title of each group of options and its settings dataclass.
+    inputs : str
+        What the inputs are, in a few words.
+    description, epilog : str
+        Above and below the options in the help.
+    """
+
+    def __init__(
+        self,
+        prog: str,
+        tables: Tables,
+        inputs: str,
+        description: str,
+        epilog: str = "",
+    ) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=f"{epilog}  Exit codes: 0 fine, 1 a mistake in the input, "
+            f"2 anything else.".strip(),
+            allow_abbrev=False,
+        )
+        self.tables = tables
+        self.add_argument("inputs", nargs="*", metavar="FILE", help=inputs)
+        for title, table in tables.items():
+            group = self.add_argument_group(title)
+            for option in options.options(table):
+                _add(group, option)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage: one line, exit code 1."""
+        raise CbldmError(f"{message}: see {self.prog} --help")
+
+    def given(self, words: Sequence[str]) -> dict[str, Any]:
+        """What the command line says, with its ``inputs``."""
+        return vars(self.parse_intermixed_args(self._spelled_out(words)))
+
+    def _spelled_out(self, words: Sequence[str]) -> list[str]:
+        """Keep ``--force`` from taking the file that follows for its value."""
+        implied = {
+            flag: o
+            for table in self.tables.values()
+            for o in options.options(table)
+            for flag in o.flags
+            if o.implied and o.choices
+        }
+        spelled = list(words)
+        for i, word in enumerate(words):
+            option = implied.get(word)
+            following = words[i + 1] if i + 1 < len(words) else None
+            if option and following not in (option.choices or ()):
+                spelled[i] = f"{word}={option.implied}"
+        return spelled
+
+
+def _add(group: Any, option: options.Option) -> None:
+    about = option.help
+    if option.unit:
+        about += f"  In {option.unit}."
+    if option.shown_default:
+        about += f"  Default: {option.shown_default}."
+    shared: dict[str, Any] = dict(
+        dest=option.name,
+        default=argparse.SUPPRESS,
+        help=about.replace("%", "%%"),
+    )
+    if option.kind is bool and option.spoken:
+        group.add_argument(*option.flags, action="store_true", **shared)
+    elif option.kind is bool:
+        group.add_argument(
+            *option.flags, action=argparse.BooleanOptionalAction, **shared
+        )
+    elif option.kind is tuple:
+        group.add_argument(
+            *option.flags, action="append", metavar="TEXT", **shared
+        )
+    else:
+        metavar = option.kind.__name__.upper().replace("STR", "TEXT")
+        if option.choices and len(option.choices) < 6:
+            metavar = "{" + ",".join(option.choices) + "}"
+        group.add_argument(
+            *option.flags,
+            type=option.kind,
+            metavar=metavar,
+            nargs="?" if option.implied else None,
+            const=option.implied,
+            **shared,
+        )
+
+
+def fill(tables: Tables, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables with what was given, checked; the rest as by default.
+
+    Parameters
+    ----------
+    tables : dict
+        Settings dataclasses by title.
+    given : dict
+        Values by the names of fields; others are left alone.
+
+    Returns
+    -------
+    dict
+        An instance of each table under its title.
+
+    Raises
+    ------
+    CbldmError
+        A value outside its limits.
+    """
+    filled = {}
+    for title, table in tables.items():
+        names = {field.name for field in dataclasses.fields(table)}
+        chosen = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given.items()
+            if name in names
+        }
+        filled[title] = table(**chosen)
+        options.validate(filled[title])
+    return filled
+
+
+def level(verbose: str) -> int:
+    """The number of a word of ``--verbose``; that of warning for others."""
+    if verbose.isdigit():
+        return int(verbose)
+    return LEVELS.get(verbose, LEVELS["warning"])
+
+
+def complain(prog: str, message: str, kind: str = "error") -> None:
+    """Print one line on standard error."""
+    print(f"{prog}: {kind}: {' '.join(message.split())}", file=sys.stderr)
+
+
+def fault(prog: str, error: Exception, debug: bool) -> str:
+    """What to say about an error that no input should cause."""
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    return (
+        f"{type(error).__name__}: {error} (this is a fault of {prog}: report "
+        f"it with what --verbose=debug prints)"
+    )
+
+
+def guarded(prog: str, body: Callable[[], int], debug: bool) -> int:
+    """The exit code of `body`, whatever it raises."""
+    try:
+        code = body()
+        sys.stdout.flush()
+        return code
+    except CbldmError as error:
+        complain(prog, str(error))
+        return MISTAKE
+    except KeyboardInterrupt:
+        complain(prog, "interrupted; outputs that were complete are kept")
+        return FATAL
+    except BrokenPipeError:
+        # Python flushes once more at its end, to where nobody listens.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(prog, "standard output was closed before the end")
+        return FATAL
+    except Exception as error:
+        complain(prog, fault(prog, error, debug))
+        return FATAL
+
+
+class Account:
+    """Keeps count of the inputs that failed; the others still run.
+
+    Parameters
+    ----------
+    prog : str
+        Name of the command.
+    count : int
+        How many inputs there are.
+    debug : bool
+        Whether faults show where they happened.
+
+    Attributes
+    ----------
+    failed : list of str
+        Names of the inputs that failed.
+    """
+
+    def __init__(self, prog: str, count: int, debug: bool) -> None:
+        self.prog, self.count, self.debug = prog, count, debug
+        self.failed: list[str] = []
+        self.code = FINE
+
+    def attempt(self, name: str, work: Callable[[], Result]) -> Result | None:
+        """What `work` returns, or None where it failed, which is said."""
+        try:
+            return work()
+        except CbldmError as error:
+            text, code = str(error), MISTAKE
+        except BrokenPipeError:  # nobody listens to the other inputs either
+            raise
+        except Exception as error:
+            text, code = fault(self.prog, error, self.debug), FATAL
+        self.failed.append(name)
+        self.code = max(self.code, code)
+        if self.count > 1 and not text.startswith(name):
+            text = f"{name}: {text}"
+        complain(self.prog, text)
+        return None
+
+    def close(self) -> int:
+        """Say which inputs failed; return the exit code of the worst."""
+        if self.failed and self.count > 1:
+            complain(
+                self.prog,
+                f"{len(self.failed)} of {self.count} inputs failed: "
+                f"{', '.join(self.failed)}",
+            )
+        return self.code
+
+
+def wants_debug(words: Sequence[str]) -> bool:
+    """Whether tracebacks are asked for, known before words are parsed."""
+    said = " ".join(words)
+    asked = re.findall(r"(?:^| )--verbose[= ](\S+)", said)
+    return any(level(word) >= LEVELS["debug"] for word in asked)
+
+
+def reference(tables: Tables) -> str:
+    """The options as Markdown, one table for each group."""
+    lines = []
+    for title, table in tables.items():
+        lines += [
+            f"## {title.capitalize()}",
+            "",
+            "| option | default | unit | allowed | meaning |",
+            "| --- | --- | --- | --- | --- |",
+            *map(_row, options.options(table)),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _row(option: options.Option) -> str:
+    names = ", ".join(f"`{flag}`" for flag in option.flags)
+    default = option.shown_default and f"`{option.shown_default}`"
+    cells = (names, default, option.unit, option.allowed, option.help)
+    return "| " + " | ".join(cells) + " |"
+
+
+def shown(prog: str, given: Mapping[str, Any], tables: Tables) -> bool:
+    """Whether the version or the manual was asked for; it is printed."""
+    if given.get("version"):
+        print(f"{prog} {__version__}")
+        return True
+    if given.get("manual"):
+        import pydoc
+
+        page = pathlib.Path(__file__).parent / "manual" / f"{prog}.md"
+        text = page.read_text(encoding="utf-8")
+        pydoc.pager(f"{text}\n{reference(tables)}")
+        return True
+    return False

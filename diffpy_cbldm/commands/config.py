@@ -1,0 +1,240 @@
+"""Configuration files: INI for people, and the results of earlier runs."""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import json
+import os
+import pathlib
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from diffpy_cbldm import options as options_module
+from diffpy_cbldm.commands.common import Tables
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.options import Option, check, convert
+from diffpy_cbldm.output.results import SCHEMA
+
+NAMES = ("~/.cbldm.cfg", "./.cbldm.cfg", "./cbldm.cfg")
+"""Files that are read where they exist; later ones win."""
+
+
+def read(
+    tables: Tables, config: str | None = None, section: str | None = None
+) -> dict[str, Any]:
+    """What the configuration files say, by the names of settings.
+
+    Parameters
+    ----------
+    tables : dict
+        Settings dataclasses, whose fields are the keys.
+    config : str, optional
+        A file that is read after those of `NAMES`, ``NONE`` to read none at
+        all, or the result of a run (``NAME.res``), whose settings are taken
+        alone, with its input as ``inputs``.
+    section : str, optional
+        The section that goes on top of ``[DEFAULT]``.
+
+    Raises
+    ------
+    CbldmError
+        A file that cannot be read, an unknown key or section, a value that
+        is not accepted; the file is named.
+    """
+    options = keys(tables)
+    if config is not None and config.endswith(".res"):
+        if section is not None:
+            raise CbldmError(
+                f"{config} has no sections; expected --section with "
+                f"configuration files alone: leave one of the two out."
+            )
+        return _of_result(config, options)
+    paths = [] if config == "NONE" else list(NAMES)
+    found = [path for path in paths if _expand(path).is_file()]
+    # The home folder may be the current one.
+    found = list({_expand(path).resolve(): path for path in found}.values())
+    if config not in (None, "NONE"):
+        found.append(str(config))
+    defaults: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {}
+    for path in found:
+        for name, values in _of_file(path, options).items():
+            mine = sections.setdefault(name, {}) if name else defaults
+            mine.update(values)
+    if section is None or section == "DEFAULT":
+        return defaults
+    if section not in sections:
+        raise CbldmError(
+            f"section {section!r} is not in "
+            f"{', '.join(found) or 'any configuration file'}"
+            f"{_near(section, sections)}: change --section."
+        )
+    return defaults | sections[section]
+
+
+def keys(tables: Tables) -> dict[str, Option]:
+    """The options that may stand in a configuration file, by their names."""
+    return {
+        option.name: option
+        for table in tables.values()
+        for option in options_module.options(table)
+        if not option.spoken
+    }
+
+
+def _expand(path: str) -> pathlib.Path:
+    return pathlib.Path(os.path.expanduser(path))
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; expected one of {', '.join(known)}" if known else ""
+
+
+def _text(path: str) -> str:
+    try:
+        return _expand(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CbldmError(
+            f"{path}: cannot be read ({reason}); expected a configuration "
+            f"file: check the name, or make one with --createconfig={path}."
+        ) from None
+
+
+def _of_file(
+    path: str, options: Mapping[str, Option]
+) -> dict[str, dict[str, Any]]:
+    """The values in an INI file by section; that of DEFAULT is empty."""
+    text = _text(path)
+    if not re.search(r"^\[DEFAULT\]\s*$", text, re.M):
+        raise CbldmError(
+            f"{path}: the section [DEFAULT] is missing; expected it above "
+            f"the keys: add a line [DEFAULT]."
+        )
+    parser = configparser.RawConfigParser(
+        comment_prefixes=("#",),
+        inline_comment_prefixes=("#",),
+        delimiters=("=",),
+        default_section="",
+    )
+    parser.optionxform = _key  # type: ignore[assignment, method-assign]
+    try:
+        parser.read_string(text, source=path)
+    except configparser.Error as error:
+        reason = " ".join(str(error).split())
+        raise CbldmError(
+            f"{path}: {reason}; expected lines of key = value in sections: "
+            f"correct the file."
+        ) from None
+    found: dict[str, dict[str, Any]] = {}
+    for section in parser.sections():
+        values = found.setdefault("" if section == "DEFAULT" else section, {})
+        for key, word in parser.items(section):
+            values[key] = _value(path, key, word, options)
+    return found
+
+
+def _key(key: str) -> str:
+    return key.strip().lower().replace("-", "_")
+
+
+def _value(
+    path: str, key: str, word: str, options: Mapping[str, Option]
+) -> Any:
+    if key not in options:
+        raise CbldmError(
+            f"{path}: unknown key {key!r}{_near(key, options)}: correct or "
+            f"remove it."
+        )
+    option = options[key]
+    try:
+        value = convert(option, word)
+        check(option, value)
+    except CbldmError as error:
+        raise CbldmError(f"{path}: {error}") from None
+    return value
+
+
+def _of_result(path: str, options: Mapping[str, Option]) -> dict[str, Any]:
+    """The settings and the input of an earlier run."""
+    try:
+        content = json.loads(_text(path))
+        if content["schema"] != SCHEMA:
+            raise ValueError
+        used, source = dict(content["settings"]), str(content["input"])
+    except (ValueError, KeyError, TypeError):
+        raise CbldmError(
+            f"{path}: not a result of cbldm; expected JSON with the schema "
+            f"{SCHEMA}: name a file written by -t res."
+        ) from None
+    used.pop("version", None)
+    values = {
+        key: _value(path, key, _word(value), options)
+        for key, value in used.items()
+        if value is not None
+    }
+    beside = pathlib.Path(path).parent / source
+    if not pathlib.Path(source).exists() and beside.is_file():
+        source = str(beside)
+    return {**values, "inputs": [source]}
+
+
+def _word(value: Any) -> str:
+    """A value of JSON as it would stand in an INI file."""
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return str(value)
+
+
+def template(tables: Tables, given: Mapping[str, Any]) -> str:
+    """A configuration file with every key, its meaning and its default.
+
+    Parameters
+    ----------
+    tables : dict
+        Settings dataclasses by title.
+    given : dict
+        Values by key, which are set; the others stand in comments.
+    """
+    lines = [
+        "# Configuration of cbldm; the command line wins.",
+        f"# Read from {', '.join(NAMES)}",
+        "# and then from --config FILE.  Sections such as [fast] go on top",
+        "# of [DEFAULT] with --section fast.",
+        "[DEFAULT]",
+    ]
+    for title, table in tables.items():
+        options = keys({title: table})
+        if options:
+            lines += ["", f"# --- {title} ---"]
+        for option in options.values():
+            lines += ["", *_about(option)]
+            mark = "" if option.name in given else "# "
+            value = given.get(option.name, option.default)
+            lines.append(f"{mark}{option.name} = {_spelled(value)}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _about(option: Option) -> list[str]:
+    text = option.help
+    if option.unit:
+        text += f"  In {option.unit}."
+    if option.allowed or option.kind is bool:
+        text += f"  Allowed: {option.allowed or 'yes, no'}."
+    return [f"# {line}" for line in textwrap.wrap(text, 76)]
+
+
+def _spelled(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return "\n    ".join(map(str, value))
+    return str(value)

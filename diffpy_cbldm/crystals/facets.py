@@ -1,0 +1,245 @@
+"""Clusters bounded by planes: every site inside, none outside.
+
+The decoder tells how far out the atoms lie in the directions of a template.
+Ideal clusters, but for decahedra with notches, are all the sites within the
+planes that follow; which of the planes are facets, and which only touch an
+edge or a corner, is tried.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+from scipy.special import expit
+
+from diffpy_cbldm.crystals.lattices import (
+    MARGIN,
+    directions,
+    facet_sets,
+    plane_families,
+    stacking_sites,
+    turns,
+)
+from diffpy_cbldm.crystals.symmetry import Symmetry
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
+
+SLOPE = 11.0
+"""Logit of a site a bond length inside the planes: sites within 0.35 bond
+lengths of them are in doubt."""
+
+_OUTSIDE = -1e9
+
+FILLED = 1.1
+"""A cluster counts as a polyhedron where the planes that it reaches hold at
+most so many times its atoms."""
+
+
+def hulls(
+    symmetry: Symmetry, kind: str, logits: np.ndarray, extents: np.ndarray
+) -> list[np.ndarray]:
+    """Logits of the sites by their depth inside planes.
+
+    Parameters
+    ----------
+    symmetry : Symmetry
+    kind : str
+        One of `diffpy_cbldm.settings.KINDS`.
+    logits : (S,) array
+        Of the occupancies; they tell the near symmetry, over which the
+        extents are averaged, and the order of stacked layers.
+    extents : (K,) array, bond lengths
+        How far out the atoms lie in `lattices.directions`.
+
+    Returns
+    -------
+    list of (S,) arrays
+        One for each set of facets and symmetry.
+    """
+    template = TEMPLATE_OF[kind]
+    table = symmetry.table
+    variants = [extents]
+    for good in symmetry.near(template, logits):
+        moved = [
+            extents[_sources(template)[turn]] + directions(template) @ move
+            for turn, move in good
+        ]
+        variants.append(np.mean(moved, axis=0))
+    allowed = _layers(table, kind, logits)
+    found = []
+    for variant in variants:
+        room = variant + MARGIN - _heights(table, template)
+        for chosen in facet_sets(template):
+            depth = room[:, chosen].min(1)
+            found.append(np.where(allowed, SLOPE * depth, _OUTSIDE))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Facets:
+    """The planes that bound a cluster, without those that add nothing.
+
+    Attributes
+    ----------
+    planes : (f,) array of int
+        Places in `lattices.directions`.
+    reach : (f,) array, bond lengths
+        How far out the atoms lie.
+    sites : (n,) array of int
+        All the sites within.
+    allowed : (S,) array of bool
+        Sites in the order of the cluster's layers.
+    """
+
+    planes: np.ndarray
+    reach: np.ndarray
+    sites: np.ndarray
+    allowed: np.ndarray
+
+
+def facets(table: Table, kind: str, members: np.ndarray) -> Facets | None:
+    """The facets of a cluster, or None where it is no polyhedron.
+
+    Atoms that lie alone on the outermost layer of a direction are taken for
+    steps on the facet below.  Planes that few atoms touch are left out
+    first.
+
+    Parameters
+    ----------
+    table : Table
+    kind : str
+        One of `diffpy_cbldm.settings.KINDS`.
+    members : (n,) array of int
+        Its sites.
+    """
+    template = TEMPLATE_OF[kind]
+    inside = np.zeros(len(table.sites[template]), bool)
+    inside[members] = True
+    allowed = _layers(table, kind, np.where(inside, SLOPE, _OUTSIDE))
+    height = _heights(table, template)
+    reach = height[members].max(0)
+    while True:
+        beyond = (height > reach + MARGIN) & allowed[:, None]
+        filled = allowed & ~beyond.any(1)
+        outer = filled[:, None] & (height > reach - 1e-3)
+        alone = (outer & inside[:, None]).sum(0) < 0.5 * outer.sum(0)
+        if not alone.any():
+            break
+        below = np.where((height < reach - 1e-3) & inside[:, None], height, -9)
+        reach = np.where(alone, below.max(0), reach)
+    size = filled.sum()
+    if not len(members) / FILLED < size < FILLED * len(members):
+        return None
+    touching = outer.sum(0)
+    planes = list(np.argsort(touching, kind="stable"))
+    times = beyond.sum(1)  # by how many planes a site is cut off
+    for k in list(planes):
+        if not (beyond[:, k] & (times == 1)).any():
+            planes.remove(k)
+            times = times - beyond[:, k]
+    chosen = np.sort(planes)
+    return Facets(chosen, reach[chosen], np.flatnonzero(filled), allowed)
+
+
+def moved_facets(
+    table: Table,
+    kind: str,
+    parent: Facets,
+    count: int,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Logits of polyhedra with one or two facets, or a family, moved.
+
+    Facets move by one or two layers of sites, outwards or inwards; the
+    first has all of them where they are.
+
+    Parameters
+    ----------
+    parent : Facets
+    count : int
+        How many, at most; which ones, where there are more, is drawn.
+    rng : numpy Generator
+
+    Returns
+    -------
+    list of (S,) arrays
+    """
+    template = TEMPLATE_OF[kind]
+    height = _heights(table, template)[:, parent.planes]
+    levels = []
+    for column, reach in zip(height[parent.allowed].T, parent.reach):
+        steps = np.unique(np.round(column, 3))
+        here = int(np.abs(steps - reach).argmin())
+        near = {k: here + k for k in (-2, -1, 1, 2)}
+        levels.append(
+            {k: steps[i] for k, i in near.items() if 0 <= i < len(steps)}
+        )
+    single: list[tuple] = [
+        ((i, k),) for i, row in enumerate(levels) for k in row
+    ]
+    families = plane_families(template)[parent.planes]
+    together = [
+        tuple(
+            (int(i), k)
+            for i in np.flatnonzero(families == f)
+            if k in levels[i]
+        )
+        for f in np.unique(families)
+        for k in (-2, -1, 1, 2)
+    ]
+    pairs = [
+        (a, b)
+        for (a,), (b,) in itertools.combinations(single, 2)
+        if a[0] != b[0]
+    ]
+    moves: list[tuple] = [
+        *single,
+        *(m for m in together if len(m) > 2),
+        *pairs,
+    ]
+    if len(moves) > count - 1:
+        moves = [moves[i] for i in rng.permutation(len(moves))[: count - 1]]
+    found = []
+    for move in [(), *moves]:
+        reach = parent.reach.copy()
+        for i, k in move:
+            reach[i] = levels[i][k]
+        depth = (reach + MARGIN - height).min(1)
+        found.append(np.where(parent.allowed, SLOPE * depth, _OUTSIDE))
+    return found
+
+
+@functools.cache
+def _sources(template: str) -> np.ndarray:
+    """For each turn R, which direction R carries to each, (g, k)."""
+    d = directions(template)
+    back = np.einsum("gji,kj->gki", turns(template), d)
+    return (back @ d.T).argmax(2)
+
+
+_known: dict[tuple[str, str], np.ndarray] = {}
+
+
+def _heights(table: Table, template: str) -> np.ndarray:
+    """How far out each site lies in each direction, (S, K)."""
+    key = (table.digest, template)
+    if key not in _known:
+        _known[key] = table.sites[template] @ directions(template).T
+    return _known[key]
+
+
+def _layers(table: Table, kind: str, logits: np.ndarray) -> np.ndarray:
+    """Which sites the order of the layers allows, (S,) bool."""
+    sites = table.sites[TEMPLATE_OF[kind]]
+    if TEMPLATE_OF[kind] != "stack":
+        return np.ones(len(sites), bool)
+    layer, site = stacking_sites(sites.astype(float))
+    if kind == "hcp":  # `diffpy_cbldm.crystals.lattices.place` has made it so
+        return site == layer % 2
+    layer = layer - layer.min()
+    filled = np.zeros((layer.max() + 1, 3))
+    np.add.at(filled, (layer, site), expit(logits))
+    some = filled.max(1) > 0.5
+    return some[layer] & (site == filled.argmax(1)[layer])

@@ -1,0 +1,282 @@
+"""Pair histograms of clusters on template sites, from one to the next.
+
+The sites of a template have few distances: 100 on a cubic lattice, 1500 in a
+decahedron.  Clusters that a search makes in turn differ by a few sites, so
+that counting the pairs of these is enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from diffpy_cbldm.debye.arguments import Number, checked_positions, numbers
+from diffpy_cbldm.debye.pairgrid import (
+    PairGrid,
+    arange,
+    chunks,
+    fold,
+    sine,
+    sine_back,
+    spline,
+    window,
+)
+from diffpy_cbldm.errors import CbldmError
+
+WIDTH = 0.001
+"""Distances that differ by less, in bond lengths, are counted together, at
+their mean: what their spread takes from a peak is far below its own width."""
+
+
+class SitePairs:
+    """The distances between sites, in classes.
+
+    Parameters
+    ----------
+    sites : (S, 3) array
+    step : float, unit of the sites
+    bins, order : int
+        Of the histograms, see `diffpy_cbldm.debye.histogram.pair_histogram`.
+    """
+
+    def __init__(
+        self, sites: np.ndarray, *, step: float, bins: int, order: int
+    ):
+        d = cdist(sites, sites)
+        cells = np.round(d / WIDTH).astype(np.int32)
+        sizes = np.bincount(cells.ravel())
+        used = np.flatnonzero(sizes)
+        total = np.bincount(cells.ravel(), d.ravel())
+        number = np.zeros(len(sizes), np.uint16)
+        number[used] = np.arange(len(used))
+        self.classes, self.count = number[cells], len(used)
+        # Class 0 is each site with itself.
+        mean = torch.as_tensor(total[used] / sizes[used])[1:]
+        pairs = torch.zeros(len(mean), 2, 3, dtype=mean.dtype)
+        pairs[:, 1, 0] = mean
+        rows = pair_histogram(pairs, step=step, bins=bins, order=order)
+        self._rows = 0.5 * rows.float()  # each pair is counted both ways
+
+    def counts(self, clusters: Sequence[np.ndarray]) -> np.ndarray:
+        """How many ordered pairs of each class clusters have.
+
+        Parameters
+        ----------
+        clusters : sequence of (n,) arrays of int
+            Sites, none twice.  Neighbours in the sequence that share most of
+            them are counted fast.
+
+        Returns
+        -------
+        (C, K) array of int; class 0 is each site with itself.
+        """
+        out = np.zeros((len(clusters), self.count), np.int64)
+        inside = np.zeros(len(self.classes), bool)
+        before = np.zeros(0, np.intp)
+        for k, sites in enumerate(clusters):
+            lost, new = inside.copy(), np.zeros_like(inside)
+            lost[sites], new[sites] = False, True
+            new &= ~inside
+            gone, come = np.flatnonzero(lost), np.flatnonzero(new)
+            if len(gone) + len(come) < 0.4 * len(sites):
+                row = out[k - 1] - self._changed(gone, before)
+                out[k] = row + self._changed(come, sites)
+            else:
+                out[k] = self._between(sites, sites)
+            inside[gone], inside[come] = False, True
+            before = sites
+        return out
+
+    def _changed(self, some: np.ndarray, every: np.ndarray) -> np.ndarray:
+        """Ordered pairs of a cluster that some of its sites belong to."""
+        once = self._between(some, every)
+        return 2 * once - self._between(some, some)
+
+    def _between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        cells = self.classes[a[:, None], b].ravel()
+        return np.bincount(cells, minlength=self.count)
+
+    def histograms(self, clusters: Sequence[np.ndarray]) -> Tensor:
+        """Pair histograms of clusters, (C, bins) float32 tensor.
+
+        As `diffpy_cbldm.debye.histogram.pair_histogram` makes them.
+        """
+        counts = torch.from_numpy(self.counts(clusters)[:, 1:])
+        return counts.float() @ self._rows
+
+
+def pair_histogram(
+    positions: Tensor,
+    lengths: Tensor | None = None,
+    *,
+    step: float,
+    bins: int,
+    order: int = 4,
+    chunk: int | None = None,
+) -> Tensor:
+    """Spread 1/d of all ordered pairs i != j over bins m * step.
+
+    Parameters
+    ----------
+    positions : (B, N, 3) tensor, any unit
+    lengths : (B,) tensor of int, optional
+    step : float, same unit
+        Width of the bins.
+    bins : int
+        Number of bins; distances beyond bins * step are dropped.
+    order : int, default 4
+        Order of the B-spline; `pdf_from_histogram` must be told the same.
+    chunk : int, optional
+        Clusters worked on at once.
+
+    Returns
+    -------
+    (B, bins) tensor.  It depends on the geometry alone: Q range, stretch,
+    widths and damping come in `pdf_from_histogram`.
+    """
+    positions, lengths = checked_positions(positions, lengths)
+    spline(order)
+    if not (step > 0 and math.isfinite(step)) or bins < 2 * order:
+        raise CbldmError(
+            f"step is {step:g} and bins {bins}; expected step > 0 and at "
+            f"least {2 * order} bins: cover the largest distance."
+        )
+    out = positions.new_empty(0, bins)
+    parts, where = [out], [torch.zeros(0, dtype=torch.int64)]
+    for part in chunks(positions, lengths, 4 * bins, chunk):
+        size = lengths[part]
+        grid = PairGrid.apply(
+            positions[part, : int(size.max())],
+            size,
+            None,
+            step,
+            bins,
+            order,
+        )
+        parts.append(fold(grid, bins, order)[:, :bins])
+        where.append(part)
+    where = [w.to(positions.device) for w in where]
+    return torch.cat(parts)[torch.argsort(torch.cat(where))]
+
+
+def pdf_from_histogram(
+    hist: Tensor,
+    lengths: Tensor,
+    *,
+    step: float,
+    u_iso: Number,
+    qmin: Number,
+    qmax: Number,
+    qdamp: Number = 0.0,
+    rstep_out: float | None = None,
+    points: int | None = None,
+    order: int = 4,
+    padding: int = 1,
+    delta2: float = 0.0,
+) -> Tensor:
+    """Turn histograms of pairs into PDFs, each with its own Q range.
+
+    Parameters
+    ----------
+    hist : (B, bins) tensor
+        From `pair_histogram` with the same step and order.
+    lengths : (B,) tensor of int
+        Numbers of atoms.
+    step : float
+        Width of the bins; its unit is the unit of everything here.
+    u_iso, qmin, qmax, qdamp : float or (B,) tensor
+    rstep_out : float, optional
+        Step of the r grid: step times or divided by a whole number.
+    points : int, optional
+        Number of points of the r grid; default bins * step / rstep_out.
+    order : int, default 4
+    padding : int, default 1
+        The step in Q is pi / (padding * bins * step).  Cells that a Q limit
+        cuts count by their share, an error of the order of dQ; 2 or 4
+        lowers it.
+    delta2 : float, default 0
+        Correlated motion: the width of a pair at distance d is U (1 -
+        delta2 / d^2), not below 0.  One U for all clusters is expected.
+
+    Returns
+    -------
+    (B, points) tensor of G(r) at r = 0, rstep_out, 2 rstep_out, ...
+    """
+    if hist.dim() != 2 or len(lengths) != len(hist):
+        raise CbldmError(
+            f"hist has shape {tuple(hist.shape)} and lengths "
+            f"{tuple(lengths.shape)}; expected (B, bins) and (B,)."
+        )
+    u_iso, qmin, qmax, qdamp = (
+        numbers(name, value, hist, 0.0)[:, None]
+        for name, value in (
+            ("u_iso", u_iso),
+            ("qmin", qmin),
+            ("qmax", qmax),
+            ("qdamp", qdamp),
+        )
+    )
+    if bool((qmin >= qmax).any()):
+        bad = int((qmin >= qmax)[:, 0].nonzero()[0])
+        raise CbldmError(
+            f"qmin is {float(qmin[bad]):g} and qmax is {float(qmax[bad]):g} "
+            f"at index {bad}; expected qmin < qmax."
+        )
+    size = padding * hist.shape[1]
+    dq = math.pi / (size * step)
+    top = float(qmax.detach().max())
+    count = math.ceil(top / dq + 0.5) + 1
+    if count > size:
+        raise CbldmError(
+            f"qmax is {top:g}; bins of {step:g} resolve up to "
+            f"{math.pi / step:g}: use a smaller step."
+        )
+    finer, stride = 1, 1
+    if rstep_out is not None:
+        finer = max(1, round(step / rstep_out))
+        stride = max(1, round(rstep_out / step))
+        if abs(rstep_out * finer / (step * stride) - 1) > 1e-6:
+            raise CbldmError(
+                f"rstep_out is {rstep_out:g}; expected the step {step:g} "
+                "times or divided by a whole number."
+            )
+    q = arange(count, hist) * dq
+    f = sine(hist, size, count) * torch.exp(-u_iso * q.square())
+    if delta2:
+        f = f + _sharpened(hist, step, q, u_iso, delta2)
+    f = f / window(q, step, order) / lengths[:, None]
+    f = f * (
+        ((qmax - q) / dq + 0.5).clamp(0, 1)
+        - ((qmin - q) / dq + 0.5).clamp(0, 1)
+    )
+    spare = size * finer + 1 - count
+    g = sine_back(torch.nn.functional.pad(f, (0, spare)), size * finer)
+    points = points or hist.shape[1] * finer // stride
+    g = g[:, : points * stride : stride] * (2 / math.pi * dq)
+    r = arange(points, hist) * (step * stride / finer)
+    return g * torch.exp(-0.5 * (qdamp * r).square())
+
+
+def _sharpened(
+    hist: Tensor, step: float, q: Tensor, u_iso: Tensor, delta2: float
+) -> Tensor:
+    """What correlated motion adds to the sums of sines, (B, count).
+
+    Beyond seven times the square root of delta2 it is below 2 % of U.
+    """
+    if not torch.equal(u_iso, u_iso[:1].expand_as(u_iso)):
+        raise CbldmError(
+            "u_iso differs from cluster to cluster; expected one value "
+            "where delta2 is given: call once for each."
+        )
+    near = min(hist.shape[1], math.ceil(7 * math.sqrt(delta2) / step) + 1)
+    d = arange(near, hist)[1:, None] * step
+    width = u_iso[:1] * (1 - delta2 / d.square()).clamp_min(0)
+    q2 = q.square()
+    change = torch.exp(-width * q2) - torch.exp(-u_iso[:1] * q2)
+    return hist[:, 1:near] @ (torch.sin(q * d) * change)

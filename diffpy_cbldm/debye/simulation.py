@@ -1,0 +1,125 @@
+"""PDFs of given clusters, as a measurement would give them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from diffpy_cbldm.cluster import Cluster, as_cluster, is_structure
+from diffpy_cbldm.options import validate
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.settings import Simulation
+
+PRECISION = 1e-6
+"""Deviation from the native calculator, relative to the highest peak."""
+
+
+def simulate(
+    clusters: Iterable[Cluster | Any],
+    *,
+    qmin: float = Simulation.qmin,
+    qmax: float = Simulation.qmax,
+    qdamp: float = Simulation.qdamp,
+    biso: float = Simulation.biso,
+    delta2: float = Simulation.delta2,
+    rmax: float = Simulation.rmax,
+    rstep: float = Simulation.rstep,
+    stype: str = Simulation.stype,
+) -> list[PDFData]:
+    """Simulate the PDFs of clusters of one or several elements.
+
+    Parameters
+    ----------
+    clusters : iterable of Cluster
+        Candidates and structures of ASE, diffpy and pymatgen serve as well;
+        so does one instead of several.
+    qmin, qmax : float, 1/A
+        Range of the Fourier transform.  Default 0.7 and 25.
+    qdamp : float, 1/A
+        Damping by the Q resolution.  Default 0.04.
+    biso : float, A^2
+        B = 8 pi^2 Uiso.  Default 0.3.
+    delta2 : float, A^2
+        Sharpening by correlated motion.  Default 0.
+    rmax, rstep : float, A
+        The grid 0, rstep, ... below rmax.  Default 30 and 0.01.
+    stype : {"X", "N"}
+        X-rays (default) or neutrons; it matters for several elements.
+
+    Returns
+    -------
+    list of PDFData
+        As diffpy.srreal's DebyePDFCalculator computes them, in the order
+        of the clusters.
+
+    Raises
+    ------
+    CbldmError
+        A setting outside its limits, an element without scattering factor.
+    """
+    import torch
+
+    from diffpy_cbldm.debye import mixed, qgrid
+    from diffpy_cbldm.debye.pure import debye_pdf
+
+    settings = Simulation(
+        qmin=qmin,
+        qmax=qmax,
+        qdamp=qdamp,
+        biso=biso,
+        delta2=delta2,
+        rmax=rmax,
+        rstep=rstep,
+        stype=stype,
+    )
+    validate(settings)
+    given = [clusters] if is_structure(clusters) else clusters
+    clusters = [as_cluster(one) for one in given]
+    shared: dict[str, Any] = dict(
+        u_iso=biso / (8 * math.pi**2),
+        qmin=qmin,
+        qmax=qmax,
+        qdamp=qdamp,
+        delta2=delta2,
+        rmax=rmax,
+        rstep=rstep,
+        precision=PRECISION,
+    )
+    pure = [k for k, c in enumerate(clusters) if len(set(c.elements)) == 1]
+    lengths = torch.tensor([len(clusters[k]) for k in pure])
+    longest = max((len(clusters[k]) for k in pure), default=0)
+    positions = torch.zeros(len(pure), longest, 3, dtype=torch.float64)
+    for row, k in zip(positions, pure, strict=True):
+        row[: len(clusters[k])] = torch.tensor(clusters[k].positions)
+    with torch.no_grad():
+        curves = dict(
+            zip(
+                pure,
+                debye_pdf(positions, lengths.long(), **shared).numpy(),
+                strict=True,
+            )
+        )
+        for k, cluster in enumerate(clusters):
+            if k not in curves:
+                curves[k] = mixed.mixed_pdf(
+                    torch.tensor(cluster.positions),
+                    cluster.elements,
+                    stype=stype,
+                    **shared,
+                ).numpy()
+    r = qgrid.r_grid(0.0, rmax, rstep).numpy()
+    return [
+        PDFData(
+            r=r,
+            g=curves[k],
+            composition=cluster.composition,
+            qmin=qmin,
+            qmax=qmax,
+            qdamp=qdamp,
+            qbroad=0.0,
+            stype=stype,
+            source=f"simulated {cluster.composition}",
+        )
+        for k, cluster in enumerate(clusters)
+    ]

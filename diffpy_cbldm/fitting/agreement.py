@@ -1,0 +1,108 @@
+"""How good a structure is: Rw, bonds, RMSD, duplicates, roughness."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from diffpy_cbldm.errors import CbldmError
+
+Curve = TypeVar("Curve", np.ndarray, torch.Tensor)
+
+
+def rw(g_obs: Curve, g_calc: Curve, weights: Curve | None = None) -> Curve:
+    """Rw = sqrt(sum w (G_obs - G_calc)^2 / sum w G_obs^2), section 4.1.
+
+    Parameters
+    ----------
+    g_obs, g_calc : (..., n) arrays or tensors
+        Observed and calculated G(r) on one grid; leading axes broadcast.
+    weights : (..., n) array or tensor, optional
+        One over the variance; default 1.
+
+    Returns
+    -------
+    (...) array or tensor
+
+    Raises
+    ------
+    CbldmError
+        The observed curve is zero everywhere.
+    """
+    w = 1.0 if weights is None else weights
+    norm = (w * g_obs**2).sum(-1)
+    if not (norm > 0).all():
+        raise CbldmError(
+            "G(r) is zero everywhere, so Rw has no meaning; expected peaks: "
+            "check the data file and the range of r."
+        )
+    return ((w * (g_obs - g_calc) ** 2).sum(-1) / norm) ** 0.5
+
+
+def best_scale(
+    g_obs: Curve, g_calc: Curve, weights: Curve | None = None
+) -> Curve:
+    """The factor of G_calc that minimises Rw (0 where G_calc is zero).
+
+    Shapes as in `rw`.
+    """
+    w = 1.0 if weights is None else weights
+    norm = (w * g_calc**2).sum(-1)
+    return (w * g_obs * g_calc).sum(-1) / (norm + (norm == 0))
+
+
+def rw_scaled(
+    g_obs: Curve, g_calc: Curve, weights: Curve | None = None
+) -> Curve:
+    """Rw with the best scale that is not negative; shapes as in `rw`."""
+    scale = best_scale(g_obs, g_calc, weights)
+    scale = scale * (scale > 0)
+    return rw(g_obs, scale[..., None] * g_calc, weights)
+
+
+def misfit_by_range(
+    r: np.ndarray, misfit: np.ndarray, width: float = 2.5
+) -> tuple[float, tuple[float, float]]:
+    """How evenly a misfit lies over r, and where most of it lies.
+
+    Noise lies evenly; what a structure cannot explain does not.
+
+    Parameters
+    ----------
+    r : (n,) array, angstrom
+    misfit : (n,) array
+        Measured minus calculated curve, over the uncertainty.
+    width : float, angstrom
+        Of the blocks whose mean squares are compared; default 2.5.
+
+    Returns
+    -------
+    evenness : float
+        The participation of the blocks, (sum m)^2 / (B sum m^2): 1 where
+        all are alike, 1 / B where one has all; 0.9 or more for noise in the
+        usual Q ranges.
+    where : tuple of two floats, angstrom
+        The shortest run of blocks with half of the misfit.
+    """
+    block = ((r - r[0]) / width + 1e-6).astype(int)
+    count = np.bincount(block)
+    block[block == len(count) - 1] -= int(count[-1] < 0.5 * count.max())
+    power = np.bincount(block, misfit**2)
+    mean = power / np.bincount(block)
+    if not mean.any():
+        return 1.0, (float(r[0]), float(r[-1]))
+    evenness = mean.sum() ** 2 / (len(mean) * (mean**2).sum())
+    until = np.concatenate([[0.0], np.cumsum(power)])
+    runs = [
+        (b - a, a, b)
+        for a in range(len(power))
+        for b in range(a + 1, len(power) + 1)
+        if until[b] - until[a] >= 0.5 * until[-1]
+    ]
+    _, a, b = min(runs)
+    return float(evenness), (
+        float(r[block == a][0]),
+        float(r[block == b - 1][-1]),
+    )

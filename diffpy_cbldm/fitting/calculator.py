@@ -1,0 +1,248 @@
+"""The stand-in for diffpy.srreal's DebyePDFCalculator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.debye import form_factors, mixed, pure, qgrid
+from diffpy_cbldm.debye.arguments import checked_positions
+from diffpy_cbldm.debye.pairgrid import TOUCHING, Moments, fold
+from diffpy_cbldm.errors import CbldmError
+
+MAX_PAIRS = 1 << 24
+"""More distances than these are not kept."""
+
+KEPT = 4
+"""Histograms of one geometry that are kept."""
+
+
+class PairCache:
+    """The pairs of one cluster of one element, kept between curves.
+
+    Parameters
+    ----------
+    positions : (N, 3) array or tensor, angstrom
+    elements : sequence of str, optional
+        Only to check that there is one element.
+
+    Raises
+    ------
+    CbldmError
+        Wrong shape, NaN, atoms at one place, several elements.
+    """
+
+    def __init__(
+        self,
+        positions: np.ndarray | Tensor,
+        elements: Sequence[str] | None = None,
+    ) -> None:
+        if elements is not None and len(set(elements)) > 1:
+            raise CbldmError(
+                f"the cluster has the elements {sorted(set(elements))}; "
+                "expected one: pass the atoms of one element."
+            )
+        x = torch.as_tensor(positions).detach().to(torch.float64)
+        self._x, self._lengths = checked_positions(x[None], None)
+        self._distances: Tensor | None = None
+        self._kept: dict[tuple, pure.Bins] = {}
+        n = x.shape[0]
+        if n * (n - 1) // 2 <= MAX_PAIRS:
+            # pdist does not lose digits as the matrix form would.
+            d = torch.pdist(self._x[0])
+            if len(d) and float(d.min()) < TOUCHING:
+                raise CbldmError(
+                    f"two atoms are {float(d.min()):.2g} apart; expected at "
+                    f"least {TOUCHING:g}: remove the atom that stands twice "
+                    "at one place."
+                )
+            self._distances = d[None]
+
+    def pdf(
+        self,
+        *,
+        u_iso: float | Tensor,
+        delta1: float = 0.0,
+        delta2: float = 0.0,
+        qbroad: float = 0.0,
+        qmin: float = 0.0,
+        qmax: float = 25.0,
+        qdamp: float = 0.0,
+        scale: float = 1.0,
+        stretch: float = 1.0,
+        rmin: float = 0.0,
+        rmax: float = 30.0,
+        rstep: float = 0.01,
+        precision: float = 1e-10,
+    ) -> np.ndarray:
+        """Return G(r) (M,), 1/A^2, as `pure.debye_pdf` on the native grid.
+
+        The arguments are those of `pure.debye_pdf`; u_iso (N,) gives one
+        value per atom and takes the direct sum.
+        """
+        if isinstance(u_iso, Tensor) and u_iso.dim() == 1:
+            u_iso = u_iso[None]
+
+        def gather(plan: pure.Plan, limits: pure.Limits) -> pure.Bins:
+            return self._gather(plan, limits, float(stretch))
+
+        with torch.no_grad():
+            g = pure.evaluate(
+                self._x,
+                self._lengths,
+                u_iso=u_iso,
+                qmin=qmin,
+                qmax=qmax,
+                qdamp=qdamp,
+                qbroad=qbroad,
+                delta1=delta1,
+                delta2=delta2,
+                scale=scale,
+                stretch=stretch,
+                rmin=rmin,
+                rmax=rmax,
+                rstep=rstep,
+                grid="native",
+                precision=precision,
+                cached=None if self._distances is None else gather,
+            )
+        return g[0].numpy()
+
+    def _gather(
+        self, plan: pure.Plan, limits: pure.Limits, stretch: float
+    ) -> pure.Bins:
+        key: tuple = (plan.step, plan.bins, plan.order, stretch)
+        if limits is not None:
+            key += tuple(float(x) for x in limits)
+        if key not in self._kept:
+            assert self._distances is not None
+            t = self._distances * (stretch / plan.step)
+            inverse = 1 / t
+            outside = t >= plan.bins
+            if limits is not None:
+                low, high = (float(x) / plan.step for x in limits)
+                outside |= (t <= low) | (t > high)
+            t.masked_fill_(outside, plan.bins + 0.5)
+            sums = Moments(1, plan.bins, plan.order, t)
+            sums.add(inverse, t.long(), t.frac())
+            grid = sums.grid() * (2 / plan.step)
+            while len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            grid = fold(grid, plan.bins, plan.order)
+            self._kept[key] = pure.Bins(grid, plan)
+        return self._kept[key]
+
+
+PRECISION = 1e-10
+"""Deviation of the built-in calculator from the native one."""
+
+
+class DebyeCalculator:
+    """Stand-in for diffpy.srreal's DebyePDFCalculator.
+
+    Attributes, with the native defaults: ``qmin`` 0, ``qmax`` 25 (1/A),
+    ``rmin`` 0, ``rmax`` 10, ``rstep`` 0.01 (A), ``scale`` 1, ``delta1``
+    (A), ``delta2`` (A^2), ``qdamp``, ``qbroad`` (1/A) 0, ``precision``
+    1e-10 of the highest peak.
+    """
+
+    def __init__(self) -> None:
+        self.qmin, self.qmax = 0.0, 25.0
+        self.rmin, self.rmax, self.rstep = 0.0, 10.0, 0.01
+        self.scale = 1.0
+        self.delta1 = self.delta2 = self.qbroad = self.qdamp = 0.0
+        self.precision = PRECISION
+        self._radiation = "X"
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._pairs: PairCache | None = None
+
+    @property
+    def scatteringfactortable(self) -> str:
+        """The radiation, "X" or "N"."""
+        return self._radiation
+
+    @scatteringfactortable.setter
+    def scatteringfactortable(self, stype: str) -> None:
+        self._radiation = form_factors.check_stype(stype)
+
+    def setScatteringFactorTableByType(self, stype: str) -> None:
+        """Set the radiation, "X" or "N"."""
+        self.scatteringfactortable = stype
+
+    def getRadiationType(self) -> str:
+        """Return the radiation, "X" or "N"."""
+        return self._radiation
+
+    def _unstretched(self, structure: Any) -> tuple[np.ndarray, float]:
+        """Positions (n, 3) in A, and the stretch that is still to come.
+
+        As long as all edges of the lattice move together, as under
+        zoomscale, the positions stay those of the first call.
+        """
+        xyz, base = structure.xyz, structure.lattice.base
+        if self._last is not None:
+            first, before = self._last
+            stretch = float(np.linalg.norm(base) / np.linalg.norm(before))
+            if np.array_equal(xyz, first) and np.allclose(
+                base, stretch * before, rtol=0, atol=1e-14 * np.abs(base).max()
+            ):
+                return first @ before, stretch
+        self._last = np.array(xyz), np.array(base)
+        self._pairs = None
+        return xyz @ base, 1.0
+
+    def __call__(self, structure: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return r (m,) in A and G (m,) in 1/A^2 of a diffpy Structure.
+
+        The atoms are taken as a finite cluster, of any elements and with a
+        Uiso each.  CbldmError where atoms are anisotropic or partly
+        occupied.
+        """
+        elements, widths = [], []
+        for atom in structure:
+            if atom.anisotropy or atom.occupancy != 1:
+                raise CbldmError(
+                    "the structure has anisotropic or partly occupied atoms; "
+                    "expected isotropic, full ones: set anisotropy to False "
+                    "and occupancy to 1."
+                )
+            elements.append(atom.element)
+            widths.append(atom.Uisoequiv)
+        if not elements:
+            raise CbldmError(
+                "the structure has no atoms; expected a cluster: pass one to "
+                "setStructure."
+            )
+        unstretched, stretch = self._unstretched(structure)
+        # An optimiser without bounds may try U < 0; DiffPy's peaks then
+        # have no width.
+        u = np.array(widths).clip(0)
+        settings: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in (
+                "qmin qmax delta1 delta2 scale rmin rmax rstep precision"
+            ).split()
+        }
+        settings["qdamp"] = abs(self.qdamp)
+        settings["qbroad"] = abs(self.qbroad)
+        with torch.no_grad():
+            if len(set(elements)) == 1 and np.all(u == u[0]):
+                if self._pairs is None:
+                    self._pairs = PairCache(unstretched)
+                g = self._pairs.pdf(
+                    u_iso=float(u[0]), stretch=stretch, **settings
+                )
+            else:
+                g = mixed.mixed_pdf(
+                    torch.tensor(unstretched * stretch),
+                    elements,
+                    u_iso=torch.tensor(u),
+                    stype=self._radiation,
+                    **settings,
+                ).numpy()
+        r = qgrid.r_grid(self.rmin, self.rmax, self.rstep)
+        return r.numpy(), g

@@ -1,0 +1,223 @@
+"""Low-dimensional moves of a cluster: strain and surface relaxation.
+
+One function moves the atoms for all fits.  In the order of application:
+
+surface
+    Atoms of shell k (`bonds.surface_shells`; 1 is outermost) go along the
+    unit vector from the centroid by ``surface_k`` nearest-neighbour
+    distances, outwards where it is positive.
+strain
+    Coordinates from the centroid are multiplied by I + E with E symmetric
+    and traceless: ``strain_xx``, ``strain_yy``, ``strain_xy``,
+    ``strain_xz``, ``strain_yz``, and zz = -xx - yy.
+zoomscale
+    The one isotropic factor, last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from diffpy_cbldm.crystals.bonds import (
+    nearest_neighbour_distance,
+    surface_shells,
+)
+from diffpy_cbldm.errors import CbldmError
+
+KINDS = ("strain", "surface")
+"""The kinds of moves."""
+
+STRAIN = tuple(f"strain_{c}" for c in ("xx", "yy", "xy", "xz", "yz"))
+"""The components of the strain."""
+
+SURFACE = ("surface_1", "surface_2")
+"""The moves of the two outermost shells."""
+
+ZOOM = "zoomscale"
+"""The isotropic factor of all coordinates."""
+
+LIMITS = {**dict.fromkeys(STRAIN, 0.1), **dict.fromkeys(SURFACE, 0.15)}
+"""The bounds: a variable stays between minus and plus this."""
+
+_OWN = 0.1
+"""Part of a shell's move that no other move makes, at the least."""
+
+_CENTRE = 1e-3
+"""An atom closer (A) to the centroid has no outward direction."""
+
+_BASIS = np.array(
+    [
+        [[1, 0, 0], [0, 0, 0], [0, 0, -1]],
+        [[0, 0, 0], [0, 1, 0], [0, 0, -1]],
+        [[0, 1, 0], [1, 0, 0], [0, 0, 0]],
+        [[0, 0, 1], [0, 0, 0], [1, 0, 0]],
+        [[0, 0, 0], [0, 0, 1], [0, 1, 0]],
+    ],
+    dtype=float,
+)
+
+
+def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the kinds in the order of `KINDS`, each once.
+
+    CbldmError where one is unknown.
+    """
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        if kind not in KINDS or isinstance(kinds, str):
+            raise CbldmError(
+                f"moves are {kinds!r}; expected a list with some of "
+                f"{', '.join(KINDS)}, such as moves=('strain',)."
+            )
+    return tuple(kind for kind in KINDS if kind in kinds)
+
+
+def surface_moves(positions: np.ndarray) -> np.ndarray:
+    """How the atoms go at ``surface_1`` = 1 and at ``surface_2`` = 1.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+
+    Returns
+    -------
+    (2, n, 3) array, angstrom
+        Radial vectors, one nearest-neighbour distance long in their shell
+        and 0 elsewhere and for an atom at the centroid.
+    """
+    shells = surface_shells(positions)
+    bond = nearest_neighbour_distance(positions)
+    x = _centred(positions)
+    radius = np.linalg.norm(x, axis=1)
+    moves = np.zeros((2, *x.shape))
+    for k, move in enumerate(moves, start=1):
+        shell = (shells == k) & (radius > _CENTRE)
+        move[shell] = bond * x[shell] / radius[shell, None]
+    return moves
+
+
+def moved(
+    positions: np.ndarray,
+    values: Mapping[str, float],
+    surface: np.ndarray | None = None,
+) -> np.ndarray:
+    """Move the atoms of a cluster.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+    values : mapping
+        By the names of `STRAIN`, `SURFACE` and `ZOOM`; those that are
+        missing leave the atoms where they are.
+    surface : (2, n, 3) array, angstrom, optional
+        What `surface_moves` gives for the same positions, where it was
+        kept from before.
+
+    Returns
+    -------
+    (n, 3) array, angstrom
+        With the centroid of the given positions at 0; shells that are not
+        symmetric about it leave it by a little.
+
+    Raises
+    ------
+    CbldmError
+        An unknown name.
+    """
+    _check_names(values)
+    x = _centred(positions)
+    sizes = np.array([values.get(name, 0.0) for name in SURFACE])
+    if sizes.any():
+        if surface is None:
+            surface = surface_moves(positions)
+        x = x + np.tensordot(sizes, surface, 1)
+    strain = [values.get(name, 0.0) for name in STRAIN]
+    shape = np.eye(3) + np.tensordot(strain, _BASIS, 1)
+    return values.get(ZOOM, 1.0) * (x @ shape)
+
+
+def derivatives(positions: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Derivatives of `moved` where nothing has moved.
+
+    `moved` is linear in each variable.  With one kind of move at a time it
+    is the centred positions plus values times derivatives, exactly; moves
+    of different kinds together have products of their values besides.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+    names : sequence of str, k of `STRAIN`, `SURFACE` and `ZOOM`
+
+    Returns
+    -------
+    (k, n, 3) array, angstrom
+
+    Raises
+    ------
+    CbldmError
+        An unknown name.
+    """
+    _check_names(names)
+    x = _centred(positions)
+    moves = {ZOOM: x, **dict(zip(STRAIN, x @ _BASIS, strict=True))}
+    if any(name in SURFACE for name in names):
+        moves |= zip(SURFACE, surface_moves(positions), strict=True)
+    return np.array([moves[name] for name in names]).reshape(-1, *x.shape)
+
+
+def move_names(positions: np.ndarray, kinds: Sequence[str]) -> tuple[str, ...]:
+    """The variables that kinds of moves have in a cluster.
+
+    A flat cluster has no strain.  A shell is left out where it is empty,
+    where it holds all atoms that could move, and where a homogeneous
+    deformation does nearly the same, as in a 13-atom icosahedron.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+    kinds : sequence of str, some of `KINDS`
+
+    Returns
+    -------
+    tuple of str
+        Names of `STRAIN` and `SURFACE`, in this order.
+
+    Raises
+    ------
+    CbldmError
+        An unknown kind.
+    """
+    kinds = check_kinds(kinds)
+    x = _centred(positions)
+    names: list[str] = []
+    thin = np.linalg.svd(x, compute_uv=False)[-1] if len(x) > 2 else 0.0
+    if "strain" in kinds and thin > _CENTRE:
+        names += STRAIN
+    if "surface" in kinds:
+        taken = (x @ np.eye(9).reshape(9, 3, 3)).reshape(9, -1)
+        off_centre = np.linalg.norm(x, axis=1) > _CENTRE
+        for name, move in zip(SURFACE, surface_moves(positions), strict=True):
+            still = off_centre & ~move.any(axis=1)
+            # The PDF does not see a common shift.
+            move = (move - move.mean(axis=0)).ravel()
+            fit = np.linalg.lstsq(taken.T, move)[0]
+            rest = np.linalg.norm(move - fit @ taken)
+            if still.any() and rest > _OWN * np.linalg.norm(move):
+                names.append(name)
+                taken = np.vstack([taken, move])
+    return tuple(names)
+
+
+def _centred(positions: np.ndarray) -> np.ndarray:
+    x = np.asarray(positions, dtype=float)
+    return x - x.mean(axis=0)
+
+
+def _check_names(names: Mapping[str, float] | Sequence[str]) -> None:
+    for name in names:
+        if name not in (*STRAIN, *SURFACE, ZOOM):
+            raise CbldmError(
+                f"{name!r} is no move; expected some of "
+                f"{', '.join((*STRAIN, *SURFACE, ZOOM))}."
+            )

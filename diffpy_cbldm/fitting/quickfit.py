@@ -1,0 +1,375 @@
+"""A fast fit of one measured G(r) by many ideal clusters.
+
+It ranks candidates before the native refinement: five parameters (scale,
+stretch, Uiso, delta2, Qdamp), analytic derivatives, some ten milliseconds a
+cluster.  The Q grid follows the native Debye calculator
+(`docs/conventions.md`), so that the Rw found here is the one to expect there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from diffpy_cbldm.debye.qgrid import q_grid
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.agreement import best_scale, rw
+
+PARAMETERS = ("stretch", "uiso", "delta2", "qdamp")
+
+START = {"stretch": 1.0, "uiso": 0.008, "delta2": 2.0, "qdamp": 0.04}
+
+BOUNDS = {
+    "stretch": (0.9, 1.1),
+    "uiso": (1e-4, 0.1),
+    "delta2": (0.0, 8.0),
+    "qdamp": (0.0, 0.15),
+}
+"""The bounds of the native refinement; uiso and delta2 in A^2, qdamp 1/A."""
+
+SCAN = tuple(0.01 * k for k in range(-5, 6))
+"""Relative stretches tried first: a peak at 20 A must not be missed."""
+
+# A parameter's change that matters, for damping and for stopping.
+_UNIT = np.array([0.003, 0.003, 1.0, 0.02])
+
+_BIN = 0.02
+
+AFTER = 3
+"""Gauss-Newton steps, at most, on the Q grid of the Uiso that was found."""
+
+_SAME_GRID = 0.02
+"""Ends of the range of r (A) that differ by less share a Q grid."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QuickFit:
+    """What a cluster can do for a measured G(r).
+
+    Attributes
+    ----------
+    rw : float
+        Rw on all data points of the range, after the fit.
+    scale, stretch : float
+        The factors of G(r) and of the coordinates.
+    uiso, delta2 : float, A^2
+    qdamp : float, 1/A
+    """
+
+    rw: float
+    scale: float
+    stretch: float
+    uiso: float
+    delta2: float
+    qdamp: float
+
+
+def shells(
+    positions: np.ndarray | torch.Tensor, rmax: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Collapse the pair distances of a cluster into few shells.
+
+    Parameters
+    ----------
+    positions : (N, 3) array, angstrom
+    rmax : float, angstrom
+        Longer distances do not count.
+
+    Returns
+    -------
+    distance, variance, multiplicity : (S,) arrays; A, A^2, pairs i < j
+        Shells are 0.02 A wide; their mean and variance are exact, which
+        leaves an error of the third order in 0.02 A times Q.
+    """
+    x = torch.tensor(np.asarray(positions), dtype=torch.float64)
+    d = torch.pdist(x).numpy()
+    d = d[(d <= rmax) & (d > 1e-3)]
+    index = (d / _BIN).astype(np.int64)
+    count = np.bincount(index).astype(float)
+    some = count > 0
+    mean = np.bincount(index, d)[some] / count[some]
+    # About the middle of the bin, for the sake of rounding.
+    middle = (np.flatnonzero(some) + 0.5) * _BIN
+    square = np.bincount(index, (d - (index + 0.5) * _BIN) ** 2)[some]
+    variance = square / count[some] - (mean - middle) ** 2
+    return mean, variance.clip(min=0.0), count[some]
+
+
+class _Model:
+    """F(Q) and G(r) of one cluster with their derivatives."""
+
+    def __init__(self, positions, rmax, qbroad):
+        if np.ndim(positions) != 2 or len(positions) < 2:
+            raise CbldmError(
+                f"positions have shape {np.shape(positions)}; expected "
+                "(N, 3) with two atoms or more: pass one array per cluster."
+            )
+        found = shells(positions, (rmax + 10.0) / BOUNDS["stretch"][0])
+        self.shells = torch.from_numpy(np.stack(found))
+        self.shells[2] *= 2.0 / len(positions)
+        self.qbroad = qbroad
+
+    def use(self, q, rmax=math.inf):
+        """Set the Q grid, and the distance from which pairs are left out."""
+        self.q = torch.from_numpy(q)[:, None]
+        keep = self.shells[0] <= rmax
+        self.d, self.v, self.m = self.shells[:, keep]
+
+    def f(self, stretch, uiso, delta2, derivatives=False):
+        """F(Q), shape (K,), or (K, 4) with its three derivatives."""
+        q, z = self.q, stretch
+        d = z * self.d
+        # sigma^2 = 2 U (1 - delta2 / d^2 + (qbroad d)^2), never negative.
+        sharp, broad = delta2 / d**2, (self.qbroad * d) ** 2
+        corr = 1.0 - sharp + broad
+        on = (corr > 0.0).to(corr)
+        corr = corr * on
+        width = uiso * corr + 0.5 * z**2 * self.v
+        wave, decay = q * d, torch.exp(-(q**2) * width)
+        amp = self.m / d
+        sines = torch.sin(wave) * decay
+        if not derivatives:
+            return sines @ amp
+        turn = uiso * on * 2.0 * (sharp + broad) + z * z * self.v
+        columns = torch.stack(
+            [amp, amp * corr, amp * on / d**2, amp * turn], 1
+        )
+        f, f_u, f_d2, f_z = (sines @ columns).unbind(1)
+        cosines = (torch.cos(wave).mul_(decay)) @ self.m
+        q, q2 = q[:, 0], q[:, 0] ** 2
+        return torch.stack(
+            [f, (q * cosines - f - q2 * f_z) / z, -q2 * f_u, uiso * q2 * f_d2],
+            1,
+        )
+
+
+class _Data:
+    """The measured curve, its sine matrix, and the Rw of a model."""
+
+    def __init__(self, r, g, weights, q):
+        self.r, self.g = torch.from_numpy(r), torch.from_numpy(g)
+        root = np.sqrt(weights)
+        self.w, self.root = torch.from_numpy(weights), torch.from_numpy(root)
+        step = float(q[1] - q[0])
+        self.sines = torch.sin(self.r[:, None] * torch.from_numpy(q)[None])
+        self.sines *= 2.0 / math.pi * step
+        self.norm = float((self.w * self.g**2).sum())
+
+    def curve(self, f, qdamp):
+        """G(r) of F(Q) before the scale; columns stay columns."""
+        envelope = torch.exp(-0.5 * (qdamp * self.r) ** 2)
+        g = self.sines @ f
+        return g * (envelope if g.ndim == 1 else envelope[:, None])
+
+    def rw(self, f, qdamp):
+        """Rw with the best scale, and that scale (not below zero)."""
+        g = self.curve(f, qdamp)
+        scale = best_scale(self.g, g, self.w).clamp(min=0.0)
+        return float(rw(self.g, scale * g, self.w)), float(scale)
+
+
+def _linearise(model, data, p):
+    """Residual and Jacobian (Kaufman's variable projection) at p."""
+    z, u, d2, qdamp = p
+    curves = data.curve(model.f(z, u, d2, derivatives=True), qdamp)
+    curves = torch.cat(
+        [curves, (-qdamp * data.r**2 * curves[:, 0])[:, None]], 1
+    )
+    curves = curves * data.root[:, None]
+    g, slopes = curves[:, 0], curves[:, 1:]
+    obs, norm = data.root * data.g, g @ g
+    scale = torch.clamp(obs @ g / norm, min=0.0)
+    jac = scale * (slopes - g[:, None] * (g @ slopes / norm))
+    return (scale * g - obs).numpy(), jac.numpy()
+
+
+def _step(res, jac, p, damping, free, low, high):
+    """A Levenberg-Marquardt step that stays between the bounds."""
+    jac = jac * _UNIT
+    gradient, normal = jac.T @ res, jac.T @ jac
+    move = free & ~((p <= low) & (gradient > 0))
+    move &= ~((p >= high) & (gradient < 0))
+    new = p.copy()
+    while move.any():
+        a = normal[np.ix_(move, move)]
+        a = a + damping * np.diag(np.diag(a) + 1e-12 * np.trace(a) + 1e-30)
+        step = np.linalg.solve(a, -gradient[move]) * _UNIT[move]
+        new[move] = p[move] + step
+        out = move & ((new < low) | (new > high))
+        new = np.clip(new, low, high)
+        if not out.any():
+            break
+        # The others are solved again with these held at their bounds.
+        gradient = gradient + normal @ np.where(out, (new - p) / _UNIT, 0.0)
+        move = move & ~out
+    return new
+
+
+def _fit_one(model, data, p, free, low, high, steps):
+    """Damped Gauss-Newton from p; the parameters it ends at."""
+    damping = 1e-2
+    res, jac = _linearise(model, data, p)
+    cost = res @ res
+    for _ in range(steps):
+        new = _step(res, jac, p, damping, free, low, high)
+        res_new, jac_new = _linearise(model, data, new)
+        cost_new = res_new @ res_new
+        if not cost_new < cost:
+            damping *= 8.0
+            if damping > 1e4 or np.all(np.abs(new - p) < 1e-3 * _UNIT):
+                break
+            continue
+        gain = (cost - cost_new) / cost
+        p, res, jac, cost = new, res_new, jac_new, cost_new
+        damping *= 0.2
+        if gain < 1e-3:
+            break
+    return p
+
+
+def quick_fit(
+    positions_list: Sequence[np.ndarray | torch.Tensor],
+    r: np.ndarray,
+    g: np.ndarray,
+    *,
+    qmin: float,
+    qmax: float,
+    qdamp: float | None = None,
+    qbroad: float = 0.0,
+    rmin: float = 1.5,
+    rmax: float = 30.0,
+    weights: np.ndarray | None = None,
+    fit: Sequence[str] = PARAMETERS,
+    start: Mapping[str, float] | None = None,
+    scan: Sequence[float] = SCAN,
+    steps: int = 12,
+) -> list[QuickFit]:
+    """Fit one measured G(r) by each of many one-element clusters.
+
+    Scale, stretch, one Uiso, delta2 and, where it is not given, Qdamp, each
+    within `BOUNDS` (delta2 also below 0.95 of the shortest bond squared).
+    The clusters are finite: G(r) is the sine transform of F(Q) between
+    qmin and qmax, without a baseline.
+
+    Parameters
+    ----------
+    positions_list : list of (N, 3) arrays, angstrom
+    r, g : (n,) arrays, A and 1/A^2
+        The measured curve on a uniform grid.
+    qmin, qmax : float, 1/A
+    qdamp : float, 1/A, optional
+        Fixed where given; fitted where None.
+    qbroad : float, 1/A
+        Fixed broadening of the peaks with r; default 0.
+    rmin, rmax : float, angstrom
+        The fitted range, both ends included.
+    weights : (n,) array, optional
+        One over the variance of g; default 1.
+    fit : sequence of str
+        Those of `PARAMETERS` that are fitted; the scale always is.
+    start : mapping, optional
+        Start values by name in place of `START`.
+    scan : sequence of float
+        Relative changes of the start's stretch that are tried first.
+        With ``(0.0,)``, or with the stretch fixed, none is.
+    steps : int
+        At most so many Gauss-Newton steps.
+
+    Returns
+    -------
+    list of QuickFit, in the order given.
+
+    Raises
+    ------
+    CbldmError
+        The range holds too few points, or a name or shape is wrong.
+    """
+    _check_names(fit, start)
+    r, g = (np.asarray(a, dtype=np.float64) for a in (r, g))
+    w = np.ones_like(r) if weights is None else np.asarray(weights, float)
+    keep = (r >= rmin - 1e-6) & (r <= rmax + 1e-6)
+    r, g, w = r[keep], g[keep], w[keep]
+    curve = (r, g, w)
+    if len(r) < 10:
+        raise CbldmError(
+            f"only {len(r)} data points lie between {rmin:g} and {rmax:g} A; "
+            "expected 10 or more: change rmin or rmax."
+        )
+    values = {**START, **(start or {})}
+    q, reach = q_grid(qmin, qmax, r[-1], values["uiso"])
+    if len(q) < 2:
+        raise CbldmError(
+            f"Qmin {qmin:g} and Qmax {qmax:g} 1/A leave no Q range; expected "
+            "Qmin below Qmax: correct them."
+        )
+    # Twice as dense as G(r) needs to be known.
+    thin = max(1, int(0.5 * math.pi / qmax / (r[1] - r[0])))
+    data = _Data(r[::thin], g[::thin], w[::thin], q)
+    if qdamp is not None:
+        values["qdamp"] = qdamp
+        fit = [name for name in fit if name != "qdamp"]
+    p0 = np.array([values[name] for name in PARAMETERS])
+    free = np.array([name in fit for name in PARAMETERS])
+    low, high = np.array([BOUNDS[name] for name in PARAMETERS]).T
+    p0 = np.where(free, np.clip(p0, low, high), p0)
+    low, high = np.where(free, low, -np.inf), np.where(free, high, np.inf)
+    models, ends, tops = [], [], []
+    for positions in positions_list:
+        model = _Model(positions, r[-1], qbroad)
+        model.use(q, reach / p0[0])
+        p = p0.copy()
+        if free[0] and len(scan) > 1:
+            tries = np.clip(p0[0] * (1.0 + np.array(scan)), *BOUNDS["stretch"])
+            p[0] = min(
+                tries,
+                key=lambda z: data.rw(model.f(z, p[1], p[2]), p[3])[0],
+            )
+        top = high.copy()
+        if free[2]:
+            # Beyond d^2 the nearest peak has no width left, and the fit a
+            # false minimum.
+            shortest = p[0] * float(model.shells[0].min())
+            top[2] = min(high[2], 0.95 * shortest**2)
+            p[2] = min(p[2], top[2])
+        models.append(model)
+        tops.append(top)
+        ends.append(_fit_one(model, data, p, free, low, top, steps))
+    # The end of the range, and with it the Q grid, depends on Uiso: where
+    # the start's was far off, the fits go on upon the grid of their own.
+    middle = float(np.median([p[1] for p in ends])) if ends else p0[1]
+    q, own = q_grid(qmin, qmax, r[-1], middle)
+    if abs(own - reach) > _SAME_GRID:
+        data = _Data(r[::thin], g[::thin], w[::thin], q)
+        for i, (model, p, top) in enumerate(zip(models, ends, tops)):
+            model.use(q, own / p0[0])
+            ends[i] = _fit_one(model, data, p, free, low, top, AFTER)
+    return _finish(models, ends, curve, qmin, qmax)
+
+
+def _finish(models, ends, curve, qmin, qmax):
+    """Rw on all points, each on the Q grid that its Uiso asks for."""
+    grids = [q_grid(qmin, qmax, curve[0][-1], p[1]) for p in ends]
+    fits, data, last = [None] * len(ends), None, None
+    for i in sorted(range(len(ends)), key=lambda i: grids[i][1]):
+        q, reach = grids[i]
+        if last is None or reach > last + _SAME_GRID:
+            data, last = _Data(*curve, q), reach
+            used = q
+        p = ends[i]
+        models[i].use(used, last / p[0])
+        found, scale = data.rw(models[i].f(*p[:3]), p[3])
+        fits[i] = QuickFit(found, scale, *(float(x) for x in p))
+    return fits
+
+
+def _check_names(fit, start):
+    for name in (*fit, *(start or ())):
+        if name not in PARAMETERS:
+            raise CbldmError(
+                f"{name!r} is no parameter of the quick fit; expected some "
+                f"of {', '.join(PARAMETERS)}."
+            )

@@ -1,0 +1,288 @@
+"""The native SrFit recipe of one cluster and one PDF."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from diffpy.srfit.fitbase import FitContribution, FitRecipe, Profile
+from diffpy.srfit.fitbase.parameter import ParameterAdapter
+
+from diffpy_cbldm.cluster import Candidate, Cluster, as_cluster
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting import moves as moving
+from diffpy_cbldm.fitting.generator import _generator, _named, choose_backend
+from diffpy_cbldm.fitting.quickfit import QuickFit
+from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.settings import Refinement, Solve
+
+
+def make_recipe(
+    cluster: Cluster | Any,
+    pdf: PDFData,
+    *,
+    backend: str = "auto",
+    rmin: float = Solve.rmin,
+    rmax: float = Solve.rmax,
+    start: Mapping[str, float] | None = None,
+    moves: Sequence[str] = (),
+) -> FitRecipe:
+    """Make the native recipe that fits a cluster to a PDF.
+
+    As the diffpy.cmi example ch11ClusterXYZ: contribution ``cluster`` with
+    generator ``G1`` and the equation ``s1*G1``; variables ``s1`` (scale),
+    ``zoomscale`` (of the lattice a, b, c), ``<El>_Uiso`` (A^2) for each
+    element, delta2 (A^2) named by the elements, as ``Pt_Delta2`` or
+    ``CdSe_Delta2``, and, where ``pdf.qdamp`` is None, ``qdamp`` (1/A).
+
+    With ``moves=("strain", "surface")`` also the variables ``strain_xx``,
+    ``strain_yy``, ``strain_xy``, ``strain_xz``, ``strain_yz`` (traceless,
+    zz = -xx - yy; zoomscale stays the isotropic part) and ``surface_1``,
+    ``surface_2`` (radial moves of the two outermost shells in
+    nearest-neighbour distances, positive outwards); `moves.moved` has the
+    equations.  They begin at 0, where the slopes of G(r) with the strain of
+    a symmetric cluster vanish: give ``start`` a small value, as `refine`
+    does.
+
+    A single atom is freed with the means of SrFit, in a recipe without
+    moves, which set all coordinates::
+
+        atom = recipe.cluster.G1.phase.getScatterers()[3]
+        recipe.addVar(atom.x, name="x3")
+
+    Its x, y and z are Cartesian, in A, before zoomscale.
+
+    Parameters
+    ----------
+    cluster : Cluster or Candidate
+        Of one or several elements; structures of ASE, diffpy and pymatgen
+        do as well.
+    pdf : PDFData
+        Its grid, dG, Q range, qdamp and qbroad are used as they are.
+    backend : {"auto", "torch", "srreal"}
+        The Debye calculator: native where installed, or built in.
+    rmin, rmax : float, A
+        Fitted range, cut to the data.  Default 1.5 and 30.
+    start : dict, optional
+        Start values by variable name; default: `settings.Refinement`, and
+        for s1 the least-squares scale.
+    moves : sequence of {"strain", "surface"}
+        How the atoms may move besides zoomscale.  Default: not at all.
+        Variables that the cluster cannot tell are left out
+        (`moves.move_names`).
+
+    Returns
+    -------
+    diffpy.srfit.fitbase.FitRecipe
+        With bounds on each variable, for
+        ``least_squares(recipe.residual, recipe.values, x_scale="jac")``.
+
+    Raises
+    ------
+    CbldmError
+        No data in the range, an unknown start value or kind of moves.
+    """
+    return _recipe(
+        as_cluster(cluster), pdf, backend, (rmin, rmax), start, moves, True
+    )
+
+
+def _recipe(
+    cluster: Cluster,
+    pdf: PDFData,
+    backend: str,
+    limits: tuple[float, float],
+    start: Mapping[str, float] | None,
+    moves: Sequence[str],
+    atoms: bool,
+) -> FitRecipe:
+    """As `make_recipe`; `atoms` as for `ClusterParSet`."""
+    check_pdf(pdf)
+    elements = sorted(set(cluster.elements))
+    backend = choose_backend(backend)
+    profile = _profile(pdf, *limits)
+    generator = _generator(backend, cluster.to_diffpy(), atoms)
+    contribution = FitContribution("cluster")
+    _named(contribution, "add_profile_generator", "addProfileGenerator")(
+        generator
+    )
+    _named(contribution, "set_profile", "setProfile")(profile, xname="r")
+    _named(contribution, "set_equation", "setEquation")("s1*G1")
+
+    generator.setScatteringType(pdf.stype)
+    generator.setQmax(pdf.qmax)
+    generator.setQmin(pdf.qmin)
+    generator.qbroad.value = pdf.qbroad
+    generator.qdamp.value = (
+        Refinement.qdamp if pdf.qdamp is None else pdf.qdamp
+    )
+
+    recipe = FitRecipe()
+    _named(recipe, "clear_fit_hooks", "clearFitHooks")()
+    _named(recipe, "add_contribution", "addContribution")(contribution)
+    variable = _named(recipe, "add_variable", "addVar")
+    create = _named(recipe, "create_new_variable", "newVar")
+    constrain = _named(recipe, "add_constraint", "constrain")
+
+    delta2 = _delta2_name(elements)
+    variable(contribution.s1, 1.0, tag="scale")
+    create("zoomscale", 1.0, tag="lat")
+    for element in elements:
+        shared = _shared_uiso(generator.phase, element)
+        variable(shared, Refinement.uiso, tag="adp")
+    variable(generator.delta2, Refinement.delta2, name=delta2, tag="d2")
+    if pdf.qdamp is None:
+        variable(generator.qdamp, Refinement.qdamp, tag="qdamp")
+    kinds = moving.check_kinds(moves)
+    for shared in _shared_moves(generator.phase, kinds) if kinds else ():
+        variable(shared, 0.0, tag="moves")
+    lattice = generator.phase.getLattice()
+    for edge in (lattice.a, lattice.b, lattice.c):
+        constrain(edge, "zoomscale")
+
+    bounds = {
+        "s1": (0.0, math.inf),
+        "zoomscale": (Refinement.zoom_min, Refinement.zoom_max),
+        delta2: (0.0, Refinement.delta2_max),
+        "qdamp": (0.0, Refinement.qdamp_max),
+    }
+    for element in elements:
+        bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
+    names = list(_named(recipe, "get_names", "getNames")())
+    for name in _move_names(recipe):
+        bounds[name] = -moving.LIMITS[name], moving.LIMITS[name]
+    for name in names:
+        _named(getattr(recipe, name), "bound_range", "boundRange")(
+            *bounds[name]
+        )
+    for name, value in (start or {}).items():
+        if name not in names:
+            raise CbldmError(
+                f"start names {name!r}; expected some of {', '.join(names)}."
+            )
+        getattr(recipe, name).value = value
+    if "s1" not in (start or {}):
+        recipe.s1.value = _best_scale(recipe)
+    return recipe
+
+
+def _delta2_name(elements: Iterable[str]) -> str:
+    return "".join(sorted(set(elements))) + "_Delta2"
+
+
+def _first_uiso(atoms: list[Any]) -> float:
+    return float(atoms[0].Uisoequiv)
+
+
+def _set_uiso(atoms: list[Any], value: float) -> None:
+    for atom in atoms:
+        atom.Uisoequiv = value
+
+
+def _shared_uiso(phase: Any, element: str) -> ParameterAdapter:
+    """Add one Parameter ``<El>_Uiso`` to a phase for all atoms of an element.
+
+    A constraint for each atom says the same, and costs SrFit more time than
+    the curve itself.
+    """
+    atoms = [atom for atom in phase.stru if atom.element == element]
+    shared = ParameterAdapter(f"{element}_Uiso", atoms, _first_uiso, _set_uiso)
+    _named(phase, "add_parameter", "addParameter")(shared)
+    return shared
+
+
+class _Moves:
+    """The atoms of a phase, where they began, and how they have moved."""
+
+    def __init__(self, structure: Any, names: Iterable[str]) -> None:
+        self.structure = structure
+        self.start = np.array(structure.xyz)
+        self.surface = moving.surface_moves(self.start)
+        self.values = dict.fromkeys(names, 0.0)
+
+    def get(self, name: str) -> float:
+        """The value of a variable."""
+        return self.values[name]
+
+    def set(self, name: str, value: float) -> None:
+        """Set a variable, and with it the coordinates of all atoms."""
+        self.values[name] = float(value)
+        self.structure.xyz = moving.moved(
+            self.start, self.values, self.surface
+        )
+
+
+def _shared_moves(
+    phase: Any, kinds: Sequence[str]
+) -> Iterator[ParameterAdapter]:
+    """Add one Parameter for each move of all atoms to a phase.
+
+    The lattice is that of an xyz file: coordinates are in angstrom.
+    """
+    structure = phase.stru
+    names = moving.move_names(structure.xyz, kinds)
+    shared = _Moves(structure, names)
+    for name in names:
+        move = ParameterAdapter(
+            name, shared, _Moves.get, _Moves.set, attr=name
+        )
+        _named(phase, "add_parameter", "addParameter")(move)
+        yield move
+
+
+def _move_names(recipe: FitRecipe, kind: str = "") -> list[str]:
+    """The free variables of a recipe that are moves, of one kind or all."""
+    return [
+        name
+        for name in _named(recipe, "get_names", "getNames")()
+        if name in moving.LIMITS and name.startswith(kind)
+    ]
+
+
+def _profile(pdf: PDFData, rmin: float, rmax: float) -> Profile:
+    """The points of a PDF from rmin to rmax, on the grid of the data."""
+    inside = int(np.count_nonzero((pdf.r >= rmin) & (pdf.r <= rmax)))
+    if inside < 20:
+        raise CbldmError(
+            f"{inside} data points lie between rmin {rmin:g} and rmax "
+            f"{rmax:g} A, the data from {pdf.r[0]:g} to {pdf.r[-1]:g} A; "
+            "expected at least 20: change rmin and rmax."
+        )
+    profile = Profile()
+    _named(profile, "set_observed_profile", "setObservedProfile")(
+        pdf.r.copy(), pdf.g.copy(), None if pdf.dg is None else pdf.dg.copy()
+    )
+    _named(profile, "set_calculation_range", "setCalculationRange")(
+        rmin, rmax, "obs"
+    )
+    return profile
+
+
+def _best_scale(recipe: FitRecipe) -> float:
+    """The scale of least squares at the other variables' values."""
+    profile = recipe.cluster.profile
+    recipe.residual()
+    curve = profile.ycalc / profile.dy / recipe.s1.value
+    power = float(curve @ curve)
+    scale = float(curve @ (profile.y / profile.dy)) / power if power else 0.0
+    return scale if scale > 1e-3 else 1.0
+
+
+def start_values(
+    candidate: Candidate, pdf: PDFData, fit: QuickFit
+) -> dict[str, float]:
+    """Start values of the refinement, from the quick fit.
+
+    None where the fit has no scale: nothing of it belongs to the data.
+    """
+    if fit.scale <= 0:
+        return {}
+    element = candidate.elements[0]
+    start = {
+        "zoomscale": fit.stretch,
+        f"{element}_Uiso": fit.uiso,
+        f"{element}_Delta2": fit.delta2,
+    }
+    return start if pdf.qdamp is not None else start | {"qdamp": fit.qdamp}

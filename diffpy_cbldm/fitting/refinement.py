@@ -1,0 +1,296 @@
+"""SrFit with the built-in Debye calculator: generator, recipe, refinement.
+
+The recipe is native (FitRecipe, FitContribution, Profile) and follows the
+diffpy.cmi example ch11ClusterXYZ; only the calculator under the generator is
+exchanged where diffpy.srreal is not installed.  Works with diffpy.srfit 3.2
+to 3.4, whose method names differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from diffpy.srfit.fitbase import FitRecipe, FitResults
+
+from diffpy_cbldm.cluster import UNEVEN, Candidate, Cluster, candidate_of
+from diffpy_cbldm.fitting import moves as moving
+from diffpy_cbldm.fitting.agreement import misfit_by_range
+from diffpy_cbldm.fitting.generator import _named, choose_backend
+from diffpy_cbldm.fitting.recipe import (
+    _best_scale,
+    _delta2_name,
+    _move_names,
+    _recipe,
+)
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.settings import Refinement, Solve
+from diffpy_cbldm.threads import one_thread
+
+_NO_DAMPING = 1e-3
+"""A fitted Qdamp (1/A) below this changes no curve to 30 A."""
+
+_EVEN, _EXPLAINED = 0.6, 0.03
+"""Evenness (`agreement.misfit_by_range`) below which, and Rw above which, a
+misfit is flagged: noise has 0.9, a wrong structure 0.5 and less."""
+
+_OWN_FLAGS = ("backend: ", "at bound: ", "not determined: ", UNEVEN)
+
+_FIRST_STRAIN = 0.005
+"""Strains to begin from: at 0 a symmetric cluster's G(r) has no slopes."""
+
+HELD_OUT = 2.0
+"""At least so much data (A) beyond the split makes a held-out Rw."""
+
+
+def _rw(recipe: FitRecipe, values: Any, above: float = 0.0) -> float:
+    """Rw of a recipe at given values, over r > above."""
+    profile = recipe.cluster.profile
+    misfit = recipe.residual(values)[: len(profile.x)]
+    part = profile.x > above
+    total = np.sum((profile.y / profile.dy)[part] ** 2)
+    return float(np.sqrt(np.sum(misfit[part] ** 2) / total))
+
+
+def _fit(recipe: FitRecipe) -> np.ndarray:
+    """Refine all variables of a recipe within their bounds."""
+    from scipy.optimize import least_squares
+
+    bounds = _named(recipe, "get_bounds_array", "getBounds2")()
+    low, high = (np.asarray(b, dtype=float) for b in bounds)
+    options: dict[str, Any] = {"x_scale": "jac"}
+    if _move_names(recipe):
+        # The slopes of strains can vanish, and are no measure of a step; and
+        # strains that G(r) hardly tells apart have no sharp minimum.
+        names = _named(recipe, "get_names", "getNames")()
+        options = {
+            "x_scale": [_step(name) for name in names],
+            "ftol": 1e-6,
+            "max_nfev": 60,
+        }
+    fit = least_squares(
+        recipe.residual,
+        np.clip(recipe.values, low + 1e-9, high - 1e-9),
+        bounds=(low, high),
+        **options,
+    )
+    # At 0 the relative step of the derivatives in FitResults would vanish.
+    return np.where(np.abs(fit.x) < 1e-6, np.copysign(1e-6, fit.x), fit.x)
+
+
+def _step(name: str) -> float:
+    """A change of a variable that matters, in its unit."""
+    if name.endswith("_Delta2"):
+        return 1.0
+    if name.endswith("_Uiso"):
+        return 0.003
+    steps = {"s1": 0.1, "zoomscale": 0.003, "qdamp": 0.02}
+    return steps.get(name, 0.01)
+
+
+def _fit_moves(recipe: FitRecipe) -> np.ndarray:
+    """Refine without moves first, and then all variables.
+
+    The strain begins at the best of a few small ones.  Where a move is not
+    0 to begin with, all is refined from there.
+    """
+    moves, strain = _move_names(recipe), _move_names(recipe, "strain")
+    if not moves or any(getattr(recipe, name).value for name in moves):
+        return _fit(recipe)
+    recipe.fix(*moves)
+    recipe.residual(_fit(recipe))
+    recipe.free(*moves)
+    plain = np.array(recipe.values)
+    names = list(_named(recipe, "get_names", "getNames")())
+    tries = []
+    for k in map(names.index, strain):
+        for size in (-_FIRST_STRAIN, _FIRST_STRAIN):
+            tries.append(plain.copy())
+            tries[-1][k] = size
+    if tries:
+        recipe.residual(min(tries, key=lambda v: _rw(recipe, v)))
+        values = _fit(recipe)
+        if _rw(recipe, values) < _rw(recipe, plain):
+            return values
+        recipe.residual(plain)
+    return _fit(recipe)
+
+
+class Results(FitResults):
+    """FitResults whose figures belong to the refined values.
+
+    The stock class takes them where its numeric derivatives end, a step
+    off.  That step must be long here, since the native Q grid moves in jumps
+    with Uiso: central differences of 1e-3 average over them.
+    """
+
+    def _calculateCovariance(self) -> None:  # srfit up to 3.3
+        super()._calculateCovariance()
+        self.recipe.residual(np.asarray(self.varvals))
+
+    def _calculate_covariance(self) -> None:  # srfit from 3.4
+        super()._calculate_covariance()
+        self.recipe.residual(np.asarray(self.varvals))
+
+
+def refine(
+    cluster: Cluster | Any,
+    pdf: PDFData,
+    *,
+    backend: str = "auto",
+    rmin: float = Solve.rmin,
+    rmax: float = Solve.rmax,
+    heldout: bool = True,
+    start: Mapping[str, float] | None = None,
+    moves: Sequence[str] = (),
+) -> Candidate:
+    """Refine a cluster against a PDF with SrFit.
+
+    Scale, zoomscale, one Uiso for each element, delta2 and, where
+    ``pdf.qdamp`` is None, qdamp: see `make_recipe`.  The coordinates move by
+    zoomscale and by the moves that are asked for; those are freed after a
+    refinement without them.
+
+    Parameters
+    ----------
+    cluster, pdf, backend, rmin, rmax, start, moves
+        As in `make_recipe`.
+    heldout : bool
+        Also refine up to 20 A and evaluate beyond.  Default True.
+
+    Returns
+    -------
+    Candidate
+        With positions times zoomscale, or with moves those of
+        `moves.moved`; ``rw``; ``rw_heldout`` (None where
+        the data end before 22 A); ``rw_raw`` where it was missing;
+        ``parameters`` named scale, zoomscale, ``<El>_Uiso`` (A^2), delta2
+        (A^2) and qdamp (1/A), and the moves by their variables, each with
+        its standard uncertainty (0 for a qdamp that vanished);
+        ``results`` (FitResults); ``flags`` with the calculator used, "strain
+        refined" and "surface refined" where coordinates were adjusted to
+        the PDF, the moves that the PDF leaves open within their bounds,
+        the variables that ended at a bound, and where the misfit lies if it
+        is no noise.
+    """
+    backend = choose_backend(backend)
+    cluster = candidate_of(cluster)
+    with one_thread():
+        recipe = _recipe(
+            cluster, pdf, backend, (rmin, rmax), start, moves, False
+        )
+        raw = _raw(recipe) if cluster.rw_raw is None else cluster.rw_raw
+        held = None
+        split = Refinement.heldout_split
+        if heldout and recipe.cluster.profile.x[-1] >= split + HELD_OUT:
+            short = _recipe(
+                cluster, pdf, backend, (rmin, split), start, moves, False
+            )
+            held = _rw(recipe, _fit_moves(short), above=split)
+        values = _fit_moves(recipe)
+        recipe.residual(values)
+        if pdf.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
+            # G depends on its square: at 0 there is no uncertainty to give.
+            recipe.qdamp.value = 0.0
+            recipe.fix("qdamp")
+        results = Results(recipe, update=False)
+        results.derivstep = 1e-3
+        results.update()
+        recipe.residual()
+        profile = recipe.cluster.profile
+        uneven = _uneven(
+            profile.x,
+            (profile.y - profile.ycalc) / profile.dy,
+            float(results.rw),
+        )
+    names = list(results.varnames)
+    errors = getattr(results, "varunc", None)
+    errors = [math.nan] * len(names) if errors is None else errors
+    plain = {"s1": "scale", _delta2_name(cluster.elements): "delta2"}
+    parameters = {
+        plain.get(name, name): (float(value), float(error))
+        for name, value, error in zip(
+            names, results.varvals, errors, strict=True
+        )
+    }
+    everything = names
+    if pdf.qdamp is None and "qdamp" not in names:
+        everything = [*names, "qdamp"]
+        parameters["qdamp"] = (0.0, 0.0)
+    flags = [f for f in cluster.flags if not f.startswith(_OWN_FLAGS)]
+    flags.append(f"backend: {backend}")
+    flags += _at_bounds(recipe, everything, plain)
+    zoom = parameters["zoomscale"][0]
+    positions = cluster.positions * zoom
+    if moved := {name: parameters[name][0] for name in _move_names(recipe)}:
+        positions = moving.moved(
+            cluster.positions, {**moved, moving.ZOOM: zoom}
+        )
+    for kind in moving.KINDS:
+        flag = f"{kind} refined"
+        if flag not in flags and _move_names(recipe, kind):
+            flags.append(flag)
+    # Without dG the misfit alone tells how uncertain the data are.
+    misfit = math.sqrt(results.rchi2)
+    flags += [
+        f"not determined: {name}"
+        for name in moved
+        if not parameters[name][1] * misfit < moving.LIMITS[name]
+    ]
+    flags += uneven
+    return dataclasses.replace(
+        cluster,
+        positions=positions,
+        rw_raw=raw,
+        rw=float(results.rw),
+        rw_heldout=held,
+        parameters=parameters,
+        flags=tuple(flags),
+        results=results,
+    )
+
+
+def _uneven(r: np.ndarray, misfit: np.ndarray, rw: float) -> list[str]:
+    """A flag where the misfit is no noise, with where it lies."""
+    evenness, (low, high) = misfit_by_range(r, misfit)
+    if evenness >= _EVEN or rw <= _EXPLAINED:
+        return []
+    return [f"{UNEVEN}half of it from {low:.1f} to {high:.1f} A"]
+
+
+def _at_bounds(
+    recipe: FitRecipe, names: Iterable[str], plain: Mapping[str, str]
+) -> list[str]:
+    """A flag for each variable that ended at a bound."""
+    flags = []
+    for name in names:
+        variable = getattr(recipe, name)
+        low, high = variable.bounds
+        span = (high if math.isfinite(high) else 1.0) - low
+        for limit in (low, high):
+            if abs(variable.value - limit) < 1e-3 * span:
+                flags.append(f"at bound: {plain.get(name, name)} {limit:g}")
+    return flags
+
+
+def _raw(recipe: FitRecipe) -> float:
+    """Rw with the scale alone fitted, at the default Uiso and no delta2."""
+    names = list(_named(recipe, "get_names", "getNames")())
+    moves, before = _move_names(recipe), list(recipe.values)
+    for name in names:
+        if name.endswith("_Uiso"):
+            getattr(recipe, name).value = Refinement.uiso
+        elif name.endswith("_Delta2"):
+            getattr(recipe, name).value = 0.0
+        elif name == "zoomscale":
+            recipe.zoomscale.value = 1.0
+        elif name in moves:
+            getattr(recipe, name).value = 0.0
+    recipe.s1.value = _best_scale(recipe)
+    rw = _rw(recipe, recipe.values)
+    for name, value in zip(names, before, strict=True):
+        getattr(recipe, name).value = value
+    return rw

@@ -1,0 +1,159 @@
+"""Weights: safetensors in half precision, and a JSON record beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.model.cbldm import CbLDM
+from diffpy_cbldm.settings import PRESETS, Model
+
+TRAINING_ONLY = ("structure.encoder", "condition.decoder")
+"""Parts that no candidate asks for; weights may come without them."""
+
+
+def save_weights(
+    model: CbLDM, path: str | os.PathLike[str], record: dict[str, Any]
+) -> None:
+    """Write ``path`` (safetensors, half precision) and its JSON record.
+
+    Parameters
+    ----------
+    model : CbLDM
+        The trained model.
+    path : path
+        Ends in ``.safetensors``; the record goes beside it as ``.json``.
+    record : dict
+        Seed, command, hardware, validation figures; the model's settings
+        and the hash of its site table are added.
+    """
+    record = {
+        "schema": "cbldm-weights/1",
+        "model": dataclasses.asdict(model.settings),
+        "table": model.table.digest,
+        **record,
+    }
+    write_tensors(model.state_dict(), path)
+    write_record(record, path)
+
+
+def write_tensors(
+    tensors: dict[str, Tensor], path: str | os.PathLike[str]
+) -> None:
+    """Write ``path`` (safetensors, half precision), by rename."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    halves = {
+        k: v.detach().cpu().half().contiguous() if v.is_floating_point() else v
+        for k, v in tensors.items()
+    }
+    part = path.with_suffix(".part")
+    save_file(halves, part)
+    os.chmod(part, 0o644)  # safetensors lets the owner alone read
+    os.replace(part, path)
+
+
+def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the JSON record of the weights in ``path`` beside them."""
+    path = Path(path)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(part, path.with_suffix(".json"))
+
+
+def read_weights(
+    name: str = "small",
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors and record by preset name (packaged) or path.
+
+    Parameters
+    ----------
+    name : str
+        A preset whose weights ship with the package, or the path of a
+        ``.safetensors`` file with its ``.json`` beside it.
+
+    Returns
+    -------
+    tensors : dict of str to float32 tensor
+    record : dict
+
+    Raises
+    ------
+    CbldmError
+        There are no such weights, or they belong to another site table.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        folder = resources.files("diffpy_cbldm").joinpath("weights")
+        path = Path(str(folder)) / f"{name}.safetensors"
+    if not path.is_file():
+        raise CbldmError(
+            f"there are no weights {name!r}; expected a preset with packaged "
+            f"weights (of {', '.join(PRESETS)}) or a .safetensors file."
+        )
+    record = json.loads(path.with_suffix(".json").read_text())
+    digest = load_table().digest
+    if record["table"] != digest:
+        raise CbldmError(
+            f"the weights {name!r} were trained on another table of sites "
+            f"({record['table'][:12]}); expected {digest[:12]}: train them "
+            "again."
+        )
+    return {k: v.float() for k, v in load_file(path).items()}, record
+
+
+def load_weights(
+    name: str = "small", device: str | torch.device = "cpu"
+) -> CbLDM:
+    """A trained model, ready to sample.
+
+    Parameters
+    ----------
+    name : str
+        As in `read_weights`.
+    device : str
+        Where the model shall live.
+
+    Returns
+    -------
+    CbLDM
+        Without its `TRAINING_ONLY` parts where the weights lack them.
+
+    Raises
+    ------
+    CbldmError
+        As for `read_weights`, or other weights are missing.
+    """
+    tensors, record = read_weights(name)
+    model = CbLDM(Model(**record["model"]))
+    found = model.load_state_dict(tensors, strict=False)
+    parts = {part: f"{part}." for part in TRAINING_ONLY}
+    lost = [
+        key
+        for key in found.missing_keys
+        if not key.startswith(tuple(parts.values()))
+    ]
+    if lost or found.unexpected_keys:
+        raise CbldmError(
+            f"the weights {name!r} do not fit their record: expected "
+            f"{', '.join(lost) or 'nothing'} in addition, and found "
+            f"{', '.join(found.unexpected_keys) or 'nothing'} that has no "
+            "place: take both files from one training run."
+        )
+    for part, start in parts.items():
+        if any(key.startswith(start) for key in found.missing_keys):
+            owner, _, attribute = part.rpartition(".")
+            setattr(model.get_submodule(owner), attribute, None)
+    return model.to(device).eval()

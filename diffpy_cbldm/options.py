@@ -1,0 +1,174 @@
+"""Parameters as data: limits, units and help in one place, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from diffpy_cbldm.errors import CbldmError
+
+
+def parameter(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    limits: tuple[float, float] | None = None,
+    choices: tuple[str, ...] | None = None,
+    flags: tuple[str, ...] = (),
+    implied: str | None = None,
+    spoken: bool = False,
+) -> Any:
+    """Describe one field of a settings dataclass.
+
+    Parameters
+    ----------
+    default : object
+        The value where nothing else is said.
+    help : str
+        One sentence for the user.
+    unit : str
+        The unit of the value; empty where it has none.
+    limits : (low, high), optional
+        The closed interval of accepted numbers.
+    choices : tuple of str, optional
+        The accepted words.
+    flags : tuple of str
+        Extra option spellings for the command line, such as ``-t``.
+    implied : str, optional
+        The value where the option stands on the command line without one.
+    spoken : bool
+        Whether it stands on the command line alone, and not in
+        configuration files; default False.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": help,
+            "unit": unit,
+            "limits": limits,
+            "choices": choices,
+            "flags": flags,
+            "implied": implied,
+            "spoken": spoken,
+        },
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One parameter as the command line and the reference page show it.
+
+    Attributes
+    ----------
+    name : str
+        The field, also the key in configuration and result files.
+    flags : tuple of str
+        The option spellings, the long one last.
+    kind : type
+        `int`, `float`, `str`, `bool` for a switch, or `tuple` for words that
+        may be given several times.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    kind: type
+    default: Any
+    help: str
+    unit: str = ""
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] | None = None
+    implied: str | None = None
+    spoken: bool = False
+
+    @property
+    def shown_default(self) -> str:
+        """The default in words; empty where it says nothing."""
+        unset = self.default is None or self.default is False
+        return "" if unset or self.default == () else str(self.default)
+
+    @property
+    def allowed(self) -> str:
+        """The accepted values in words; empty where any will do."""
+        if self.choices:
+            return ", ".join(self.choices)
+        return "{:g} to {:g}".format(*self.limits) if self.limits else ""
+
+
+def options(table: type) -> list[Option]:
+    """The fields of a settings dataclass as options, in their order."""
+    kinds = {"int": int, "float": float, "str": str, "bool": bool}
+    found = []
+    for field in dataclasses.fields(table):
+        # Annotations are text here: "float" or "float | None".
+        kind = kinds.get(str(field.type).split(" |")[0], tuple)
+        long = "--" + field.name.replace("_", "-")
+        about = dict(field.metadata)
+        about["flags"] = (*about["flags"], long)
+        found.append(
+            Option(field.name, kind=kind, default=field.default, **about)
+        )
+    return found
+
+
+_YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
+
+
+def convert(option: Option, text: str) -> Any:
+    """The value that a text in a file stands for.
+
+    Parameters
+    ----------
+    option : Option
+    text : str
+        Several words stand on lines of their own.  Empty text is None where
+        that is the default.
+
+    Raises
+    ------
+    CbldmError
+        The text is not of the option's kind.
+    """
+    word = text.strip()
+    if not word and option.default is None:
+        return None
+    if option.kind is tuple:
+        return tuple(line.strip() for line in word.splitlines())
+    if option.kind is bool and word.lower() in _YES + _NO:
+        return word.lower() in _YES
+    try:
+        if option.kind in (int, float, str):
+            return option.kind(word)
+    except ValueError:
+        pass
+    expected = {int: "a whole number", float: "a number", bool: "yes or no"}
+    raise CbldmError(
+        f"{option.name} is {word!r}; expected {expected[option.kind]}: "
+        f"change {option.name}."
+    )
+
+
+def check(option: Option, value: Any) -> None:
+    """Raise `CbldmError` where a value lies outside the option's limits."""
+    if value is None:
+        return
+    limits = option.limits
+    if limits is not None and not (
+        math.isfinite(value) and limits[0] <= value <= limits[1]
+    ):
+        raise CbldmError(
+            f"{option.name} is {value:g}{option.unit and ' ' + option.unit}; "
+            f"expected {limits[0]:g} to {limits[1]:g}: change {option.name}."
+        )
+    if option.choices and value not in option.choices:
+        raise CbldmError(
+            f"{option.name} is {value!r}; expected one of "
+            f"{', '.join(option.choices)}."
+        )
+
+
+def validate(settings: Any) -> None:
+    """Raise `CbldmError` where a field lies outside its limits."""
+    for option in options(type(settings)):
+        check(option, getattr(settings, option.name))

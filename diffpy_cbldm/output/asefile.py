@@ -1,0 +1,76 @@
+"""Results (``NAME.res``) as a file format of ASE, which finds it by itself.
+
+The best structure comes last, as the last step of a relaxation does: it is
+what ``ase.io.read("NAME.res")`` returns.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ase.utils.plugins import ExternalIOFormat
+
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.output.results import SCHEMA, WITHOUT_REFINEMENT
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+FORMAT = ExternalIOFormat(
+    desc="Result of cbldm",
+    code="+F",
+    module="diffpy_cbldm.output.asefile",
+    magic=b'{\n "schema": "cbldm-result/',
+)
+"""What the entry point ``ase.ioformats`` of the package names."""
+
+
+def read_cbldm(file: TextIO, index: Any) -> list[Atoms]:
+    """Return the structures that `index` picks, called by `ase.io.read`.
+
+    Parameters
+    ----------
+    file : text file
+        A result that was written by ``-t res``.
+    index : int or slice
+        Among the refined structures (the first eight candidates where none
+        was refined), by falling rank.
+
+    Returns
+    -------
+    list of ase.Atoms
+        Their ``info`` has rank, generator, structure type, Rw and
+        parameters.
+
+    Raises
+    ------
+    CbldmError
+        The file is something else.
+    """
+    from ase import Atoms
+
+    try:
+        content = json.load(file)
+        if content["schema"] != SCHEMA:
+            raise ValueError
+        candidates = content["candidates"]
+    except (ValueError, KeyError, TypeError):
+        raise CbldmError(
+            f"not a result of cbldm; expected JSON with the schema {SCHEMA}: "
+            f"name a file written by -t res."
+        ) from None
+    chosen = [c for c in candidates if c["rw"] is not None]
+    found = []
+    for c in reversed(chosen or candidates[:WITHOUT_REFINEMENT]):
+        atoms = Atoms(c["elements"], c["positions"], pbc=False)
+        for name in ("rank", "generator", "structure_type", *_RWS):
+            atoms.info[name] = c[name]
+        for name, pair in c["parameters"].items():
+            atoms.info[name] = pair["value"]
+        found.append(atoms)
+    return found[index] if isinstance(index, slice) else [found[index]]
+
+
+_RWS = ("rw_raw", "rw", "rw_heldout")

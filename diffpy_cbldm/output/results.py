@@ -1,0 +1,103 @@
+"""What a run found, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.cluster import Candidate
+    from diffpy_cbldm.solving.solution import Solution
+
+
+SCHEMA = "cbldm-result/1"
+
+WITHOUT_REFINEMENT = 8
+"""So many candidates are shown and written where none was refined."""
+
+
+def shown(solution: Solution) -> list[Candidate]:
+    """The candidates that are shown and written: those refined."""
+    return solution.refined or solution.candidates[:WITHOUT_REFINEMENT]
+
+
+def with_esd(value: float, esd: float | None) -> str:
+    """A number with its uncertainty in the last digit, such as 1.0012(3).
+
+    Where the uncertainty is not known, zero or not finite, the value has four
+    significant digits and no brackets.
+    """
+    from uncertainties import ufloat
+
+    if esd is None or not math.isfinite(esd) or esd <= 0:
+        return f"{value:.4g}"
+    return f"{ufloat(value, esd):.1uS}"
+
+
+def result(solution: Solution, source: str) -> dict[str, Any]:
+    """The result as plain data, the content of a ``.res`` file.
+
+    Parameters
+    ----------
+    solution : Solution
+    source : str
+        The input as it was named.
+    """
+    pairs = zip(solution.candidates, solution.rw_quick, strict=True)
+    return {
+        "schema": SCHEMA,
+        "input": source,
+        "settings": solution.settings,
+        "candidates": [
+            {
+                "rank": rank,
+                "generator": c.generator,
+                "structure_type": c.structure_type,
+                "n_atoms": len(c.positions),
+                "elements": [str(e) for e in c.elements],
+                "positions": [[float(x) for x in row] for row in c.positions],
+                "rw_raw": finite(c.rw_raw),
+                "rw_quick": finite(quick),
+                "rw": finite(c.rw),
+                "rw_heldout": finite(c.rw_heldout),
+                "parameters": parameters(c),
+                "flags": list(c.flags),
+            }
+            for rank, (c, quick) in enumerate(pairs, start=1)
+        ],
+        "front": [dataclasses.asdict(p) for p in solution.front],
+        "groups": [dataclasses.asdict(g) for g in solution.groups],
+        "atoms": solution.atoms and dataclasses.asdict(solution.atoms),
+        "timings": solution.timings,
+        "warnings": list(solution.warnings),
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """JSON has no infinity and no NaN; both become null."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def figures(solution: Solution, source: str, rank: int) -> dict[str, Any]:
+    """What is known of a structure as numbers and words, without gaps."""
+    c = solution.candidates[rank - 1]
+    known = {
+        "source": source,
+        "rank": rank,
+        "generator": c.generator,
+        "structure_type": c.structure_type,
+        "rw_raw": finite(c.rw_raw),
+        "rw_quick": finite(solution.rw_quick[rank - 1]),
+        "rw": finite(c.rw),
+        "rw_heldout": finite(c.rw_heldout),
+    }
+    return {name: v for name, v in known.items() if v not in (None, "")}
+
+
+def parameters(c: Candidate) -> dict[str, dict[str, float | None]]:
+    """The refined parameters with ``value`` and ``esd``, None if unknown."""
+    return {
+        name: {"value": finite(value), "esd": finite(esd)}
+        for name, (value, esd) in c.parameters.items()
+    }

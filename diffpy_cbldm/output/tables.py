@@ -1,0 +1,101 @@
+"""Tables for people: candidates, front, summary of several inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from diffpy_cbldm.output.results import shown, with_esd
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.solving.solution import Solution
+
+
+def table(solution: Solution) -> str:
+    """The ranked candidates as lines of text."""
+    rows = shown(solution)
+    names = list(dict.fromkeys(n for c in rows for n in c.parameters))
+    head = ["rank", "atoms", "type", "generator", "edited", *_RWS]
+    lines = [head + names]
+    for rank, c in enumerate(rows, start=1):
+        lines.append(
+            [
+                str(rank),
+                str(len(c.positions)),
+                c.structure_type,
+                c.generator,
+                ",".join(c.edits) or "-",
+                *(_rw(x) for x in (c.rw_raw, c.rw, c.rw_heldout)),
+                *(
+                    with_esd(*c.parameters[n]) if n in c.parameters else "-"
+                    for n in names
+                ),
+            ]
+        )
+    return _aligned(lines, words={2, 3, 4})
+
+
+_RWS = ("Rw raw", "Rw", "held-out")
+
+
+def summary_row(solution: Solution) -> list[str]:
+    """The best structure in the cells of `summary`."""
+    best = solution.candidates[0]
+    return [
+        best.structure_type,
+        best.generator,
+        str(len(best.positions)),
+        *(_rw(x) for x in (best.rw_raw, best.rw, best.rw_heldout)),
+    ]
+
+
+def summary(rows: Iterable[tuple[str, list[str] | None]]) -> str:
+    """One line of text for each input.
+
+    Parameters
+    ----------
+    rows : iterable of (str, list of str or None)
+        The name of each input, with the cells of its `summary_row`, or None
+        where it failed.
+    """
+    lines = [["input", "type", "generator", "atoms", *_RWS]]
+    for name, cells in rows:
+        lines.append([name, *(cells or ["failed", *"-----"])])
+    return _aligned(lines, words={0, 1, 2})
+
+
+def _aligned(lines: list[list[str]], words: Collection[int]) -> str:
+    """Cells in columns; those of `words` are set flush left."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i in words else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def front_table(solution: Solution) -> str:
+    """The front of Rw against roughness as lines of text."""
+    head = ["atoms", "type", "generator", "edited", "Rw", "roughness"]
+    lines = [[*head, "of ideal", "parameters", ""]]
+    for p in solution.front:
+        lines.append(
+            [
+                str(p.n_atoms),
+                p.structure_type,
+                p.generator,
+                ",".join(p.edits) or "-",
+                f"{p.rw:.4f}",
+                f"{p.roughness:.1f}",
+                f"{p.ratio:.2f}",
+                f"{p.parameters:.1f}",
+                "<- as far as the data go" if p.knee else "",
+            ]
+        )
+    return _aligned(lines, words={1, 2, 3, 8})
+
+
+def _rw(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

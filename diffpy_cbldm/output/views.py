@@ -1,0 +1,162 @@
+"""What table, page and plot show: candidates, their curves and shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffpy_cbldm.errors import CbldmError
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.cluster import Candidate
+    from diffpy_cbldm.solving.solution import Solution
+
+
+def need(purpose: str, *modules: str) -> None:
+    """Raise `CbldmError` where a module of the extra "report" is missing."""
+    for name in modules:
+        if importlib.util.find_spec(name) is None:
+            raise CbldmError(
+                f"{purpose} needs {name}, which is not installed; expected "
+                f"the extra: pip install diffpy_cbldm[report]"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Measured and calculated G(r) over the fitted range.
+
+    Attributes
+    ----------
+    r : (n,) array, angstrom
+    measured, calculated : (n,) arrays, 1/angstrom^2
+    weights : (n,) array
+        One over the variance of the data; 1 where it is not known.
+    rw : float
+        Rw of the two with these weights.
+    """
+
+    r: np.ndarray
+    measured: np.ndarray
+    calculated: np.ndarray
+    weights: np.ndarray
+    rw: float
+
+
+def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
+    """The curve that a candidate's Rw belongs to.
+
+    It comes from SrFit, with the calculator and the range of the solution
+    and the candidate's fitted parameters.  Where it was not refined, the
+    scale alone is fitted, at the default Uiso and without delta2.
+
+    Raises
+    ------
+    CbldmError
+        The data have no points in the fitted range.
+    """
+    from diffpy_cbldm.fitting.agreement import rw
+    from diffpy_cbldm.fitting.recipe import make_recipe
+    from diffpy_cbldm.threads import one_thread
+
+    delta2 = "".join(sorted(set(candidate.elements))) + "_Delta2"
+    plain = {"scale": "s1", "delta2": delta2}
+    fitted = {
+        plain.get(name, name): value
+        for name, (value, _) in candidate.parameters.items()
+        if name in ("scale", "delta2", "qdamp") or name.endswith("_Uiso")
+    }
+    # The positions are those after zoomscale and moves.
+    with one_thread():
+        recipe = make_recipe(
+            candidate,
+            solution.pdf,
+            backend=solution.settings.get("backend", "auto"),
+            rmin=solution.settings.get("rmin", solution.pdf.r[0]),
+            rmax=solution.settings.get("rmax", solution.pdf.r[-1]),
+            start={delta2: 0.0, **fitted},
+        )
+        recipe.residual()
+    profile = recipe.cluster.profile
+    weights = 1 / np.asarray(profile.dy) ** 2
+    measured, calculated = np.array(profile.y), np.array(profile.ycalc)
+    return Curve(
+        r=np.array(profile.x),
+        measured=measured,
+        calculated=calculated,
+        weights=weights,
+        rw=float(rw(measured, calculated, weights)),
+    )
+
+
+def difference(a: Curve, b: Curve) -> float:
+    """How far two calculated curves are apart, in the unit of Rw.
+
+    sqrt(sum w (G_a - G_b)^2 / sum w G_obs^2), on the grid of both.
+    """
+    if a.r.shape != b.r.shape:
+        raise CbldmError(
+            f"the curves have {len(a.r)} and {len(b.r)} points; expected one "
+            f"grid: calculate both for one solution."
+        )
+    top = np.sum(a.weights * (a.calculated - b.calculated) ** 2)
+    return float(np.sqrt(top / np.sum(a.weights * a.measured**2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """The size and the shape of a cluster.
+
+    Attributes
+    ----------
+    diameter : float, angstrom
+        The longest distance of two atoms.
+    aspect : float
+        The longest over the shortest principal radius of gyration; infinite
+        for a flat cluster.
+    bonds : (B, 2) array of int
+        The bonded pairs.
+    neighbours : (n,) array of int
+        The bonds of each atom.
+    surface : float
+        The share of atoms at the surface (`bonds.surface_shells`).
+    """
+
+    diameter: float
+    aspect: float
+    bonds: np.ndarray
+    neighbours: np.ndarray
+    surface: float
+
+
+def shape(candidate: Candidate) -> Shape:
+    """Measure a candidate; bonds reach 1.2 nearest-neighbour distances."""
+    from scipy.spatial import cKDTree
+
+    from diffpy_cbldm.crystals.bonds import (
+        BOND,
+        diameter,
+        nearest_neighbour_distance,
+        surface_shells,
+    )
+
+    x = np.asarray(candidate.positions)
+    bonds = np.zeros((0, 2), dtype=int)
+    surface = 1.0
+    if len(x) > 1:
+        reach = BOND * nearest_neighbour_distance(x)
+        bonds = cKDTree(x).query_pairs(reach, output_type="ndarray")
+        surface = float(np.mean(surface_shells(x) == 1))
+    spread = np.linalg.eigvalsh(np.atleast_2d(np.cov(x.T, bias=True)))
+    low, high = math.sqrt(max(spread[0], 0.0)), math.sqrt(spread[-1])
+    return Shape(
+        diameter=diameter(candidate),
+        aspect=high / low if low > 1e-6 * high > 0 else math.inf,
+        bonds=bonds,
+        neighbours=np.bincount(bonds.ravel(), minlength=len(x)),
+        surface=surface,
+    )

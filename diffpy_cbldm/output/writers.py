@@ -1,0 +1,322 @@
+"""The tables on the terminal, and the output files."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
+
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.output import database
+from diffpy_cbldm.output.results import figures, parameters, result, shown
+from diffpy_cbldm.settings import OUTPUT_TYPES, PICTURES
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.solving.solution import Solution
+from diffpy_cbldm.output.tables import _rw
+
+
+def parse_types(text: str) -> tuple[str, ...]:
+    """The output types in a comma-separated list.
+
+    Raises
+    ------
+    CbldmError
+        A type that is not known.
+    """
+    types = tuple(dict.fromkeys(t.strip() for t in text.split(",")))
+    if types == ("none",):
+        return ()
+    for t in types:
+        if t not in OUTPUT_TYPES:
+            raise CbldmError(
+                f"output type {t!r} is not known; expected "
+                f"{', '.join(OUTPUT_TYPES)} or none: change -t."
+            )
+    return types
+
+
+def output_name(
+    template: str, source: str, extension: str, rank: int | None = None
+) -> pathlib.Path:
+    """Fill in the tokens of an output template.
+
+    Parameters
+    ----------
+    template : str
+        With ``@h @r @e @t @b @o @k`` as in the help of ``--output``; empty
+        is ``@b.@o``.
+    source : str
+        Path of the input.
+    extension : str
+        The output extension, without the dot.
+    rank : int, optional
+        The rank of a structure; None for files that hold all of them.
+    """
+    template = template or "@b"
+    if "@o" not in template:
+        template += ".@o"
+    if rank is None:
+        template = re.sub(r"[-_.]?@k", "", template)
+    elif "@k" not in template:
+        stem = template.removesuffix(".@o")
+        template = f"{stem}-@k{template[len(stem):]}"
+    path = pathlib.Path(source)
+    tokens = {
+        "@h": str(path.parent),
+        "@r": str(path.with_suffix("")),
+        "@e": path.suffix.removeprefix("."),
+        "@t": path.name,
+        "@b": path.stem,
+        "@o": extension,
+        "@k": str(rank),
+    }
+    # In one pass, so that an @ in a file name is not taken for a token.
+    return pathlib.Path(
+        re.sub("@[hretbok]", lambda m: tokens[m.group()], template)
+    )
+
+
+def plan(
+    template: str, types: Iterable[str], source: str, count: int
+) -> dict[tuple[str, int | None], pathlib.Path]:
+    """Where each output goes, for the ranks 1 to `count`."""
+    ranks: dict[str, list[int | None]] = {
+        t: [None] if t in _WHOLE else list(range(1, count + 1)) for t in types
+    }
+    return {
+        (t, rank): output_name(template, source, t, rank)
+        for t in ranks
+        for rank in ranks[t]
+    }
+
+
+def check_outputs(
+    paths: Collection[pathlib.Path],
+    force: str = "no",
+    written: Collection[pathlib.Path] = (),
+) -> None:
+    """Find out before any work whether the outputs can be written.
+
+    Parameters
+    ----------
+    paths : collection of Path
+        What will be written.
+    force : {"no", "yes", "once"}
+        Whether existing files may be overwritten; ``once`` keeps those that
+        this run has written.
+    written : collection of Path
+        What this run has written so far.
+
+    Raises
+    ------
+    CbldmError
+        A file exists, or its folder is missing or cannot be written.
+    """
+    for path in paths:
+        mine = path.resolve() in {p.resolve() for p in written}
+        if path.is_dir():
+            raise CbldmError(
+                f"{path} is a folder; expected the name of a file: "
+                f"change --output."
+            )
+        if mine and force != "yes":
+            raise CbldmError(
+                f"{path} was written by this run for another input; expected "
+                f"a name of its own for each: use @h or @b in --output."
+            )
+        if path.exists() and force == "no":
+            raise CbldmError(
+                f"{path} exists: pass --force to overwrite it, or another "
+                f"--output."
+            )
+    for folder in {path.parent for path in paths}:
+        if not folder.is_dir():
+            raise CbldmError(
+                f"the output folder {folder} does not exist: make it, or "
+                f"change --output."
+            )
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise CbldmError(
+                f"the output folder {folder} cannot be written "
+                f"({error.strerror}): change --output."
+            ) from error
+
+
+def write(
+    solution: Solution,
+    source: str,
+    planned: dict[tuple[str, int | None], pathlib.Path],
+    address: str | None = None,
+) -> list[pathlib.Path]:
+    """Write all outputs of one input, or none of them.
+
+    Each file is written under a temporary name beside its place; once all of
+    them are complete, they are renamed.
+
+    Parameters
+    ----------
+    solution : Solution
+    source : str
+        The input as it was named.
+    planned : dict
+        The path of each output by type and rank, from `plan`.
+    address : str, optional
+        A database to add rows to, besides.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    CbldmError
+        A file could not be written.
+    """
+    best = shown(solution)
+    waiting: dict[pathlib.Path, pathlib.Path] = {}
+    try:
+        for (kind, rank), path in planned.items():
+            if rank is not None and rank > len(best):
+                continue
+            part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            waiting[part] = path
+            if rank is None:
+                _WHOLE[kind](solution, source, part)
+            else:
+                _EACH[kind](solution, source, part, rank)
+        if address is not None:
+            database.add_rows(solution, source, address)
+        for part, path in waiting.items():
+            os.replace(part, path)
+    except OSError as error:
+        raise CbldmError(
+            f"{error.filename or source} cannot be written "
+            f"({error.strerror}): make room or change --output."
+        ) from error
+    finally:
+        for part in waiting:
+            part.unlink(missing_ok=True)
+    return list(waiting.values())
+
+
+def stream_type(types: Collection[str]) -> str:
+    """The one type that goes to standard output.
+
+    Raises
+    ------
+    CbldmError
+        There are several, none, or one that is not text.
+    """
+    texts = [t for t in OUTPUT_TYPES if t != "db"]
+    if len(types) != 1 or not set(types) <= set(texts):
+        raise CbldmError(
+            f"-o - with the output types {', '.join(types) or 'none'}; "
+            f"expected one of {', '.join(texts)}: change -t."
+        )
+    return next(iter(types))
+
+
+def text(solution: Solution, source: str, kind: str, count: int) -> str:
+    """What goes to standard output, one structure after another.
+
+    Where a file of this type can hold one structure alone, that is the best.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        best = 1 if kind in ("cif", "stru") else count
+        planned = plan(f"{folder}/@k.@o", (kind,), "result", best)
+        paths = write(solution, source, planned)
+        return "".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def _write_xyz(
+    solution: Solution, source: str, path: pathlib.Path, rank: int
+) -> None:
+    c = solution.candidates[rank - 1]
+    rw = _rw(c.rw_raw if c.rw is None else c.rw)
+    about = f"{c.structure_type} from {c.generator}, Rw {rw}"
+    c.write_xyz(path, f"rank {rank} of {source}: {about}")
+
+
+def _write_cif(
+    solution: Solution, source: str, path: pathlib.Path, rank: int
+) -> None:
+    solution.candidates[rank - 1].write_cif(path)
+
+
+def _write_stru(
+    solution: Solution, source: str, path: pathlib.Path, rank: int
+) -> None:
+    c = solution.candidates[rank - 1]
+    values = {name: value for name, (value, _) in c.parameters.items()}
+    uiso = {
+        name.removesuffix("_Uiso"): value
+        for name, value in values.items()
+        if name.endswith("_Uiso")
+    }
+    c.write_stru(path, uiso, values.get("delta2", 0.0))
+
+
+def _write_extxyz(
+    solution: Solution, source: str, path: pathlib.Path, rank: int
+) -> None:
+    from ase.io import write as write_atoms
+
+    c = solution.candidates[rank - 1]
+    atoms = c.to_ase()
+    atoms.info = figures(solution, source, rank)
+    for name, pair in parameters(c).items():
+        atoms.info[name] = pair["value"]
+        atoms.info[f"{name}_esd"] = pair["esd"]
+    atoms.info = {n: v for n, v in atoms.info.items() if v is not None}
+    if c.flags:
+        atoms.info["flags"] = "; ".join(c.flags)
+    write_atoms(path, atoms, format="extxyz")
+
+
+def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
+    from diffpy_cbldm.files import write_atomic
+
+    data = result(solution, source)
+    write_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+_EACH = {
+    "xyz": _write_xyz,
+    "cif": _write_cif,
+    "stru": _write_stru,
+    "extxyz": _write_extxyz,
+}
+"""Writers of one structure, by output type."""
+
+
+def _write_html(solution: Solution, source: str, path: pathlib.Path) -> None:
+    from diffpy_cbldm.output.page import write_page
+
+    write_page(solution, path, source)
+
+
+def _write_picture(
+    kind: str, solution: Solution, source: str, path: pathlib.Path
+) -> None:
+    from diffpy_cbldm.output.plots import plot
+
+    plot(solution, path, kind=kind)
+
+
+_WHOLE: dict[str, Callable[[Solution, str, pathlib.Path], None]] = {
+    "res": _write_res,
+    "html": _write_html,
+    "db": database.write,
+    **{kind: functools.partial(_write_picture, kind) for kind in PICTURES},
+}
+"""Writers of a whole result, by output type."""

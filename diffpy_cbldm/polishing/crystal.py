@@ -1,0 +1,387 @@
+"""A crystal under edits: its sites, its moves, and how it fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from diffpy_cbldm.crystals.bonds import (
+    BULK,
+    ideal_roughness,
+    nearest_neighbour_distance,
+    roughness,
+)
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.polishing.basis import PairBasis, SineGrid
+from diffpy_cbldm.polishing.editor import Editor
+from diffpy_cbldm.polishing.sites import more_sites
+from diffpy_cbldm.polishing.tabu import search
+
+GAMMA = 0.5
+"""Weight of the number of possible edits in the criterion, 0 to 1."""
+
+FIRST_SHELL = 0.02
+"""Relaxation of a shell, in both ways, from which fits of it begin."""
+
+FIRST = 0.008
+"""Size of the strains that are tried first."""
+
+BLOCK = 2.5
+"""Every third block of r, so wide (A), is left out to be predicted."""
+
+LEVELS, ROUNDS = 12, 3
+"""Prices of roughness that are tried at most, and searches at each."""
+
+BONDS_AN_EDIT = 6
+"""Bonds that an atom out of place breaks: an adatom on {111}."""
+
+FINEST = 1e-7
+"""Rw^2 below which two calculations of one curve differ."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Polished:
+    """A structure on the way from ideal to rough.
+
+    Attributes
+    ----------
+    positions : (n, 3) array, angstrom
+        As fitted: with the fit's stretch and the moves.
+    lattice : (n, 3) array, angstrom
+        Before the moves.
+    values : dict
+        Strain and surface relaxation, see `diffpy_cbldm.fitting.moves`.
+    fit : QuickFit
+        Its parameters; the stretch is 1.
+    rw : float
+    roughness : float
+        See `diffpy_cbldm.crystals.bonds.roughness`.
+    ratio : float
+        Roughness over that of the most compact cluster of the library.
+    excess : float
+        Effective number of parameters: broken bonds beyond those of the
+        most compact cluster, 6 for one; below 0 for a smoother one.
+    criterion : float
+        Extended Bayesian information criterion (Chen and Chen, Biometrika
+        2008, 95, 759); differences count, lower is better.
+    displaced : float
+        Effective number of parameters of the displacements, or 0.
+    """
+
+    positions: np.ndarray
+    lattice: np.ndarray
+    values: dict[str, float]
+    fit: QuickFit
+    rw: float
+    roughness: float
+    ratio: float
+    excess: float
+    criterion: float
+    displaced: float = 0.0
+
+
+class _Measured:
+    """The fitted range of a PDF and what is fitted to it."""
+
+    def __init__(
+        self,
+        pdf: PDFData,
+        rmin: float,
+        rmax: float,
+        device: str = "cpu",
+        part: str = "all",
+    ):
+        keep = (pdf.r >= rmin - 1e-6) & (pdf.r <= rmax + 1e-6)
+        r, g = pdf.r[keep], pdf.g[keep]
+        if len(r) < 100:
+            raise CbldmError(
+                f"only {len(r)} data points lie between {rmin:g} and "
+                f"{rmax:g} A; expected 100 or more: change rmin or rmax."
+            )
+        # Three times as dense as G(r) needs to be known.
+        thin = max(1, int(math.pi / pdf.qmax / 3 / (r[1] - r[0])))
+        self.r, self.g = r[::thin], g[::thin]
+        held = (self.r // BLOCK).astype(int) % 3 == 1
+        self.w = np.ones_like(self.r)
+        if part != "all":
+            self.w = (held if part == "held" else ~held).astype(float)
+        self.pdf, self.device = pdf, device
+        self._grid: SineGrid | None = None
+        width = (self.r[-1] - self.r[0]) * self.w.mean()
+        self.points = max(10.0, width * (pdf.qmax - pdf.qmin) / math.pi)
+
+    def fit(self, x: np.ndarray, start: QuickFit | None = None) -> QuickFit:
+        """The five-parameter fit of some positions."""
+        values = None
+        if start is not None:
+            names = ("uiso", "delta2", "qdamp")
+            values = {name: getattr(start, name) for name in names}
+        return quick_fit(
+            [x],
+            self.r,
+            self.g,
+            qmin=self.pdf.qmin,
+            qmax=self.pdf.qmax,
+            qdamp=self.pdf.qdamp,
+            qbroad=self.pdf.qbroad,
+            weights=self.w,
+            rmin=self.r[0],
+            rmax=self.r[-1],
+            start=values,
+            scan=(0.0,),
+            steps=6,
+        )[0]
+
+    def rw_of(self, p: Polished) -> float:
+        """Rw in this range with what was fitted in another one."""
+        scale = 2 * p.fit.scale / len(p.positions)
+        return self.basis(p.fit).rw_at(p.positions, scale)
+
+    def basis(self, fit: QuickFit) -> PairBasis:
+        """Vectors of pairs at the widths and the damping of a fit."""
+        grid = self._grid
+        if grid and not grid.serves(self.r, self.pdf.qmax, fit.uiso):
+            grid = None
+        found = PairBasis(
+            self.r,
+            self.g,
+            self.w,
+            qmin=self.pdf.qmin,
+            qmax=self.pdf.qmax,
+            qbroad=self.pdf.qbroad,
+            fit=fit,
+            device=self.device,
+            grid=grid,
+        )
+        self._grid = found.grid
+        return found
+
+
+class _Crystal:
+    """Sites of which some are filled, moves of them, and how they fit.
+
+    Attributes
+    ----------
+    lattice : (S, 3) array, angstrom
+        Sites before strain and relaxation.
+    filled : (S,) bool array
+    values : dict
+        Moves by name, see `diffpy_cbldm.fitting.moves`.
+    fit : QuickFit
+    basis : PairBasis
+        At the widths of the fit.
+    """
+
+    def __init__(
+        self,
+        positions: np.ndarray,
+        kind: str,
+        data: _Measured,
+        values: dict[str, float] | None = None,
+    ):
+        self.data, self.kind = data, kind
+        self.bulk = BULK.get(kind, 12)
+        self.lattice = np.asarray(positions, float)
+        self.filled = np.ones(len(positions), bool)
+        self.values = dict(values or {})
+        self.bond = nearest_neighbour_distance(self.lattice)
+        self.fit = data.fit(self.atoms())
+        self._stretch(self.fit.stretch)
+        self.basis = data.basis(self.fit)
+        self.grow()
+
+    def _stretch(self, factor: float) -> None:
+        self.lattice = self.lattice * factor
+        self.bond *= factor
+
+    def points(self) -> np.ndarray:
+        """All sites where the moves bring them, (S, 3)."""
+        if not self.values:
+            return self.lattice
+        return moves.moved(self.lattice, self.values, self._surface())
+
+    def _surface(self) -> np.ndarray:
+        """How sites go with the shells; an empty one as an outermost atom."""
+        x = self.lattice - self.lattice[self.filled].mean(0)
+        radius = np.linalg.norm(x, axis=1, keepdims=True).clip(1e-3)
+        found = np.stack([self.bond * x / radius, 0 * x])
+        found[:, self.filled] = moves.surface_moves(self.lattice[self.filled])
+        return found
+
+    def atoms(self) -> np.ndarray:
+        """Positions as fitted, (n, 3)."""
+        return self.points()[self.filled]
+
+    def grow(self) -> None:
+        """Take the sites of the next shell, too."""
+        atoms = self.lattice[self.filled]
+        self.bond = nearest_neighbour_distance(atoms)
+        layers = self.kind in ("hcp", "stacked")
+        new = more_sites(atoms, self.bond, layers)
+        if len(new):
+            new = new[cKDTree(self.lattice).query(new)[0] > 0.2 * self.bond]
+        self.lattice = np.concatenate([self.lattice, new])
+        self.filled = np.concatenate([self.filled, np.zeros(len(new), bool)])
+
+    def edit(self, price: float | None, limit: float) -> None:
+        """Edit the sites at a price of roughness, or at the criterion's."""
+
+        def allowed(count: np.ndarray) -> np.ndarray:
+            return limit * ideal_roughness(self.kind, count)
+
+        for _ in range(ROUNDS):
+            self.refit()
+            editor = self.editor()
+            edits = search(editor, price or self.price(), allowed)
+            self.filled = editor.filled.cpu().numpy()
+            if not edits:
+                return
+            self.grow()
+        self.refit()
+
+    def refit(self) -> None:
+        """Scale, stretch, Uiso, delta2, Qdamp and the moves at their best."""
+        if self.values:
+            self._relax()
+        self.fit = self.data.fit(self.atoms(), self.fit)
+        self._stretch(self.fit.stretch)
+        self.basis = self.data.basis(self.fit)
+
+    def _relax(self, steps: int = 4) -> None:
+        """Stretch and moves by Gauss-Newton steps on the basis."""
+        names = list(self.values)
+        atoms = self.lattice[self.filled]
+        surface = moves.surface_moves(atoms)
+        derivatives = moves.derivatives(atoms, [moves.ZOOM, *names])
+        at = np.array([1.0, *self.values.values()])
+
+        def misfit(at, changes=derivatives):
+            values = dict(zip([moves.ZOOM, *names], at))
+            x = moves.moved(atoms, values, surface)
+            return self.basis.residual(x, changes)
+
+        starts = [at]
+        if not any(at[1:]):
+            # G(r) of a symmetric cluster is even in the strain.
+            tries = [at + FIRST * t for t in self._directions(names)]
+            tries.sort(key=lambda t: misfit(t, ())[0])
+            starts += tries[:4]
+        for k, name in enumerate(names, 1):
+            if name not in moves.STRAIN and not at[k]:
+                # The shells have minima of their own, inwards and outwards.
+                for way in (-FIRST_SHELL, FIRST_SHELL):
+                    starts.append(at + way * (np.arange(len(at)) == k))
+        ends = [_descend(misfit, start, steps) for start in starts]
+        square, at = min(ends, key=lambda end: end[0])
+        if all(abs(v) < moves.LIMITS[n] for n, v in zip(names, at[1:])):
+            self._stretch(at[0])
+            self.values = dict(zip(names, at[1:]))
+
+    def _directions(self, names: Sequence[str]) -> np.ndarray:
+        """Ways to strain, (t, 1 + moves), about 1 in size."""
+        strain = [k for k, n in enumerate(names, 1) if n in moves.STRAIN]
+        rng = np.random.default_rng(0)
+        found = np.zeros((32 if strain else 0, 1 + len(names)))
+        draws = rng.normal(size=(len(found), len(strain)))
+        draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+        found[:, strain] = draws
+        return found
+
+    def try_moves(self, kinds: Sequence[str]) -> None:
+        """Strain, and the surface, where they are worth their parameters."""
+        for kind in kinds:
+            before = self._state(), self.judged().criterion
+            names = moves.move_names(self.lattice[self.filled], [kind])
+            had = any(name in self.values for name in names)
+            kept = {k: v for k, v in self.values.items() if k not in names}
+            self.values = kept if had else kept | dict.fromkeys(names, 0.0)
+            if not names:
+                continue
+            self.refit()
+            if self.judged().criterion > before[1]:
+                self._restore(before[0])
+
+    def _state(self):
+        return (
+            self.lattice,
+            self.bond,
+            dict(self.values),
+            self.fit,
+            self.basis,
+        )
+
+    def _restore(self, state) -> None:
+        self.lattice, self.bond, self.values, self.fit, self.basis = state
+
+    def editor(self) -> Editor:
+        basis = self.basis.eased(
+            self.atoms(),
+            self.misfit() / self.data.points,
+            self.data.pdf.qdamp is None,
+        )
+        return Editor(self.points(), self.filled, basis, self.bond, self.bulk)
+
+    def judged(self) -> Polished:
+        """The present state with its figures."""
+        atoms = self.atoms()
+        rough = roughness(self.lattice[self.filled], self.kind)
+        ideal = float(ideal_roughness(self.kind, np.array([len(atoms)]))[0])
+        excess = (rough - ideal) * len(atoms) ** (2 / 3) / BONDS_AN_EDIT
+        points = self.data.points
+        return Polished(
+            positions=atoms,
+            lattice=self.lattice[self.filled],
+            values=dict(self.values),
+            fit=dataclasses.replace(self.fit, stretch=1.0),
+            rw=self.fit.rw,
+            roughness=rough,
+            ratio=rough / ideal,
+            excess=excess,
+            criterion=points * math.log(self.misfit())
+            + self.cost() * excess
+            + math.log(points) * len(self.values),
+        )
+
+    def misfit(self) -> float:
+        """Rw^2 without the noise that no structure could show."""
+        return max(self.fit.rw**2 - self.basis.outside, 0.0) + FINEST
+
+    def cost(self) -> float:
+        """What the criterion charges for an edit among so many."""
+        sites = 8 * int(self.filled.sum()) ** (2 / 3)  # of the surface
+        return math.log(self.data.points) + 2 * GAMMA * math.log(sites)
+
+    def price(self) -> float:
+        """The price of roughness at which the criterion is stationary."""
+        area = int(self.filled.sum()) ** (2 / 3)
+        rate = self.cost() * area / BONDS_AN_EDIT / self.data.points
+        return self.misfit() * rate
+
+
+def _descend(
+    misfit: Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]],
+    at: np.ndarray,
+    steps: int,
+) -> tuple[float, np.ndarray]:
+    """Damped Gauss-Newton steps; the least Rw^2 and where it is."""
+    square, residual, jacobian = misfit(at)
+    damping = 1e-3
+    for _ in range(steps):
+        normal = jacobian @ jacobian.T
+        normal = normal + damping * np.diag(np.diag(normal) + 1e-12)
+        step = np.linalg.solve(normal, jacobian @ residual)
+        new = at + step.clip(-0.02, 0.02)
+        found = misfit(new)
+        if found[0] >= square:
+            damping *= 10
+            continue
+        at, damping = new, damping * 0.3
+        square, residual, jacobian = found
+    return square, at

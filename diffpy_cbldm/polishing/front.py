@@ -1,0 +1,263 @@
+"""Edits that keep a structure a plausible crystal, and what they are worth.
+
+Real particles are cut off-centre, faulted, strained; the best ideal cluster
+is only near.  From it atoms are added, removed and moved on sites that
+continue its own lattice, at a falling price for roughness, so that every step
+of the way is the best structure of its roughness: the front from ideal to
+rough.  Strain, relaxed surface shells and small displacements are fitted
+along.  Where to stop is for an information criterion to say: each further
+broken bond, and each parameter, must lower the misfit by more than chance
+would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffpy_cbldm.crystals.bonds import (
+    nearest_neighbour_distance,
+    shortest_bond,
+)
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.polishing.crystal import (
+    LEVELS,
+    Polished,
+    _Crystal,
+    _Measured,
+)
+from diffpy_cbldm.polishing.displacements import _displaced
+
+KINDS = ("sites", "strain", "surface", "displacements")
+"""What may be edited."""
+
+ROUGHNESS = 1.25
+"""Default limit of the roughness over that of the most compact cluster."""
+
+SHORTEST = 0.9
+"""Bonds shorter than this, in nearest-neighbour distances, are refused."""
+
+EVIDENCE = 10.0
+"""Difference of the criterion from which a structure is left for another:
+very strong evidence (Kass and Raftery, J. Am. Stat. Assoc. 1995, 90, 773)."""
+
+DAMPINGS = (-0.02, -0.01, 0.01, 0.02)
+"""Changes of Qdamp (1/A) at which other sizes are looked for."""
+
+
+def front(
+    positions: np.ndarray,
+    structure_type: str,
+    pdf: PDFData,
+    *,
+    kinds: Sequence[str] = KINDS,
+    limit: float = ROUGHNESS,
+    rmin: float = 1.5,
+    rmax: float = 30.0,
+    device: str = "cpu",
+    beyond: int = 1,
+) -> list[Polished]:
+    """Edit a cluster towards a PDF, from ideal to rough.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+        Where it starts.
+    structure_type : str
+        One of `settings.KINDS`; decides the bonds of the bulk.
+    pdf : PDFData
+    kinds : sequence of str
+        Some of `KINDS`.
+    limit : float
+        Edits may not make the roughness larger than this times that of the
+        most compact cluster of the library.
+    rmin, rmax : float, angstrom
+        The fitted range.
+    device : str
+        Where the vectors of pairs lie.
+    beyond : int
+        Further levels after the criterion asks for no more: the rough side
+        of the front.
+
+    Returns
+    -------
+    list of Polished
+        The start, and what each price of roughness gave.  The least
+        `criterion` marks what the data support.
+
+    Raises
+    ------
+    CbldmError
+        An unknown kind.
+    """
+    data = _Measured(pdf, rmin, rmax, device)
+    return _front(positions, structure_type, data, kinds, limit, beyond)
+
+
+def _front(
+    positions: np.ndarray,
+    structure_type: str,
+    data: _Measured,
+    kinds: Sequence[str],
+    limit: float,
+    beyond: int,
+) -> list[Polished]:
+    """`front` on data that were prepared."""
+    kinds = check_kinds(kinds)
+    crystal = _Crystal(positions, structure_type, data)
+    found = [crystal.judged()]
+    price = crystal.price()
+    for _ in range(LEVELS):
+        if "sites" in kinds:
+            crystal.edit(price, limit)
+            for factor in 3.0 ** np.arange(1, 6):
+                if crystal.judged().ratio <= limit:
+                    break  # a start may be too rough
+                crystal.edit(factor * price, limit)
+        crystal.try_moves([k for k in kinds if k in moves.KINDS])
+        found.append(crystal.judged())
+        wanted = crystal.price()
+        if wanted < 0.7 * price:
+            price = max(wanted, 0.1 * price)
+        elif beyond > 0 and "sites" in kinds:
+            beyond, price = beyond - 1, 0.3 * price
+        else:
+            break
+    if "displacements" in kinds:
+        found += _displaced(best(found), structure_type, data)
+    return [found[0]] + [p for p in found[1:] if _sound(p, limit)]
+
+
+def other_sizes(
+    polished: Polished,
+    structure_type: str,
+    pdf: PDFData,
+    *,
+    kinds: Sequence[str] = KINDS,
+    limit: float = ROUGHNESS,
+    rmin: float = 1.5,
+    rmax: float = 30.0,
+    device: str = "cpu",
+) -> list[Polished]:
+    """Look for larger and smaller particles that fit as well.
+
+    A larger particle under more damping has nearly the same PDF.  No single
+    edit leads along this valley: Qdamp is held at other values, the sites
+    are edited for it, and then all is fitted again.
+
+    Parameters
+    ----------
+    polished : Polished
+        Usually the best of `front`.
+    structure_type, pdf, kinds, limit, rmin, rmax, device
+        As for `front`.
+
+    Returns
+    -------
+    list of Polished
+        None where the header gives Qdamp, or where sites are not edited.
+    """
+    found: list[Polished] = []
+    if pdf.qdamp is not None or "sites" not in check_kinds(kinds):
+        return found
+    data = _Measured(pdf, rmin, rmax, device)
+    for change in DAMPINGS:
+        start = best([polished, *found], lower=False)
+        held = start.fit.qdamp + change
+        if held < 0:
+            continue
+        data.pdf = dataclasses.replace(pdf, qdamp=held)
+        crystal = _Crystal(start.lattice, structure_type, data, start.values)
+        crystal.edit(None, limit)
+        data.pdf = pdf
+        crystal.edit(None, limit)
+        found.append(crystal.judged())
+    return [p for p in found if _sound(p, limit)]
+
+
+def best(found: Sequence[Polished], lower: bool = True) -> Polished:
+    """The one that the criterion prefers to the first by more than chance.
+
+    Parameters
+    ----------
+    found : sequence of Polished
+        The first stays unless another one's criterion is lower by
+        `EVIDENCE`.
+    lower : bool
+        Whether Rw must be lower as well: that it would be smoother is no
+        reason to edit a structure that fits.
+    """
+    start = found[0]
+    least = min(
+        (p for p in found if not lower or p is start or p.rw < start.rw),
+        key=lambda p: p.criterion,
+    )
+    return least if least.criterion < start.criterion - EVIDENCE else start
+
+
+def pareto(found: Sequence[Polished]) -> list[Polished]:
+    """Those that none beats in both Rw and roughness, the smoothest first."""
+    kept: list[Polished] = []
+    for p in sorted(found, key=lambda p: (round(p.roughness, 6), p.rw)):
+        if not kept or p.rw < kept[-1].rw - 1e-6:
+            kept.append(p)
+    return kept
+
+
+def predicted(
+    positions: np.ndarray,
+    structure_type: str,
+    pdf: PDFData,
+    *,
+    kinds: Sequence[str] = KINDS,
+    limit: float = ROUGHNESS,
+    rmin: float = 1.5,
+    rmax: float = 30.0,
+) -> tuple[float, float]:
+    """How well a polished structure predicts r that it has not seen.
+
+    Every third block of r (`BLOCK`) is left out, the structure is polished
+    on the rest, and with nothing fitted any more compared with what was left
+    out.
+
+    Parameters
+    ----------
+    positions, structure_type, pdf, kinds, limit, rmin, rmax
+        As for `front`.
+
+    Returns
+    -------
+    before, after : float
+        Rw on the blocks left out, of the start and of what the criterion
+        prefers; both were fitted to the other blocks.
+    """
+    seen = _Measured(pdf, rmin, rmax, part="seen")
+    found = _front(positions, structure_type, seen, kinds, limit, 0)
+    held = _Measured(pdf, rmin, rmax, part="held")
+    # What was left out is the judge: a smoother structure may fit worse here.
+    return held.rw_of(found[0]), held.rw_of(best(found, lower=False))
+
+
+def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the kinds in the order of `KINDS`, each once.
+
+    CbldmError where one is unknown.
+    """
+    wrong = [kind for kind in kinds if kind not in KINDS]
+    if isinstance(kinds, str) or wrong:
+        raise CbldmError(
+            f"kinds of edits are {kinds!r}; expected a list with some of "
+            f"{', '.join(KINDS)}, such as ('sites',)."
+        )
+    return tuple(kind for kind in KINDS if kind in kinds)
+
+
+def _sound(p: Polished, limit: float) -> bool:
+    """Whether it is smooth enough, and no bond too short."""
+    bond = nearest_neighbour_distance(p.positions)
+    short = shortest_bond(p.positions) < SHORTEST * bond
+    return not short and p.ratio <= limit + 1e-9

@@ -1,0 +1,69 @@
+"""The generator ``library``: all ideal clusters, mined."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.histogram import pair_histogram
+from diffpy_cbldm.fitting.target import bond_estimate
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.matching import BINS, ORDER, STEP, screen
+from diffpy_cbldm.settings import R_MAX
+
+
+def library_generator(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+    exclude: Sequence[int] = (),
+) -> list[Candidate]:
+    """Mine all ideal clusters: every type, every size, stretch fitted.
+
+    Parameters
+    ----------
+    exclude : sequence of int
+        Places in the table of geometries that are left out.
+    """
+    hist, lengths = _library()
+    table = load_table()
+    bond = bond_estimate(pdf)
+    rw, bonds = screen(hist, lengths, pdf, bond, rmin, rmax)
+    rw[list(exclude)] = np.inf
+    best = [i for i in np.argsort(rw)[:count] if np.isfinite(rw[i])]
+    return [
+        Candidate(
+            elements=(pdf.element,) * table.geometries[i].n_atoms,
+            positions=table.positions(i) * bonds[i],
+            structure_type=table.geometries[i].structure_type,
+        )
+        for i in best
+    ]
+
+
+def library_rw(pdf: PDFData, rmin: float, rmax: float) -> float:
+    """Rw of the ideal cluster nearest to a PDF, only the scale fitted."""
+    hist, lengths = _library()
+    rw, _ = screen(hist, lengths, pdf, bond_estimate(pdf), rmin, rmax)
+    return float(rw.min())
+
+
+@functools.cache
+def _library() -> tuple[Tensor, Tensor]:
+    """Pair histograms of all ideal clusters, in bond lengths."""
+    positions, lengths = load_table().padded()
+    n = torch.as_tensor(lengths)
+    hist = pair_histogram(
+        torch.as_tensor(positions), n, step=STEP, bins=BINS, order=ORDER
+    )
+    return hist, n

@@ -1,0 +1,110 @@
+"""The generator ``cbldm``: latents drawn from the trained model, decoded."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.target import bond_estimate, curve_of
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.pool import POPULATION, Pool
+from diffpy_cbldm.search.surfaces import move_surfaces
+from diffpy_cbldm.settings import R_MAX, Sampling
+
+HULLED, FACETED = 16, 6
+"""Latents of each round that are decoded to polyhedra as well, and numbers
+of atoms for each set of facets."""
+
+
+def cbldm_generator(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+    weights: str = "small",
+    sampling: Sampling | None = None,
+    sizes: int = 24,
+    rounds: int = 2,
+    step: int = 400,
+) -> list[Candidate]:
+    """Draw candidates from the trained model.
+
+    The PDF is read in units of the bond length that its first peak shows.
+    Each latent is decoded to several numbers of atoms, as far as the decoder
+    is in doubt, and the best ones to polyhedra, too; each structure is
+    stretched by up to 5 % and compared with the PDF, and the best one of
+    each latent stays.  In the rounds that follow, the best quarter of all
+    latents are noised a little and denoised again: the sampling turns to
+    where the PDF is met, and never leaves the model's distribution.
+
+    Parameters
+    ----------
+    weights : str
+        Preset or path, see `diffpy_cbldm.model.weights.load_weights`.
+    sampling : Sampling, optional
+        Sampler, network calls, T1 and T2 of Algorithm 4.
+    sizes : int
+        Numbers of atoms tried for each latent, at most.
+    rounds : int
+        How often `POPULATION` latents are drawn; the first time by
+        Algorithm 4.
+    step : int
+        To which latents are noised in later rounds, of 1000.
+
+    Returns
+    -------
+    list of Candidate
+        The `count` that fit best, all different, the best first; every
+        other one has a number of atoms that none before it has, as long as
+        such fit as well.
+    """
+    from diffpy_cbldm.model.cbldm import structures
+
+    model = _model(weights, _device(device))
+    bond = bond_estimate(pdf)
+    grid, g = model.grid(), curve_of(pdf, rmax)
+    points = np.interp(grid * bond, *g, left=0.0, right=0.0)
+    curve = torch.as_tensor(points, dtype=torch.float32)
+    curve = curve.to(model.latent_scale.device)
+    pool = Pool(pdf, bond, rmin, rmax)
+    for k in range(rounds):
+        if k == 0:
+            z = model.sample(curve, POPULATION, seed, sampling)
+        else:
+            parents = pool.best_latents(POPULATION // 4)
+            z = parents.repeat(4, 1, 1, 1)[:POPULATION]
+            z = model.renew(curve, z, step, seed + k * 1_000_003, sampling)
+        fresh = pool.add(z, structures(model, z, sizes))
+        if model.settings.network == "sites":
+            fresh = pool.best_of(fresh, HULLED)
+            planes = torch.stack([pool.latents[i] for i in fresh])
+            pool.extend(fresh, model.decode_hulls(planes, FACETED))
+        pool.learn()
+    if model.settings.network == "sites":
+        move_surfaces(model.filling, pool, seed)
+    return pool.candidates(count)
+
+
+@functools.cache
+def _model(weights: str, device: str):
+    from diffpy_cbldm.model.weights import load_weights
+
+    return load_weights(weights, device)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise CbldmError(
+            "device is 'cuda', but no CUDA device is there: pass "
+            "--device cpu."
+        )
+    return name

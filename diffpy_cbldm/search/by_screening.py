@@ -1,0 +1,222 @@
+"""The generator ``screen``: many random plausible clusters, compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.debye.histogram import pdf_from_histogram
+from diffpy_cbldm.fitting.target import bond_estimate, curve_of
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.matching import (
+    SCAN,
+    Motion,
+    stretched,
+)
+from diffpy_cbldm.search.pool import Pool
+from diffpy_cbldm.search.screening_set import (
+    BINS,
+    ORDER,
+    STEP,
+    load_set,
+    member,
+)
+from diffpy_cbldm.settings import R_MAX
+
+RANK = 32
+"""Numbers to which a cluster is reduced while it is compared."""
+
+ROWS = 2048
+"""Clusters compared at once: their arrays stay in the processor's cache."""
+
+
+def rough_rw(
+    hist: np.ndarray,
+    r: np.ndarray,
+    g: np.ndarray,
+    *,
+    bond: float,
+    stretches: np.ndarray,
+    uiso: Sequence[float],
+    qdamp: Sequence[float],
+    qmin: float,
+    qmax: float,
+    rmin: float,
+) -> np.ndarray:
+    """Rw of all clusters of a set, near enough to choose from them.
+
+    G(r) is linear in the histogram h, G = h T.  The product with the data,
+    stretched in place of the cluster, and the square of G are then
+    h . (T g) and h (T T^t) h^t; both are taken in the `RANK` directions of h
+    that tell most of the set's curves apart.
+
+    Parameters
+    ----------
+    hist : (C, BINS) array of float16
+        A set.
+    r, g : (n,) arrays, angstrom and 1/A^2
+        The measured curve.
+    bond : float, angstrom
+        About which the stretches lie.
+    stretches : (S,) array
+        Relative changes of the bond that are tried.
+    uiso : sequence of float, A^2
+        Widths that are tried.
+    qdamp : sequence of float, 1/A
+        Dampings that are tried.
+    qmin, qmax : float, 1/A
+        The Q range; above pi / STEP over the bond it is cut.
+    rmin : float, angstrom
+        Start of the compared range.
+
+    Returns
+    -------
+    (C,) array
+        The least over stretches, widths and dampings, the scale fitted.
+    """
+    fine = 2  # points a bin
+    x = np.arange(BINS * fine) * (STEP / fine)
+    y = stretched(x, r, g, bond=bond, stretches=stretches, rmin=rmin)
+    total = torch.as_tensor(np.linalg.norm(y, axis=0))
+    data = torch.as_tensor(y) / total.clamp_min(1e-12)
+    # Stretches move the ends of the range little: one mask for all.
+    inside = (x * bond >= max(rmin, r[0])) & (x * bond <= r[-1])
+    products, squares = [], []
+    for width in uiso:
+        curves = pdf_from_histogram(
+            torch.eye(BINS),
+            torch.ones(BINS),
+            step=STEP,
+            u_iso=width / bond**2,
+            qmin=qmin * bond,
+            qmax=min(qmax * bond, 0.98 * math.pi / STEP),
+            rstep_out=STEP / fine,
+            order=ORDER,
+            padding=2,
+        )
+        for q in qdamp:
+            fall = np.exp(-0.5 * (q * bond * x) ** 2)
+            damped = curves * torch.as_tensor(fall, dtype=torch.float32)
+            products.append(damped @ data)
+            seen = damped[:, torch.as_tensor(inside)]
+            squares.append(seen @ seen.T)
+    reduce, expand = _directions(hist, squares[0])
+    cross = torch.cat([expand @ p for p in products], 1)
+    power = torch.cat([expand @ s @ expand.T for s in squares], 1)
+    ways, tried = len(products), len(stretches)
+    best = np.zeros(len(hist))
+    for start in range(0, len(hist), ROWS):
+        rows = torch.from_numpy(np.array(hist[start : start + ROWS]))
+        z = rows.float() @ reduce
+        fit = (z @ cross).reshape(-1, ways, tried).amax(2).clamp_min(0)
+        norm = ((z @ power).reshape(len(z), ways, -1) * z[:, None]).sum(2)
+        share = (fit.square() / norm.clamp_min(1e-20)).amax(1).clamp(0, 1)
+        best[start : start + ROWS] = (1 - share).sqrt().numpy()
+    return best
+
+
+def _directions(hist: np.ndarray, square: Tensor) -> tuple[Tensor, Tensor]:
+    """The directions in which the curves of a set differ most.
+
+    Returns
+    -------
+    reduce : (BINS, k) tensor
+        From histograms to k numbers, k at most `RANK`.
+    expand : (k, BINS) tensor
+        Back to the histograms, as the set's own correlations predict them.
+    """
+    some = np.array(hist[:: max(1, len(hist) // 2000)], float)
+    gram = some.T @ some
+    values, vectors = np.linalg.eigh(square.double().numpy())
+    root = vectors * np.sqrt(values.clip(min=0))
+    spread, turn = np.linalg.eigh(root.T @ gram @ root)
+    keep = np.arange(len(spread)) >= len(spread) - RANK
+    keep &= spread > 1e-9 * spread[-1]
+    reduce = root @ turn[:, keep]
+    expand = reduce.T @ gram / spread[keep, None]
+    return (
+        torch.as_tensor(reduce, dtype=torch.float32),
+        torch.as_tensor(expand, dtype=torch.float32),
+    )
+
+
+CHOSEN = 400
+"""Clusters of the set that are drawn again and compared exactly."""
+
+SPREAD = (0.0, 0.015, 0.03, 0.045, 0.06, 0.075, 0.09, 0.105)
+"""Qdamp values of that comparison, 1/A, where the header gives none."""
+
+
+def screen_generator(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+) -> list[Candidate]:
+    """Screen a set of random clusters, and fit the best of them.
+
+    The set is the largest one in the cache folder, or the one that comes
+    with the package, see `diffpy_cbldm.search.screening_set`; none is made
+    here.  Its clusters are random cuts that no library holds.  The best `CHOSEN` of a
+    rough comparison are compared again as the model's structures are.
+
+    Parameters
+    ----------
+    pdf : PDFData
+        The data of a particle of one element.
+    count : int
+        Candidates, at most.
+    seed, device
+        Of no effect: nothing is drawn, and no model is asked.
+    rmin, rmax : float, angstrom
+        The compared range.
+
+    Returns
+    -------
+    list of Candidate
+        All different, the best quick fit first; numbers of atoms vary as in
+        `cbldm_generator`.
+
+    Raises
+    ------
+    CbldmError
+        The PDF shows no bond, or the packaged set is not this NumPy's.
+    """
+    from diffpy_cbldm.crystals.filling import Proposal
+
+    bond = bond_estimate(pdf)
+    r, g = curve_of(pdf, rmax)
+    start = Motion()
+    rw = rough_rw(
+        load_set(),
+        r,
+        g,
+        bond=bond,
+        stretches=SCAN,
+        uiso=start.uiso,
+        qdamp=start.qdamp if pdf.qdamp is None else (pdf.qdamp,),
+        qmin=pdf.qmin,
+        qmax=pdf.qmax,
+        rmin=rmin,
+    )
+    found = []
+    for number in np.argsort(rw, kind="stable")[: max(CHOSEN, 2 * count)]:
+        kind, sites = member(int(number))
+        xyz = load_table().sites[TEMPLATE_OF[kind]][sites].astype(float)
+        found.append(Proposal(kind, xyz - xyz.mean(0), sites))
+    pool = Pool(pdf, bond, rmin, rmax)
+    pool.queue(None, found)
+    pool.compare()
+    # Larger clusters with more damping come close to the right ones: what
+    # the first few tell of it would hide those.
+    pool.learn(SPREAD)
+    return pool.candidates(count)

@@ -1,0 +1,159 @@
+"""From a measured PDF to ranked candidates, by registered generators.
+
+A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
+rmax) -> list[Candidate]`` under the entry-point group
+``diffpy_cbldm.generators``.  Three are built in: `cbldm_generator`, the
+trained model, `library_generator`, mining of all ideal clusters, and
+`screen_generator`, screening of many random ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.search.by_model import cbldm_generator
+from diffpy_cbldm.search.by_screening import screen_generator
+from diffpy_cbldm.search.matching import rw_raw
+from diffpy_cbldm.settings import R_MAX
+
+Generator = Callable[..., list[Candidate]]
+
+GROUP = "diffpy_cbldm.generators"
+
+
+def generator_names(generators: str | Sequence[str]) -> list[str]:
+    """The names in a list, or in a text with commas between them."""
+    if isinstance(generators, str):
+        return [name.strip() for name in generators.split(",")]
+    return list(generators)
+
+
+def find_generator(name: str) -> Generator:
+    """The registered generator of a name.
+
+    Raises
+    ------
+    CbldmError
+        None is registered under this name, or it cannot be loaded.
+    """
+    import entrypoints
+
+    own = built_in()
+    if name in own:
+        return own[name]
+    found = {e.name: e for e in entrypoints.get_group_all(GROUP)}
+    if name not in found:
+        known = sorted({*own, *found})
+        raise CbldmError(
+            f"there is no generator {name!r}; expected one of "
+            f"{', '.join(known)}: install the package that provides it."
+        )
+    try:
+        return found[name].load()
+    except Exception as error:  # whatever a module of others raises
+        raise CbldmError(
+            f"the generator {name!r} cannot be loaded "
+            f"({type(error).__name__}: {error}); expected "
+            f"{found[name].module_name} to be importable: install the "
+            f"package that provides it again."
+        ) from error
+
+
+def built_in() -> dict[str, Generator]:
+    """Our own generators; their candidates have the PDF's bond length."""
+    return {
+        "cbldm": cbldm_generator,
+        "library": library_generator,
+        "screen": screen_generator,
+    }
+
+
+def _ask(name: str, pdf: PDFData, count: int, **settings) -> list[Candidate]:
+    """What a generator proposes, checked where it is not one of our own."""
+    make = find_generator(name)
+    if name in built_in():
+        return make(pdf, count=count, **settings)
+    try:
+        drawn = list(make(pdf, count=count, **settings))[:count]
+    except CbldmError as error:
+        raise CbldmError(f"the generator {name!r}: {error}") from error
+    except Exception as error:  # whatever the code of others raises
+        raise CbldmError(
+            f"the generator {name!r} failed ({type(error).__name__}: "
+            f"{error}); it is not part of cbldm: tell its authors, or leave "
+            f"it out of --generators."
+        ) from error
+    for candidate in drawn:
+        if not isinstance(candidate, Candidate):
+            raise CbldmError(
+                f"the generator {name!r} proposed an object of the type "
+                f"{type(candidate).__name__}; expected Candidate: tell "
+                f"its authors, or leave it out of --generators."
+            )
+        if set(candidate.elements) != {pdf.element}:
+            raise CbldmError(
+                f"the generator {name!r} proposed {candidate.composition}; "
+                f"expected {pdf.element} alone: tell its authors, or leave it "
+                f"out of --generators."
+            )
+    return drawn
+
+
+def propose(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    generators: str | Sequence[str] = ("cbldm",),
+    device: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+) -> list[Candidate]:
+    """Propose structures for a measured PDF.
+
+    Parameters
+    ----------
+    pdf : PDFData
+        The data of a particle of one element.
+    count : int
+        Candidates from each generator, at most.
+    seed : int
+        Seed of all random choices.
+    generators : sequence of str
+        Names of registered generators; one text with commas does as well.
+    device : {"auto", "cpu", "cuda"}
+        Where models run.
+    rmin, rmax : float, angstrom
+        The range of r on which candidates are compared.
+
+    Returns
+    -------
+    list of Candidate
+        By `rw_raw`: Rw with only the scale fitted, Uiso at its default.
+
+    Raises
+    ------
+    CbldmError
+        No such generator, one that fails, or a PDF without its element.
+    """
+    check_pdf(pdf)
+    if count < 1:
+        raise CbldmError(f"count is {count}; expected 1 or more.")
+    found: list[Candidate] = []
+    for name in generator_names(generators):
+        for candidate in _ask(
+            name, pdf, count, seed=seed, device=device, rmin=rmin, rmax=rmax
+        ):
+            found.append(dataclasses.replace(candidate, generator=name))
+    raw = rw_raw([c.positions for c in found], pdf, rmin, rmax)
+    return [
+        dataclasses.replace(found[i], rw_raw=float(raw[i]))
+        for i in np.argsort(raw, kind="stable")
+    ]

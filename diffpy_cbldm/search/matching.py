@@ -1,0 +1,286 @@
+"""How well clusters match a PDF: many at a time, at all stretches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
+from diffpy_cbldm.debye.pure import debye_pdf
+from diffpy_cbldm.debye.qgrid import q_grid
+from diffpy_cbldm.fitting.agreement import rw_scaled
+from diffpy_cbldm.fitting.target import curve_of, regrid
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement
+
+SCAN = np.array(
+    [
+        *np.linspace(-0.05, -0.025, 6),
+        *np.linspace(-0.02, 0.02, 21),
+        *np.linspace(0.025, 0.05, 6),
+    ]
+)
+"""Relative stretches about the first peak that a cluster is tried at."""
+
+WIDTHS = (0.003, 0.006, 0.012)
+"""Uiso values of the screening, A^2: cold to warm."""
+
+DAMPINGS = (0.0, 0.03, 0.06, 0.09)
+"""Qdamp values of the screening, 1/A, where the header gives none."""
+
+STEP, BINS, ORDER = 0.02, 1024, 6
+"""Bins of the pair histograms, in bond lengths, and order of their splines."""
+
+PART = 256
+"""Structures that are worked on at a time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """Widths and dampings at which clusters are compared with a PDF.
+
+    Attributes
+    ----------
+    uiso : tuple of float
+        A^2; each is tried.
+    qdamp : tuple of float
+        1/A; each is tried where the header gives none.
+    delta2 : float
+        Correlated motion, A^2.
+    fine : bool
+        Whether the values lie close enough for parabolas between them.
+    """
+
+    uiso: tuple[float, ...] = WIDTHS
+    qdamp: tuple[float, ...] = DAMPINGS
+    delta2: float = 0.0
+    fine: bool = False
+
+
+def screen(
+    hist: Tensor,
+    lengths: Tensor,
+    pdf: PDFData,
+    bond: float,
+    rmin: float,
+    rmax: float,
+    motion: Motion = Motion(),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare many clusters with a PDF at all stretches.
+
+    A cluster stretched by z has F(Q; z) = F_1(zQ) / z, so that in place of
+    the cluster the measured curve is stretched, the other way: one
+    transform of each cluster serves all stretches, and the comparison is a
+    product of matrices.  (The Q range stretches along, by up to 5 %.)
+
+    Parameters
+    ----------
+    hist : (C, bins) tensor
+        From `pair_histogram` in bond lengths, in `BINS` of `STEP`.
+    lengths : (C,) tensor
+        Numbers of atoms.
+    pdf : PDFData
+        The measured curve.
+    bond : float, angstrom
+        About which the stretches lie.
+    rmin, rmax : float, angstrom
+        The compared range.
+    motion : Motion
+        Widths, dampings and delta2.
+
+    Returns
+    -------
+    rw : (C,) array
+        The least over stretches, widths and dampings, the scale fitted.
+    bonds : (C,) array, angstrom
+        The bond length that gives it.
+    """
+    r, g = curve_of(pdf, rmax)
+    dampings = motion.qdamp if pdf.qdamp is None else (pdf.qdamp,)
+    points = int(min(rmax, r[-1]) / (bond * (1 + SCAN[0])) / STEP) + 1
+    points = min(points, BINS)
+    x = np.arange(points) * STEP
+    y = stretched(x, r, g, bond=bond, stretches=SCAN, rmin=rmin)
+    data = torch.as_tensor(y)
+    mask = (data != 0).to(data)
+    total = data.square().sum(0).repeat(len(dampings))
+    # Damping falls on the curves alike: it is put on the data's side.
+    q = torch.tensor(dampings, dtype=data.dtype)
+    fall = torch.exp(
+        -0.5 * (q * (torch.as_tensor(x).to(q)[:, None] * bond)) ** 2
+    )
+    data = (fall[:, :, None] * data[:, None]).flatten(1)
+    mask = (fall.square()[:, :, None] * mask[:, None]).flatten(1)
+    squares, found = [], []
+    for width in motion.uiso:
+        # The native Q grid: its limits are off by up to one step, which rods
+        # and plates feel at Qmin, and longer pairs do not count.
+        native, reach = q_grid(pdf.qmin, pdf.qmax, float(r[-1]), width)
+        half = 0.5 * (native[1] - native[0])
+        model = pdf_from_histogram(
+            hist[:, : round(reach / bond / STEP)],
+            lengths,
+            step=STEP,
+            u_iso=width / bond**2,
+            qmin=max(native[0] - half, 0.0) * bond,
+            qmax=(native[-1] + half) * bond,
+            points=points,
+            order=ORDER,
+            delta2=motion.delta2 / bond**2,
+        )
+        cross = (model @ data).clamp_min(0)
+        power = model.square() @ mask
+        miss = 1 - cross**2 / (power * total).clamp_min(1e-20)
+        # A parabola between stretches: in steps of 0.2 % peaks at 30 A would
+        # miss one another.
+        square, stretch = least_between(
+            miss.reshape(len(hist) * len(dampings), -1), SCAN
+        )
+        squares.append(square.reshape(len(hist), -1))
+        found.append(stretch.reshape(len(hist), -1))
+    square, stretch = torch.stack(squares, 2), torch.stack(found, 2)
+    best = square.flatten(1).argmin(1, keepdim=True)
+    moved = stretch.flatten(1).gather(1, best)[:, 0].numpy()
+    if motion.fine:
+        rows = square.reshape(-1, len(motion.uiso))
+        rows, _ = least_between(rows, np.log(motion.uiso))
+        square, _ = least_between(rows.reshape(len(hist), -1), dampings)
+    else:
+        square = square.flatten(1).min(1).values
+    return square.sqrt().numpy(), bond * (1 + moved)
+
+
+def histograms(structures: Sequence[np.ndarray]) -> Tensor:
+    """Pair histograms of positions in bond lengths, (C, BINS)."""
+    out = torch.zeros(len(structures), BINS)
+    order = np.argsort([len(s) for s in structures], kind="stable")
+    for start in range(0, len(order), PART):
+        part = order[start : start + PART]
+        xyz, lengths = padded([structures[k] for k in part])
+        out[part] = pair_histogram(
+            xyz, lengths, step=STEP, bins=BINS, order=ORDER
+        )
+    return out
+
+
+def least_between(
+    values: Tensor, places: Sequence[float] | np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Least values of rows, by a parabola, and where they are.
+
+    Parameters
+    ----------
+    values : (C, K) tensor
+    places : (K,) array
+        Rising.  With fewer than three no parabola is laid.
+
+    Returns
+    -------
+    lowest : (C,) tensor, not below zero
+    place : (C,) tensor
+    """
+    x = torch.as_tensor(np.asarray(places)).to(values)
+    least, k = values.min(1)
+    if len(x) < 3:
+        return least.clamp_min(0), x[k]
+    k = k.clamp(1, len(x) - 2)
+    left, here, right = (
+        values.gather(1, (k + i)[:, None])[:, 0] for i in (-1, 0, 1)
+    )
+    h1, h2 = x[k] - x[k - 1], x[k + 1] - x[k]
+    down, up = (here - left) / h1, (right - here) / h2
+    bend = (up - down) / (h1 + h2)
+    slope = (down * h2 + up * h1) / (h1 + h2)
+    safe = bend.clamp_min(1e-12)
+    step = torch.minimum(torch.maximum(-0.5 * slope / safe, -h1), h2)
+    step = torch.where(bend > 1e-9, step, torch.zeros_like(step))
+    lowest = torch.minimum(here + slope * step + bend * step**2, least)
+    return lowest.clamp_min(0), x[k] + step
+
+
+def rw_raw(
+    positions: Sequence[np.ndarray],
+    pdf: PDFData,
+    rmin: float = 1.5,
+    rmax: float = R_MAX,
+) -> np.ndarray:
+    """Rw of clusters with only the scale fitted, Uiso at its default.
+
+    Parameters
+    ----------
+    positions : sequence of (n, 3) arrays, angstrom
+    pdf : PDFData
+    rmin, rmax : float, angstrom
+        The compared range, or up to the end of the data.
+
+    Returns
+    -------
+    (C,) array
+    """
+    if not positions:
+        return np.zeros(0)
+    start = Refinement()
+    g, measured = regrid(pdf)
+    r = np.arange(len(g)) * R_STEP
+    inside = measured & (r >= rmin - 1e-6) & (r <= rmax + 1e-6)
+    xyz, lengths = padded(positions)
+    found = debye_pdf(
+        xyz,
+        lengths,
+        u_iso=start.uiso,
+        qmin=pdf.qmin,
+        qmax=pdf.qmax,
+        qdamp=start.qdamp if pdf.qdamp is None else pdf.qdamp,
+        qbroad=pdf.qbroad,
+        rmax=R_MAX,
+        rstep=R_STEP,
+        precision=1e-3,
+    ).numpy()
+    return rw_scaled(g[inside], found[:, inside])
+
+
+def padded(structures: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Clusters of different sizes as one float32 tensor and lengths."""
+    lengths = torch.tensor([len(s) for s in structures])
+    xyz = torch.zeros(len(structures), int(lengths.max()), 3)
+    for row, s in zip(xyz, structures):
+        row[: len(s)] = torch.tensor(np.asarray(s), dtype=torch.float32)
+    return xyz, lengths
+
+
+def stretched(
+    x: np.ndarray,
+    r: np.ndarray,
+    g: np.ndarray,
+    *,
+    bond: float,
+    stretches: np.ndarray,
+    rmin: float,
+) -> np.ndarray:
+    """A measured curve as clusters of several bond lengths would see it.
+
+    Parameters
+    ----------
+    x : (n,) array, bond lengths
+    r, g : (m,) arrays, angstrom and 1/A^2
+        The measured curve.
+    bond : float, angstrom
+    stretches : (S,) array
+        Relative changes of the bond.
+    rmin : float, angstrom
+        Start of the compared range.
+
+    Returns
+    -------
+    (n, S) float32 array; zero outside the compared range.
+    """
+    out = np.zeros((len(x), len(stretches)), np.float32)
+    for column, change in zip(out.T, stretches):
+        at = x * bond * (1 + change)
+        inside = (at >= max(rmin, r[0])) & (at <= r[-1])
+        column[inside] = np.interp(at[inside], r, g)
+    return out

@@ -1,0 +1,347 @@
+"""The structures of a search, compared with a PDF, and the best of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.alike import simplest_first
+from diffpy_cbldm.crystals.lattices import place
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.fitting.quickfit import START, QuickFit, quick_fit
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.matching import (
+    BINS,
+    ORDER,
+    PART,
+    STEP,
+    Motion,
+    histograms,
+    screen,
+)
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.crystals.filling import Proposal
+import functools
+
+from diffpy_cbldm.debye.histogram import SitePairs
+
+LEARNED = 12
+"""Structures whose fits tell widths, damping and delta2 of the data."""
+
+AGAIN = 2000
+"""Structures that are compared again after that."""
+
+FIT_STEPS = 6
+"""Steps of the fits by which the candidates are ranked."""
+
+POPULATION = 64
+"""Latents that are drawn at a time."""
+
+STRAINED, FLOOR = 1.1, 0.002
+"""A structure stays without strain and relaxation where its Rw is below so
+many times that with them, plus what quick fits are uncertain."""
+
+
+def as_good(rw: float) -> float:
+    """Rw below which structures fit as well as one of that Rw.
+
+    Of quick fits of simulated data; what noise adds is more.
+    """
+    return 1.1 * rw + 0.005
+
+
+@dataclasses.dataclass
+class Entry:
+    """A structure of the pool."""
+
+    proposal: Proposal
+    rw: float
+    bond: float
+    latent: int | None
+    histogram: Tensor = dataclasses.field(
+        default_factory=lambda: torch.zeros(0)
+    )
+
+
+class Pool:
+    """Latents and their structures, compared with a PDF.
+
+    Parameters
+    ----------
+    pdf : PDFData
+    bond : float, angstrom
+        About which the stretches lie.
+    rmin, rmax : float, angstrom
+        The compared range.
+    """
+
+    def __init__(self, pdf: PDFData, bond: float, rmin: float, rmax: float):
+        self.pdf, self.bond, self.range = pdf, bond, (rmin, rmax)
+        self.motion = Motion()
+        self.start = dict(START)
+        self.latents: list[Tensor] = []
+        self.entries: dict[tuple, Entry] = {}
+        self.fresh: list[tuple] = []
+        self.rows: list[list[tuple]] = []  # the structures of each latent
+
+    def add(self, z: Tensor, found: list[list[Proposal]]) -> list[int]:
+        """Take latents and the structures of each; their numbers."""
+        start = len(self.latents)
+        self.latents += list(z)
+        self.rows += [[] for _ in z]
+        numbers = list(range(start, len(self.latents)))
+        self.extend(numbers, found)
+        return numbers
+
+    def extend(
+        self, latents: Sequence[int], found: list[list[Proposal]]
+    ) -> None:
+        """More structures of some latents, compared with the PDF."""
+        for latent, row in zip(latents, found):
+            self.queue(latent, row)
+        self.compare()
+
+    def queue(self, latent: int | None, found: list[Proposal]) -> None:
+        """Structures of a latent, or of none, that `compare` looks at."""
+        for p in found:
+            key = (p.structure_type, p.positions.tobytes())
+            if key not in self.entries:
+                self.fresh.append(key)
+                self.entries[key] = Entry(p, math.inf, self.bond, latent)
+            if latent is not None:
+                self.rows[latent].append(key)
+
+    def compare(self) -> None:
+        """Compare what was queued with the PDF."""
+        self._count([self.entries[k] for k in self.fresh])
+        self._compare(self.fresh)
+        self.fresh = []
+
+    def learn(self, qdamp: tuple[float, ...] = ()) -> None:
+        """Look at the best again with what they tell of how atoms move.
+
+        Dampings that are given stay in place of what they tell of it.
+        """
+        found = self._learned()
+        self.motion = dataclasses.replace(found, qdamp=qdamp or found.qdamp)
+        self._compare(self.order()[:AGAIN])
+
+    def _compare(self, keys: list[tuple]) -> None:
+        """Screen some structures at the present `motion`."""
+        for start in range(0, len(keys), PART):
+            part = [self.entries[k] for k in keys[start : start + PART]]
+            rw, bonds = screen(
+                torch.stack([e.histogram for e in part]),
+                torch.tensor([len(e.proposal.positions) for e in part]),
+                self.pdf,
+                self.bond,
+                *self.range,
+                self.motion,
+            )
+            for entry, value, bond in zip(part, rw, bonds):
+                entry.rw, entry.bond = value, bond
+
+    def _count(self, found: list[Entry]) -> None:
+        """Make the pair histograms of structures, which are kept."""
+        ways: dict[str, list[Entry]] = {}
+        for entry in found:
+            p = entry.proposal
+            exact = len(p.sites) and not p.shape.any()
+            way = TEMPLATE_OF[p.structure_type] if exact else ""
+            ways.setdefault(way, []).append(entry)
+        for way, some in ways.items():
+            if way:
+                pairs = site_pairs(way, STEP, BINS, ORDER)
+                rows = pairs.histograms([e.proposal.sites for e in some])
+            else:
+                rows = histograms([e.proposal.positions for e in some])
+            for entry, row in zip(some, rows):
+                entry.histogram = row
+
+    def _learned(self) -> Motion:
+        """Bond length and motion from fits of the best structures.
+
+        And of the best of other sizes: small particles, compared at the wrong
+        widths, stand behind larger ones, whose fits lead astray.
+        """
+        found = [*self.order()[:LEARNED], *self._sizes(LEARNED, math.inf)]
+        keys = list(dict.fromkeys(found))
+        fits = self._fitted(keys)
+        limit = as_good(min(f.rw for f in fits))
+        good = [i for i, f in enumerate(fits) if f.rw < limit]
+        keys, fits = [keys[i] for i in good], [fits[i] for i in good]
+        u, qdamp, delta2 = (
+            float(np.median([getattr(f, name) for f in fits]))
+            for name in ("uiso", "qdamp", "delta2")
+        )
+        self.start.update(uiso=u, qdamp=qdamp, delta2=delta2)
+        self.bond = float(
+            np.median(
+                [self.entries[k].bond * f.stretch for k, f in zip(keys, fits)]
+            )
+        )
+        near = {max(0.0, qdamp + k) for k in (-0.02, -0.01, 0.0, 0.01, 0.02)}
+        widths = (0.9 * u, u, 1.1 * u)
+        return Motion(widths, tuple(sorted(near)), delta2, fine=True)
+
+    def best(self, count: int) -> list[tuple[Proposal, float]]:
+        """The structures that fit best, each with its bond length.
+
+        Those that look best at fixed widths, the best one of many latents,
+        and the best one of each number of atoms that is in question, get a
+        fit of their own before they are compared.  Every other one that is
+        taken has a number of atoms that none before it has, as long as such
+        fit as well as the data can tell.
+        """
+        # As many for a small count: fewer are the first of those.
+        most = max(count, POPULATION)
+        found = [*self.order()[: 3 * most // 2], *self._firsts()]
+        keys = list(dict.fromkeys([*found, *self._sizes(most)]))
+        chosen = [self.entries[k] for k in keys]
+        fits = self._fitted(keys)
+        ranked = simplest_first(
+            [f.rw for f in fits], [e.proposal.positions for e in chosen]
+        )
+        kept: dict[tuple, int] = {}
+        for i in ranked:
+            name = _name_of(chosen[i].proposal)
+            first = kept.setdefault(name, i)
+            strained = len(chosen[first].proposal.sites) and (
+                chosen[first].proposal.shape.any()
+            )
+            if strained and not chosen[i].proposal.shape.any():
+                # Three parameters less, if they buy little.
+                if fits[i].rw < STRAINED * fits[first].rw + FLOOR:
+                    kept[name] = i
+        different = list(kept.values())
+        limit = as_good(min((f.rw for f in fits), default=0.0))
+        taken = _varied(
+            [len(chosen[i].proposal.positions) for i in different],
+            [fits[i].rw < limit for i in different],
+            count,
+        )
+        return [
+            (chosen[i].proposal, chosen[i].bond * fits[i].stretch)
+            for i in (different[k] for k in taken)
+        ]
+
+    def _firsts(self) -> list[tuple]:
+        """The best structure of each of the best latents."""
+        firsts = [
+            min(row, key=lambda k: self.entries[k].rw) for row in self.rows
+        ]
+        firsts.sort(key=lambda k: self.entries[k].rw)
+        return firsts[: POPULATION // 2]
+
+    def _sizes(self, most: int, limit: float | None = None) -> list[tuple]:
+        """The best structure of each number of atoms, the best first.
+
+        As far as Rw is below `limit`: as good as the best one.
+        """
+        order = self.order()
+        if limit is None:
+            limit = as_good(self.entries[order[0]].rw) if order else 0.0
+        found: dict[int, tuple] = {}
+        for key in order:
+            entry = self.entries[key]
+            if entry.rw > limit:
+                break
+            found.setdefault(len(entry.proposal.positions), key)
+        return list(found.values())[:most]
+
+    def candidates(self, count: int) -> list[Candidate]:
+        """The structures that fit best."""
+        return [
+            Candidate(
+                elements=(self.pdf.element,) * len(p.positions),
+                positions=p.positions * bond,
+                structure_type=_type_of(p),
+            )
+            for p, bond in self.best(count)
+        ]
+
+    def order(self) -> list[tuple]:
+        """All structures, the best first."""
+        return sorted(self.entries, key=lambda k: self.entries[k].rw)
+
+    def _fitted(self, keys: list[tuple]) -> list[QuickFit]:
+        """Quick fits of some structures at their bond lengths."""
+        found = [self.entries[k] for k in keys]
+        return quick_fit(
+            [e.proposal.positions * e.bond for e in found],
+            self.pdf.r,
+            self.pdf.g,
+            qmin=self.pdf.qmin,
+            qmax=self.pdf.qmax,
+            qdamp=self.pdf.qdamp,
+            qbroad=self.pdf.qbroad,
+            rmin=self.range[0],
+            rmax=self.range[1],
+            start=self.start,
+            scan=(0.0,),
+            steps=FIT_STEPS,
+        )
+
+    def best_of(self, latents: Sequence[int], count: int) -> list[int]:
+        """Those of some latents that have the best structures."""
+        return sorted(
+            latents,
+            key=lambda i: min(self.entries[k].rw for k in self.rows[i]),
+        )[:count]
+
+    def best_latents(self, count: int) -> Tensor:
+        """(n, 1, 16, 16), n at most count: latents of the best structures."""
+        found = (self.entries[k].latent for k in self.order())
+        latents = dict.fromkeys(i for i in found if i is not None)
+        return torch.stack([self.latents[i] for i in list(latents)[:count]])
+
+
+def _varied(sizes: list[int], good: list[bool], count: int) -> list[int]:
+    """Some places of a ranking, with many sizes among them.
+
+    Every other one is the next of the ranking, and between them is the next
+    one whose size is new, of those that are `good`.
+    """
+    left = list(range(len(sizes)))
+    taken: list[int] = []
+    seen: set[int] = set()
+    while left and len(taken) < count:
+        fresh = (k for k in left if good[k] and sizes[k] not in seen)
+        next_one = next(fresh, left[0]) if len(taken) % 2 else left[0]
+        left.remove(next_one)
+        taken.append(next_one)
+        seen.add(sizes[next_one])
+    return taken
+
+
+def _type_of(p: Proposal) -> str:
+    """What the library calls it, where it is one of the ideal clusters."""
+    if not len(p.sites):
+        return p.structure_type
+    template = TEMPLATE_OF[p.structure_type]
+    return load_table().known_type(template, p.sites) or p.structure_type
+
+
+def _name_of(p: Proposal) -> tuple:
+    """The same for structures that differ by place or strain alone."""
+    if not len(p.sites):
+        return p.structure_type, p.positions.tobytes()
+    template = TEMPLATE_OF[p.structure_type]
+    xyz = place(template, load_table().sites[template][p.sites].astype(float))
+    whole = np.round(100 * xyz).astype(int)
+    return template, whole[np.lexsort(whole.T)].tobytes()
+
+
+@functools.cache
+def site_pairs(template: str, step: float, bins: int, order: int) -> SitePairs:
+    """The pairs of a template of the packaged table."""
+    sites = load_table().sites[template].astype(float)
+    return SitePairs(sites, step=step, bins=bins, order=order)

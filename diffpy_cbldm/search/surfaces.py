@@ -1,0 +1,119 @@
+"""Surfaces, facets and strain of the best structures, tried again and again.
+
+The decoder knows a surface to a few tenths of a bond length, a facet to a row
+or so, and strain hardly at all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diffpy_cbldm.crystals.cuts import random_shape
+from diffpy_cbldm.crystals.filling import Filling
+from diffpy_cbldm.search.pool import Pool
+
+MOVES, PARENTS, CHILDREN = 10, 24, 6
+"""How often the surfaces of the best structures are moved, of how many, and
+how many ways each."""
+
+MOVED, NARROWER = 0.12, 0.85
+"""By how much, at first, in bond lengths (standard deviation), and its ratio
+from each time to the next."""
+
+FACET_STEPS, FACET_PARENTS, FACET_CHILDREN = 8, 6, 64
+"""How often, at most, facets are moved by whole layers at the end (and after
+every other of these moves), of how many polyhedra, and how many ways each."""
+
+SHAPE_PARENTS, SHAPE_CHILDREN = 8, 24
+"""How many structures are strained and relaxed, and how many ways each."""
+
+# Strain and relaxation (the last three) change by less than surfaces move.
+_MOVE_WIDTHS = np.array([1.0] * 10 + [0.02, 0.02, 0.1])
+
+
+def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
+    """Move the surfaces of the best structures, as far as they are in doubt.
+
+    As a whole, to a side, or to an ellipsoid; between times strain and
+    relaxation are tried, and facets moved.
+
+    Parameters
+    ----------
+    filling : Filling
+        Fills the sites again.
+    pool : Pool
+        Holds the structures, and takes the new ones.
+    seed : int
+        Of all that is drawn.
+    """
+    rng = np.random.default_rng([seed, 1])
+    tried: set[tuple] = set()
+    for step in range(MOVES):
+        if step % 3 == 0:
+            _try_shapes(filling, pool, rng)
+        spread = MOVED * NARROWER**step * _MOVE_WIDTHS
+        for key in pool.order()[:PARENTS]:
+            entry = pool.entries[key]
+            moves = rng.normal(0, 1, (CHILDREN, len(spread))) * spread
+            row = [
+                child
+                for move in moves
+                for child in filling.moved(entry.proposal, move, 3)
+            ]
+            pool.queue(entry.latent, row)
+        pool.compare()
+        if step % 2:
+            _move_facets(filling, pool, tried, rng)
+    for _ in range(FACET_STEPS):
+        before = pool.order()[0]
+        _move_facets(filling, pool, tried, rng)
+        if pool.order()[0] == before:
+            break
+
+
+def _try_shapes(
+    filling: Filling, pool: Pool, rng: np.random.Generator
+) -> None:
+    """Strain and relax the best structures, each in random ways.
+
+    The decoder hardly tells these; where one of them fits better, the moves
+    of surfaces go on from it.
+    """
+    for key in pool.order()[:SHAPE_PARENTS]:
+        entry = pool.entries[key]
+        drawn = [random_shape(rng) for _ in range(SHAPE_CHILDREN)]
+        row = [
+            filling.reshaped(
+                entry.proposal, np.where(shape, shape, entry.proposal.shape)
+            )
+            for shape in drawn
+        ]
+        pool.queue(entry.latent, row)
+    pool.compare()
+
+
+def _move_facets(
+    filling: Filling,
+    pool: Pool,
+    tried: set[tuple],
+    rng: np.random.Generator,
+) -> None:
+    """Move facets of the best polyhedra that were not `tried` before."""
+    parents = 0
+    for key in pool.order():
+        entry = pool.entries[key]
+        bounds = filling.facets(entry.proposal)
+        if bounds is None:
+            continue
+        name = (entry.proposal.structure_type, bounds.sites.tobytes())
+        if name in tried:
+            continue
+        tried.add(name)
+        found = filling.moved_facets(
+            entry.proposal, bounds, FACET_CHILDREN, rng
+        )
+        pool.queue(entry.latent, found)
+        parents += 1
+        if parents == FACET_PARENTS:
+            break
+    pool.compare()

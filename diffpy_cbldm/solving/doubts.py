@@ -1,0 +1,140 @@
+"""Why an answer may be wrong: what `solve` says with its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffpy_cbldm import settings
+from diffpy_cbldm.cluster import UNEVEN, Candidate, sources
+from diffpy_cbldm.crystals.bonds import diameter, nearest_neighbour_distance
+from diffpy_cbldm.pdfdata import PDFData
+
+DOUBTFUL_RW = 0.3
+"""A best Rw above this usually means that the particle is something else."""
+
+SIGNAL_LEFT = 0.1
+"""Signal beyond every candidate, relative to that inside, that is reported."""
+
+
+def size_doubts(
+    best: Candidate, pdf: PDFData, used: settings.Solve
+) -> list[str]:
+    """Say why the particle may not be what the model covers.
+
+    A range of its number of atoms means little then.
+
+    Parameters
+    ----------
+    best : Candidate
+        The first of the ranked ones.
+    pdf : PDFData
+    used : settings.Solve
+        With the fitted range.
+
+    Returns
+    -------
+    list of str
+        Empty where nothing puts the answer in doubt.
+    """
+    found: list[str] = []
+    covered = (
+        f"one element, {settings.MIN_ATOMS} to {settings.MAX_ATOMS} atoms"
+    )
+    if best.rw is not None and not best.rw <= DOUBTFUL_RW:
+        found.append(
+            f"The best Rw is {best.rw:.3f}, above {DOUBTFUL_RW:g}: the "
+            f"particle may lie outside what the model covers ({covered}), or "
+            f"the composition or Q range is wrong."
+        )
+    # A rod of 256 atoms reaches far; that counts only where it fits.
+    reach = compact_diameter(best)
+    if best.rw is not None and best.rw <= DOUBTFUL_RW:
+        reach = max(reach, diameter(best))
+    left = signal_beyond(pdf, reach, used)
+    if left > SIGNAL_LEFT:
+        found.append(
+            f"The data have signal beyond {reach:.1f} A ({left:.0%} of that "
+            f"inside), where neither the best structure nor a compact one of "
+            f"{settings.MAX_ATOMS} atoms has distances: the particle is "
+            f"larger than what the model covers."
+        )
+    n_atoms = len(best.positions)
+    if n_atoms >= 0.95 * settings.MAX_ATOMS:
+        where = "beyond" if n_atoms > settings.MAX_ATOMS else "at"
+        found.append(
+            f"The best structure has {n_atoms} atoms, {where} the limit of "
+            f"{settings.MAX_ATOMS} that generators propose: the particle may "
+            f"be larger."
+        )
+    for flag in best.flags:
+        if flag.startswith(UNEVEN):
+            found.append(
+                f"The misfit of the best structure is no noise, "
+                f"{flag[len(UNEVEN) :]}: the data show something that no "
+                f"candidate has, such as ligands, particles of several "
+                f"sizes, a background or a wrong Qmax."
+            )
+    return found
+
+
+def origin_doubts(
+    candidates: Sequence[Candidate], generators: Sequence[str]
+) -> list[str]:
+    """Say so where the best of the ranked ones is not the model's.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Ranked, the refined ones first.
+    generators : sequence of str
+        The generators that were asked.
+    """
+    best = candidates[0]
+    if "cbldm" not in generators or "cbldm" in sources(best):
+        return []
+    own = next((c for c in candidates if "cbldm" in sources(c)), None)
+    if own is None or own.rw is None:
+        reached = "proposed nothing that was refined"
+    else:
+        reached = f"reaches Rw {own.rw:.3f} at best"
+    return [
+        f"The best structure came from {best.generator}; the model itself "
+        f"(cbldm) {reached}."
+    ]
+
+
+def compact_diameter(candidate: Candidate) -> float:
+    """What a close-packed sphere of the most atoms measures, angstrom."""
+    share_of_space = 0.74
+    bond = nearest_neighbour_distance(candidate.positions)
+    return bond * (settings.MAX_ATOMS / share_of_space) ** (1 / 3)
+
+
+def signal_beyond(
+    pdf: PDFData, reach: float, used: settings.Solve, margin: float = 1.0
+) -> float:
+    """Root mean square of G beyond `reach`, relative to that inside.
+
+    Parameters
+    ----------
+    pdf : PDFData
+    reach : float, angstrom
+        The longest distance that is explained.
+    used : settings.Solve
+        With the fitted range.
+    margin : float, angstrom
+        Left out beyond `reach`, for the width of the last peak.
+
+    Returns
+    -------
+    float
+        0 where the range leaves less than 2 A to judge by.
+    """
+    r, g = np.asarray(pdf.r), np.asarray(pdf.g)
+    inside = (r >= used.rmin) & (r <= min(reach, used.rmax))
+    beyond = (r > reach + margin) & (r <= used.rmax)
+    if used.rmax - reach - margin < 2.0 or not g[inside].any():
+        return 0.0
+    return float(np.sqrt(np.mean(g[beyond] ** 2) / np.mean(g[inside] ** 2)))

@@ -1,0 +1,159 @@
+"""What the data cannot tell apart: candidates that fit equally well."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance, roughness
+from diffpy_cbldm.crystals.lattices import turns
+from diffpy_cbldm.crystals.table import TEMPLATE_OF
+
+CHANCE = 11.07
+"""Chi-squared that five fitted parameters exceed in 5 % of cases."""
+
+EXACT = 5e-4
+"""Rw that differ by less are the same, however good the data."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Candidates that the data do not tell apart.
+
+    Attributes
+    ----------
+    members : tuple of int
+        Places in the list of candidates, the simplest (smoothest) first.
+    rw : tuple of float
+        Least and greatest Rw.
+    atoms : tuple of int
+        Least and greatest number of atoms.
+    diameter : tuple of float, angstrom
+        Least and greatest distance of two atoms.
+    types : tuple of str
+    shared : float
+        Mean share of atoms that the other members have in common with the
+        first: common ones over all, 1 for a member of its own.
+    """
+
+    members: tuple[int, ...]
+    rw: tuple[float, float]
+    atoms: tuple[int, int]
+    diameter: tuple[float, float]
+    types: tuple[str, ...]
+    shared: float
+
+    def __str__(self) -> str:
+        parts = [
+            _span("Rw", *self.rw, ".4f"),
+            _span("atoms", *self.atoms, "d"),
+            _span("A across", *self.diameter, ".1f"),
+        ]
+        text = f"{', '.join(self.types)}: {', '.join(parts)}"
+        if len(self.members) > 1:
+            text += f", {self.shared:.0%} of the atoms shared"
+        return text
+
+
+def _span(name: str, low: float, high: float, style: str) -> str:
+    first, last = format(low, style), format(high, style)
+    return f"{name} {first}" if first == last else f"{name} {first}-{last}"
+
+
+def resolved(rw: float, points: float) -> float:
+    """The Rw from which the data tell a fit from a better one.
+
+    A fit of `points` independent data is worse than that of Rw `rw` by
+    chance alone, in 95 of 100 cases, up to points * log(ratio of Rw^2) =
+    `CHANCE`.
+    """
+    return rw * math.exp(0.5 * CHANCE / points) + EXACT
+
+
+def group(candidates: Sequence[Candidate], points: float) -> list[Group]:
+    """Group refined candidates whose Rw the data do not tell apart.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Those without `rw` are left out.
+    points : float
+        Independent points of the data: range of r times range of Q over pi.
+
+    Returns
+    -------
+    list of Group, the best first
+    """
+    places = [i for i, c in enumerate(candidates) if c.rw is not None]
+    places.sort(key=lambda i: candidates[i].rw or 0.0)
+    found = []
+    while places:
+        limit = resolved(candidates[places[0]].rw or 0.0, points)
+        inside = [i for i in places if (candidates[i].rw or 0.0) <= limit]
+        places = places[len(inside) :]
+        found.append(_described(inside, candidates))
+    return found
+
+
+def _described(inside: list[int], candidates: Sequence[Candidate]) -> Group:
+    simple = sorted(
+        inside,
+        key=lambda i: roughness(
+            candidates[i].positions, candidates[i].structure_type
+        ),
+    )
+    members = [candidates[i] for i in simple]
+    rw = [c.rw or 0.0 for c in members]
+    atoms = [len(c) for c in members]
+    size = [_diameter(c.positions) for c in members]
+    shares = [shared(members[0], c) for c in members[1:]]
+    return Group(
+        tuple(simple),
+        (min(rw), max(rw)),
+        (min(atoms), max(atoms)),
+        (min(size), max(size)),
+        tuple(dict.fromkeys(c.structure_type for c in members)),
+        float(np.mean(shares)) if shares else 1.0,
+    )
+
+
+def _diameter(x: np.ndarray) -> float:
+    return float(np.linalg.norm(x[:, None] - x, axis=-1).max())
+
+
+def shared(a: Candidate, b: Candidate) -> float:
+    """Common atoms of two clusters over all, on top of one another.
+
+    Tried are the operations of the crystal's point group and the shifts that
+    bring atoms near the middle of one onto atoms of the other; structures of
+    different crystals share what happens to coincide.
+
+    Parameters
+    ----------
+    a, b : Candidate
+
+    Returns
+    -------
+    float, 0 to 1
+    """
+    x, y = (
+        (c.positions - c.positions.mean(0))
+        / nearest_neighbour_distance(c.positions)
+        for c in (a, b)
+    )
+    kind = "fcc" if a.structure_type == "oct" else a.structure_type
+    tree = cKDTree(x)
+    middle = x[np.argsort((x**2).sum(1))[:6]]
+    best = 0
+    for turn in turns(TEMPLATE_OF.get(kind, "fcc")):
+        z = y @ turn.T
+        inner = z[np.argsort((z**2).sum(1))[:2]]
+        for shift in (middle[:, None] - inner).reshape(-1, 3):
+            near = tree.query(z + shift, distance_upper_bound=0.3)[0]
+            best = max(best, int(np.isfinite(near).sum()))
+    return best / (len(x) + len(y) - best)

@@ -1,0 +1,178 @@
+"""What `solve` found, and how it says so."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from diffpy_cbldm.cluster import Candidate, sources
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.solving.groups import Group
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontPoint:
+    """One structure of the front of Rw against roughness.
+
+    Attributes
+    ----------
+    generator, structure_type : str
+        Of the candidate that was edited, and what it is called.
+    n_atoms : int
+    rw : float
+        After the fit of five parameters and of the moves.
+    roughness, ratio : float
+        Missing bonds per N^(2/3), and over that of the most compact cluster.
+    edits : tuple of str
+        Kinds of edits; empty for the candidate itself.
+    parameters : float
+        Effective number of parameters beyond five.
+    knee : bool
+        Whether this is what the data support, by the criterion.
+    """
+
+    generator: str
+    structure_type: str
+    n_atoms: int
+    rw: float
+    roughness: float
+    ratio: float
+    edits: tuple[str, ...]
+    parameters: float
+    knee: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """What `solve` found.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        The refined ones by Rw, then the others by `rw_quick`.
+    rw_quick : list of float
+        Rw of the quick five-parameter fit that chose what to refine, in the
+        order of `candidates`.
+    settings : dict
+        Every setting as it was used, read from the header or resolved.
+    timings : dict
+        Wall time of each step, seconds.
+    warnings : tuple of str
+        Why the answer may be in doubt.
+    pdf : PDFData
+        The measured data, with the Qmin that was used.
+    front : tuple of FrontPoint
+        From ideal to rough: what none beats in both Rw and roughness.
+        Empty without polishing.
+    groups : tuple of Group
+        The refined candidates, those together that the data do not tell
+        apart; the simplest of each first.
+    atoms : AtomRange or None
+        The range of the number of atoms that holds it for nine of ten
+        simulated particles.  None without polishing.
+    """
+
+    candidates: list[Candidate]
+    rw_quick: list[float]
+    settings: dict[str, Any]
+    timings: dict[str, float]
+    warnings: tuple[str, ...]
+    pdf: PDFData
+    front: tuple[FrontPoint, ...] = ()
+    groups: tuple[Group, ...] = ()
+    atoms: AtomRange | None = None
+
+    @property
+    def refined(self) -> list[Candidate]:
+        """The candidates that were refined, best first."""
+        return [c for c in self.candidates if c.rw is not None]
+
+    def explain(self, warnings: bool = True) -> str:
+        """Say in a few sentences what was found and how far to trust it.
+
+        Parameters
+        ----------
+        warnings : bool
+            Whether `warnings` follow, one a line; default True.
+        """
+        best = self.candidates[0]
+        used = self.settings
+        lines = [
+            f"{used['composition']}, r from {used['rmin']:g} to "
+            f"{used['rmax']:g} A, Q from {used['qmin']:g} to "
+            f"{used['qmax']:g} 1/A: {len(self.candidates)} distinct "
+            f"candidates, {len(self.refined)} refined."
+        ]
+        if best.rw is None:
+            lines.append(
+                f"None was refined; the first is {_describe(best)} with Rw "
+                f"{best.rw_raw:.3f} (only the scale fitted)."
+            )
+        else:
+            heldout = (
+                ""
+                if best.rw_heldout is None
+                else f", held-out {best.rw_heldout:.3f}"
+            )
+            lines.append(
+                f"The best is {_describe(best)} from {best.generator}: Rw "
+                f"{best.rw:.3f}{heldout} ({best.rw_raw:.3f} before the "
+                f"refinement)."
+            )
+            lines += self._sources()
+            if self.groups and len(self.groups[0].members) > 1:
+                first = self.groups[0]
+                lines.append(
+                    f"The data do not tell {len(first.members)} candidates "
+                    f"apart ({first}); the simplest is "
+                    f"{_describe(self.candidates[first.members[0]])}."
+                )
+        if self.atoms is not None:
+            text = (
+                f"The particle has {self.atoms}: {self.atoms.share:.0%} of "
+                f"simulated particles of bare metal lie in a range made so"
+            )
+            if self.atoms.doubted:
+                text += ", but the warnings say that this one is not like them"
+            lines.append(f"{text}.")
+        if warnings:
+            lines.extend(f"Warning: {text}" for text in self.warnings)
+        return "\n".join(lines)
+
+    def _sources(self) -> list[str]:
+        """Which generator gave what, and what came without edits."""
+        by_name: dict[str, list[Candidate]] = {}
+        for c in self.refined:
+            for name in sources(c):
+                by_name.setdefault(name, []).append(c)
+        lines = []
+        if len(by_name) > 1:
+            each = [f"{n} {_best_rw(cs)}" for n, cs in by_name.items()]
+            lines.append(f"Best Rw by generator: {', '.join(each)}.")
+        plain = [c for c in self.refined if not c.edits]
+        if plain and self.candidates[0].edits:
+            best = min(plain, key=lambda c: _number(c.rw))
+            lines.append(
+                f"The best without edits is {_describe(best)} from "
+                f"{best.generator}: Rw {best.rw:.3f}."
+            )
+        return lines
+
+
+def _best_rw(candidates: Sequence[Candidate]) -> str:
+    """The least Rw as text, with what was edited for it."""
+    best = min(candidates, key=lambda c: _number(c.rw))
+    edits = best.edits
+    note = f" (edited: {', '.join(edits)})" if edits else ""
+    return f"{best.rw:.3f}{note}"
+
+
+def _describe(candidate: Candidate) -> str:
+    return f"{candidate.structure_type} with {len(candidate.positions)} atoms"
+
+
+def _number(value: float | None) -> float:
+    """A key to sort by: what is missing or not a number comes last."""
+    return float("inf") if value is None or value != value else value

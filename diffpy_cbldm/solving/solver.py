@@ -1,0 +1,327 @@
+"""The main job in one function: propose, refine, polish, rank, explain."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from diffpy_cbldm import options, settings
+from diffpy_cbldm._version import __version__
+from diffpy_cbldm.cluster import ALSO, Candidate, sources
+from diffpy_cbldm.crystals.alike import duplicates, simplest_first
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.generator import choose_backend
+from diffpy_cbldm.fitting.quickfit import SCAN, QuickFit, quick_fit
+from diffpy_cbldm.fitting.recipe import start_values
+from diffpy_cbldm.fitting.refinement import refine as refine_one
+from diffpy_cbldm.fitting.target import regrid
+from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.search.generators import built_in, generator_names, propose
+from diffpy_cbldm.solving.doubts import origin_doubts, size_doubts
+from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.polish_stage import (
+    STRETCH,
+    _kinds,
+    _polished,
+    _unlike,
+)
+from diffpy_cbldm.solving.small_angles import settle
+from diffpy_cbldm.solving.solution import FrontPoint, Solution
+from diffpy_cbldm.threads import one_thread
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done next, steps done, steps in all."""
+
+
+def solve(
+    pdf: PDFData,
+    *,
+    count: int = 64,
+    refine: int = 8,
+    polish: bool | Sequence[str] = True,
+    roughness: float = 1.25,
+    seed: int = 0,
+    small_angle: str = "auto",
+    device: str = "auto",
+    generators: str | Sequence[str] = ("cbldm", "library", "screen"),
+    backend: str = "auto",
+    rmin: float = 1.5,
+    rmax: float = 30.0,
+    progress: Progress | None = None,
+) -> Solution:
+    """Find structures that explain a measured PDF.
+
+    Candidates are proposed by each generator, ranked by a quick fit of
+    scale, stretch, Uiso, delta2 and Qdamp, freed of duplicates, and the best
+    are refined by diffpy.srfit; at least one of each generator is.  The best
+    of these are polished, and what comes out is refined as well.
+
+    Parameters
+    ----------
+    pdf : PDFData
+        The measured G(r) of a particle of one element.
+    count : int
+        Candidates to draw from each generator; default 64.
+    refine : int
+        Candidates to refine; default 8, 0 for none.
+    polish : bool or sequence of str
+        Whether the best candidates are edited (`diffpy_cbldm.polish`), or
+        which kinds of edits are made; default True, all kinds.
+    roughness : float
+        How rough edited structures may become, in units of the most compact
+        cluster of the library; default 1.25.
+    seed : int
+        Seed of all random numbers; default 0.
+    small_angle : {"auto", "yes", "no"}
+        Whether the data hold the particle's small-angle scattering, where
+        Qmin is below 0.7 1/A: "yes" keeps Qmin, "no" raises it to 0.7,
+        "auto" takes what fits better, and a warning says so.
+    device : {"auto", "cpu", "cuda"}
+        Where the model runs.
+    generators : sequence of str
+        Names of the registered generators to ask; one text with commas does
+        as well.
+    backend : {"auto", "torch", "srreal"}
+        The Debye calculator of the refinement.
+    rmin, rmax : float, angstrom
+        The fitted range; defaults 1.5 and 30, or where the data end.
+    progress : callable, optional
+        Called with (what is done next, steps done, steps in all).
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    CbldmError
+        A setting outside its limits, an unknown generator, several elements,
+        or data that do not reach the fitted range.
+    """
+    check_pdf(pdf)
+    generators = generator_names(generators)
+    used = settings.Solve(
+        count=count,
+        refine=refine,
+        generators=",".join(generators),
+        rmin=rmin,
+        rmax=min(rmax, float(pdf.r[-1])),
+        seed=seed,
+        small_angle=small_angle,
+        device=device,
+        backend=backend,
+        polish=_kinds_text(polish),
+        roughness=roughness,
+    )
+    _check(used, rmax)
+    _ = pdf.element  # raises where there are several, or none
+    steps = len(generators) + 2 + refine
+    clock = _Clock(progress, steps=steps)
+    # The pieces are small: on a busy machine threads would wait for one
+    # another at every step, ten times as long as the work takes.
+    with one_thread():
+        return _solve(pdf, used, generators, clock)
+
+
+def _solve(
+    pdf: PDFData,
+    used: settings.Solve,
+    generators: Sequence[str],
+    clock: _Clock,
+) -> Solution:
+    """The steps of `solve`, with settings that were checked."""
+    pool: list[Candidate] = []
+    pdf, note = settle(pdf, used.small_angle, used.rmin, used.rmax)
+    notes = [note] if note else []
+    for name in generators:
+        clock.begin(f"propose ({name})")
+        drawn = propose(
+            pdf,
+            count=used.count,
+            seed=used.seed,
+            generators=(name,),
+            device=used.device,
+            rmin=used.rmin,
+            rmax=used.rmax,
+        )
+        if not drawn:
+            notes.append(f"The generator {name} proposed nothing.")
+        pool.extend(drawn)
+    if not pool:
+        raise CbldmError(
+            "No generator proposed a structure; expected at least one: add "
+            "the generator library, which always answers."
+        )
+
+    clock.begin("quick fit")
+    ranked = _rank_quickly(pool, pdf, used)
+    chosen = _choose([c for c, _ in ranked], used.refine, generators)
+
+    refined: list[tuple[Candidate, float]] = []
+    for index in chosen:
+        clock.begin("refine")
+        candidate, fit = ranked[index]
+        done = refine_one(
+            candidate,
+            pdf,
+            backend=used.backend,
+            rmin=used.rmin,
+            rmax=used.rmax,
+            start=start_values(candidate, pdf, fit),
+        )
+        refined.append((done, fit.rw))
+    points: tuple[FrontPoint, ...] = ()
+    atoms = None
+    if used.polish != "no":
+        clock.begin("polish")
+        starts = [ranked[i][0] for i in chosen]
+        more, points, atoms = _polished(starts, pdf, used)
+        refined += _unlike(more, [c for c, _ in refined])
+    known = [c for c, _ in refined]
+    order = simplest_first([c.rw for c in known], [c.positions for c in known])
+    refined = [refined[i] for i in order]
+    rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
+    candidates = [c for c, _ in refined + rest]
+    about_size = size_doubts(candidates[0], pdf, used)
+    if atoms and about_size:
+        atoms = dataclasses.replace(atoms, doubted=True)
+    return Solution(
+        candidates=candidates,
+        rw_quick=[quick for _, quick in refined + rest],
+        settings=_resolved(used, pdf),
+        timings=clock.end(),
+        warnings=(
+            *pdf.warnings,
+            *notes,
+            *about_size,
+            *origin_doubts(candidates, generators),
+        ),
+        pdf=pdf,
+        front=points,
+        groups=tuple(group(candidates, independent(pdf, used))),
+        atoms=atoms,
+    )
+
+
+def independent(pdf: PDFData, used: settings.Solve) -> float:
+    """Independent points of the fitted range: its width times Q over pi."""
+    return (used.rmax - used.rmin) * (pdf.qmax - pdf.qmin) / math.pi
+
+
+def _kinds_text(polish: bool | Sequence[str]) -> str:
+    """The setting `polish`: "yes", "no", or kinds with commas."""
+    if isinstance(polish, bool):
+        return "yes" if polish else "no"
+    if isinstance(polish, str):
+        return polish
+    return ",".join(polish) or "no"
+
+
+def _check(used: settings.Solve, rmax: float) -> None:
+    """Raise `CbldmError` for what cannot be run."""
+    options.validate(dataclasses.replace(used, rmax=rmax))
+    _kinds(used.polish)
+    if used.rmin >= used.rmax:
+        raise CbldmError(
+            f"rmin is {used.rmin:g} A and the fitted range ends at "
+            f"{used.rmax:g} A; expected rmin below rmax and inside the data: "
+            f"change rmin or rmax."
+        )
+
+
+def _rank_quickly(
+    pool: list[Candidate], pdf: PDFData, used: settings.Solve
+) -> list[tuple[Candidate, QuickFit]]:
+    """Order by the quick fit and drop duplicates, the better one stays.
+
+    Where generators agree on a structure, the one that stays says so in its
+    flags.
+    """
+    g, measured = regrid(pdf, rmax=used.rmax + settings.R_STEP)
+    stretched = all(c.generator in built_in() for c in pool)
+    fits = quick_fit(
+        [c.positions for c in pool],
+        (np.arange(len(g)) * settings.R_STEP)[measured],
+        g[measured],
+        qmin=pdf.qmin,
+        qmax=pdf.qmax,
+        qdamp=pdf.qdamp,
+        qbroad=pdf.qbroad,
+        rmin=used.rmin,
+        rmax=used.rmax,
+        scan=(0.0,) if stretched else SCAN,
+    )
+    order = simplest_first([f.rw for f in fits], [c.positions for c in pool])
+    kept = []
+    for alike in duplicates(
+        [pool[i].positions for i in order], stretch=STRETCH
+    ):
+        first, *others = (pool[order[place]] for place in alike)
+        also = {
+            c.generator: 0 for c in others if c.generator != first.generator
+        }
+        flags = (*first.flags, *(ALSO + name for name in also))
+        kept.append(
+            (dataclasses.replace(first, flags=flags), fits[order[alike[0]]])
+        )
+    return kept
+
+
+def _choose(
+    pool: list[Candidate], refine: int, generators: Sequence[str]
+) -> list[int]:
+    """Places of the candidates to refine: the first ones, and the first of
+    each generator as far as there is room."""
+    firsts: list[int] = []
+    for name in generators:
+        mine = (i for i, c in enumerate(pool) if name in sources(c))
+        first = next(mine, None)
+        if first is not None and first not in firsts:
+            firsts.append(first)
+    firsts = sorted(firsts)[:refine]
+    others = [i for i in range(len(pool)) if i not in firsts]
+    return sorted(firsts + others[: refine - len(firsts)])
+
+
+def _resolved(used: settings.Solve, pdf: PDFData) -> dict[str, Any]:
+    """All settings as one flat table, the names as on the command line."""
+    names = [o.name for o in options.options(settings.Reading)]
+    return {
+        "version": __version__,
+        **{name: getattr(pdf, name) for name in names},
+        **dataclasses.asdict(used),
+        "backend": choose_backend(used.backend),
+    }
+
+
+class _Clock:
+    """Times the steps and tells the caller where they stand."""
+
+    def __init__(self, progress: Progress | None, steps: int) -> None:
+        self.progress = progress or (lambda what, done, steps: None)
+        self.steps, self.done = steps, 0
+        self.times: dict[str, float] = {}
+        self.what: str | None = None
+        self.start = self.since = time.perf_counter()
+
+    def begin(self, what: str) -> None:
+        self._close()
+        self.progress(what, self.done, self.steps)
+        self.what, self.since = what, time.perf_counter()
+
+    def end(self) -> dict[str, float]:
+        self._close()
+        self.progress("done", self.steps, self.steps)
+        self.times["total"] = time.perf_counter() - self.start
+        return self.times
+
+    def _close(self) -> None:
+        if self.what is not None:
+            spent = time.perf_counter() - self.since
+            self.times[self.what] = self.times.get(self.what, 0.0) + spent
+            self.done += 1
