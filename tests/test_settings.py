@@ -12,7 +12,7 @@ import pytest
 from diffpy_cbldm import command, settings
 from diffpy_cbldm.errors import CbldmError
 
-DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 TABLES = [
     table
@@ -79,9 +79,9 @@ def test_every_option_is_documented(name, capfd):
     module = importlib.import_module(f"diffpy_cbldm.{name}")
     page = (DOCS / "command.md").read_text()
     included = re.findall(r"{include} (\S+)", page)
-    manual = f"../diffpy_cbldm/manual/{module.PROG}.md"
+    manual = f"../../diffpy_cbldm/manual/{module.PROG}.md"
     assert manual in included
-    assert f"_generated/{module.PROG}.md" in included
+    assert f"../_generated/{module.PROG}.md" in included
     text = (DOCS / manual).read_text() + "\n"
     text += command.reference(module.TABLES)
     for action in module.make_parser()._actions:
@@ -93,6 +93,6 @@ def test_every_option_is_documented(name, capfd):
 
 
 def test_the_manual_tells_how():
-    text = (DOCS / "../diffpy_cbldm/manual/cbldm.md").read_text()
+    text = (DOCS / "../../diffpy_cbldm/manual/cbldm.md").read_text()
     for title in ("Chains", "Configuration files", "Repeat a run"):
         assert f"## {title}\n" in text

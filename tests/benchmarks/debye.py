@@ -6,7 +6,8 @@ fresh noise on them.  Deviations are relative to the highest peak of the same
 curve from the direct sum in float64; DebyeCalculator has a Q grid and a
 normalisation of its own, so its deviation is taken after fitting a scale.
 ``--docs`` writes the tables and the plot of time against N and rmax to
-``docs/debye.md``; ``--stream`` simulates 100,000 clusters.
+``docs/explanation/debye.md`` and ``docs/debye.svg``; ``--stream`` simulates
+100,000 clusters.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from diffpy_cbldm.paircache import PairCache, stretch_scan
 
 U = 0.005
 SETTINGS = {"u_iso": U, "qmin": 0.7, "qmax": 25.0}
-DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "debye.md"
+DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 
 
 def clusters(n: int, batch: int, seed: int = 0) -> Tensor:
@@ -308,7 +309,7 @@ def plot(points: list[list[float]]) -> None:
     axes.set(xlabel="atoms", ylabel="ms per PDF")
     axes.legend()
     figure.tight_layout()
-    figure.savefig(DOCS.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(DOCS / "debye.svg", metadata={"Date": None})
 
 
 INTRO = """# The Debye engine
@@ -327,7 +328,7 @@ One thread, 3000 points to 30 A unless said otherwise, Qmax 25 1/A; written by
 `python -m tests.benchmarks.debye --docs`. The shortest of several runs on two
 shared cores: compare rows, not machines.
 
-![Time against the number of atoms](debye.svg)
+![Time against the number of atoms](../debye.svg)
 
 """
 
@@ -358,7 +359,8 @@ def main() -> None:
         lines, points = complexity(options.quick)
         plot(points)
         lines += [PEERS, *peers()]
-        DOCS.write_text(INTRO + "\n".join(lines) + "\n")
+        page = DOCS / "explanation" / "debye.md"
+        page.write_text(INTRO + "\n".join(lines) + "\n")
         print("\n".join(lines))
     elif options.quick:
         compare([147], [1, 64], [1])
