@@ -246,3 +246,32 @@ def test_marked_commands_have_right_arguments(block, monkeypatch):
         monkeypatch.setattr(sys, "argv", [words[2], *words[3:]])
         with pytest.raises(Parsed):
             importlib.import_module(words[2]).main()
+
+
+SHELVES = {"tutorials", "how-to", "reference", "explanation", "notes"}
+
+
+def test_every_page_lies_on_a_shelf_and_says_what_it_is_for():
+    docs = ROOT / "docs"
+    pages = [p for p in PAGES if docs in p.parents and p.name != "index.md"]
+    alone = {p.name for p in pages if p.parent == docs}
+    assert alone == {"benchmarks.md"}  # beside its figures
+    assert {p.parent.name for p in pages if p.parent != docs} == SHELVES
+    for page in pages:
+        title, empty, first = page.read_text("utf-8").splitlines()[:3]
+        assert title.startswith("# ") and not empty, page
+        assert re.match(r"[A-Z][\w ]+", first), f"{page}: {first}"
+
+
+def test_pages_that_are_named_are_there():
+    """In what people read outside the documentation, and in the code."""
+    texts = [ROOT / name for name in ("README.md", "CHANGELOG.md")]
+    for folder in ("diffpy_cbldm", "training", "tests", "recipes"):
+        texts += (ROOT / folder).rglob("*.py")
+    found = set()
+    for path in texts:
+        text = path.read_text("utf-8")
+        found |= set(re.findall(r"\bdocs/[\w/-]+\.(?:md|svg|png)\b", text))
+    assert len(found) > 5
+    for name in found:
+        assert (ROOT / name).is_file(), name

@@ -18,7 +18,7 @@ from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.search.generators import GROUP, find_generator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "docs" / "extending.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "extending.md").read_text()
 
 
 def run(*words, folder, path=(), **environment):

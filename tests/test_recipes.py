@@ -20,7 +20,7 @@ def load(name):
 
 def test_every_recipe_is_tested_and_documented():
     tests = pathlib.Path(__file__).read_text()
-    page = (ROOT / "docs" / "recipes.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "recipes.md").read_text()
     for path in RECIPES.glob("*.py"):
         assert f'"{path.name}"' in tests, path.name
         assert f"{{download}}`{path.name} <" in page, path.name

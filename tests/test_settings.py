@@ -13,7 +13,7 @@ from diffpy_cbldm import options, settings
 from diffpy_cbldm.commands import common
 from diffpy_cbldm.errors import CbldmError
 
-DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 TABLES = [
     table
@@ -80,9 +80,9 @@ def test_every_option_is_documented(name, capfd):
     module = importlib.import_module(f"diffpy_cbldm.commands.{name}")
     page = (DOCS / "command.md").read_text()
     included = re.findall(r"{include} (\S+)", page)
-    manual = f"../diffpy_cbldm/commands/manual/{module.PROG}.md"
+    manual = f"../../diffpy_cbldm/commands/manual/{module.PROG}.md"
     assert manual in included
-    assert f"_generated/{module.PROG}.md" in included
+    assert f"../_generated/{module.PROG}.md" in included
     text = (DOCS / manual).read_text() + "\n"
     text += common.reference(module.TABLES)
     for action in module.make_parser()._actions:
@@ -94,6 +94,6 @@ def test_every_option_is_documented(name, capfd):
 
 
 def test_the_manual_tells_how():
-    text = (DOCS / "../diffpy_cbldm/commands/manual/cbldm.md").read_text()
+    text = (DOCS / "../../diffpy_cbldm/commands/manual/cbldm.md").read_text()
     for title in ("Chains", "Configuration files", "Repeat a run"):
         assert f"## {title}\n" in text

@@ -569,7 +569,8 @@ def page(folder: Path) -> str:
     used = commands(found, worse, ablated["settings"]["structures"], others)
     text = [
         "# Benchmarks",
-        "For a PDF like yours, which generator should you run?  (Mean Rw.)",
+        "This page says which generator to run for which PDF (mean Rw), and "
+        "how the\nsystems compare on simulated data.",
         answer(found),
         INTRODUCTION.strip().format(commands=used),
     ]
@@ -689,9 +690,9 @@ networks, which are not ours:
 """
 
 POLISHED_WORDS = """
-With {doc}`polishing` of the best candidate (the lowest Rw of its front), on
-the first PDFs.  Structures with bonds shorter than 0.9 of the usual are no
-crystals that could be edited, and left out:
+With {doc}`/explanation/polishing` of the best candidate (the lowest Rw of its
+front), on the first PDFs.  Structures with bonds shorter than 0.9 of the usual
+are no crystals that could be edited, and left out:
 """
 
 EXAMPLE_WORDS = """
@@ -704,8 +705,8 @@ One thread of a CPU that had other work; seconds are the processor's.  The six
 systems had nine minutes of it each (the trees at most 32 rounds, for the size
 of their file), from a pool of 153,600 PDFs of the stream that is drawn once.
 The minutes of `cbldm` are those of its last run alone, whose start had been
-trained for 105 more ({doc}`model_card`): it had about eighteen times as long
-as each of them, on a machine about half as fast.
+trained for 105 more ({doc}`/reference/model_card`): it had about eighteen
+times as long as each of them, on a machine about half as fast.
 The curves show what more time would bring.
 """
 

@@ -3,7 +3,8 @@
 It ranks candidates before the native refinement: five parameters (scale,
 stretch, Uiso, delta2, Qdamp), analytic derivatives, some ten milliseconds a
 cluster.  The Q grid follows the native Debye calculator
-(`docs/conventions.md`), so that the Rw found here is the one to expect there.
+(`docs/reference/conventions.md`), so that the Rw found here is the one to
+expect there.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ fresh noise on them.  Deviations are relative to the highest peak of the same
 curve from the direct sum in float64; DebyeCalculator has a Q grid and a
 normalisation of its own, so its deviation is taken after fitting a scale.
 ``--docs`` writes the tables and the plot of time against N and rmax to
-``docs/debye.md``; ``--stream`` simulates 100,000 clusters.
+``docs/explanation/debye.md`` and ``docs/debye.svg``; ``--stream`` simulates
+100,000 clusters.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from diffpy_cbldm.fitting.calculator import PairCache
 
 U = 0.005
 SETTINGS = {"u_iso": U, "qmin": 0.7, "qmax": 25.0}
-DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "debye.md"
+DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 
 
 def clusters(n: int, batch: int, seed: int = 0) -> Tensor:
@@ -309,41 +310,46 @@ def plot(points: list[list[float]]) -> None:
     axes.set(xlabel="atoms", ylabel="ms per PDF")
     axes.legend()
     figure.tight_layout()
-    figure.savefig(DOCS.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(DOCS / "debye.svg", metadata={"Date": None})
 
 
 INTRO = """# The Debye engine
 
-`diffpy_cbldm.debye.debye_pdf` spreads the pair distances of each cluster over
-bins by B-splines, transforms the bins, and divides by the spline's own
-transform. The bins are as coarse as `precision` allows: the time is
-proportional to the number of pairs for large clusters, and to the number of
-points for small ones. `calculator.PairCache` keeps the pairs of one cluster
-for a fit; `stretches.stretch_scan` reads all stretches of a cluster off one
+This page explains how G(r) of a cluster is calculated, and how fast.
+
+`diffpy_cbldm.debye.debye_pdf` puts the pair distances of each cluster into
+bins with B-splines, transforms the bins, and divides by the transform of the
+spline. The bins are as coarse as `precision` allows. The time is proportional
+to the number of pairs for large clusters, and to the number of points for
+small ones. `calculator.PairCache` keeps the pairs of one cluster for a fit.
+`stretches.stretch_scan` calculates all stretches of a cluster with one
 transform.
 
 ## Time against size and range
 
-One thread, 3000 points to 30 A unless said otherwise, Qmax 25 1/A; written by
-`python -m tests.benchmarks.debye --docs`. The shortest of several runs on two
-shared cores: compare rows, not machines.
+One thread, 3000 points to 30 A unless said otherwise, Qmax 25 1/A. The table
+is written by `python -m tests.benchmarks.debye --docs`. Each time is the
+shortest of several runs on two shared cores: compare rows, not machines.
 
-![Time against the number of atoms](debye.svg)
+![Time against the number of atoms](../debye.svg)
 
 """
 
 
 PEERS = """
-## Beside its peers
+## Comparison with other programs
 
-Milliseconds per PDF from the same command, so on the same machine. The
-engine's columns are for batches of 256, two threads where nothing else is
-said, but for "one alone"; the double loop is plain torch in float32, one
-cluster; DebyeCalculator (1.1.1, where it is installed) gets fresh positions
-at every call, one cluster, its deviation from the exact curve being 1e-3 to
-2e-2 of the highest peak by its own Q grid. `python -m tests.benchmarks.debye`
-prints all of these with their deviations; `python -m tests.benchmarks.srfit`
-times SrFit residuals and fits.
+Milliseconds per PDF from the same command, so on the same machine.
+
+- The engine's columns are for batches of 256, with two threads if nothing else
+  is said; "one alone" is a single cluster.
+- The double loop is plain torch in float32, one cluster.
+- DebyeCalculator (1.1.1, if it is installed) gets new positions at every call,
+  one cluster. It has its own Q grid, and deviates from the exact curve by 1e-3
+  to 2e-2 of the highest peak.
+
+`python -m tests.benchmarks.debye` prints all of these with their deviations.
+`python -m tests.benchmarks.srfit` times SrFit residuals and fits.
 """
 
 
@@ -359,7 +365,8 @@ def main() -> None:
         lines, points = complexity(options.quick)
         plot(points)
         lines += [PEERS, *peers()]
-        DOCS.write_text(INTRO + "\n".join(lines) + "\n")
+        page = DOCS / "explanation" / "debye.md"
+        page.write_text(INTRO + "\n".join(lines) + "\n")
         print("\n".join(lines))
     elif options.quick:
         compare([147], [1, 64], [1])
