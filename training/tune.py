@@ -21,8 +21,8 @@ from diffpy_cbldm.families import TEMPLATE_OF
 from diffpy_cbldm.model.cbldm import CbLDM, load_weights
 from diffpy_cbldm.recover import structures
 from diffpy_cbldm.settings import Sampling
-from training.data import Stream
-from training.make_data import tuning_set
+from training.datasets import tuning_set
+from training.stream import Stream
 from training.validate import FIRST, FIXED, curves, scaled_rw
 
 INTERVALS = ((0, 1000), (200, 900), (400, 800), (600, 900), (0, 0))

@@ -25,9 +25,9 @@ from diffpy_cbldm.settings import (
     MAX_ATOMS,
     STRUCTURE_TYPES,
     Sampling,
-    World,
 )
-from training.data import Stream
+from training.settings import World
+from training.stream import Stream
 
 FIXED = World(
     cuts=0.0,
@@ -172,7 +172,7 @@ WAYS = {
     "T1 = 600, T2 = 900": Sampling(t1=600, t2=900),
     "diffusion alone (T1 = T2)": Sampling(t1=0, t2=0),
 }
-"""Ways to sample that the command compares, 20 calls for the whole way."""
+"""Ways to sample that the command compares, with the default's calls."""
 
 
 def main() -> None:

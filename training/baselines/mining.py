@@ -18,9 +18,12 @@ import numpy as np
 import torch
 
 from diffpy_cbldm.families import load_table
-from diffpy_cbldm.settings import Model, World
+from diffpy_cbldm.pdfdata import write_atomic
+from diffpy_cbldm.settings import Model
 from training.baselines.pool import BATCH, POINTS, curves
-from training.data import Stream, held_out
+from training.records import keep, log
+from training.settings import World
+from training.stream import Stream, held_out
 
 BINS = 4
 """Points of a PDF that make one feature: 0.08 bonds."""
@@ -100,8 +103,6 @@ def train(
     """
     import xgboost
 
-    from training.baselines.train import keep, log, write
-
     start = time.process_time()
     x, y = examples(COPIES, np.random.default_rng([seed, 3]))
     fresh, truth = examples(1, np.random.default_rng([seed, 4]))
@@ -122,10 +123,10 @@ def train(
         row = {"round": number + 1, "seconds": round(seconds, 1)}
         row.update(scores(booster.predict(tests), truth))
         log(curve, row, COLUMNS)
-        write(checkpoint, bytes(booster.save_raw("ubj")))
+        write_atomic(checkpoint, bytes(booster.save_raw("ubj")))
         print(row, flush=True)
     weights.mkdir(parents=True, exist_ok=True)
-    write(weights / FILE, packed(booster))
+    write_atomic(weights / FILE, packed(booster))
     record = {
         **record,
         "table": load_table().digest,

@@ -3,7 +3,7 @@
 All read the PDF as the regressor `mlp` does, and differ in what they emit:
 the Laplacian by convolutions as published or by a dense layer, squared
 distances, coordinates, or the occupancies of template sites.
-`training.ablate` trains them alike.
+`training.evaluation.ablate` trains them alike.
 """
 
 from __future__ import annotations

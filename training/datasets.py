@@ -1,6 +1,6 @@
 """The data sets: the paper's, its splits, and the tuning set.
 
-    python -m training.make_data [--out runs/data.npz]
+    python -m training.datasets [--out runs/data.npz]
 
 The paper has 13,210 structures: ideal clusters times bond lengths, which it
 does not print.  Here its 1086 geometries take twelve or thirteen bond lengths
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -22,7 +21,8 @@ import numpy as np
 
 from diffpy_cbldm.cuts import random_cut
 from diffpy_cbldm.families import Table, load_table
-from training.data import SPLIT_SEED, held_out
+from training import records
+from training.stream import SPLIT_SEED, held_out
 
 ROWS = 13_210
 BONDS = (2.2, 3.4)
@@ -95,15 +95,14 @@ def tuning_set(
 def save(data: Dataset, path: Path) -> None:
     """Write the rows as a compressed npz, by rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name("part-" + path.name)
-    np.savez_compressed(part, **dataclasses.asdict(data))
-    os.replace(part, path)
+    rows = dataclasses.asdict(data)
+    records.write(path, lambda out: np.savez_compressed(out, **rows))
 
 
 def main() -> None:
     """The command line; see the module's text."""
     parser = argparse.ArgumentParser(
-        "python -m training.make_data", description=__doc__.splitlines()[0]
+        "python -m training.datasets", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--out", type=Path, default=Path("runs/data.npz"))
     options = parser.parse_args()

@@ -30,8 +30,8 @@ from diffpy_cbldm.settings import (
     MIN_ATOMS,
     STRUCTURE_TYPES,
     Model,
-    World,
 )
+from training.settings import World
 
 TYPE_WEIGHTS = {
     "bcc": 0.11,
@@ -45,7 +45,10 @@ TYPE_WEIGHTS = {
 """How often each structure type is drawn among ideal clusters."""
 
 STEP, BINS = 0.01, 2048
+"""Grid of distances and of the PDFs simulated on it, in bond lengths."""
+
 SPLIT_SEED = 42
+"""Of the paper's split, and of all choices of what is held out."""
 
 
 @dataclasses.dataclass(frozen=True)
