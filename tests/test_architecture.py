@@ -95,6 +95,79 @@ def test_only_srfit_imports_srfit():
             assert room_of(path) == "srfit"
 
 
+def training_modules():
+    """The modules of ``training/`` by their dotted names."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in sorted((ROOT / "training").rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+
+
+def training_imports():
+    """Module: the modules of ``training/`` that it imports, also inside."""
+    known = training_modules()
+    return {
+        module: {
+            other
+            for name in imported(ast.parse(path.read_text()))
+            for other in (name, name.rpartition(".")[0])
+            if other in known
+        }
+        for module, path in known.items()
+    }
+
+
+def circle(graph):
+    """A path of a graph that comes back to its start, or None."""
+    done = set()
+
+    def walk(node, path):
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node in done:
+            return None
+        for other in sorted(graph[node]):
+            if found := walk(other, [*path, node]):
+                return found
+        done.add(node)
+        return None
+
+    return next(filter(None, (walk(node, []) for node in graph)), None)
+
+
+def test_training_has_no_import_circles():
+    graph = training_imports()
+    assert "training.stream" in graph["training.trainer"]
+    assert circle(graph) is None
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+TRAINING = ["", "baselines", "evaluation", "report"]
+"""The rooms of ``training/``: each imports those before it alone."""
+
+
+def test_the_rooms_of_training_are_in_order():
+    def room(module):
+        parts = module.split(".")
+        return TRAINING.index(parts[1] if len(parts) > 2 else "")
+
+    for module, used in training_imports().items():
+        for other in used:
+            assert room(other) <= room(module), f"{module} imports {other}"
+
+
+def test_modules_and_bodies_of_training_are_short():
+    for module, path in training_modules().items():
+        text = path.read_text()
+        assert len(text.splitlines()) <= 450, module
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[ast.get_docstring(node) is not None :]
+                lines = node.end_lineno - first[0].lineno + 1 if first else 0
+                assert lines <= 60, f"{module}.{node.name}: {lines} lines"
+
+
 def in_a_process(code, *words, cwd=ROOT, timeout=120):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *words],

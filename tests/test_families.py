@@ -9,6 +9,7 @@ from scipy.spatial.distance import pdist
 
 from diffpy_cbldm import cuts, families, lattices
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES
+from training import make_table
 
 TABLE = families.load_table()
 
@@ -42,7 +43,7 @@ def test_bond_is_the_unit_and_no_atoms_overlap():
             # bcc(1,3,2) and its like: a centre and six second neighbours.
             lone = geometry.structure_type == "bcc" and len(xyz) == 7
             unit = (4 / 3) ** 0.5 if lone else 1.0
-            assert families.bond_length(xyz) == pytest.approx(unit, abs=5e-3)
+            assert make_table.bond_length(xyz) == pytest.approx(unit, abs=5e-3)
 
 
 def test_geometries_are_distinct():
@@ -72,7 +73,7 @@ def test_stored_clusters_are_those_of_ase(name, build):
     import ase.cluster
 
     xyz = build(ase.cluster).positions
-    d = np.sort(pdist(xyz / families.bond_length(xyz)))
+    d = np.sort(pdist(xyz / make_table.bond_length(xyz)))
     names = [g.name for g in TABLE.geometries]
     if name not in names:  # the same cluster, under other parameters
         same = [
@@ -91,7 +92,7 @@ def test_stored_clusters_are_those_of_ase(name, build):
 
 def test_table_survives_a_round_trip(tmp_path):
     path = tmp_path / "table.npz"
-    families.save_table(TABLE, str(path))
+    make_table.save_table(TABLE, str(path))
     with np.load(path) as data:
         again = families._unpack(dict(data))
     assert again.digest == TABLE.digest

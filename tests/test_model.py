@@ -31,7 +31,7 @@ from diffpy_cbldm.model.structure import (
 )
 from diffpy_cbldm.recover import recover, structures
 from diffpy_cbldm.settings import KINDS, PRESETS, STRUCTURE_TYPES, Sampling
-from training.data import Stream, held_out
+from training.stream import Stream, held_out
 
 TINY = PRESETS["tiny"]
 

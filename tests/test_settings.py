@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+import training.settings
 from diffpy_cbldm import command, settings
 from diffpy_cbldm.errors import CbldmError
 
@@ -16,7 +17,8 @@ DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 TABLES = [
     table
-    for _, table in inspect.getmembers(settings, dataclasses.is_dataclass)
+    for module in (settings, training.settings)
+    for _, table in inspect.getmembers(module, dataclasses.is_dataclass)
     if table is not settings.Option
 ]
 

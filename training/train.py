@@ -23,16 +23,65 @@ import json
 import os
 import shlex
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from diffpy_cbldm.model.cbldm import save_weights
-from training.records import hardware
+from training.records import hardware, log
 from training.settings import TRAINING, Training
-from training.trainer import STAGES, Trainer, run
+from training.trainer import STAGES, Trainer
 from training.validate import validate
+
+COLUMNS = (
+    *("stage", "step", "seconds", "loss"),
+    *("condition", "sites", "type", "shape", "extents"),
+    *("laplacian", "kl", "denoiser", "validation"),
+)
+"""Of ``loss.csv``."""
+
+
+def run(
+    trainer: Trainer, minutes: float, every: int = 25, save_every: float = 60
+) -> Iterator[dict[str, float]]:
+    """Train until all is done or the time is up.
+
+    Yields the mean figures of each `every` steps, after writing them to
+    ``loss.csv``.
+    """
+    start = saved = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    while not trainer.done:
+        # Clocks differ: a process that stopped alone would hang the others.
+        if trainer.agree(time.monotonic() - start >= 60 * minutes):
+            break
+        stage = trainer.stage
+        rows.append(trainer.advance())
+        if len(rows) == every or trainer.stage != stage or trainer.done:
+            if trainer.rank == 0:
+                yield _log(trainer.out / "loss.csv", rows)
+            rows = []
+        if trainer.stage != stage or time.monotonic() - saved > save_every:
+            if trainer.rank == 0:
+                trainer.save()
+            saved = time.monotonic()
+    if trainer.rank == 0:
+        trainer.save()
+
+
+def _log(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Append the mean of some rows to the loss curve."""
+    mean = dict(rows[-1])
+    # The validation is of few steps alone: its mean is over those.
+    for key in COLUMNS[3:]:
+        values = [r[key] for r in rows if key in r]
+        if values:
+            mean[key] = sum(values) / len(values)
+    log(path, mean, COLUMNS)
+    return mean
 
 
 def make_parser() -> argparse.ArgumentParser:

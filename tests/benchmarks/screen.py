@@ -3,9 +3,9 @@
     python -m tests.benchmarks.screen [--build 100000] [--structures 28]
 
 A set is made in a temporary folder and timed; then the PDFs of random cuts
-that neither it nor the library holds (`training.evaluate`, split ``cuts``)
-get candidates from the shipped set, from the one just made, and from the
-library.  Printed are seconds, and Rw of the best quick fit of each.
+that neither it nor the library holds (`training.evaluation.cases`, split
+``cuts``) get candidates from the shipped set, from the one just made, and from
+the library.  Printed are seconds, and Rw of the best quick fit of each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from diffpy_cbldm.propose import (
 )
 from diffpy_cbldm.quickfit import quick_fit
 from diffpy_cbldm.screening import build_set, load_set, rough_rw
-from training.evaluate import Conditions, cases, measured
+from training.evaluation.cases import Conditions, cases, measured
 
 
 def screened(pdf: PDFData) -> float:

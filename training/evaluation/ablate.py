@@ -1,13 +1,13 @@
 """What each part of the sampling is worth, with the shipped weights.
 
-    python -m training.ablate --structures 21
+    python -m training.evaluation.ablate --structures 21
 
 Nothing is trained.  For PDFs of held-out geometries at the paper's
 conditions, latents are drawn in several ways and decoded to one structure
 each; only the scale is fitted, and none of the search goes on that
 `cbldm_generator` adds: the rest of the pipeline would hide the differences.
 
-    python -m training.ablate --trained --minutes 1 --structures 14
+    python -m training.evaluation.ablate --trained --minutes 1 --structures 14
 
 trains one network with several outputs (`training.baselines.outputs`), each
 for the same processor time on the same pool, and lets each emit a structure
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,14 +33,16 @@ from diffpy_cbldm.matching import rw_raw
 from diffpy_cbldm.model.cbldm import CbLDM, load_weights, read_weights
 from diffpy_cbldm.recover import structures
 from diffpy_cbldm.score import rmsd
-from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling, World
+from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling
 from training.baselines.generators import emitted
 from training.baselines.outputs import BATCHES, OUTPUTS
 from training.baselines.pool import load_pool
 from training.baselines.train import BATCH, Trainer, run
-from training.compare import RESULTS, SPLITS, commit, machine
-from training.data import Stream
-from training.evaluate import Conditions, cases, measured
+from training.evaluation.cases import Conditions, cases, measured
+from training.evaluation.systems import RESULTS, SPLITS, TRAINED
+from training.records import commit, keep, kept, machine
+from training.settings import World
+from training.stream import Stream
 from training.tune import Counter
 from training.validate import FIRST, FIXED, curves, scaled_rw
 
@@ -153,9 +154,6 @@ def ablate(
 RUNS = Path("runs/ablations")
 """Checkpoints of the trained ablations, and their second pool."""
 
-TRAINED = "ablations-trained.json"
-"""Their figures."""
-
 
 def trained(name: str, minutes: float, parts: int) -> Trainer:
     """Train one of `OUTPUTS`, or go on where a stop left it.
@@ -195,7 +193,7 @@ def told(model: Any, split: str, count: int) -> dict[str, Any]:
     model : nn.Module
         One of `OUTPUTS`, in evaluation mode.
     split : str
-        Of `training.compare`.
+        Key of `training.evaluation.systems.SPLITS`.
     count : int
         PDFs, the first of those that are compared there.
 
@@ -238,10 +236,7 @@ def ablate_outputs(
         The file of the figures.
     """
     settings = {"minutes": minutes, "structures": structures, "parts": parts}
-    state = {"settings": settings, "commits": [], "rows": []}
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        state = kept if kept["settings"] == settings else state
+    state = kept(path, "cbldm-ablate-trained/1", settings)
     RUNS.mkdir(parents=True, exist_ok=True)
     now = commit()  # of the code that runs, whatever follows
     for name in OUTPUTS:
@@ -260,23 +255,15 @@ def ablate_outputs(
             row[split] = told(model, split, structures)
         state["rows"].append(row)
         state["commits"] = sorted({*state["commits"], now})
-        keep(path, "cbldm-ablate-trained/1", state)
+        keep(path, state)
     return state["rows"]
-
-
-def keep(path: Path, schema: str, state: dict[str, Any]) -> None:
-    """Write the figures, by rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {"schema": schema, "machine": machine(), **state}
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(state, indent=1) + "\n")
-    os.replace(part, path)
 
 
 def main() -> None:
     """The command line; see the module's text."""
     parser = argparse.ArgumentParser(
-        "python -m training.ablate", description=__doc__.splitlines()[0]
+        "python -m training.evaluation.ablate",
+        description=__doc__.splitlines()[0],
     )
     parser.add_argument("--weights", default="small")
     parser.add_argument("--structures", type=int, default=21)
@@ -295,6 +282,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
     if options.trained:
         path = options.out / TRAINED
         rows = ablate_outputs(
@@ -305,11 +293,13 @@ def main() -> None:
         rows = ablate(model, options.structures, options.draws)
         names = ("weights", "structures", "draws")
         state = {
+            "schema": "cbldm-ablate/1",
+            "machine": machine(),
             "settings": {name: getattr(options, name) for name in names},
             "commits": [commit()],
             "rows": rows,
         }
-        keep(options.out / "ablations.json", "cbldm-ablate/1", state)
+        keep(options.out / "ablations.json", state)
     for row in rows:
         print(row)
 
