@@ -66,6 +66,7 @@ def paper_dataset(table: Table | None = None) -> Dataset:
         [i for i, g in enumerate(table.geometries) if g.published]
     )
     rng = np.random.default_rng(SPLIT_SEED)
+    # Each geometry in turn, so that all have twelve or thirteen rows.
     geometry = np.resize(published, ROWS).astype(np.int32)
     bond = rng.uniform(*BONDS, ROWS).astype(np.float32)
     validation = np.zeros(ROWS, bool)
@@ -84,6 +85,7 @@ def tuning_set(
     library.
     """
     table = table or load_table()
+    # Its own seed: the split must not change with what else is drawn.
     rng = np.random.default_rng([SPLIT_SEED, 1])
     return [
         (kind, random_cut(table, kind, rng), float(rng.uniform(*BONDS)))

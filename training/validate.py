@@ -75,6 +75,7 @@ def shared_sites(proposals: list[Proposal]) -> float:
     structures on different templates.
     """
     shares = []
+    # Sites of two templates have nothing to do with one another.
     for a, b in itertools.combinations(proposals, 2):
         alike = TEMPLATE_OF[a.structure_type] == TEMPLATE_OF[b.structure_type]
         both = len(np.intersect1d(a.sites, b.sites)) if alike else 0
@@ -130,10 +131,12 @@ def validate(
     rows = []
     for i, index in enumerate(chosen):
         z = model.sample(g[i], draws, seed, sampling)
+        # The prior's mean goes first: it shows what diffusion adds.
         latents = torch.cat([mean[i : i + 1], z])
         proposals = [row[0] for row in structures(model, latents)]
         found = curves(stream, [p.positions for p in proposals])
         rw = scaled_rw(g[i, start:], found[:, start:]).cpu().numpy()
+        # The best of the draws, the prior's mean not counted.
         best = proposals[1 + int(rw[1:].argmin())]
         rows.append(
             {

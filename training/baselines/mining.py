@@ -105,6 +105,7 @@ def train(
 
     start = time.process_time()
     x, y = examples(COPIES, np.random.default_rng([seed, 3]))
+    # Of all classes once, under conditions that training did not see.
     fresh, truth = examples(1, np.random.default_rng([seed, 4]))
     settings = {**SETTINGS, "num_class": len(classes()), "seed": seed}
     data = xgboost.DMatrix(x, y)
@@ -119,6 +120,7 @@ def train(
         number = booster.num_boosted_rounds()
         booster.update(data, number)
         seconds = spent + time.process_time() - start
+        # The time goes with the trees, so that a resumed run keeps its budget.
         booster.set_attr(seconds=str(seconds))
         row = {"round": number + 1, "seconds": round(seconds, 1)}
         row.update(scores(booster.predict(tests), truth))
@@ -150,10 +152,13 @@ def packed(booster: Any) -> bytes:
     import xgboost
 
     state = json.loads(bytes(booster.save_raw("json")))
+    # Prediction reads splits and leaves alone.
     for tree in state["learner"]["gradient_booster"]["model"]["trees"]:
         for name in ("base_weights", "loss_changes", "sum_hessian"):
             tree[name] = [0.0] * len(tree[name])
         values = np.array(tree["split_conditions"], np.float32)
+        # Thresholds keep all digits: a feature that falls on the other side of
+        # one changes the leaf.
         leaf = np.array(tree["left_children"]) < 0
         values[leaf] = values[leaf].astype(np.float16)
         tree["split_conditions"] = values.tolist()

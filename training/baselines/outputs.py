@@ -183,6 +183,7 @@ class Occupancies(_Output):
         sites = Sites(load_table())
         super().__init__(len(KINDS) + sites.count)
         self.sites = sites
+        # Few sites of all templates are filled: it starts near that share.
         nn.init.constant_(self.head[-1].bias[len(KINDS) :], -2.0)
 
     def loss(

@@ -175,6 +175,7 @@ def load_pool(
     for k in tqdm(range(parts), desc="pool"):
         path = folder / f"seed{seed}-{k:03d}.npz"
         if not path.exists():
+            # A seed for each file: one that is missing is drawn as it was.
             rng = np.random.default_rng([seed, k])
             rows = [drawn(stream, rng, BATCH) for _ in range(PART)]
             joined = {n: np.concatenate([r[n] for r in rows]) for n in rows[0]}
@@ -191,6 +192,7 @@ def read(paths: list[Path]) -> Pool:
         with np.load(path) as data:
             for name, values in found.items():
                 values.append(data[name])
+                # Kinds and sites follow from the atoms.
                 if name in names[:3]:
                     state.update(np.ascontiguousarray(data[name]))
     joined = {n: np.concatenate(values) for n, values in found.items()}

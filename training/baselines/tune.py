@@ -88,6 +88,7 @@ def verdict(rows: list[dict[str, Any]], system: str) -> str:
         for r in rows
         if r["system"] == system and (r["rate"], r["batch"]) == (rate, batch)
     )
+    # A small gain may be chance: each setting is trained once.
     gain = 1 - first["validation"] / own["validation"]
     words = f"{system}: rate {first['rate']:g}, batch {first['batch']}"
     if gain > CLEARLY:
@@ -115,6 +116,7 @@ def main() -> None:
     rows = state["rows"]
     known = {(r["system"], r["rate"], r["batch"]) for r in rows}
     pool = load_pool("runs/baselines/pool", options.parts)
+    # Asked before the first trial: a commit in between is not its code.
     now = commit()  # of the code that runs, whatever follows
     trials = list(itertools.product(SYSTEMS, RATES, BATCHES))
     for trial in tqdm([t for t in trials if t not in known], desc="settings"):

@@ -131,6 +131,7 @@ def ablate(
             z = draw(model, target, draws)
             found = [row[0] for row in structures(model, z)]
             g = curves(stream, [p.positions for p in found])
+            # More fitted parameters would hide the differences.
             rw = scaled_rw(target[start:], g[:, start:])
             best = found[int(rw.argmin())]
             right = len(best.positions) == len(xyz)
@@ -168,6 +169,7 @@ def trained(name: str, minutes: float, parts: int) -> Trainer:
     """
     folder, world = Path("runs/baselines/pool"), World()
     if name == "sites-no-cuts":
+        # As many PDFs, so that their number makes no difference.
         folder, world = RUNS / "pool-no-cuts", World(cuts=0.0)
     pool = load_pool(folder, parts, world=world)
     trainer = Trainer(
@@ -177,6 +179,7 @@ def trained(name: str, minutes: float, parts: int) -> Trainer:
         batch=BATCHES.get(name, BATCH),
         make=OUTPUTS[name],
     )
+    # The pool and the seed fix the batches: it goes on where it was.
     path = RUNS / f"{name}.ckpt"
     if path.exists():
         trainer.load(path)

@@ -163,8 +163,10 @@ def measured(case: Case, how: Conditions, seed: int) -> PDFData:
         qdamp=low + (high - low) * case.qdamp,
         biso=how.biso,
     )
+    # The seed is the number of the case: all systems see the same noise.
     g = pdf.g + how.noise * pdf.g.std() * rng.standard_normal(len(pdf.g))
     if how.background:
+        # A half wave below the first peak, where nothing real can stand.
         first = nearest_neighbour_distance(case.positions)
         inside = np.clip(pdf.r / (0.85 * first), 0, 1)
         wave = np.sin(2 * np.pi * inside) * (1 - inside)
@@ -203,6 +205,7 @@ def best_of(
         qbroad=pdf.qbroad,
     )
     rw = np.array([f.rw for f in fits])
+    # Of equal fits the structure with the fewest missing bonds counts.
     order = simplest_first(rw.tolist(), [c.positions for c in candidates])
     done = []
     for i in order[:refined]:

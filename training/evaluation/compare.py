@@ -76,6 +76,8 @@ BRIEF_STEPS = {"condition": 200, "structure": 1100, "denoiser": 250}
 def generator(system: str, weights: str = "small") -> Generator:
     """A system by name; none of them knows the held-out geometries."""
     if system == "library":
+        # No trained system has met these: a library that held them would be
+        # told the answer.
         exclude = np.flatnonzero(held_out(load_table())).tolist()
 
         def library(pdf: PDFData, **words: Any) -> list[Candidate]:
@@ -151,6 +153,7 @@ def row(
     start = time.process_time()
     found = make(pdf, count=count, seed=0)
     proposed = time.process_time()
+    # Two refinements for each system, whatever it proposed.
     best, _ = best_of(found, pdf, heldout=False, warm=True)
     done = time.process_time()
     out = {
@@ -167,6 +170,7 @@ def row(
     if polished:
         no = refusal(out["bond"])
         out["polished"] = no or polished_scores(best, pdf, case)
+    # Coordinates of all rows would make the files many times as long.
     if index in EXAMPLES and how == Conditions():
         out["positions"] = np.round(best.positions, 2).tolist()
     return out
@@ -198,6 +202,7 @@ def polished_scores(
 
     start = time.process_time()
     front = polish(best, pdf)
+    # The front goes from rough to smooth; here the fit alone counts.
     last = min(front, key=lambda c: c.rw)
     seconds = round(time.process_time() - start, 2)
     return {**beside_truth(last, case), "seconds": seconds}
@@ -303,6 +308,8 @@ def compare(
         for system, make in makers.items():
             old = found.find(system, i)
             wanted = i < polished
+            # A run that was stopped, or polishes more than the last, does only
+            # what is missing.
             if old is not None and (not wanted or "polished" in old):
                 continue
             no = refusal(old["bond"]) if old is not None else None

@@ -101,6 +101,7 @@ def excess(rw: np.ndarray, sizes: list[int], truth: int) -> float | None:
     float, or None where all together do not
     """
     order = np.argsort(rw)
+    # The set grows from the best fit on, until it has N between its ends.
     n = np.array(sizes)[order]
     inside = np.minimum.accumulate(n) <= truth
     inside &= np.maximum.accumulate(n) >= truth
@@ -186,6 +187,7 @@ def calibration(rows: list[dict[str, Any]]) -> str:
     lines = []
     for level in (0.5, 0.9):
         widths, held = [], []
+        # Every other case calibrates the rest: no case judges itself.
         for first in (0, 1):
             fit, rest = np.sort(values[first::2]), values[1 - first :: 2]
             place = min(len(fit), math.ceil(level * len(fit))) - 1
@@ -236,12 +238,14 @@ def evaluate(
         for i, case in enumerate(cases(split, structures, seed, met))
     ]
     rows = list(known)
+    # Each case draws its own noise, so that the rest needs no repeating.
     jobs = jobs[len(rows) // len(generators) :]
     if workers < 2:
         for job in tqdm(jobs, desc=split):
             rows += solve_case(job)
             keep(rows)
         return rows
+    # Set before the workers start: each gets one core.
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers) as pool:

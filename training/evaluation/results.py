@@ -51,6 +51,7 @@ class Results:
 
     def drop(self, system: str) -> None:
         """Drop a system's rows that another commit of the code made."""
+        # Local changes (+) do not make it another commit.
         now = self.commit.rstrip("+")
         self.rows = [
             r
@@ -72,8 +73,10 @@ class Results:
             self.rows.remove(old)
         self.rows.append({"commit": self.commit} | new)
         order = {name: i for i, name in enumerate(SYSTEMS)}
+        # The order does not depend on which run made a row.
         self.rows.sort(key=lambda r: (r["index"], order[r["system"]]))
         commits = {r["commit"] for r in self.rows if "commit" in r}
+        # Rows of old files do not say their commit: the file does for all.
         if not all("commit" in r for r in self.rows):
             commits |= set(self.known["commits"])
         state = {

@@ -95,6 +95,7 @@ def distributions(rows: Sequence[Row]) -> Figure:
                 for r in rows
                 if r["system"] == system and kind in (r["truth"], "total")
             ]
+            # Points of one row are spread, or they would hide one another.
             y = place + np.linspace(-0.25, 0.25, len(rw))
             axis.plot(rw, y, ".", color=COLOURS[system], ms=4, alpha=0.7)
             axis.plot(np.median(rw), place, "|", color="k", ms=12)
@@ -185,6 +186,7 @@ def curve(xyz: np.ndarray, damping: float) -> np.ndarray:
 def balls(axis: Any, xyz: np.ndarray, colour: str) -> None:
     """Atoms along their principal axes, the far ones paler."""
     x = xyz - xyz.mean(0)
+    # The longest axis lies across the picture.
     x = x @ np.linalg.svd(x, full_matrices=False)[2].T
     size = 1500 / max(20.0, np.ptp(x) ** 2)
     axis.scatter(

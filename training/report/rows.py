@@ -51,6 +51,7 @@ def mean(
         for r in rows
         if r["system"] == system and kind in (r["truth"], "total")
     ]
+    # An RMSD is there only where N is right.
     known = [float(x) for x in found if x is not None]
     return float(np.mean(known)) if known else None
 

@@ -42,10 +42,12 @@ def by_type(rows: Sequence[Row], quantity: str) -> str:
     for kind in kinds_of(rows):
         values = [mean(rows, s, kind, quantity) for s in names]
         known = [v for v in values if v is not None]
+        # Shares are the better the higher, all else the lower.
         best = max(known) if shape.endswith("%") else min(known, default=0)
         cells = []
         for v in values:
             text = "-" if v is None else format(v, shape)
+            # What is printed alike is alike: all of the best are bold.
             marked = v is not None and text == format(best, shape)
             marked &= text != "0%"
             cells.append(f"**{text}**" if marked else text)
@@ -124,6 +126,7 @@ def beaten(rows: Sequence[Row]) -> list[str]:
             continue
         for quantity in (*LOWER, "solved"):
             sign = 1 if quantity in LOWER else -1
+            # Rw that differ by less are often those of one structure.
             margin = TIE if quantity in LOWER else 1e-9
             shape = QUANTITIES[quantity][2]
             for kind in kinds_of(rows):
