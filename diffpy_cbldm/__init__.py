@@ -49,7 +49,7 @@ __all__ = [
     "solve",
 ]
 
-__getattr__, __dir__, _ = lazy_loader.attach(
+__getattr__, _, _ = lazy_loader.attach(
     __name__,
     submodules=["debye"],
     submod_attrs={
@@ -66,3 +66,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "solving.solver": ["solve"],
     },
 )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

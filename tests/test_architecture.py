@@ -1,6 +1,8 @@
-"""The house: imports run one way, and training needs few libraries."""
+"""The house: wings above a small root, imports one way, short pieces."""
 
 import ast
+import functools
+import importlib
 import pathlib
 import subprocess
 import sys
@@ -10,35 +12,84 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "diffpy_cbldm"
+PAGE = ROOT / "docs" / "reference" / "architecture.md"
 
-ROOMS = """
-errors settings grfile pdfdata cluster checks pairgrid widths debye
-histogram paircache scattering
-mixed simulate lattices families symmetry hulls cuts laplacian model recover
-score moves quickfit edits polish screening sitepairs
-matching pool surfaces propose smallangles srfit doubts
-polished groups atoms solve examples
-results asefile views page plots database report command config inputs cli
-simulate_cli cmi
-""".split()
-"""Each room may import those before it."""
+FLOORS = {
+    0: {
+        "root": "What everyone carries: errors, settings, PDFData, Cluster.",
+    },
+    1: {
+        "crystals": "Ideal, random and cut clusters, in bond lengths, and "
+        "what they measure.",
+        "debye": "From atoms to G(r): the Debye equation, alone and in "
+        "batches.",
+    },
+    2: {
+        "fitting": "How well one structure fits a measured G(r).",
+        "model": "The networks and the diffusion of CbLDM: Algorithms 1 to "
+        "4.",
+    },
+    3: {
+        "search": "Propose structures for a PDF, each generator in its own "
+        "way.",
+        "polishing": "Edits that lower Rw and keep a structure a plausible "
+        "crystal.",
+    },
+    4: {
+        "solving": "The main job: propose, refine, polish, rank, and say "
+        "what is doubtful.",
+    },
+    5: {
+        "output": "What people see: tables, files, pages, plots, databases.",
+    },
+    6: {
+        "commands": "The commands ``cbldm`` and ``cbldm-simulate``.",
+        "cmi": "What diffpy.cmi needs to install and copy, in the layout it "
+        "expects.",
+    },
+}
+"""The wings: each may import those on lower floors, and has one purpose.
 
-MODEL = ["layers", "condition", "structure", "denoiser", "diffusion", "cbldm"]
-"""The same inside ``model/``."""
+A wing's docstring begins with its purpose, and the page of the documentation
+shows this table.
+"""
 
-HEAVY = {"ase", "diffpy", "pymatgen"}
+FLOOR = {wing: floor for floor, wings in FLOORS.items() for wing in wings}
+
+TRAINING = ["", "baselines", "evaluation", "report"]
+"""The rooms of ``training/``: each imports those before it alone."""
+
+LINES, BODY = 450, 60
+"""The most lines of a module and of a function's body."""
+
+YET_TOO_LONG = {
+    *("diffpy_cbldm.cluster", "diffpy_cbldm.model.structure"),
+    *("diffpy_cbldm.pdfdata", "diffpy_cbldm.debye.mixed.mixed_pdf"),
+    *("diffpy_cbldm.debye.pure.evaluate",),
+    *("diffpy_cbldm.debye.simulation.simulate",),
+    *("diffpy_cbldm.debye.stretches.stretch_scan",),
+    *("diffpy_cbldm.fitting.recipe._recipe",),
+    *("diffpy_cbldm.fitting.refinement.refine",),
+    *("diffpy_cbldm.solving.polish_stage._polished",),
+    *("diffpy_cbldm.solving.solver._solve",),
+}
+"""What waits to be split."""
 
 
-def room_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+@functools.cache
+def modules(package):
+    """The modules of ``diffpy_cbldm`` or ``training`` by dotted names."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.name != "__main__.py"
+        and "docs" not in path.relative_to(ROOT).parts
+    }
 
 
-def modules():
-    return [
-        path
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name != "__main__.py" and path != PACKAGE / "__init__.py"
-    ]
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
 
 
 def imported(tree):
@@ -51,48 +102,132 @@ def imported(tree):
             yield from (f"{node.module}.{a.name}" for a in node.names)
 
 
-def rooms_used(path):
-    """The rooms of this package that a module imports."""
-    for name in imported(ast.parse(path.read_text())):
-        parts = name.split(".")
-        if parts[0] != "diffpy_cbldm" or len(parts) < 2:
+@functools.cache
+def graph(package):
+    """Module: the modules of its package that it imports, also inside."""
+    known = modules(package)
+    return {
+        module: {
+            other
+            for name in imported(tree_of(path))
+            for other in (name, name.rpartition(".")[0])
+            if other in known
+        }
+        for module, path in known.items()
+    }
+
+
+def wing_of(module):
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in FLOOR else "root"
+
+
+def test_imports_run_downwards():
+    for module, used in graph("diffpy_cbldm").items():
+        if module == "diffpy_cbldm.__init__":  # hands on public names
             continue
-        if parts[1] in ROOMS:
-            yield parts[1]
-        else:
-            assert parts[1] == "__version__", f"{path} imports {name}"
+        here = wing_of(module)
+        for other in used:
+            there = wing_of(other)
+            assert there == here or FLOOR[there] < FLOOR[here], (
+                f"{module} imports {other}: {here} may only import wings on "
+                f"lower floors"
+            )
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: p.stem)
-def test_imports_run_one_way(path):
-    room = room_of(path)
-    assert room in ROOMS, f"give {room} a place in ROOMS"
-    for used in rooms_used(path):
-        if used == room == "model":
-            continue
-        assert ROOMS.index(used) < ROOMS.index(room), f"{room} uses {used}"
+@pytest.mark.parametrize("package", ["diffpy_cbldm", "training"])
+def test_no_import_circles(package):
+    assert circle(graph(package)) is None
 
 
-@pytest.mark.parametrize("name", MODEL)
-def test_imports_inside_the_model_run_one_way(name):
-    tree = ast.parse((PACKAGE / "model" / f"{name}.py").read_text())
-    for used in imported(tree):
-        parts = used.split(".")
-        if parts[:2] == ["diffpy_cbldm", "model"] and len(parts) > 2:
-            assert MODEL.index(parts[2]) < MODEL.index(name)
+def test_circles_are_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def circle(used):
+    """A path of a graph that comes back to its start, or None."""
+    done = set()
+
+    def walk(node, path):
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node in done:
+            return None
+        for other in sorted(used[node]):
+            if found := walk(other, [*path, node]):
+                return found
+        done.add(node)
+        return None
+
+    return next(filter(None, (walk(node, []) for node in used)), None)
+
+
+def test_the_rooms_of_training_are_in_order():
+    def room(module):
+        parts = module.split(".")
+        return TRAINING.index(parts[1] if len(parts) > 2 else "")
+
+    for module, used in graph("training").items():
+        for other in used:
+            assert room(other) <= room(module), f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("wing", [w for w in FLOOR if w != "root"])
+def test_wings_say_what_they_are_for_and_hand_on_names(wing):
+    """Nothing else is in their ``__init__``; every name can be had."""
+    path = PACKAGE / wing / "__init__.py"
+    purpose = FLOORS[FLOOR[wing]][wing]
+    assert ast.get_docstring(tree_of(path)).startswith(purpose)
+    if wing == "cmi":  # a package of its own, with two functions
+        return
+    for node in tree_of(path).body[1:]:
+        assert isinstance(node, (ast.Import, ast.Assign)), ast.unparse(node)
+    module = importlib.import_module(f"diffpy_cbldm.{wing}")
+    for name in getattr(module, "__all__", ()):
+        assert getattr(module, name).__doc__, name
+
+
+def test_the_page_shows_the_table():
+    rows = [
+        f"| {floor} | `{wing}` | {purpose.replace('``', '`')} |"
+        for floor, wings in sorted(FLOORS.items(), reverse=True)
+        for wing, purpose in wings.items()
+    ]
+    assert "\n".join(rows) in PAGE.read_text()
 
 
 def test_the_package_never_imports_training():
-    for path in modules():
-        tree = ast.parse(path.read_text())
-        assert not any(n.split(".")[0] == "training" for n in imported(tree))
+    for path in modules("diffpy_cbldm").values():
+        names = imported(tree_of(path))
+        assert not any(name.split(".")[0] == "training" for name in names)
 
 
-def test_only_srfit_imports_srfit():
-    for path in modules():
-        names = imported(ast.parse(path.read_text()))
+def test_only_fitting_imports_srfit():
+    for module, path in modules("diffpy_cbldm").items():
+        names = imported(tree_of(path))
         if any(n.startswith(("diffpy.srfit", "diffpy.srreal")) for n in names):
-            assert room_of(path) == "srfit"
+            assert wing_of(module) == "fitting"
+
+
+def functions(package):
+    """(dotted name, node) of every function."""
+    for module, path in modules(package).items():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef):
+                yield f"{module}.{node.name}", node
+
+
+@pytest.mark.parametrize("package", ["diffpy_cbldm", "training"])
+def test_modules_and_bodies_are_short(package):
+    for module, path in modules(package).items():
+        lines = len(path.read_text().splitlines())
+        if module not in YET_TOO_LONG:
+            assert lines <= LINES, f"{module} has {lines} lines"
+    for name, node in functions(package):
+        first = node.body[ast.get_docstring(node) is not None :]
+        lines = node.end_lineno - first[0].lineno + 1 if first else 0
+        if name not in YET_TOO_LONG:
+            assert lines <= BODY, f"{name}: {lines} lines"
 
 
 def in_a_process(code, *words, cwd=ROOT, timeout=120):
@@ -109,7 +244,7 @@ def in_a_process(code, *words, cwd=ROOT, timeout=120):
 
 def test_importing_the_package_is_cheap():
     out = in_a_process("""
-        import sys, diffpy_cbldm, diffpy_cbldm.cli
+        import sys, diffpy_cbldm, diffpy_cbldm.commands.cbldm
         heavy = {"torch", "numpy", "scipy", "matplotlib", "diffpy.srfit"}
         print(sorted(heavy & set(sys.modules)))
         """)
@@ -161,26 +296,20 @@ def test_training_runs_without_diffpy_ase_pymatgen(tmp_path):
     assert any(tmp_path.rglob("*.safetensors"))
 
 
-def test_top_level_functions_stay_functions():
-    """`solve` is a function, before and after its module is imported."""
+def test_public_names_are_there():
+    """Each is found, and functions stay functions whatever is imported."""
     in_a_process("""
-        import inspect, sys
+        import inspect
         import diffpy_cbldm as cb
 
-        import diffpy_cbldm.solve
-        import diffpy_cbldm.propose
-        from diffpy_cbldm.simulate import simulate
-        from diffpy_cbldm.solve import Solution
+        import diffpy_cbldm.solving.solver
+        import diffpy_cbldm.search.generators
 
-        for name in ("solve", "propose", "simulate"):
-            function = getattr(cb, name)
-            assert inspect.isfunction(function), name
-            home = sys.modules[f"diffpy_cbldm.{name}"]
-            assert inspect.ismodule(home) and getattr(home, name) is function
-        from diffpy_cbldm import solve
-        assert inspect.isfunction(solve)
-        assert cb.Solution is Solution
+        for name in ("bond_estimate", "polish", "propose", "simulate", "solve"):
+            assert inspect.isfunction(getattr(cb, name)), name
         assert inspect.ismodule(cb.debye)
+        assert inspect.isfunction(cb.debye.debye_pdf)
+        assert inspect.isfunction(cb.debye.r_grid)
         for name in cb.__all__:
             assert getattr(cb, name) is not None
         assert set(cb.__all__) <= set(dir(cb))
@@ -191,7 +320,6 @@ def test_top_level_functions_stay_functions():
         else:
             raise AssertionError
         """)
-    in_a_process("import diffpy_cbldm as cb; assert callable(cb.solve)")
 
 
 def test_missing_submodules_are_import_errors():

@@ -27,7 +27,7 @@ from training.baselines.networks import (
 from training.baselines.outputs import OUTPUTS, Convolved
 from training.baselines.pool import POINTS, curves, drawn, load_pool, read
 from training.baselines.train import SETTINGS, Trainer, finish, run
-from training.data import Stream, held_out
+from training.stream import Stream, held_out
 
 REGRESSORS = ("mlp", "cnn", "resnet", "transformer")
 

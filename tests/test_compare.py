@@ -1,25 +1,21 @@
 """The comparison scores alike, goes on after a stop, and its page holds."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.crystals.table import load_table
-from training import benchmarks
+from training.baselines import LEARNED
 from training.baselines.train import SETTINGS as IN_USE
-from training.compare import (
-    RESULTS,
-    Results,
-    compare,
-    file_name,
-    generator,
-    refusal,
-    rwp,
-)
-from training.data import held_out
-from training.evaluate import ROBUST, Conditions, cases, measured
+from training.evaluation.cases import ROBUST, Conditions, cases, measured
+from training.evaluation.compare import compare, generator, refusal, rwp
+from training.evaluation.results import Results
+from training.evaluation.systems import RESULTS, file_name
+from training.report import page, rows, tables, words
+from training.stream import held_out
 
 SETTINGS = {"split": "geometry", "count": 4}
 
@@ -137,7 +133,7 @@ def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path):
 
 
 def test_a_known_table():
-    text = benchmarks.by_type(ROWS, "rw")
+    text = tables.by_type(ROWS, "rw")
     assert text.splitlines() == [
         "| Rw, refined by SrFit | cbldm | library |",
         "| --- | --- | --- |",
@@ -145,25 +141,25 @@ def test_a_known_table():
         "| ico | **0.0040** | 0.3000 |",
         "| total | **0.0030** | 0.1505 |",
     ]
-    solved = benchmarks.by_type(ROWS, "solved").splitlines()
+    solved = tables.by_type(ROWS, "solved").splitlines()
     assert solved[-1] == "| total | **100%** | 50% |"
 
 
 def test_the_page_says_where_cbldm_is_not_the_best():
-    lost = benchmarks.beaten(ROWS)
+    lost = tables.beaten(ROWS)
     assert all(line.startswith("library, fcc") for line in lost) and lost
-    assert benchmarks.share(ROWS, "cbldm", "library") == (0.5, 0.5)
+    assert rows.share(ROWS, "cbldm", "library") == (0.5, 0.5)
 
 
 def test_the_commands_of_the_figures_are_on_the_page():
-    lines = benchmarks.commands({"geometry": ROWS}, {}, 14).splitlines()
+    lines = page.commands({"geometry": ROWS}, {}, 14).splitlines()
     assert lines[0] == (
-        "python -m training.compare --split geometry --structures 2 "
-        "--systems cbldm library"
+        "python -m training.evaluation.compare --split geometry "
+        "--structures 2 --systems cbldm library"
     )
     assert lines[1:] == [
-        "python -m training.ablate --structures 14",
-        "python -m training.compare --write",
+        "python -m training.evaluation.ablate --structures 14",
+        "python -m training.report.page",
     ]
 
 
@@ -172,37 +168,67 @@ def test_trained_ablations_are_told_as_far_as_they_were_run():
     row = {"output": "laplacian", "steps": 9}
     row |= {"geometry": own, "nolibrary": own | {"rw": 0.8, "rmsd": 1.0}}
     other = row | {"output": "distances"}
-    assert benchmarks.outputs([row]).splitlines()[-1] == (
+    assert tables.outputs([row]).splitlines()[-1] == (
         "| Laplacian, dense | 9 | 0.900 | 10% | 50% | - "
         "| 0.800 | 10% | 50% | 1.00 |"
     )
-    words = " ".join(benchmarks.outputs_worth([row, other]).split())
-    assert "Rw 0.900 against 0.900 on held-out geometries" in words
-    assert words.count("not run yet") == 3
+    text = " ".join(page.outputs_worth([row, other]).split())
+    assert "Rw 0.900 against 0.900 on held-out geometries" in text
+    assert text.count("not run yet") == 3
 
 
 def test_the_best_setting_of_a_row_is_bold():
     rate, batch = IN_USE["cnn"]
-    rows = [
+    trials = [
         {"system": "cnn", "rate": k, "batch": 64, "validation": loss}
         for k, loss in ((5e-4, 9.0), (1.5e-3, 7.5), (4.5e-3, None))
     ]
-    assert benchmarks.tuning(rows).splitlines()[-1] == (
+    assert tables.tuning(trials).splitlines()[-1] == (
         f"| cnn | 9.00 | **7.50** | - | {rate:g}, {batch} |"
     )
 
 
 def test_the_papers_table_is_as_printed():
-    totals = dict(zip(benchmarks.PAPER_SYSTEMS, benchmarks.PAPER["total"]))
+    paper = tables.published(RESULTS)
+    assert "2509.01370" in paper["source"]
+    totals = dict(zip(paper["systems"], paper["rows"]["total"]))
+    assert set(totals) == {*LEARNED, "cbldm"}
+    assert {len(row) for row in paper["rows"].values()} == {len(totals)}
     assert totals["cbldm"] == min(totals.values()) == 0.380
     assert sorted(totals.values())[1] == totals["mining"] == 1.103
 
 
 def test_the_page_is_that_of_its_figures():
-    page = RESULTS.parent / "benchmarks.md"
-    assert page.read_text() == benchmarks.page(RESULTS)
-    for name in benchmarks.load(RESULTS):
+    kept = RESULTS.parent / "benchmarks.md"
+    assert kept.read_text() == page.page(RESULTS)
+    for name in rows.load(RESULTS):
         assert (RESULTS / name).is_file()
+
+
+def test_no_figure_is_typed_in_the_prose():
+    """Digits stand for names alone: those of the paper's tables, a scale."""
+    names = r"Table \d|N\(0, I\)|a scale of 0|above\s+1,|as 1 \("
+    texts = [value for name, value in vars(words).items() if name.isupper()]
+    texts = [t for t in texts if isinstance(t, str) and t.startswith("\n")]
+    texts += words.WHY.values()
+    assert len(texts) > 10
+    for text in texts:
+        left = re.sub(names + r"|\{[^}]*\}", "", text)
+        left = re.sub(r"delta2|c_0|G\(r\)", "", left)
+        assert not re.search(r"\d", left), text
+        spelt = r"\b(two|three|four|five|six|seven|eight|nine|ten|eleven)\b"
+        assert not re.search(rf"{spelt} (min|h|s|PDF|system|seed|times)", left)
+
+
+def test_a_figure_of_the_prose_follows_its_file():
+    files = rows.load(RESULTS)
+    known = words.figures(files)
+    text = words.prose(words.TUNING_WORDS, known)
+    assert f"tried for {known['trial']:g} s of" in text
+    files["tuning.json"]["settings"]["seconds"] = 77.0
+    text = words.prose(words.TUNING_WORDS, words.figures(files))
+    assert "tried for 77 s of" in text
+    assert max(map(len, text.splitlines())) <= 79
 
 
 def test_conditions_have_files_of_their_own():

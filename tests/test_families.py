@@ -8,14 +8,9 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from diffpy_cbldm.crystals import cuts, lattices
-from diffpy_cbldm.crystals.table import (
-    TEMPLATE_OF,
-    _unpack,
-    bond_length,
-    load_table,
-    save_table,
-)
+from diffpy_cbldm.crystals.table import TEMPLATE_OF, _unpack, load_table
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES
+from training import make_table
 
 TABLE = load_table()
 
@@ -49,7 +44,7 @@ def test_bond_is_the_unit_and_no_atoms_overlap():
             # bcc(1,3,2) and its like: a centre and six second neighbours.
             lone = geometry.structure_type == "bcc" and len(xyz) == 7
             unit = (4 / 3) ** 0.5 if lone else 1.0
-            assert bond_length(xyz) == pytest.approx(unit, abs=5e-3)
+            assert make_table.bond_length(xyz) == pytest.approx(unit, abs=5e-3)
 
 
 def test_geometries_are_distinct():
@@ -79,7 +74,7 @@ def test_stored_clusters_are_those_of_ase(name, build):
     import ase.cluster
 
     xyz = build(ase.cluster).positions
-    d = np.sort(pdist(xyz / bond_length(xyz)))
+    d = np.sort(pdist(xyz / make_table.bond_length(xyz)))
     names = [g.name for g in TABLE.geometries]
     if name not in names:  # the same cluster, under other parameters
         same = [
@@ -98,7 +93,7 @@ def test_stored_clusters_are_those_of_ase(name, build):
 
 def test_table_survives_a_round_trip(tmp_path):
     path = tmp_path / "table.npz"
-    save_table(TABLE, str(path))
+    make_table.save_table(TABLE, str(path))
     with np.load(path) as data:
         again = _unpack(dict(data))
     assert again.digest == TABLE.digest

@@ -30,7 +30,7 @@ from diffpy_cbldm.model.structure import (
 )
 from diffpy_cbldm.model.weights import load_weights, save_weights
 from diffpy_cbldm.settings import KINDS, PRESETS, STRUCTURE_TYPES, Sampling
-from training.data import Stream, held_out
+from training.stream import Stream, held_out
 
 TINY = PRESETS["tiny"]
 

@@ -9,6 +9,8 @@ import re
 
 import pytest
 
+import training.settings
+
 from diffpy_cbldm import options, settings
 from diffpy_cbldm.commands import common
 from diffpy_cbldm.errors import CbldmError
@@ -17,7 +19,8 @@ DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 TABLES = [
     table
-    for _, table in inspect.getmembers(settings, dataclasses.is_dataclass)
+    for module in (settings, training.settings)
+    for _, table in inspect.getmembers(module, dataclasses.is_dataclass)
     if table is not options.Option
 ]
 

@@ -14,12 +14,14 @@ from diffpy_cbldm.crystals.cuts import kept_back
 from diffpy_cbldm.crystals.filling import Proposal
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
 from diffpy_cbldm.model.weights import load_weights
-from diffpy_cbldm.settings import KINDS, PRESETS, TRAINING, World
-from training import pieces
-from training.data import Stream
-from training.evaluate import excess
-from training.make_data import paper_dataset, tuning_set
-from training.train import NonFiniteLoss, Trainer, main, run
+from diffpy_cbldm.settings import KINDS, PRESETS
+from training import pieces, records
+from training.datasets import paper_dataset, tuning_set
+from training.evaluation.evaluate import excess
+from training.settings import TRAINING, World
+from training.stream import Stream
+from training.train import main, run
+from training.trainer import NonFiniteLoss, Trainer
 from training.validate import shared_sites
 
 BRIEF = dataclasses.replace(
@@ -214,3 +216,26 @@ def test_excess_is_the_rw_at_which_the_sizes_bracket_the_truth():
     assert excess(rw, [5, 8, 6], 7) == pytest.approx(0.1)
     assert excess(rw, [7, 8, 6], 7) == 0.0
     assert excess(rw, [5, 8, 6], 9) is None
+
+
+def test_figures_of_other_settings_are_not_gone_on_with(tmp_path):
+    path = tmp_path / "figures.json"
+    state = records.kept(path, "cbldm-test/1", {"count": 4})
+    assert (state["rows"], state["commits"]) == ([], [])
+    state["rows"].append({"rw": 0.1})
+    records.keep(path, state)
+    assert [p.name for p in tmp_path.iterdir()] == ["figures.json"]
+    again = records.kept(path, "cbldm-test/1", {"count": 4})
+    assert again == state
+    other = records.kept(path, "cbldm-test/1", {"count": 5})
+    assert other["rows"] == [] and other["settings"] == {"count": 5}
+
+
+def test_a_learning_curve_keeps_whole_seconds(tmp_path):
+    path = tmp_path / "loss.csv"
+    columns = ("step", "seconds", "loss", "validation")
+    row = {"step": 1, "seconds": 123456.7, "loss": 0.123456789}
+    for _ in range(2):
+        records.log(path, row, columns)
+    first = "step,seconds,loss,validation"
+    assert path.read_text().split() == [first, *2 * ["1,123456.7,0.12346,"]]

@@ -29,9 +29,9 @@ from diffpy_cbldm.model.weights import (
     write_record,
     write_tensors,
 )
-from diffpy_cbldm.settings import World
-from training.data import Stream
-from training.train import PARTS, training_parts
+from training.settings import World
+from training.stream import Stream
+from training.trainer import PARTS, training_parts
 
 BATCHES, BATCH = 48, 64
 """Codes of the stream that the map is fitted to, and as many to judge it."""
@@ -41,6 +41,7 @@ BATCHES, BATCH = 48, 64
 def codes(model: CbLDM, seed: int) -> Tensor:
     """Codes of the decoder under PDFs of the stream, (n, width)."""
     stream = Stream(model.settings, World(), "train")
+    # A stream of its own, whatever the seed of the training was.
     rng = np.random.default_rng([seed, 7])
     noise = torch.Generator().manual_seed(seed)
     found = []
@@ -48,6 +49,7 @@ def codes(model: CbLDM, seed: int) -> Tensor:
         mean, logvar = model.structure.prior(
             model.c_0(stream.batch(BATCH, rng).g)
         )
+        # The decoder sees samples of the prior, not its mean: so do we.
         draws = torch.randn(mean.shape, generator=noise)
         z = mean + torch.exp(0.5 * logvar) * draws
         found.append(model.structure.decoder.body(z.flatten(1)))
@@ -66,12 +68,16 @@ def low_rank(weight: Tensor, inputs: Tensor, rank: int) -> list[Tensor]:
     rank : int
     """
     x = inputs.double()
+    # The error is summed over the codes that occur, so W is truncated in
+    # the metric of their second moments, not in the plain one.
     values, vectors = torch.linalg.eigh(x.T @ x / len(x))
     # Directions that hardly occur are left where they are.
     root = values.clamp_min(1e-6 * float(values.max())).sqrt()
     left, size, right = torch.linalg.svd(
         (weight.double() @ vectors) * root, full_matrices=False
     )
+    # The singular values are shared by both factors, so that neither has
+    # entries that half precision cannot hold.
     spread = size[:rank].sqrt()
     first = spread[:, None] * (right[:rank] / root) @ vectors.T
     return [first.to(weight), (left[:, :rank] * spread).to(weight)]
@@ -83,6 +89,7 @@ def compress(weights: str, rank: int, out: Path) -> str:
     tensors, record = read_weights(weights)
     tensors |= training_parts(weights)
     name = "structure.decoder.sites"
+    # Weights that are compressed already are compressed from their product.
     if model.settings.decoder_rank:
         full = tensors[f"{name}.1.weight"] @ tensors.pop(f"{name}.0.weight")
         bias = tensors.pop(f"{name}.1.bias")
@@ -94,6 +101,7 @@ def compress(weights: str, rank: int, out: Path) -> str:
     tensors[f"{name}.0.weight"] = first
     tensors[f"{name}.1.weight"] = last
     tensors[f"{name}.1.bias"] = bias
+    # Judged on codes that the map was not fitted to, as it is stored.
     x = codes(model, 1)
     half = x @ first.half().float().T @ last.half().float().T
     error = float((half - x @ full.T).square().mean().sqrt())
@@ -110,6 +118,7 @@ def compress(weights: str, rank: int, out: Path) -> str:
     stem = record["preset"]
     kept = {k: v for k, v in tensors.items() if not k.startswith(apart)}
     rest = {k: v for k, v in tensors.items() if k.startswith(apart)}
+    # Two files: who solves a PDF need not load what only training uses.
     path = out / f"{stem}.safetensors"
     PARTS.mkdir(exist_ok=True)
     write_tensors(kept, path)

@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from pathlib import Path
+
+from diffpy_cbldm.files import write_atomic
+from training import records
 
 
 def split(path: Path, megabytes: float = 15.0) -> list[Path]:
@@ -37,8 +39,9 @@ def split(path: Path, megabytes: float = 15.0) -> list[Path]:
         while block := stream.read(size):
             whole.update(block)
             piece = path.with_name(f"{path.name}.{len(pieces):02d}")
-            _write(piece, block)
+            write_atomic(piece, block)
             pieces.append(piece)
+    # A larger checkpoint before this one had more pieces.
     for old in path.parent.glob(path.name + ".[0-9][0-9]"):
         if old not in pieces:
             old.unlink()
@@ -48,7 +51,7 @@ def split(path: Path, megabytes: float = 15.0) -> list[Path]:
         "sha256": whole.hexdigest(),
     }
     index = path.with_name(path.name + ".json")
-    _write(index, (json.dumps(record, indent=1) + "\n").encode())
+    records.keep(index, record)
     return pieces
 
 
@@ -69,20 +72,15 @@ def join(path: Path) -> Path:
             f"{len(parts)} pieces: copy them all."
         )
     whole = b"".join(p.read_bytes() for p in parts)
+    # A piece of another checkpoint has the right name and length, too.
     found = hashlib.sha256(whole).hexdigest()
     if found != record["sha256"]:
         raise SystemExit(
             f"the pieces of {path.name} have SHA-256 {found[:12]}; expected "
             f"{record['sha256'][:12]}: copy them again."
         )
-    _write(path, whole)
+    write_atomic(path, whole)
     return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def main() -> None:

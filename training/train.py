@@ -18,12 +18,9 @@ bfloat16 where that is safe.  ``--tensorboard`` writes events beside
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
-import math
 import os
-import platform
 import shlex
 import sys
 import time
@@ -31,383 +28,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
-from diffpy_cbldm.model.cbldm import CbLDM
-from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
-from diffpy_cbldm.model.diffusion import algorithm_3
-from diffpy_cbldm.model.layers import gaussian_sample
-from diffpy_cbldm.model.structure import algorithm_2, laplacian_tensor
-from diffpy_cbldm.model.weights import read_weights, save_weights
-from diffpy_cbldm.settings import PRESETS, TRAINING, Training, World
-from training.data import Batch, Stream
+from diffpy_cbldm.model.weights import save_weights
+from training.records import hardware, log
+from training.settings import TRAINING, Training
+from training.trainer import STAGES, Trainer
 from training.validate import validate
 
-STAGES = ("condition", "structure", "denoiser")
-
-PARTS = Path(__file__).parent / "weights"
-"""Where the parts of packaged weights lie that only training uses."""
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss is NaN or infinite; training stops here."""
-
-
-class Trainer:
-    """State of a training run.
-
-    Parameters
-    ----------
-    preset : str
-        Key of `PRESETS` and `TRAINING`.
-    out : path
-        Folder of checkpoint, loss curve and weights.
-    seed : int
-        Seeds weights, data and noise.
-    device : str
-        Where to train.
-    training : Training, optional
-        Replaces the preset's own.
-    """
-
-    def __init__(
-        self,
-        preset: str,
-        out: str | os.PathLike[str],
-        seed: int = 0,
-        device: str = "cpu",
-        training: Training | None = None,
-    ):
-        self.preset, self.seed = preset, seed
-        self.out = Path(out)
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.device = torch.device(device)
-        self.training = training or TRAINING[preset]
-        self.world = World()
-        torch.manual_seed(seed)
-        self.model = CbLDM(PRESETS[preset]).to(self.device)
-        self.stream = Stream(
-            self.model.settings, self.world, device=self.device
-        )
-        self.rank = int(os.environ.get("RANK", 0))
-        self.noise = torch.Generator(self.device)
-        self.half = False
-        self.stage, self.step, self.seconds = 0, 0, 0.0
-        self.averaged = self._copy()
-        self.best: dict[str, Tensor] | None = None
-        self.best_loss = math.inf
-        self.optimizer = self._make_optimizer()
-
-    def _seeded(self, step: int) -> np.random.Generator:
-        """The source of all that a step draws; sets the noise as well.
-
-        Steps below 0 are for what all processes must find alike.
-        """
-        rank = self.rank if step >= 0 else 0
-        state = np.random.SeedSequence([self.seed, self.stage, step + 2, rank])
-        first, second = state.generate_state(2, np.uint64)
-        self.noise.manual_seed(int(second >> np.uint64(1)))
-        return np.random.default_rng(int(first))
-
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        """What the present stage trains."""
-        model = self.model
-        parts: list[torch.nn.Module] = [
-            [model.condition],
-            [model.condition, model.structure],
-            [model.denoiser],
-        ][self.stage]
-        return [p for part in parts for p in part.parameters()]
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        """Adan for the VAEs and AdamW for the denoiser, as in the paper."""
-        t = self.training
-        if t.optimizer == "adan" and self.stage < 2:
-            from adan_pytorch import Adan
-
-            return Adan(
-                self._parameters(),
-                lr=t.rate,
-                betas=(0.02, 0.08, 0.01),
-                weight_decay=0.01,
-            )
-        return torch.optim.AdamW(
-            self._parameters(), lr=t.rate, weight_decay=0.01, fused=True
-        )
-
-    def _copy(self) -> dict[str, Tensor]:
-        state = self.model.state_dict()
-        return {k: v.detach().clone() for k, v in state.items()}
-
-    @property
-    def stage_steps(self) -> int:
-        """How many steps the present stage has."""
-        return getattr(self.training, f"{STAGES[self.stage]}_steps")
-
-    @property
-    def done(self) -> bool:
-        """Whether all stages are trained."""
-        return self.stage == len(STAGES)
-
-    def rate(self) -> float:
-        """Learning rate: linear rise, then a cosine to a hundredth."""
-        t = self.training
-        rise = min(1.0, (self.step + 1) / max(1, t.warmup))
-        fall = 0.5 * (1 + math.cos(math.pi * self.step / self.stage_steps))
-        return t.rate * rise * (0.01 + 0.99 * fall)
-
-    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the present stage and its parts."""
-        model, t = self.model, self.training
-        c = pdf_tensor(batch.g, model.settings)
-        clean = pdf_tensor(batch.clean, model.settings)
-        if self.stage < 2:
-            # Later, a quarter of the batch keeps c_0 a code of the PDF.
-            part = len(c) if self.stage == 0 else (len(c) + 3) // 4
-            loss_c, _ = algorithm_1(
-                model.condition,
-                c[:part],
-                self.noise,
-                t.beta_condition,
-                clean[:part],
-            )
-            if self.stage == 0:
-                return loss_c, {"condition": loss_c}
-            c_0 = model.condition.encode(c)[0]
-        else:
-            with torch.no_grad():
-                c_0 = model.condition.encode(c)[0]
-        sigma2 = model.settings.sigma2
-        x = laplacian_tensor(batch.positions, batch.lengths, sigma2)
-        if self.stage == 1:
-            loss, parts = algorithm_2(
-                model.structure,
-                x,
-                c_0,
-                batch.target,
-                self.noise,
-                t.beta_structure,
-                t.gamma,
-                sigma2,
-            )
-            return loss + loss_c, {**parts, "condition": loss_c}
-        with torch.no_grad():
-            shape = batch.target["shape"]
-            coded = model.structure.encoder(x, c_0, shape)
-            z_0 = gaussian_sample(*coded, self.noise)
-            z_0 = z_0 / model.latent_scale
-            prior = model.structure.prior(c_0)
-        loss = algorithm_3(
-            lambda x_t, step: model.predict_noise(x_t, step, c_0, prior),
-            model.schedule,
-            z_0,
-            self.noise,
-        )
-        return loss, {"denoiser": loss}
-
-    def advance(self) -> dict[str, float]:
-        """One step; returns its figures."""
-        start = time.perf_counter()
-        self.model.train()
-        rng = self._seeded(self.step)
-        batch = self.stream.batch(self.training.batch, rng)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.half
-        ):
-            loss, parts = self.losses(batch)
-        if not torch.isfinite(loss):
-            raise NonFiniteLoss(
-                f"the loss of stage {STAGES[self.stage]}, step {self.step}, "
-                f"batch {self.step} of seed {self.seed}, is {loss.item()}: "
-                "resume with a lower rate."
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._share_gradients()
-        torch.nn.utils.clip_grad_norm_(self._parameters(), self.training.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        self.optimizer.step()
-        self._average()
-        self.seconds += time.perf_counter() - start
-        row = {
-            "stage": STAGES[self.stage],
-            "step": self.step,
-            "seconds": round(self.seconds, 2),
-            "loss": float(loss.detach()),
-        }
-        row.update({k: float(v.detach()) for k, v in parts.items()})
-        self.step += 1
-        last = self.step >= self.stage_steps
-        if last or self.step % self.training.validate_every == 0:
-            row["validation"] = self.validate()
-        if last:
-            self._next_stage()
-        return row
-
-    def agree(self, stop: bool) -> bool:
-        """What the first process decides, in all of them."""
-        if not torch.distributed.is_initialized():
-            return stop
-        flag = torch.tensor(int(stop), device=self.device)
-        torch.distributed.broadcast(flag, 0)
-        return bool(flag)
-
-    def _share_gradients(self) -> None:
-        """Average the gradients over the processes of torchrun."""
-        if not torch.distributed.is_initialized():
-            return
-        count = torch.distributed.get_world_size()
-        for parameter in self._parameters():
-            if parameter.grad is not None:
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= count
-
-    @torch.no_grad()
-    def validate(self) -> float:
-        """Loss of the averaged weights on structures that are not trained on.
-
-        Half of them are held-out geometries and half random cuts; the same
-        ones at every call.  The best weights of a stage are kept.
-        """
-        trained = self.model.state_dict()
-        kept = {k: v.clone() for k, v in trained.items()}
-        self.model.load_state_dict(self.averaged)
-        self.model.eval()
-        total = 0.0
-        held = Stream(
-            self.model.settings, self.world, "heldout", device=self.device
-        )
-        size = self.training.batch
-        for number, stream in enumerate((held, self.stream)):
-            rng = self._seeded(-1)
-            rng = np.random.default_rng([int(rng.integers(1 << 62)), number])
-            loss, _ = self.losses(stream.batch(size, rng))
-            total += float(loss) / 2
-        if total < self.best_loss:
-            self.best_loss = total
-            self.best = {k: v.clone() for k, v in self.averaged.items()}
-        self.model.load_state_dict(kept)
-        return total
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.training.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.model.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - decay)
-
-    @torch.no_grad()
-    def _next_stage(self) -> None:
-        """Take the best averaged weights over and start the next stage."""
-        if self.best is not None:
-            self.averaged = self.best
-        self.best, self.best_loss = None, math.inf
-        self.model.load_state_dict(self.averaged)
-        if self.stage == 1:
-            self.model.latent_scale.fill_(self._latent_scale())
-            self.averaged = self._copy()
-        self.stage, self.step = self.stage + 1, 0
-        if not self.done:
-            self.optimizer = self._make_optimizer()
-
-    def _latent_scale(self) -> float:
-        batch = self.stream.batch(64, self._seeded(-2))
-        model = self.model
-        c_0 = model.c_0(batch.g)
-        x = laplacian_tensor(
-            batch.positions, batch.lengths, model.settings.sigma2
-        )
-        coded = model.structure.encoder(x, c_0, batch.target["shape"])
-        return float(gaussian_sample(*coded).std())
-
-    def start(self, init: str | None, skip: str | None) -> None:
-        """Take weights over, and go to a stage at once.
-
-        Parameters
-        ----------
-        init : str, optional
-            A preset or path, see `read_weights`.  What has another name or
-            shape there starts afresh, and is printed.
-        skip : str, optional
-            The first stage that is run, one of `STAGES`.
-        """
-        if init is not None:
-            self._take(init)
-        if skip is not None:
-            self.stage = STAGES.index(skip)
-        self.optimizer = self._make_optimizer()
-
-    def _take(self, name: str) -> None:
-        """Take over the weights that fit."""
-        given, _ = read_weights(name)
-        given |= training_parts(name)
-        own = self.model.state_dict()
-        fit = {
-            k: v
-            for k, v in given.items()
-            if k in own and own[k].shape == v.shape
-        }
-        self.model.load_state_dict(fit, strict=False)
-        self.averaged = self._copy()
-        for key in sorted(set(own) - set(fit)):
-            print(f"starts afresh: {key}")
-
-    def save(self) -> None:
-        """Write the checkpoint, by rename."""
-        state = {
-            "stage": self.stage,
-            "step": self.step,
-            "seconds": self.seconds,
-            "seed": self.seed,
-            "preset": self.preset,
-            "training": dataclasses.asdict(self.training),
-            "model": self.model.state_dict(),
-            "averaged": self.averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "best": self.best,
-            "best_loss": self.best_loss,
-        }
-        part = self.out / "checkpoint.part"
-        torch.save(state, part)
-        os.replace(part, self.out / "checkpoint.pt")
-
-    def load(self) -> None:
-        """Go on from the checkpoint of `out`."""
-        path = self.out / "checkpoint.pt"
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        for name in ("preset", "seed"):
-            if state[name] != getattr(self, name):
-                raise SystemExit(
-                    f"{path} was made with {name} {state[name]}, not "
-                    f"{getattr(self, name)}: give the same or another --out."
-                )
-        self.training = Training(**state["training"])
-        self.stage, self.step = state["stage"], state["step"]
-        self.seconds = state["seconds"]
-        self.model.load_state_dict(state["model"])
-        self.averaged = state["averaged"]
-        if not self.done:
-            self.optimizer = self._make_optimizer()
-            self.optimizer.load_state_dict(state["optimizer"])
-        self.best, self.best_loss = state["best"], state["best_loss"]
-
-    def averaged_model(self) -> CbLDM:
-        """The model with its averaged weights."""
-        model = CbLDM(self.model.settings).to(self.device)
-        model.load_state_dict(self.averaged)
-        return model.eval()
-
-
-def training_parts(name: str) -> dict[str, Tensor]:
-    """The `TRAINING_ONLY` parts of packaged weights, which lie apart."""
-    path = PARTS / f"{name}.safetensors"
-    if not path.is_file():
-        return {}
-    return {k: v.float() for k, v in load_file(path).items()}
+COLUMNS = (
+    *("stage", "step", "seconds", "loss"),
+    *("condition", "sites", "type", "shape", "extents"),
+    *("laplacian", "kl", "denoiser", "validation"),
+)
+"""Of ``loss.csv``."""
 
 
 def run(
@@ -421,6 +55,7 @@ def run(
     start = saved = time.monotonic()
     rows: list[dict[str, Any]] = []
     while not trainer.done:
+        # Clocks differ: a process that stopped alone would hang the others.
         if trainer.agree(time.monotonic() - start >= 60 * minutes):
             break
         stage = trainer.stage
@@ -439,36 +74,18 @@ def run(
 
 def _log(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Append the mean of some rows to the loss curve."""
-    columns = ("stage", "step", "seconds", "loss")
-    columns += ("condition", "sites", "type", "shape", "extents")
-    columns += ("laplacian", "kl")
-    columns += ("denoiser", "validation")
     mean = dict(rows[-1])
-    for key in columns[3:]:
+    # The validation is of few steps alone: its mean is over those.
+    for key in COLUMNS[3:]:
         values = [r[key] for r in rows if key in r]
         if values:
             mean[key] = sum(values) / len(values)
-    fresh = not path.exists()
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, restval="")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(
-            {k: f"{v:.5g}" if k in columns[3:] else v for k, v in mean.items()}
-        )
+    log(path, mean, COLUMNS)
     return mean
 
 
-def hardware(device: torch.device) -> str:
-    """One line on the machine, for the record of the weights."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} threads, {platform.machine()} CPU"
-
-
-def main(words: list[str] | None = None) -> int:
-    """The command line; see the module's text."""
-    words = sys.argv[1:] if words is None else words
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
         "python -m training.train", description=__doc__.splitlines()[0]
     )
@@ -491,14 +108,17 @@ def main(words: list[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="replaces a field of the preset's settings.Training",
+        help="replaces a field of the preset's training.settings.Training",
     )
     parser.add_argument("--half", action="store_true")
     parser.add_argument("--tensorboard", action="store_true")
-    options = parser.parse_args(words)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    out = Path(options.out or f"runs/{options.preset}")
+    return parser
+
+
+def chosen(
+    options: argparse.Namespace, parser: argparse.ArgumentParser
+) -> Training:
+    """The preset's settings with those that the options replace."""
     training = TRAINING[options.preset]
     if options.optimizer:
         training = dataclasses.replace(training, optimizer=options.optimizer)
@@ -506,40 +126,59 @@ def main(words: list[str] | None = None) -> int:
         name, _, value = item.partition("=")
         if not hasattr(training, name):
             parser.error(f"--set {item}: there is no such field")
+        # The default tells what kind of value a field has.
         kind = type(getattr(training, name))
         training = dataclasses.replace(training, **{name: kind(value)})
+    return training
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; see the module's text."""
+    words = sys.argv[1:] if words is None else words
+    parser = make_parser()
+    options = parser.parse_args(words)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    out = Path(options.out or f"runs/{options.preset}")
+    training = chosen(options, parser)
     found = (out / "checkpoint.pt").exists()
     if found and not options.resume:
         parser.error(f"{out} holds a run: add --resume or take another --out")
     device = _join_processes(options.device)
     trainer = Trainer(options.preset, out, options.seed, device, training)
     trainer.half = options.half
-    board = _board(out) if options.tensorboard else None
     if found:
         trainer.load()
     else:
         trainer.start(options.init, options.skip)
     try:
-        for row in run(trainer, options.minutes):
-            if board is not None:
-                _plot(board, row)
-            print(
-                "  ".join(
-                    f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
-                    for k, v in row.items()
-                ),
-                flush=True,
-            )
+        follow(trainer, options.minutes, options.tensorboard)
     except KeyboardInterrupt:
         if trainer.rank == 0:
             trainer.save()
         print(f"stopped; go on with --resume --out {out}")
         return 130
+    # The weights are the same in all processes: one writes them.
     if trainer.rank == 0:
         finish(trainer, "python -m training.train " + shlex.join(words))
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return 0
+
+
+def follow(trainer: Trainer, minutes: float, tensorboard: bool) -> None:
+    """Train, and print the figures on the way."""
+    board = _board(trainer.out) if tensorboard else None
+    for row in run(trainer, minutes):
+        if board is not None:
+            _plot(board, row)
+        print(
+            "  ".join(
+                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+                for k, v in row.items()
+            ),
+            flush=True,
+        )
 
 
 def _join_processes(device: str) -> str:

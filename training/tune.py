@@ -21,8 +21,8 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF
 from diffpy_cbldm.model.cbldm import CbLDM, structures
 from diffpy_cbldm.model.weights import load_weights
 from diffpy_cbldm.settings import Sampling
-from training.data import Stream
-from training.make_data import tuning_set
+from training.datasets import tuning_set
+from training.stream import Stream
 from training.validate import FIRST, FIXED, curves, scaled_rw
 
 INTERVALS = ((0, 1000), (200, 900), (400, 800), (600, 900), (0, 0))
@@ -51,6 +51,7 @@ def trade_off(
     draws: int,
 ) -> tuple[float, float]:
     """Mean Rw of one candidate and of the best of some, over PDFs."""
+    # Below the first peak lies background alone.
     start = round(FIRST / model.settings.pdf_step)
     single, best = [], []
     for target in targets:
@@ -89,12 +90,14 @@ def main() -> None:
             counter.calls, begin = 0, time.perf_counter()
             one, best = trade_off(model, stream, targets, way, options.draws)
             seconds = (time.perf_counter() - begin) / len(targets)
+            # Steps between T2 and T1 take no call: what counts is counted.
             used = counter.calls / len(targets)
             print(
                 f"{t1:4d}  {t2:4d}  {options.sampler:7s}  {calls:5d}  "
                 f"{used:5.0f}  {one:9.4f}  {best:.4f}  {seconds:6.2f}",
                 flush=True,
             )
+            # The prior alone takes no steps: their number changes nothing.
             if t1 == 0 and t2 == 1000:
                 break
 

@@ -22,8 +22,9 @@ from diffpy_cbldm.crystals.filling import Proposal
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
 from diffpy_cbldm.model.cbldm import CbLDM, structures
 from diffpy_cbldm.model.weights import load_weights
-from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Sampling, World
-from training.data import Stream
+from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Sampling
+from training.settings import World
+from training.stream import Stream
 
 FIXED = World(
     cuts=0.0,
@@ -71,6 +72,7 @@ def shared_sites(proposals: list[Proposal]) -> float:
     structures on different templates.
     """
     shares = []
+    # Sites of two templates have nothing to do with one another.
     for a, b in itertools.combinations(proposals, 2):
         alike = TEMPLATE_OF[a.structure_type] == TEMPLATE_OF[b.structure_type]
         both = len(np.intersect1d(a.sites, b.sites)) if alike else 0
@@ -126,10 +128,12 @@ def validate(
     rows = []
     for i, index in enumerate(chosen):
         z = model.sample(g[i], draws, seed, sampling)
+        # The prior's mean goes first: it shows what diffusion adds.
         latents = torch.cat([mean[i : i + 1], z])
         proposals = [row[0] for row in structures(model, latents)]
         found = curves(stream, [p.positions for p in proposals])
         rw = scaled_rw(g[i, start:], found[:, start:]).cpu().numpy()
+        # The best of the draws, the prior's mean not counted.
         best = proposals[1 + int(rw[1:].argmin())]
         rows.append(
             {
@@ -168,7 +172,7 @@ WAYS = {
     "T1 = 600, T2 = 900": Sampling(t1=600, t2=900),
     "diffusion alone (T1 = T2)": Sampling(t1=0, t2=0),
 }
-"""Ways to sample that the command compares, 20 calls for the whole way."""
+"""Ways to sample that the command compares, with the default's calls."""
 
 
 def main() -> None:

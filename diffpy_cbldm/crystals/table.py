@@ -5,7 +5,7 @@ structure types (the ranges of builder parameters are those of Kjaer et al.,
 Digital Discovery 2023, 2, 69), each once, is a subset of the *template
 sites* of its lattice: fcc and octahedral clusters share one template.  The
 table with the sites and the members of each geometry ships with the package;
-`build_table` makes it again from ASE.
+`training.make_table` makes it again from ASE.
 
 The unit of length is the bond: the mean of all pair distances below 1.1 of
 the shortest one in the type's largest cluster, which is where the first peak
@@ -18,15 +18,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import itertools
-from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from diffpy_cbldm.crystals.lattices import AXIS, TEMPLATES, place, sphere
-from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, STRUCTURE_TYPES
+from diffpy_cbldm.crystals.lattices import TEMPLATES, place
+from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES
 
 TEMPLATE_OF = {
     **{t: t for t in STRUCTURE_TYPES},
@@ -34,12 +32,10 @@ TEMPLATE_OF = {
 }
 """The template of each structure type."""
 
-RADII = {"fcc": 5.3, "bcc": 5.3, "sc": 5.6, "stack": 5.0, "dec": 5.3}
-"""Every site nearer than this to the origin is in the template, in bonds."""
-
 _TABLE = "geometries.npz"
 
-_SAME_SITE = 1e-3
+SAME_SITE = 1e-3
+"""Sites nearer than about this are one, in bond lengths."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +182,7 @@ class Table:
     def sites_at(self, template: str, xyz: np.ndarray) -> np.ndarray:
         """Numbers of the sites at some points, (n, 3) -> (n,); -1 for none."""
         distance, index = self._trees[template].query(xyz)
-        return np.where(distance < 3 * _SAME_SITE, index, -1)
+        return np.where(distance < 3 * SAME_SITE, index, -1)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -209,83 +205,6 @@ def load_table() -> Table:
             return _unpack(dict(data))
 
 
-def build_table(progress: Any = None) -> Table:
-    """Enumerate all geometries with ASE; takes about two minutes.
-
-    The templates hold the sites of all geometries, and beyond these every
-    site of the lattice near the origin (`RADII`; of icosahedra five shells),
-    so that clusters of up to 256 atoms that no library holds fit in.
-
-    Parameters
-    ----------
-    progress : callable, optional
-        Called with the name of each structure type when it is done.
-    """
-    found: dict[tuple, tuple[str, tuple[int, ...], np.ndarray, bool]] = {}
-    for structure_type in ("fcc", "bcc", "sc", "hcp", "ico", "dec", "oct"):
-        clusters = [
-            (parameters, xyz, published)
-            for parameters, xyz, published in _clusters(structure_type)
-            if MIN_ATOMS <= len(xyz) <= MAX_ATOMS
-        ]
-        bond = bond_length(max(clusters, key=lambda c: len(c[1]))[1])
-        for parameters, xyz, published in clusters:
-            entry = (structure_type, parameters, xyz / bond, published)
-            found.setdefault(_signature(xyz / bond, structure_type), entry)
-        if progress is not None:
-            progress(structure_type)
-    entries = _without_shared(list(found.values()))
-    entries.sort(key=lambda e: (e[0], len(e[2]), e[1]))
-    placed = [
-        place(TEMPLATE_OF[e[0]], _on_lattice(e[0], e[2])) for e in entries
-    ]
-    sites = {}
-    for name in TEMPLATES:
-        clouds = [
-            xyz
-            for e, xyz in zip(entries, placed, strict=True)
-            if TEMPLATE_OF[e[0]] == name
-        ]
-        sites[name] = _merge([*clouds, _near_sites(name)])
-    bare = Table(sites, ())
-    geometries = tuple(
-        Geometry(e[0], e[1], bare.members(TEMPLATE_OF[e[0]], xyz), e[3])
-        for e, xyz in zip(entries, placed, strict=True)
-    )
-    return Table(sites, geometries)
-
-
-def save_table(table: Table, path: str) -> None:
-    """Write a table in the package's format (sites and member lists)."""
-    parameters = np.zeros((len(table), 3), np.int16) - 1
-    for row, geometry in zip(parameters, table.geometries):
-        row[: len(geometry.parameters)] = geometry.parameters
-    types = [STRUCTURE_TYPES.index(g.structure_type) for g in table.geometries]
-    arrays = {f"sites_{n}": table.sites[n].astype("<f4") for n in TEMPLATES}
-    arrays["types"] = np.array(types, np.uint8)
-    arrays["parameters"] = parameters
-    arrays["published"] = np.array([g.published for g in table.geometries])
-    arrays["counts"] = np.array(
-        [g.n_atoms for g in table.geometries], np.uint16
-    )
-    arrays["members"] = np.concatenate(
-        [g.members.astype(np.uint16) for g in table.geometries]
-    )
-    np.savez_compressed(path, allow_pickle=False, **arrays)
-
-
-def bond_length(positions: np.ndarray) -> float:
-    """Mean of all pair distances below 1.1 of the shortest.
-
-    Parameters
-    ----------
-    positions : (n, 3) array
-        Any unit of length; the result has the same.
-    """
-    d = _pair_distances(positions)
-    return float(d[d < 1.1 * d.min()].mean())
-
-
 def _unpack(data: dict[str, np.ndarray]) -> Table:
     ends = np.cumsum(data["counts"].astype(int))
     geometries = []
@@ -301,136 +220,3 @@ def _unpack(data: dict[str, np.ndarray]) -> Table:
         )
     sites = {name: data[f"sites_{name}"] for name in TEMPLATES}
     return Table(sites, tuple(geometries))
-
-
-def _clusters(
-    structure_type: str,
-) -> Iterator[tuple[tuple[int, ...], np.ndarray, bool]]:
-    """Yield (parameters, positions, published) of one structure type."""
-    from ase.cluster import Decahedron, Icosahedron, Octahedron, cubic
-    from ase.lattice.hexagonal import HexagonalClosedPacked
-
-    if structure_type in ("fcc", "bcc", "sc"):
-        builder = {
-            "fcc": cubic.FaceCenteredCubic,
-            "bcc": cubic.BodyCenteredCubic,
-            "sc": cubic.SimpleCubic,
-        }[structure_type]
-        surfaces = [(1, 0, 0), (1, 1, 0), (1, 1, 1)]
-        for layers in itertools.product(range(1, 13), repeat=3):
-            # Beyond the planes of the cube {100} the others do not cut:
-            # the cube alone holds more than 256 atoms there.
-            if _too_many(structure_type, layers):
-                continue
-            atoms = builder("Au", surfaces, layers, latticeconstant=4.0)
-            yield layers, atoms.positions, True
-    elif structure_type == "hcp":
-        for size in itertools.product(range(1, 16), repeat=3):
-            if 2 * size[0] * size[1] * size[2] <= MAX_ATOMS:
-                atoms = HexagonalClosedPacked(
-                    "Au", latticeconstant=(1.0, 1.633), size=size
-                )
-                yield size, _from_corner(atoms.positions), True
-    elif structure_type == "ico":
-        for shells in range(2, 6):
-            atoms = Icosahedron("Au", shells, latticeconstant=4.0)
-            yield (shells,), atoms.positions, True
-    elif structure_type == "dec":
-        for p, q, r in itertools.product(range(1, 13), range(1, 13), range(8)):
-            if p + r > 8 or (p == 1 and q == 1 and r == 0):
-                continue
-            atoms = Decahedron("Au", p, q, r, latticeconstant=4.0)
-            yield (p, q, r), atoms.positions, True
-    else:
-        for length in range(2, 11):
-            for cutoff in range((length - 1) // 2 + 1):
-                atoms = Octahedron("Au", length, cutoff, latticeconstant=4.0)
-                yield (length, cutoff), atoms.positions, cutoff == 0
-
-
-def _too_many(structure_type: str, layers: tuple[int, ...]) -> bool:
-    """Whether a centred sphere inside all planes holds over 256 atoms."""
-    spacing = {  # between lattice planes of {100}, {110}, {111}, in a
-        "fcc": (0.5, 8**-0.5, 3**-0.5),
-        "bcc": (0.5, 2**-0.5, 12**-0.5),
-        "sc": (1.0, 2**-0.5, 3**-0.5),
-    }[structure_type]
-    per_cell = {"fcc": 4, "bcc": 2, "sc": 1}[structure_type]
-    radius = min(n * d for n, d in zip(layers, spacing)) - 0.5
-    return radius > 0 and per_cell * 4.19 * radius**3 > 2 * MAX_ATOMS
-
-
-def _from_corner(positions: np.ndarray) -> np.ndarray:
-    return positions - positions[0]
-
-
-def _pair_distances(positions: np.ndarray) -> np.ndarray:
-    i, j = np.triu_indices(len(positions), 1)
-    return np.linalg.norm(positions[i] - positions[j], axis=1)
-
-
-def _signature(xyz: np.ndarray, structure_type: str) -> tuple:
-    d = _pair_distances(xyz)
-    powers = [float((d**k).mean()) for k in (1, 2, 3, 4)]
-    return (structure_type, len(xyz), *np.round(powers, 3))
-
-
-def _without_shared(entries: list) -> list:
-    """Give a geometry one label: fcc builders make octahedra, too.
-
-    A full octahedron is called oct, a truncated one that the fcc builder
-    gives as well (a cuboctahedron, say) fcc.
-    """
-    full = {_signature(e[2], "") for e in entries if e[0] == "oct" and e[3]}
-    fcc = {_signature(e[2], "") for e in entries if e[0] == "fcc"}
-    return [
-        e
-        for e in entries
-        if not (e[0] == "fcc" and _signature(e[2], "") in full)
-        and not (e[0] == "oct" and not e[3] and _signature(e[2], "") in fcc)
-    ]
-
-
-def _on_lattice(structure_type: str, xyz: np.ndarray) -> np.ndarray:
-    """Move a cluster of ASE's, in bond lengths, onto its lattice."""
-    middle = xyz.mean(0)
-    if structure_type == "ico":
-        return xyz - middle
-    if structure_type == "dec":
-        # The axis runs through the middle; an atom on it is the origin.
-        d = xyz - middle
-        axial = d[np.hypot(d[:, 0], d[:, 1]) < 0.1, 2]
-        return d - [0, 0, axial[np.argmin(abs(axial))]]
-    return xyz - xyz[0]
-
-
-def _near_sites(template: str) -> np.ndarray:
-    """The sites of a lattice near the origin, see `RADII`."""
-    from ase.cluster import Decahedron, Icosahedron
-
-    if template == "ico":
-        xyz = Icosahedron("Au", 6, latticeconstant=4.0).positions
-        four = Icosahedron("Au", 4, latticeconstant=4.0).positions
-        return xyz / bond_length(four)
-    if template == "dec":
-        xyz = Decahedron("Au", 8, 6, 0, latticeconstant=4.0).positions
-        xyz = _on_lattice("dec", xyz * (AXIS / 8**0.5))
-        return xyz[np.linalg.norm(xyz, axis=1) <= RADII["dec"]]
-    return sphere(template, RADII[template])
-
-
-def _merge(clouds: list[np.ndarray]) -> np.ndarray:
-    """All distinct sites of some clouds, nearest to the origin first."""
-    from scipy.spatial import cKDTree
-
-    cloud = np.concatenate(clouds)
-    keys = np.round(cloud / _SAME_SITE).astype(int)
-    _, first = np.unique(keys, axis=0, return_index=True)
-    cloud = cloud[first]
-    cloud = cloud[np.argsort(np.round((cloud**2).sum(1), 4), kind="stable")]
-    tree = cKDTree(cloud)
-    keep = np.ones(len(cloud), bool)
-    for i, j in sorted(tree.query_pairs(2 * _SAME_SITE)):
-        if keep[i]:
-            keep[j] = False
-    return cloud[keep].astype(np.float32)

@@ -166,8 +166,9 @@ def screen_generator(
 
     The set is the largest one in the cache folder, or the one that comes
     with the package, see `diffpy_cbldm.search.screening_set`; none is made
-    here.  Its clusters are random cuts that no library holds.  The best `CHOSEN` of a
-    rough comparison are compared again as the model's structures are.
+    here.  Its clusters are random cuts that no library holds.  The best
+    `CHOSEN` of a rough comparison are compared again as the model's
+    structures are.
 
     Parameters
     ----------

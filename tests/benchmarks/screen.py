@@ -3,9 +3,9 @@
     python -m tests.benchmarks.screen [--build 100000] [--structures 28]
 
 A set is made in a temporary folder and timed; then the PDFs of random cuts
-that neither it nor the library holds (`training.evaluate`, split ``cuts``)
-get candidates from the shipped set, from the one just made, and from the
-library.  Printed are seconds, and Rw of the best quick fit of each.
+that neither it nor the library holds (`training.evaluation.cases`, split
+``cuts``) get candidates from the shipped set, from the one just made, and from
+the library.  Printed are seconds, and Rw of the best quick fit of each.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import torch
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.quickfit import quick_fit
-from diffpy_cbldm.fitting.target import bond_estimate
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_screening import rough_rw, screen_generator
+from diffpy_cbldm.fitting.target import bond_estimate
 from diffpy_cbldm.search.matching import SCAN, Motion
 from diffpy_cbldm.search.screening_set import build_set, load_set
-from training.evaluate import Conditions, cases, measured
+from training.evaluation.cases import Conditions, cases, measured
 
 
 def screened(pdf: PDFData) -> float:

@@ -6,7 +6,8 @@ Files are read from FOLDER where it is there.  Printed for each generator: the
 number of atoms, Rw raw (only the scale fitted), refined and on r that was
 not fitted, the shortest bond over the nearest-neighbour distance, the
 roughness (missing bonds per N^(2/3); about 15 for ideal ones), and seconds.
-`training.evaluate` does the same for simulated PDFs, whose truth is known.
+`training.evaluation.evaluate` does the same for simulated PDFs, whose truth is
+known.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.matching import rw_raw
-from training.evaluate import best_of
+from training.evaluation.cases import best_of
 
 MEASURED = {"JQ_S2.gr": "Pt", "Au144pMBA.gr": "Au"}
 GENERATORS = {"cbldm": cbldm_generator, "library": library_generator}

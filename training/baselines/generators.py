@@ -89,6 +89,7 @@ def _loaded(system: str, weights: Path) -> Any:
             f"{path} is not there: train it with python -m "
             f"training.baselines.train --system {system}."
         )
+    # Sites and classes are numbers: with another table they mean others.
     if record(system, weights)["table"] != load_table().digest:
         raise CbldmError(
             f"{path} was trained on another table of sites: train it again."
@@ -135,6 +136,7 @@ def emitted(
     """
     g, bond = _read(pdf, rmax)
     found = [_apart(x, seed) for x in model.structures(g, count, seed)]
+    # The first peak tells the bond length to a few per cent only.
     rw, bonds = _stretched(found, pdf, bond, rmin, rmax)
     order = np.argsort(rw, kind="stable")
     return [found[i] * bonds[i] for i in order]
@@ -148,6 +150,7 @@ def _apart(xyz: np.ndarray, seed: int) -> np.ndarray:
         near = cKDTree(xyz).query_pairs(APART / 2, output_type="ndarray")
         if not len(near):
             return xyz
+        # One of each pair stays where it was.
         moved = np.unique(near[:, 1])
         xyz[moved] += rng.normal(0, APART, (len(moved), 3))
 
@@ -184,6 +187,7 @@ def _read(pdf: PDFData, rmax: float) -> tuple[Tensor, float]:
     r, g = curve_of(pdf, rmax)
     points = Model.pdf_channels * Model.pdf_length
     x = np.arange(points) * Model.pdf_step * bond
+    # The networks were trained with zeros where there are no data.
     y = np.interp(x, r, g, left=0.0, right=0.0)
     return curves(torch.as_tensor(y, dtype=torch.float32)[None]), bond
 

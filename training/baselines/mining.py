@@ -18,9 +18,12 @@ import numpy as np
 import torch
 
 from diffpy_cbldm.crystals.table import load_table
-from diffpy_cbldm.settings import Model, World
+from diffpy_cbldm.files import write_atomic
+from diffpy_cbldm.settings import Model
 from training.baselines.pool import BATCH, POINTS, curves
-from training.data import Stream, held_out
+from training.records import keep, log
+from training.settings import World
+from training.stream import Stream, held_out
 
 BINS = 4
 """Points of a PDF that make one feature: 0.08 bonds."""
@@ -100,10 +103,9 @@ def train(
     """
     import xgboost
 
-    from training.baselines.train import keep, log, write
-
     start = time.process_time()
     x, y = examples(COPIES, np.random.default_rng([seed, 3]))
+    # Of all classes once, under conditions that training did not see.
     fresh, truth = examples(1, np.random.default_rng([seed, 4]))
     settings = {**SETTINGS, "num_class": len(classes()), "seed": seed}
     data = xgboost.DMatrix(x, y)
@@ -118,14 +120,15 @@ def train(
         number = booster.num_boosted_rounds()
         booster.update(data, number)
         seconds = spent + time.process_time() - start
+        # The time goes with the trees, so that a resumed run keeps its budget.
         booster.set_attr(seconds=str(seconds))
         row = {"round": number + 1, "seconds": round(seconds, 1)}
         row.update(scores(booster.predict(tests), truth))
         log(curve, row, COLUMNS)
-        write(checkpoint, bytes(booster.save_raw("ubj")))
+        write_atomic(checkpoint, bytes(booster.save_raw("ubj")))
         print(row, flush=True)
     weights.mkdir(parents=True, exist_ok=True)
-    write(weights / FILE, packed(booster))
+    write_atomic(weights / FILE, packed(booster))
     record = {
         **record,
         "table": load_table().digest,
@@ -149,10 +152,13 @@ def packed(booster: Any) -> bytes:
     import xgboost
 
     state = json.loads(bytes(booster.save_raw("json")))
+    # Prediction reads splits and leaves alone.
     for tree in state["learner"]["gradient_booster"]["model"]["trees"]:
         for name in ("base_weights", "loss_changes", "sum_hessian"):
             tree[name] = [0.0] * len(tree[name])
         values = np.array(tree["split_conditions"], np.float32)
+        # Thresholds keep all digits: a feature that falls on the other side of
+        # one changes the leaf.
         leaf = np.array(tree["left_children"]) < 0
         values[leaf] = values[leaf].astype(np.float16)
         tree["split_conditions"] = values.tolist()

@@ -168,6 +168,8 @@ class Regressor(nn.Module):
             degrees = (own @ own.sum(1)[:, :, None])[..., 0]
             missing = nn.functional.pad(k.sum(-1), (0, MAX_ATOMS - n))
             apart = ((degrees - missing) / DEGREE).square().sum(1)
+            # Degrees count apart: an error common to a row of K is small in
+            # each element, but not in the degree.
             parts.append((miss + apart) / lengths[some])
         return torch.cat(parts).mean()
 
@@ -190,6 +192,7 @@ class Regressor(nn.Module):
         """
         f = self(g)
         k = f @ f.mT
+        # The diagonal of K is 1 for an atom and 0 for none.
         k = filled_first(k, k.diagonal(dim1=1, dim2=2) > 0.5)
         w = k - torch.diag_embed(k.diagonal(dim1=1, dim2=2))
         return [recovered(from_weights(w))]
@@ -261,6 +264,7 @@ class Cvae(nn.Module):
         x, on = positions[:, :n], mask(lengths, n)
         near = torch.cdist(x, x) < BONDED
         edges = (near & on[:, :, None] & on[:, None]).to(x)
+        # Means over neighbours: sums would grow with the coordination.
         edges = edges / edges.sum(-1, keepdim=True).clamp_min(1)
         h = self.embed(x)
         for step in self.rounds:
@@ -308,6 +312,7 @@ class Cvae(nn.Module):
         c = self.trunk(g).expand(count, -1)
         mean, logvar = _widths(self.prior(c))
         eps = torch.randn(mean.shape, generator=noise)
+        # The first answer is the likeliest, and the same for every seed.
         eps[0] = 0.0
         return atoms(*self.decode(mean + eps * torch.exp(0.5 * logvar), c))
 

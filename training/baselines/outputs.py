@@ -3,7 +3,7 @@
 All read the PDF as the regressor `mlp` does, and differ in what they emit:
 the Laplacian by convolutions as published or by a dense layer, squared
 distances, coordinates, or the occupancies of template sites.
-`training.ablate` trains them alike.
+`training.evaluation.ablate` trains them alike.
 """
 
 from __future__ import annotations
@@ -181,6 +181,7 @@ class Occupancies(_Output):
         sites = Sites(load_table())
         super().__init__(len(KINDS) + sites.count)
         self.sites = sites
+        # Few sites of all templates are filled: it starts near that share.
         nn.init.constant_(self.head[-1].bias[len(KINDS) :], -2.0)
 
     def loss(

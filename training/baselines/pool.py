@@ -1,13 +1,14 @@
 """The first PDFs of the training stream, drawn once for all systems.
 
 Simulating a PDF costs more than a step of a small network.  The pool keeps
-what `training.data.Stream` draws, so that in equal times all systems take as
+what `training.stream.Stream` draws, so that in equal times all systems take as
 many steps as they can, on the same structures.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -19,8 +20,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffpy_cbldm.model.laplacian import mask
-from diffpy_cbldm.settings import MAX_ATOMS, Model, World
-from training.data import Batch, Stream
+from diffpy_cbldm.settings import MAX_ATOMS, Model
+from training import records
+from training.settings import World
+from training.stream import Batch, Stream
 
 THIN = 2
 """Every second point of the stream's grid is kept: steps of 0.02 bonds."""
@@ -172,14 +175,11 @@ def load_pool(
     for k in tqdm(range(parts), desc="pool"):
         path = folder / f"seed{seed}-{k:03d}.npz"
         if not path.exists():
+            # A seed for each file: one that is missing is drawn as it was.
             rng = np.random.default_rng([seed, k])
             rows = [drawn(stream, rng, BATCH) for _ in range(PART)]
-            part = path.with_suffix(".part.npz")
-            np.savez(
-                part,
-                **{n: np.concatenate([r[n] for r in rows]) for n in rows[0]},
-            )
-            os.replace(part, path)
+            joined = {n: np.concatenate([r[n] for r in rows]) for n in rows[0]}
+            records.write(path, functools.partial(np.savez, **joined))
     return read(sorted(folder.glob(f"seed{seed}-???.npz"))[:parts])
 
 
@@ -192,6 +192,7 @@ def read(paths: list[Path]) -> Pool:
         with np.load(path) as data:
             for name, values in found.items():
                 values.append(data[name])
+                # Kinds and sites follow from the atoms.
                 if name in names[:3]:
                     state.update(np.ascontiguousarray(data[name]))
     joined = {n: np.concatenate(values) for n, values in found.items()}

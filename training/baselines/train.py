@@ -12,16 +12,14 @@ far as it goes.  A stop loses the steps since the last checkpoint, and
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
 import json
 import math
-import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +28,14 @@ import torch
 from torch import nn
 
 from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.settings import Model
-from training.baselines import LEARNED, WEIGHTS
+from training.baselines import LEARNED, WEIGHTS, mining
 from training.baselines.networks import network
 from training.baselines.pool import Pool, Rows, load_pool, rows_of
-from training.data import Stream
-from training.train import NonFiniteLoss, hardware
+from training.records import hardware, keep, log, write
+from training.stream import Stream
+from training.trainer import NonFiniteLoss
 
 BATCH = 64
 RATE, WARMUP, CLIP = 1.5e-3, 100, 5.0
@@ -130,6 +130,8 @@ class Trainer:
         start = time.process_time()
         rng = np.random.default_rng([self.seed, 2, self.step])
         self.noise.manual_seed(int(rng.integers(1 << 62)))
+        # What a step draws follows from seed and step: a resumed run goes on
+        # as if it had not been stopped.
         rows = rng.integers(0, len(self.pool) - UNSEEN, self.batch)
         loss = self.model.loss(self.pool.batch(rows), self.noise)
         value = float(loss.detach())
@@ -144,6 +146,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
         self.optimizer.step()
+        # The first weights are random: at first they are soon forgotten.
         decay = min(AVERAGE, (1 + self.step) / (10 + self.step))
         for name, new in self.model.state_dict().items():
             self.averaged[name].lerp_(new, 1 - decay)
@@ -174,9 +177,7 @@ class Trainer:
         state = {name: getattr(self, name) for name in names}
         state["model"] = self.model.state_dict()
         state["optimizer"] = self.optimizer.state_dict()
-        part = path.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, path)
+        write(path, lambda out: torch.save(state, out))
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same system and seed."""
@@ -215,28 +216,6 @@ def run(
         yield row
 
 
-def log(path: Path, row: dict[str, Any], columns: Sequence[str]) -> None:
-    """Append a line to a learning curve."""
-    fresh = not path.exists()
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, restval="")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(
-            {
-                k: f"{v:.5g}" if isinstance(v, float) else v
-                for k, v in row.items()
-            }
-        )
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file by rename."""
-    part = path.with_suffix(".part")
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
 def finish(trainer: Trainer, weights: Path, record: dict[str, Any]) -> None:
     """Write the averaged weights in half precision, and their record."""
     from safetensors.torch import save
@@ -244,7 +223,7 @@ def finish(trainer: Trainer, weights: Path, record: dict[str, Any]) -> None:
     weights.mkdir(parents=True, exist_ok=True)
     model = trainer.averaged_model()
     tensors = {k: v.half().contiguous() for k, v in model.state_dict().items()}
-    write(weights / f"{trainer.system}.safetensors", save(tensors))
+    write_atomic(weights / f"{trainer.system}.safetensors", save(tensors))
     record = {
         **record,
         "table": load_table().digest,
@@ -260,14 +239,8 @@ def finish(trainer: Trainer, weights: Path, record: dict[str, Any]) -> None:
     keep(weights / f"{trainer.system}.json", record)
 
 
-def keep(path: Path, record: dict[str, Any]) -> None:
-    """Write a record, by rename."""
-    write(path, (json.dumps(record, indent=1) + "\n").encode())
-
-
-def main(words: list[str] | None = None) -> int:
-    """The command line; see the module's text."""
-    words = sys.argv[1:] if words is None else words
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
         "python -m training.baselines.train",
         description=__doc__.splitlines()[0],
@@ -289,17 +262,23 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "--parts", type=int, default=48, help="files of 3200 PDFs in the pool"
     )
+    return parser
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; see the module's text."""
+    words = sys.argv[1:] if words is None else words
+    parser = make_parser()
     options = parser.parse_args(words)
     if options.threads:
         torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    command = "python -m training.baselines.train " + shlex.join(words)
     record = {
         "schema": "cbldm-baseline/1",
         "system": options.system,
         "seed": options.seed,
         "minutes": options.minutes,
-        "command": command,
+        "command": "python -m training.baselines.train " + shlex.join(words),
         "hardware": hardware(torch.device("cpu")),
         "torch": torch.__version__,
     }
@@ -307,30 +286,36 @@ def main(words: list[str] | None = None) -> int:
     if path.exists() and not options.resume:
         parser.error(f"{path} is there: add --resume or take another --out")
     curve = options.out / f"{options.system}-loss.csv"
+    # Without its checkpoint a curve is that of another run.
     if not path.exists():
         curve.unlink(missing_ok=True)
     if options.system == "mining":
-        from training.baselines import mining
-
         mining.train(
             options.minutes, options.seed, path, curve, options.weights, record
         )
     else:
-        pool = load_pool(options.out / "pool", options.parts, options.seed)
-        trainer = Trainer(
-            options.system,
-            pool,
-            options.minutes,
-            options.seed,
-            *SETTINGS[options.system],
-        )
-        if path.exists():
-            trainer.load(path)
-        for row in run(trainer, options.out):
-            print(json.dumps(row), flush=True)
-        finish(trainer, options.weights, record)
+        train_network(options, path, record)
     shutil.copy(curve, options.weights / curve.name)
     return 0
+
+
+def train_network(
+    options: argparse.Namespace, path: Path, record: dict[str, Any]
+) -> None:
+    """Train a network by the options of the command; go on where it is."""
+    pool = load_pool(options.out / "pool", options.parts, options.seed)
+    trainer = Trainer(
+        options.system,
+        pool,
+        options.minutes,
+        options.seed,
+        *SETTINGS[options.system],
+    )
+    if path.exists():
+        trainer.load(path)
+    for row in run(trainer, options.out):
+        print(json.dumps(row), flush=True)
+    finish(trainer, options.weights, record)
 
 
 if __name__ == "__main__":

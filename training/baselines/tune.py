@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from training.baselines import LEARNED
 from training.baselines.pool import Pool, load_pool
-from training.baselines.train import SETTINGS, Trainer, write
-from training.train import NonFiniteLoss
+from training.baselines.train import SETTINGS, Trainer
+from training.records import commit, keep, kept
+from training.trainer import NonFiniteLoss
 
 SYSTEMS = tuple(system for system in LEARNED if system != "mining")
 
@@ -87,6 +88,7 @@ def verdict(rows: list[dict[str, Any]], system: str) -> str:
         for r in rows
         if r["system"] == system and (r["rate"], r["batch"]) == (rate, batch)
     )
+    # A small gain may be chance: each setting is trained once.
     gain = 1 - first["validation"] / own["validation"]
     words = f"{system}: rate {first['rate']:g}, batch {first['batch']}"
     if gain > CLEARLY:
@@ -109,16 +111,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    from training.compare import commit, machine
-
     settings = {"seconds": options.seconds, "parts": options.parts}
-    state: dict[str, Any] = {"settings": settings, "commits": [], "rows": []}
-    if options.out.is_file():
-        kept = json.loads(options.out.read_text())
-        state = kept if kept["settings"] == settings else state
+    state = kept(options.out, "cbldm-tune/1", settings)
     rows = state["rows"]
     known = {(r["system"], r["rate"], r["batch"]) for r in rows}
     pool = load_pool("runs/baselines/pool", options.parts)
+    # Asked before the first trial: a commit in between is not its code.
     now = commit()  # of the code that runs, whatever follows
     trials = list(itertools.product(SYSTEMS, RATES, BATCHES))
     for trial in tqdm([t for t in trials if t not in known], desc="settings"):
@@ -126,8 +124,7 @@ def main() -> None:
         rows.append(tried(system, pool, options.seconds, rate, batch))
         tqdm.write(json.dumps(rows[-1]))
         state["commits"] = sorted({*state["commits"], now})
-        state |= {"schema": "cbldm-tune/1", "machine": machine()}
-        write(options.out, (json.dumps(state, indent=1) + "\n").encode())
+        keep(options.out, state)
     for system in SYSTEMS:
         print(verdict(rows, system))
 

@@ -30,8 +30,8 @@ from diffpy_cbldm.settings import (
     MIN_ATOMS,
     STRUCTURE_TYPES,
     Model,
-    World,
 )
+from training.settings import World
 
 TYPE_WEIGHTS = {
     "bcc": 0.11,
@@ -45,7 +45,10 @@ TYPE_WEIGHTS = {
 """How often each structure type is drawn among ideal clusters."""
 
 STEP, BINS = 0.01, 2048
+"""Grid of distances and of the PDFs simulated on it, in bond lengths."""
+
 SPLIT_SEED = 42
+"""Of the paper's split, and of all choices of what is held out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,7 @@ def held_out(table: Table, share: float = 0.1) -> np.ndarray:
             for i, g in enumerate(table.geometries)
             if g.structure_type == structure_type
         ]
+        # Of icosahedra there are three: a tenth of them would be none.
         count = max(1, round(share * len(index)))
         out[rng.choice(index, count, replace=False)] = True
     return out
@@ -128,9 +132,11 @@ class Stream:
         held = split == "heldout"
         self.cuts = 0.0 if held else self.world.cuts
         self.deformed = 0.0 if held else self.world.deformed
+        # One vector holds the occupancies of all templates, one after another.
         starts = np.cumsum([0, *(len(self.table.sites[n]) for n in TEMPLATES)])
         self.offset = dict(zip(TEMPLATES, starts))
         self.sites = int(starts[-1])
+        # The same for how far a cluster reaches along each direction.
         ends = np.cumsum([0, *(len(directions(n)) for n in TEMPLATES)])
         self.extents = dict(zip(TEMPLATES, zip(ends, ends[1:])))
         self.directions = int(ends[-1])
@@ -163,9 +169,12 @@ class Stream:
         extents = torch.full((size, self.directions), torch.nan)
         for i, (kind, members, shape) in enumerate(chosen):
             template = TEMPLATE_OF[KINDS[kind]]
+            # The shape is emitted apart from the sites, which stay where the
+            # ideal lattice has them.
             xyz = self.table.sites[template][members]
             positions[i, : len(xyz)] = deformed(xyz, shape)
             filled[i, members.astype(int) + self.offset[template]] = 1.0
+            # Directions of other templates have no value, and no loss.
             reach = (xyz @ directions(template).T).max(0)
             extents[i, slice(*self.extents[template])] = torch.as_tensor(
                 reach, dtype=torch.float32
@@ -198,8 +207,10 @@ class Stream:
                 )
                 template = TEMPLATE_OF[kind]
                 key = (template, found.tobytes())
+                # A cut may be a cluster that is held out.
                 if len(found) < MIN_ATOMS or key in self.refused:
                     continue
+                # A hash decides for good which cuts are for tests alone.
                 if kept_back(template, found) == (self.split == "test"):
                     return KINDS.index(kind), found, shape
         names = list(TYPE_WEIGHTS)
@@ -223,9 +234,14 @@ class Stream:
             values = rng.uniform(*limits, size).astype(np.float32)
             return torch.as_tensor(values).to(self.device)
 
+        # The world is in angstrom; over the bond length one geometry serves
+        # all metals.
         bond = draw(world.bond)
         u = draw(world.biso) / (8 * math.pi**2) / bond**2
+        # Half of the PDFs have correlated motion (delta2), as some fits need.
         sharp = draw(world.sharpening) * (draw((0, 1)) < 0.5)
+        # Distances are counted once; widths and damping act on the counts,
+        # which is far faster than on every pair.
         hist = pair_histogram(positions, lengths, step=STEP, bins=BINS)
         g = self._sharpened(
             hist,
@@ -237,12 +253,16 @@ class Stream:
             draw(world.qdamp) * bond,
         )
         points = self.settings.pdf_channels * self.settings.pdf_length
+        # Whoever reads a PDF must find its bond length in the first peak, and
+        # errs: the model has to bear that.
         error = rng.normal(0, world.peak_error, size).astype(np.float32)
         ends = draw(world.rmax).clamp(max=30.0) / bond
         x = torch.arange(points, device=self.device) * self.settings.pdf_step
         clean = _read(g, x[None] * (1 + torch.as_tensor(error)[:, None].to(x)))
         inside = x[None] < ends[:, None]
+        # What lies beyond the end of the data is unknown: zero, as for a user.
         clean = clean * inside
+        # Relative to the curve, whose height depends on the size.
         rms = clean.square().mean(1, keepdim=True).sqrt()
         level = draw(world.noise)[:, None] * rms
         noisy = clean + level * self._smooth_noise(size, points, rng) * inside
@@ -259,6 +279,8 @@ class Stream:
         qdamp: Tensor,
     ) -> Tensor:
         """PDFs with U (1 - sharp / d^2), in four shells of d."""
+        # 1 - sharp / d^2 is taken at the middle of a shell: neighbours at 1,
+        # sqrt(2), sqrt(3) bonds, and the rest.
         edges = [0, 120, 160, 185, BINS]
         squares = [1.0, 2.0, 3.0, 4.5]
         parts, widths = [], []
@@ -284,6 +306,8 @@ class Stream:
         self, size: int, points: int, rng: np.random.Generator
     ) -> Tensor:
         """Noise of unit variance with the resolution of the data."""
+        # A termination at Qmax leaves neighbouring points of G alike: noise of
+        # every point would be unlike that of measurements.
         coarse = rng.standard_normal((size, 1, points // 5 + 2), np.float32)
         fine = torch.nn.functional.interpolate(
             torch.as_tensor(coarse).to(self.device),

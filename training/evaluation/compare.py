@@ -1,6 +1,6 @@
 """Every system of the paper's Table 2, and more, on the same PDFs.
 
-    python -m training.compare --split geometry
+    python -m training.evaluation.compare --split geometry
 
 trains what has no weights yet, lets each system propose structures for the
 same PDFs, and scores them alike: Rwp as the paper defines it (the first
@@ -12,7 +12,7 @@ the first K PDFs, ``--robust`` repeats the split under worse data.
 
 Each PDF is written when it is done, and a run that was stopped goes on where
 it was.  ``--redo SYSTEM`` makes its rows again where another commit of the
-code made them.  ``--write`` makes the page of what is there.
+code made them.  `training.report.page` makes the page of what is there.
 
 Splits: ``geometry`` (geometries that no system was trained on), ``paper``
 (the paper's random split), ``training`` (geometries that were trained on),
@@ -22,13 +22,7 @@ Splits: ``geometry`` (geometries that no system was trained on), ``paper``
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
-import json
-import math
-import os
-import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -38,11 +32,6 @@ import torch
 from tqdm import tqdm
 
 from diffpy_cbldm.cluster import Candidate, Cluster
-from diffpy_cbldm.crystals.alike import rmsd
-from diffpy_cbldm.crystals.bonds import (
-    nearest_neighbour_distance,
-    shortest_bond,
-)
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.agreement import rw
@@ -56,54 +45,37 @@ from training import train
 from training.baselines import LEARNED, WEIGHTS
 from training.baselines import train as baselines
 from training.baselines.generators import baseline_generator, record
-from training.data import held_out
-from training.evaluate import (
+from training.evaluation.cases import (
     ROBUST,
-    SOLVED,
     Case,
     Conditions,
+    beside_truth,
     best_of,
     cases,
     measured,
 )
-
-SYSTEMS = ("cbldm", "cbldm-brief", "library", "screen", *LEARNED)
-"""All that are compared.  `cbldm-brief` is CbLDM with no more training than
-the others had; its weights are not kept."""
-
-BRIEF = Path("runs/brief/small.safetensors")
-"""Where `cbldm-brief` lies."""
+from training.evaluation.results import Results
+from training.evaluation.systems import (
+    BRIEF,
+    EXAMPLES,
+    RESULTS,
+    SPLITS,
+    STRUCTURES,
+    SYSTEMS,
+    WORSE,
+    file_name,
+)
+from training.stream import held_out
 
 BRIEF_STEPS = {"condition": 200, "structure": 1100, "denoiser": 250}
 """Steps of its stages, about nine minutes on one thread."""
-
-SPLITS = {
-    "geometry": "geometry",
-    "paper": "paper",
-    "training": "training",
-    "nolibrary": "cuts",
-}
-"""Names of the splits here and in `training.evaluate`."""
-
-STRUCTURES = {"geometry": 35, "paper": 35, "training": 35, "nolibrary": 21}
-"""PDFs of a split: five of each type, or three of each kind of cut."""
-
-WORSE = (
-    *("noise 1 %", "noise 2 %"),
-    *("header Qmax 10 % low", "header Qmax 10 % high"),
-)
-"""Conditions of `training.evaluate.ROBUST` that ``--robust`` repeats."""
-
-EXAMPLES = (0, 1, 3, 4)
-"""PDFs of a split whose structures are kept, to be shown."""
-
-RESULTS = Path("docs/benchmarks")
-"""Where the figures go."""
 
 
 def generator(system: str, weights: str = "small") -> Generator:
     """A system by name; none of them knows the held-out geometries."""
     if system == "library":
+        # No trained system has met these: a library that held them would be
+        # told the answer.
         exclude = np.flatnonzero(held_out(load_table())).tolist()
 
         def library(pdf: PDFData, **words: Any) -> list[Candidate]:
@@ -149,22 +121,6 @@ def rwp(
     return float(rw(pdf.g, found.g))
 
 
-def scores(best: Candidate, case: Case) -> dict[str, Any]:
-    """What is told of a refined structure beside the truth."""
-    truth = case.positions
-    apart = rmsd(best.positions, truth)
-    bond = shortest_bond(best.positions)
-    return {
-        "rw": float(best.rw),
-        "atoms": len(best),
-        "n_error": abs(len(best) - len(truth)) / len(truth),
-        "right_n": len(best) == len(truth),
-        "rmsd": None if math.isnan(apart) else round(apart, 5),
-        "solved": bool(apart < SOLVED),
-        "bond": round(bond / nearest_neighbour_distance(best.positions), 4),
-    }
-
-
 def row(
     system: str,
     make: Generator,
@@ -195,6 +151,7 @@ def row(
     start = time.process_time()
     found = make(pdf, count=count, seed=0)
     proposed = time.process_time()
+    # Two refinements for each system, whatever it proposed.
     best, _ = best_of(found, pdf, heldout=False, warm=True)
     done = time.process_time()
     out = {
@@ -204,13 +161,14 @@ def row(
         "n": len(case.positions),
         "candidates": len(found),
         "rwp": rwp(found[0], case, pdf, how),
-        **scores(best, case),
+        **beside_truth(best, case),
         "seconds": round(proposed - start, 2),
         "seconds_refine": round(done - proposed, 2),
     }
     if polished:
         no = refusal(out["bond"])
         out["polished"] = no or polished_scores(best, pdf, case)
+    # Coordinates of all rows would make the files many times as long.
     if index in EXAMPLES and how == Conditions():
         out["positions"] = np.round(best.positions, 2).tolist()
     return out
@@ -242,36 +200,10 @@ def polished_scores(
 
     start = time.process_time()
     front = polish(best, pdf)
+    # The front goes from rough to smooth; here the fit alone counts.
     last = min(front, key=lambda c: c.rw)
     seconds = round(time.process_time() - start, 2)
-    return {**scores(last, case), "seconds": seconds}
-
-
-def commit() -> str:
-    """The commit of the working tree, with a + where it was changed."""
-    words = ["git", "describe", "--always", "--dirty=+", "--abbrev=9"]
-    try:
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parent,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
-
-
-def machine() -> str:
-    """The processor and the threads that are used."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text().splitlines()
-        names = [x.split(":", 1)[1] for x in lines if x.startswith("model na")]
-        name = names[0].strip() if names else name
-    return f"{name}, {torch.get_num_threads()} thread(s)"
+    return {**beside_truth(last, case), "seconds": seconds}
 
 
 def about(system: str, weights: str = "small") -> dict[str, Any]:
@@ -310,84 +242,6 @@ def about(system: str, weights: str = "small") -> dict[str, Any]:
     return {"digest": load_table().digest}
 
 
-@dataclasses.dataclass
-class Results:
-    """The figures of one split, in a file that is written after each PDF.
-
-    Parameters
-    ----------
-    path : Path
-    settings : dict
-        Of the run; a file of other settings is refused.
-    """
-
-    path: Path
-    settings: dict[str, Any]
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.known: dict[str, Any] = {"systems": {}, "commits": []}
-        self.commit = commit()  # of the code that runs, whatever follows
-        if not self.path.is_file():
-            return
-        kept = json.loads(self.path.read_text())
-        for name, value in self.settings.items():
-            if kept["settings"].get(name) != value:
-                raise SystemExit(
-                    f"{self.path} was made with {name} "
-                    f"{kept['settings'].get(name)!r}, not {value!r}: remove "
-                    "it, or take another --out."
-                )
-        self.rows = kept.pop("rows")
-        self.known = kept
-
-    def use(self, system: str, what: dict[str, Any]) -> None:
-        """Note a system's weights; rows of other weights are dropped."""
-        if self.known["systems"].get(system) != what:
-            self.rows = [r for r in self.rows if r["system"] != system]
-            self.known["systems"][system] = what
-
-    def drop(self, system: str) -> None:
-        """Drop a system's rows that another commit of the code made."""
-        now = self.commit.rstrip("+")
-        self.rows = [
-            r
-            for r in self.rows
-            if r["system"] != system or r.get("commit", "").rstrip("+") == now
-        ]
-
-    def find(self, system: str, index: int) -> dict[str, Any] | None:
-        """The row of a system and PDF, where there is one."""
-        for r in self.rows:
-            if r["system"] == system and r["index"] == index:
-                return r
-        return None
-
-    def put(self, new: dict[str, Any]) -> None:
-        """Take a row in, in place of an earlier one, and write all."""
-        old = self.find(new["system"], new["index"])
-        if old is not None:
-            self.rows.remove(old)
-        self.rows.append({"commit": self.commit} | new)
-        order = {name: i for i, name in enumerate(SYSTEMS)}
-        self.rows.sort(key=lambda r: (r["index"], order[r["system"]]))
-        commits = {r["commit"] for r in self.rows if "commit" in r}
-        if not all("commit" in r for r in self.rows):
-            commits |= set(self.known["commits"])
-        state = {
-            "schema": "cbldm-compare/1",
-            "settings": self.settings,
-            "machine": machine(),
-            "systems": self.known["systems"],
-            "commits": sorted(commits),
-        }
-        head = json.dumps(state, indent=1)[:-2]
-        lines = ",\n".join("  " + json.dumps(r) for r in self.rows)
-        part = self.path.with_suffix(".part")
-        part.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
-        os.replace(part, self.path)
-
-
 def compare(
     split: str,
     results: Path,
@@ -417,7 +271,7 @@ def compare(
     seed : int
         Of the choice of structures.
     condition : str
-        Key of `training.evaluate.ROBUST`.
+        Key of `training.evaluation.cases.ROBUST`.
     polished : int
         The best candidates of so many PDFs are polished.
     weights : str
@@ -452,6 +306,8 @@ def compare(
         for system, make in makers.items():
             old = found.find(system, i)
             wanted = i < polished
+            # A run that was stopped, or polishes more than the last, does only
+            # what is missing.
             if old is not None and (not wanted or "polished" in old):
                 continue
             no = refusal(old["bond"]) if old is not None else None
@@ -476,20 +332,13 @@ def prepare(systems: tuple[str, ...], minutes: float) -> None:
         train.main(words)
 
 
-def file_name(split: str, condition: str) -> str:
-    """Of the figures of a split under a condition."""
-    if condition == "as in the paper":
-        return f"{split}.json"
-    words = condition.replace("%", "").replace("Qmax", "qmax").split()
-    return "-".join([split, *words]) + ".json"
-
-
-def main(words: list[str] | None = None) -> int:
-    """The command line; see the module's text."""
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
-        "python -m training.compare", description=__doc__.splitlines()[0]
+        "python -m training.evaluation.compare",
+        description=__doc__.splitlines()[0],
     )
-    parser.add_argument("--split", choices=SPLITS)
+    parser.add_argument("--split", choices=SPLITS, required=True)
     parser.add_argument("--structures", type=int, help="PDFs")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--seed", type=int, default=11)
@@ -513,34 +362,30 @@ def main(words: list[str] | None = None) -> int:
         help="to train each system that has no weights",
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument(
-        "--write", action="store_true", help="make docs/benchmarks.md"
-    )
-    options = parser.parse_args(words)
-    torch.set_num_threads(1)
-    if not options.split and not options.write:
-        parser.error("give --split, --write, or both")
-    if options.split:
-        systems = tuple(options.systems)
-        prepare(systems, options.minutes)
-        conditions = WORSE if options.robust else ("as in the paper",)
-        for condition in conditions:
-            compare(
-                options.split,
-                options.out / file_name(options.split, condition),
-                systems,
-                options.structures,
-                options.count,
-                options.seed,
-                condition,
-                options.polish,
-                options.weights,
-                tuple(options.redo),
-            )
-    if options.write:
-        from training.benchmarks import write
+    return parser
 
-        write(options.out)
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; see the module's text."""
+    options = make_parser().parse_args(words)
+    # All systems alike, or their seconds could not be compared.
+    torch.set_num_threads(1)
+    systems = tuple(options.systems)
+    prepare(systems, options.minutes)
+    conditions = WORSE if options.robust else ("as in the paper",)
+    for condition in conditions:
+        compare(
+            options.split,
+            options.out / file_name(options.split, condition),
+            systems,
+            options.structures,
+            options.count,
+            options.seed,
+            condition,
+            options.polish,
+            options.weights,
+            tuple(options.redo),
+        )
     return 0
 
 

@@ -1,6 +1,6 @@
 """How good the proposals are, on structures that the weights have not seen.
 
-    python -m training.evaluate --weights small --split geometry --count 64
+    python -m training.evaluation.evaluate --split geometry --count 64
 
 For each PDF, `--count` candidates of the model and as many of the library,
 from which the held-out geometries are removed, get a fit of five parameters;
@@ -17,14 +17,13 @@ library holds), ``training`` (the geometries that are trained on).
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import json
 import math
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from diffpy_cbldm.cluster import Candidate, Cluster
-from diffpy_cbldm.crystals.alike import rmsd, simplest_first
-from diffpy_cbldm.crystals.bonds import (
-    nearest_neighbour_distance,
-    shortest_bond,
-)
-from diffpy_cbldm.crystals.cuts import CUT_KINDS, code, deformed
-from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
-from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.pdfdata import PDFData
@@ -48,163 +41,22 @@ from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.matching import rw_raw
 from diffpy_cbldm.search.pool import as_good
-from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model, World
-from training.data import Stream, held_out
-from training.make_data import BONDS, paper_dataset
+from diffpy_cbldm.settings import KINDS
+from training.evaluation.cases import (
+    ROBUST,
+    SPLITS,
+    TIE,
+    Case,
+    Conditions,
+    beside_truth,
+    best_of,
+    cases,
+    measured,
+)
+from training.stream import held_out
 
-SPLITS = ("geometry", "paper", "cuts", "training")
-
-SOLVED = 0.1
-"""RMSD (A) below which a structure with the right N counts as solved."""
-
-TIE = 5e-4
-"""Rw that differ by less are the same: often the same structure."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Conditions:
-    """How the PDFs of an evaluation are measured; the paper's Table 1."""
-
-    qmin: float = 0.7
-    qmax: float = 25.0
-    qdamp: tuple[float, float] = (0.0, 0.1)
-    biso: float = 0.3
-    noise: float = 0.0  # over the standard deviation of G
-    header_qmax: float = 1.0  # what the header says over what is true
-    background: float = 0.0  # below the first peak, over the highest peak
-
-
-ROBUST = {
-    "as in the paper": Conditions(),
-    "Qmax 18": Conditions(qmax=18.0),
-    "Qmax 30": Conditions(qmax=30.0),
-    "noise 1 %": Conditions(noise=0.01),
-    "noise 2 %": Conditions(noise=0.02),
-    "header Qmax 10 % high": Conditions(header_qmax=1.1),
-    "header Qmax 10 % low": Conditions(header_qmax=0.9),
-    "Biso 0.2": Conditions(biso=0.2),
-    "Biso 1": Conditions(biso=1.0),
-    "background": Conditions(background=0.3),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A structure whose PDF is to be solved."""
-
-    kind: str
-    positions: np.ndarray  # angstrom
-    qdamp: float
-
-
-def cases(
-    split: str, count: int, seed: int = 11, met: Collection[int] = ()
-) -> list[Case]:
-    """Structures of a split, balanced over the types.
-
-    Parameters
-    ----------
-    split : str
-        One of `SPLITS`.
-    count : int
-        How many.
-    seed : int
-        Seed of the choice.
-    met : collection of int
-        Cuts, by `diffpy_cbldm.crystals.cuts.code`, that are left out: the
-        record of weights names those that they met in training.
-    """
-    rng = np.random.default_rng([seed, SPLITS.index(split)])
-    table, hidden = load_table(), held_out(load_table())
-    data = paper_dataset(table)
-    stream = Stream(Model(), World(cuts=1.0, deformed=0.25), "test")
-    types = np.array([g.structure_type for g in table.geometries])
-    found = []
-    for k in range(count):
-        bond = rng.uniform(*BONDS)
-        if split == "cuts":
-            kind = CUT_KINDS[k % len(CUT_KINDS)]
-            place, shape, known = -1, np.zeros(3), True
-            while place != KINDS.index(kind) or known:
-                place, members, shape = stream.structure(rng)
-                known = code(TEMPLATE_OF[KINDS[place]], members) in met
-            sites = load_table().sites[TEMPLATE_OF[kind]]
-            xyz = deformed(sites[members].astype(float), shape)
-        else:
-            kind = STRUCTURE_TYPES[k % len(STRUCTURE_TYPES)]
-            if split == "paper":
-                rows = data.validation & (types[data.geometry] == kind)
-                row = rng.choice(np.flatnonzero(rows))
-                index, bond = int(data.geometry[row]), float(data.bond[row])
-            else:
-                wanted = hidden if split == "geometry" else ~hidden
-                index = int(
-                    rng.choice(np.flatnonzero(wanted & (types == kind)))
-                )
-            xyz = table.positions(index)
-        found.append(Case(kind, xyz * bond, float(rng.uniform(0, 1))))
-    return found
-
-
-def measured(case: Case, how: Conditions, seed: int) -> PDFData:
-    """The PDF of a case under some conditions."""
-    rng = np.random.default_rng(seed)
-    low, high = how.qdamp
-    (pdf,) = simulate(
-        [Cluster("Pt", case.positions)],
-        qmin=how.qmin,
-        qmax=how.qmax,
-        qdamp=low + (high - low) * case.qdamp,
-        biso=how.biso,
-    )
-    g = pdf.g + how.noise * pdf.g.std() * rng.standard_normal(len(pdf.g))
-    if how.background:
-        first = nearest_neighbour_distance(case.positions)
-        inside = np.clip(pdf.r / (0.85 * first), 0, 1)
-        wave = np.sin(2 * np.pi * inside) * (1 - inside)
-        g = g + how.background * np.abs(pdf.g).max() * wave
-    return PDFData(
-        r=pdf.r,
-        g=g,
-        composition="Pt",
-        qmin=how.qmin,
-        qmax=how.qmax * how.header_qmax,
-    )
-
-
-def best_of(
-    candidates: list[Candidate],
-    pdf: PDFData,
-    refined: int = 2,
-    heldout: bool = True,
-    warm: bool = False,
-) -> tuple[Candidate, np.ndarray]:
-    """Fit all, refine the best few with SrFit; the best, and all fits' Rw.
-
-    With `warm` the refinement starts from the fit, as in `solve`: far faster
-    where nothing fits.
-    """
-    from diffpy_cbldm.fitting.recipe import start_values
-    from diffpy_cbldm.fitting.refinement import refine
-
-    fits = quick_fit(
-        [c.positions for c in candidates],
-        pdf.r,
-        pdf.g,
-        qmin=pdf.qmin,
-        qmax=pdf.qmax,
-        qdamp=pdf.qdamp,
-        qbroad=pdf.qbroad,
-    )
-    rw = np.array([f.rw for f in fits])
-    order = simplest_first(rw.tolist(), [c.positions for c in candidates])
-    done = []
-    for i in order[:refined]:
-        own = candidates[i]
-        start = start_values(own, pdf, fits[i]) if warm else None
-        done.append(refine(own, pdf, heldout=heldout, start=start))
-    first = simplest_first([c.rw for c in done], [c.positions for c in done])
-    return done[first[0]], rw
+GENERATORS = ("cbldm", "library")
+"""What is evaluated, one beside the other."""
 
 
 def propose(
@@ -225,27 +77,19 @@ def figures(
     found = propose(generator, pdf, count, weights, seed=0)
     best, rw = best_of(found, pdf, warm=True)
     seconds = time.perf_counter() - start
-    truth = case.positions
-    apart = rmsd(best.positions, truth)
-    assert best.rw is not None
+    n = len(case.positions)
     good = [found[i] for i in np.flatnonzero(rw < as_good(rw.min()))]
     sizes = [len(c) for c in good]
-    bond = shortest_bond(best.positions)
     return {
         "generator": generator,
         "truth": case.kind,
-        "n": len(truth),
+        "n": n,
         "rw_raw": float(rw_raw([best.positions], pdf)[0]),
-        "rw": float(best.rw),
         "rw_heldout": best.rw_heldout,
-        "n_error": abs(len(best) - len(truth)) / len(truth),
-        "right_n": len(best) == len(truth),
-        "rmsd": None if math.isnan(apart) else apart,
-        "solved": bool(apart < SOLVED),
-        "bond": bond / nearest_neighbour_distance(best.positions),
+        **beside_truth(best, case),
         "type_in_set": case.kind in {c.structure_type for c in good},
-        "n_in_set": min(sizes) <= len(truth) <= max(sizes),
-        "excess": excess(rw, [len(c) for c in found], len(truth)),
+        "n_in_set": min(sizes) <= n <= max(sizes),
+        "excess": excess(rw, [len(c) for c in found], n),
         "set": len(good),
         "distinct": len(found),
         "seconds": seconds,
@@ -260,6 +104,7 @@ def excess(rw: np.ndarray, sizes: list[int], truth: int) -> float | None:
     float, or None where all together do not
     """
     order = np.argsort(rw)
+    # The set grows from the best fit on, until it has N between its ends.
     n = np.array(sizes)[order]
     inside = np.minimum.accumulate(n) <= truth
     inside &= np.maximum.accumulate(n) >= truth
@@ -345,6 +190,7 @@ def calibration(rows: list[dict[str, Any]]) -> str:
     lines = []
     for level in (0.5, 0.9):
         widths, held = [], []
+        # Every other case calibrates the rest: no case judges itself.
         for first in (0, 1):
             fit, rest = np.sort(values[first::2]), values[1 - first :: 2]
             place = min(len(fit), math.ceil(level * len(fit))) - 1
@@ -395,12 +241,14 @@ def evaluate(
         for i, case in enumerate(cases(split, structures, seed, met))
     ]
     rows = list(known)
+    # Each case draws its own noise, so that the rest needs no repeating.
     jobs = jobs[len(rows) // len(generators) :]
     if workers < 2:
         for job in tqdm(jobs, desc=split):
             rows += solve_case(job)
             keep(rows)
         return rows
+    # Set before the workers start: each gets one core.
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers) as pool:
@@ -411,17 +259,11 @@ def evaluate(
     return rows
 
 
-def write(path: Path, everything: dict[str, list[dict[str, Any]]]) -> None:
-    """Rows by condition as JSON, never half written."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(everything) + "\n")
-    os.replace(part, path)
-
-
-def main() -> None:
-    """The command line; see the module's text."""
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
-        "python -m training.evaluate", description=__doc__.splitlines()[0]
+        "python -m training.evaluation.evaluate",
+        description=__doc__.splitlines()[0],
     )
     parser.add_argument("--weights", default="small")
     parser.add_argument("--split", choices=SPLITS, default="geometry")
@@ -439,12 +281,16 @@ def main() -> None:
     parser.add_argument(
         "--read", type=Path, help="print again what --json wrote"
     )
-    options = parser.parse_args()
-    names = ("cbldm", "library")
+    return parser
+
+
+def main() -> None:
+    """The command line; see the module's text."""
+    options = make_parser().parse_args()
     if options.read:
         for name, rows in json.loads(options.read.read_text()).items():
-            print(f"\n{len(rows) // len(names)} PDFs, {name}")
-            print(report(rows, names))
+            print(f"\n{len(rows) // len(GENERATORS)} PDFs, {name}")
+            print(report(rows, GENERATORS))
         return
     everything: dict[str, list[dict[str, Any]]] = {}
     if options.resume and options.json and options.json.exists():
@@ -453,7 +299,8 @@ def main() -> None:
     def keep(name: str, rows: list[dict[str, Any]]) -> None:
         everything[name] = rows
         if options.json:
-            write(options.json, everything)
+            # Thousands of rows: one line, and not one a figure.
+            write_atomic(options.json, json.dumps(everything) + "\n")
 
     ways = ROBUST if options.robust else {"as in the paper": Conditions()}
     for name, how in ways.items():
@@ -463,14 +310,14 @@ def main() -> None:
             options.count,
             options.weights,
             how,
-            names,
+            GENERATORS,
             options.workers,
             options.seed,
             everything.get(name, ()),
             functools.partial(keep, name),
         )
         print(f"\n{options.split} split, {options.structures} PDFs, {name}")
-        print(report(rows, names), flush=True)
+        print(report(rows, GENERATORS), flush=True)
 
 
 if __name__ == "__main__":

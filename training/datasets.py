@@ -1,6 +1,6 @@
 """The data sets: the paper's, its splits, and the tuning set.
 
-    python -m training.make_data [--out runs/data.npz]
+    python -m training.datasets [--out runs/data.npz]
 
 The paper has 13,210 structures: ideal clusters times bond lengths, which it
 does not print.  Here its 1086 geometries take twelve or thirteen bond lengths
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -22,7 +21,8 @@ import numpy as np
 
 from diffpy_cbldm.crystals.cuts import random_cut
 from diffpy_cbldm.crystals.table import Table, load_table
-from training.data import SPLIT_SEED, held_out
+from training import records
+from training.stream import SPLIT_SEED, held_out
 
 ROWS = 13_210
 BONDS = (2.2, 3.4)
@@ -66,6 +66,7 @@ def paper_dataset(table: Table | None = None) -> Dataset:
         [i for i, g in enumerate(table.geometries) if g.published]
     )
     rng = np.random.default_rng(SPLIT_SEED)
+    # Each geometry in turn, so that all have twelve or thirteen rows.
     geometry = np.resize(published, ROWS).astype(np.int32)
     bond = rng.uniform(*BONDS, ROWS).astype(np.float32)
     validation = np.zeros(ROWS, bool)
@@ -84,6 +85,7 @@ def tuning_set(
     library.
     """
     table = table or load_table()
+    # Its own seed: the split must not change with what else is drawn.
     rng = np.random.default_rng([SPLIT_SEED, 1])
     return [
         (kind, random_cut(table, kind, rng), float(rng.uniform(*BONDS)))
@@ -95,15 +97,14 @@ def tuning_set(
 def save(data: Dataset, path: Path) -> None:
     """Write the rows as a compressed npz, by rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name("part-" + path.name)
-    np.savez_compressed(part, **dataclasses.asdict(data))
-    os.replace(part, path)
+    rows = dataclasses.asdict(data)
+    records.write(path, lambda out: np.savez_compressed(out, **rows))
 
 
 def main() -> None:
     """The command line; see the module's text."""
     parser = argparse.ArgumentParser(
-        "python -m training.make_data", description=__doc__.splitlines()[0]
+        "python -m training.datasets", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--out", type=Path, default=Path("runs/data.npz"))
     options = parser.parse_args()

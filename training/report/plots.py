@@ -1,4 +1,4 @@
-"""The plots of the comparison, drawn by `training.benchmarks.write`."""
+"""The plots of the comparison, drawn by `training.report.page`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.agreement import best_scale
 from training.baselines import LEARNED, WEIGHTS
-from training.benchmarks import Row, kinds_of, systems_of
-from training.compare import EXAMPLES, SPLITS, WORSE, file_name
-from training.evaluate import Conditions, cases, measured
+from training.evaluation.cases import Case, Conditions, cases, measured
+from training.evaluation.systems import EXAMPLES, SPLITS, WORSE
+from training.report.rows import (
+    ABLATIONS,
+    Row,
+    by_condition,
+    kinds_of,
+    mean,
+    shared,
+    systems_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +51,7 @@ def draw(files: dict[str, Any], folder: Path) -> None:
     Parameters
     ----------
     files : dict
-        From `training.benchmarks.load`.
+        From `training.report.rows.load`.
     folder : Path
         Where the pictures go.
     """
@@ -56,13 +64,9 @@ def draw(files: dict[str, Any], folder: Path) -> None:
     keep(distributions(rows), folder / "rw.png")
     keep(examples(files["geometry.json"]), folder / "examples.png")
     keep(learning(), folder / "learning.png")
-    if "ablations.json" in files:
-        keep(calls(files["ablations.json"]["rows"]), folder / "calls.svg")
-    worse = {
-        c: files[file_name("geometry", c)]["rows"]
-        for c in WORSE
-        if file_name("geometry", c) in files
-    }
+    if ABLATIONS in files:
+        keep(calls(files[ABLATIONS]["rows"]), folder / "calls.svg")
+    worse = by_condition(files)
     if worse:
         keep(conditions(worse, rows), folder / "robust.svg")
 
@@ -91,6 +95,7 @@ def distributions(rows: Sequence[Row]) -> Figure:
                 for r in rows
                 if r["system"] == system and kind in (r["truth"], "total")
             ]
+            # Points of one row are spread, or they would hide one another.
             y = place + np.linspace(-0.25, 0.25, len(rw))
             axis.plot(rw, y, ".", color=COLOURS[system], ms=4, alpha=0.7)
             axis.plot(np.median(rw), place, "|", color="k", ms=12)
@@ -106,7 +111,7 @@ def distributions(rows: Sequence[Row]) -> Figure:
 
 
 def examples(state: dict[str, Any]) -> Figure:
-    """Four PDFs with the truth's atoms and each system's best."""
+    """Some PDFs with the truth's atoms and each system's best."""
     import matplotlib.pyplot as plt
 
     settings, rows = state["settings"], state["rows"]
@@ -114,47 +119,54 @@ def examples(state: dict[str, Any]) -> Figure:
     known = cases(
         SPLITS[settings["split"]], max(EXAMPLES) + 1, settings["seed"]
     )
-    wide = len(names) + 1
-    figure = plt.figure(figsize=(1.7 * wide, 3.3 * len(EXAMPLES)))
+    wide, high = len(names) + 1, len(EXAMPLES)
+    figure = plt.figure(figsize=(1.7 * wide, 3.3 * high))
     for line, index in enumerate(EXAMPLES):
-        case = known[index]
-        pdf = measured(case, Conditions(), index)
         found = {
             r["system"]: r
             for r in rows
             if r["index"] == index and "positions" in r
         }
-        shown = [("truth", case.positions, None)]
-        shown += [
-            (s, np.array(found[s]["positions"]), found[s]["rw"])
-            for s in names
-            if s in found
-        ]
-        for column, (name, xyz, rw) in enumerate(shown):
+        # Two rows of the grid for each PDF: atoms above, curves below.
+        for column, name in enumerate(("truth", *names)):
             place = 2 * line * wide + column + 1
-            axis = figure.add_subplot(
-                2 * len(EXAMPLES), wide, place, projection="3d"
-            )
-            balls(axis, xyz, COLOURS.get(name, "#444444"))
-            title = f"{name}, {len(xyz)} atoms"
-            axis.set_title(
-                f"{case.kind}: {title}" if name == "truth" else title,
-                fontsize=7,
-            )
-            axis = figure.add_subplot(2 * len(EXAMPLES), wide, place + wide)
-            axis.plot(pdf.r, pdf.g, color="k", lw=0.6)
-            if rw is not None:
-                g = curve(xyz, case.qdamp)
-                g = best_scale(pdf.g, g) * g
-                below = 1.3 * pdf.g.min() - 0.3 * pdf.g.max()
-                axis.plot(pdf.r, g, color=COLOURS[name], lw=0.6)
-                axis.plot(pdf.r, pdf.g - g + below, color="#999999", lw=0.6)
-                axis.set_title(f"Rw {rw:.4f}", fontsize=7)
-            axis.set_xlim(1.5, 20)
-            axis.set_yticks([])
-            axis.tick_params(labelsize=6)
+            if name == "truth" or name in found:
+                above = figure.add_subplot(
+                    2 * high, wide, place, projection="3d"
+                )
+                below = figure.add_subplot(2 * high, wide, place + wide)
+                example(above, below, known[index], index, name, found)
     figure.tight_layout(pad=0.4)
     return figure
+
+
+def example(
+    above: Any,
+    below: Any,
+    case: Case,
+    index: int,
+    name: str,
+    found: dict[str, Row],
+) -> None:
+    """Atoms and curve of one system, or of the truth, for one PDF."""
+    pdf = measured(case, Conditions(), index)
+    truth = name == "truth"
+    xyz = case.positions if truth else np.array(found[name]["positions"])
+    balls(above, xyz, COLOURS.get(name, "#444444"))
+    title = f"{name}, {len(xyz)} atoms"
+    above.set_title(f"{case.kind}: {title}" if truth else title, fontsize=7)
+    below.plot(pdf.r, pdf.g, color="k", lw=0.6)
+    if not truth:
+        g = curve(xyz, case.qdamp)
+        g = best_scale(pdf.g, g) * g
+        # The difference, under all of the curve.
+        shift = 1.3 * pdf.g.min() - 0.3 * pdf.g.max()
+        below.plot(pdf.r, g, color=COLOURS[name], lw=0.6)
+        below.plot(pdf.r, pdf.g - g + shift, color="#999999", lw=0.6)
+        below.set_title(f"Rw {found[name]['rw']:.4f}", fontsize=7)
+    below.set_xlim(1.5, 20)
+    below.set_yticks([])
+    below.tick_params(labelsize=6)
 
 
 def curve(xyz: np.ndarray, damping: float) -> np.ndarray:
@@ -174,6 +186,7 @@ def curve(xyz: np.ndarray, damping: float) -> np.ndarray:
 def balls(axis: Any, xyz: np.ndarray, colour: str) -> None:
     """Atoms along their principal axes, the far ones paler."""
     x = xyz - xyz.mean(0)
+    # The longest axis lies across the picture.
     x = x @ np.linalg.svd(x, full_matrices=False)[2].T
     size = 1500 / max(20.0, np.ptp(x) ** 2)
     axis.scatter(
@@ -195,22 +208,9 @@ def learning() -> Figure:
         with path.open() as stream:
             rows = list(csv.DictReader(stream))
         if system == "mining":
-            minutes = [float(r["seconds"]) / 60 for r in rows]
-            for name in ("top1", "top5"):
-                share = [float(r[name]) for r in rows]
-                axes[2].plot(minutes, share, label=f"mining, {name}")
-            continue
-        axis = axes[1] if system == "deepstruc" else axes[0]
-        for name, style in (("loss", "-"), ("heldout", "--")):
-            part = [r for r in rows if r[name]]
-            axis.plot(
-                [float(r["seconds"]) / 60 for r in part],
-                [float(r[name]) for r in part],
-                style,
-                color=COLOURS[system],
-                lw=1,
-                label=system if name == "loss" else None,
-            )
+            shares(axes[2], rows)
+        else:
+            losses(axes[1] if system == "deepstruc" else axes[0], system, rows)
     axes[0].set_title("regressors (dashed: held-out geometries)", fontsize=9)
     axes[0].set_ylabel("squared error of K, per atom")
     axes[1].set_ylabel("nats per atom")
@@ -223,6 +223,28 @@ def learning() -> Figure:
         axis.grid(alpha=0.3)
     figure.tight_layout()
     return figure
+
+
+def shares(axis: Any, rows: Sequence[dict[str, str]]) -> None:
+    """How often the classifier's first, and first five, hold the truth."""
+    minutes = [float(r["seconds"]) / 60 for r in rows]
+    for name in ("top1", "top5"):
+        share = [float(r[name]) for r in rows]
+        axis.plot(minutes, share, label=f"mining, {name}")
+
+
+def losses(axis: Any, system: str, rows: Sequence[dict[str, str]]) -> None:
+    """The loss of a network, and that on held-out geometries."""
+    for name, style in (("loss", "-"), ("heldout", "--")):
+        part = [r for r in rows if r[name]]
+        axis.plot(
+            [float(r["seconds"]) / 60 for r in part],
+            [float(r[name]) for r in part],
+            style,
+            color=COLOURS[system],
+            lw=1,
+            label=system if name == "loss" else None,
+        )
 
 
 def calls(rows: Sequence[Row]) -> Figure:
@@ -257,9 +279,8 @@ def conditions(found: dict[str, list[Row]], plain: Sequence[Row]) -> Figure:
     """Rw of the same PDFs under noise and under a wrong Qmax."""
     import matplotlib.pyplot as plt
 
-    names = systems_of(found[next(iter(found))])
-    count = len({r["index"] for r in found[next(iter(found))]})
-    first = [r for r in plain if r["index"] < count]
+    names, _, first = shared(found, plain)
+    rows = {None: first, **found}
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), sharey=True)
     for axis, steps, label in (
         (
@@ -275,9 +296,9 @@ def conditions(found: dict[str, list[Row]], plain: Sequence[Row]) -> Figure:
     ):
         for system in names:
             points = [
-                (x, mean_rw(first if c is None else found[c], system))
+                (x, max(FLOOR, mean(rows[c], system, "total", "rw")))
                 for x, c in steps.items()
-                if c is None or c in found
+                if c in rows
             ]
             axis.plot(
                 *zip(*points), "o-", color=COLOURS[system], label=system, ms=4
@@ -289,9 +310,3 @@ def conditions(found: dict[str, list[Row]], plain: Sequence[Row]) -> Figure:
     axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
     return figure
-
-
-def mean_rw(rows: Sequence[Row], system: str) -> float:
-    """Mean refined Rw of a system, not below `FLOOR`."""
-    found = [r["rw"] for r in rows if r["system"] == system]
-    return max(FLOOR, float(np.mean(found)))

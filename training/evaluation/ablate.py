@@ -1,13 +1,13 @@
 """What each part of the sampling is worth, with the shipped weights.
 
-    python -m training.ablate --structures 21
+    python -m training.evaluation.ablate --structures 21
 
 Nothing is trained.  For PDFs of held-out geometries at the paper's
 conditions, latents are drawn in several ways and decoded to one structure
 each; only the scale is fitted, and none of the search goes on that
 `cbldm_generator` adds: the rest of the pipeline would hide the differences.
 
-    python -m training.ablate --trained --minutes 1 --structures 14
+    python -m training.evaluation.ablate --trained --minutes 1 --structures 14
 
 trains one network with several outputs (`training.baselines.outputs`), each
 for the same processor time on the same pool, and lets each emit a structure
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,14 +33,16 @@ from diffpy_cbldm.crystals.alike import rmsd
 from diffpy_cbldm.model.cbldm import CbLDM, structures
 from diffpy_cbldm.model.weights import load_weights, read_weights
 from diffpy_cbldm.search.matching import rw_raw
-from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling, World
+from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling
 from training.baselines.generators import emitted
 from training.baselines.outputs import BATCHES, OUTPUTS
 from training.baselines.pool import load_pool
 from training.baselines.train import BATCH, Trainer, run
-from training.compare import RESULTS, SPLITS, commit, machine
-from training.data import Stream
-from training.evaluate import Conditions, cases, measured
+from training.evaluation.cases import Conditions, cases, measured
+from training.evaluation.systems import RESULTS, SPLITS, TRAINED
+from training.records import commit, keep, kept, machine
+from training.settings import World
+from training.stream import Stream
 from training.tune import Counter
 from training.validate import FIRST, FIXED, curves, scaled_rw
 
@@ -130,6 +131,7 @@ def ablate(
             z = draw(model, target, draws)
             found = [row[0] for row in structures(model, z)]
             g = curves(stream, [p.positions for p in found])
+            # More fitted parameters would hide the differences.
             rw = scaled_rw(target[start:], g[:, start:])
             best = found[int(rw.argmin())]
             right = len(best.positions) == len(xyz)
@@ -153,9 +155,6 @@ def ablate(
 RUNS = Path("runs/ablations")
 """Checkpoints of the trained ablations, and their second pool."""
 
-TRAINED = "ablations-trained.json"
-"""Their figures."""
-
 
 def trained(name: str, minutes: float, parts: int) -> Trainer:
     """Train one of `OUTPUTS`, or go on where a stop left it.
@@ -170,6 +169,7 @@ def trained(name: str, minutes: float, parts: int) -> Trainer:
     """
     folder, world = Path("runs/baselines/pool"), World()
     if name == "sites-no-cuts":
+        # As many PDFs, so that their number makes no difference.
         folder, world = RUNS / "pool-no-cuts", World(cuts=0.0)
     pool = load_pool(folder, parts, world=world)
     trainer = Trainer(
@@ -179,6 +179,7 @@ def trained(name: str, minutes: float, parts: int) -> Trainer:
         batch=BATCHES.get(name, BATCH),
         make=OUTPUTS[name],
     )
+    # The pool and the seed fix the batches: it goes on where it was.
     path = RUNS / f"{name}.ckpt"
     if path.exists():
         trainer.load(path)
@@ -195,7 +196,7 @@ def told(model: Any, split: str, count: int) -> dict[str, Any]:
     model : nn.Module
         One of `OUTPUTS`, in evaluation mode.
     split : str
-        Of `training.compare`.
+        Key of `training.evaluation.systems.SPLITS`.
     count : int
         PDFs, the first of those that are compared there.
 
@@ -238,10 +239,7 @@ def ablate_outputs(
         The file of the figures.
     """
     settings = {"minutes": minutes, "structures": structures, "parts": parts}
-    state = {"settings": settings, "commits": [], "rows": []}
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        state = kept if kept["settings"] == settings else state
+    state = kept(path, "cbldm-ablate-trained/1", settings)
     RUNS.mkdir(parents=True, exist_ok=True)
     now = commit()  # of the code that runs, whatever follows
     for name in OUTPUTS:
@@ -260,23 +258,15 @@ def ablate_outputs(
             row[split] = told(model, split, structures)
         state["rows"].append(row)
         state["commits"] = sorted({*state["commits"], now})
-        keep(path, "cbldm-ablate-trained/1", state)
+        keep(path, state)
     return state["rows"]
-
-
-def keep(path: Path, schema: str, state: dict[str, Any]) -> None:
-    """Write the figures, by rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {"schema": schema, "machine": machine(), **state}
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(state, indent=1) + "\n")
-    os.replace(part, path)
 
 
 def main() -> None:
     """The command line; see the module's text."""
     parser = argparse.ArgumentParser(
-        "python -m training.ablate", description=__doc__.splitlines()[0]
+        "python -m training.evaluation.ablate",
+        description=__doc__.splitlines()[0],
     )
     parser.add_argument("--weights", default="small")
     parser.add_argument("--structures", type=int, default=21)
@@ -295,6 +285,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
     if options.trained:
         path = options.out / TRAINED
         rows = ablate_outputs(
@@ -305,11 +296,13 @@ def main() -> None:
         rows = ablate(model, options.structures, options.draws)
         names = ("weights", "structures", "draws")
         state = {
+            "schema": "cbldm-ablate/1",
+            "machine": machine(),
             "settings": {name: getattr(options, name) for name in names},
             "commits": [commit()],
             "rows": rows,
         }
-        keep(options.out / "ablations.json", "cbldm-ablate/1", state)
+        keep(options.out / "ablations.json", state)
     for row in rows:
         print(row)
 

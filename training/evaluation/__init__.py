@@ -1,0 +1,1 @@
+"""How well CbLDM and the other systems do, on PDFs whose truth is known."""

@@ -1,0 +1,120 @@
+"""How runs are recorded: on what machine, with which code, in what files.
+
+All files are written by rename: a run that is stopped leaves the last whole
+one, from which it goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from diffpy_cbldm.files import write_atomic
+
+
+def commit() -> str:
+    """The commit of the working tree, with a + where it was changed."""
+    words = ["git", "describe", "--always", "--dirty=+", "--abbrev=9"]
+    try:
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def machine() -> str:
+    """The processor and the threads that are used."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text().splitlines()
+        names = [x.split(":", 1)[1] for x in lines if x.startswith("model na")]
+        name = names[0].strip() if names else name
+    return f"{name}, {torch.get_num_threads()} thread(s)"
+
+
+def hardware(device: torch.device) -> str:
+    """One line on the machine, for the record of the weights."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads, {platform.machine()} CPU"
+
+
+def log(path: Path, row: dict[str, Any], columns: Sequence[str]) -> None:
+    """Append a line to a learning curve, with its header if it is the first.
+
+    Parameters
+    ----------
+    path : Path
+        A file of comma-separated values.
+    row : dict
+        Figures; what has no figure stays empty.
+    columns : sequence of str
+    """
+    fresh = not path.exists()
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, restval="")
+        if fresh:
+            writer.writeheader()
+        writer.writerow({k: _rounded(k, v) for k, v in row.items()})
+
+
+def _rounded(name: str, value: Any) -> Any:
+    # Seconds of long runs need more than five digits.
+    if isinstance(value, float) and name != "seconds":
+        return f"{value:.5g}"
+    return value
+
+
+def write(path: Path | str, save: Callable[[IO[bytes]], Any]) -> None:
+    """Write what a function like `torch.save` makes, by rename.
+
+    Parameters
+    ----------
+    path : path
+    save : callable
+        Called with a stream of bytes to write to.
+    """
+    content = io.BytesIO()
+    save(content)
+    write_atomic(path, content.getvalue())
+
+
+def keep(path: Path | str, record: dict[str, Any]) -> None:
+    """Write a record as JSON, by rename."""
+    write_atomic(path, json.dumps(record, indent=1) + "\n")
+
+
+def kept(path: Path, schema: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The figures of an earlier run with the same settings, or none yet.
+
+    Returns
+    -------
+    dict
+        ``schema``, ``machine``, ``settings``, ``commits`` and ``rows``.
+    """
+    if path.is_file():
+        state = json.loads(path.read_text())
+        if state["settings"] == settings:
+            return state | {"machine": machine()}
+    return {
+        "schema": schema,
+        "machine": machine(),
+        "settings": settings,
+        "commits": [],
+        "rows": [],
+    }

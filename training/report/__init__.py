@@ -1,0 +1,1 @@
+"""The page of the comparison, from the files that the comparison wrote."""

@@ -1,0 +1,88 @@
+"""What the training stream varies, and how each preset is trained.
+
+The tables are of the same kind as those of the package: each field stands
+once, with its default, unit and help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from diffpy_cbldm.options import parameter
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """The stream of simulated PDFs that training draws from.
+
+    Ranges are drawn evenly for each PDF.  Biso, Q range and damping are
+    those of measurements, wider than the paper's Table 1.
+    """
+
+    cuts: float = parameter(
+        0.5, "Share of random cuts; the rest are ideal clusters."
+    )
+    deformed: float = parameter(
+        0.25, "Share with strain, a relaxed surface or both."
+    )
+    bond: tuple[float, float] = parameter(
+        (2.2, 3.4), "Bond lengths.", unit="A"
+    )
+    qmin: tuple[float, float] = parameter(
+        (0.5, 1.5), "Lower ends of the Q range.", unit="1/A"
+    )
+    qmax: tuple[float, float] = parameter(
+        (18.0, 30.0), "Upper ends of the Q range.", unit="1/A"
+    )
+    qdamp: tuple[float, float] = parameter(
+        (0.0, 0.1), "Damping (Table 1).", unit="1/A"
+    )
+    biso: tuple[float, float] = parameter(
+        (0.15, 1.5), "B factors.", unit="A^2"
+    )
+    sharpening: tuple[float, float] = parameter(
+        (0.0, 0.6), "delta2 over the square of the bond, in half the PDFs."
+    )
+    rmax: tuple[float, float] = parameter(
+        (15.0, 40.0), "Ends of the data; those above 30 A are cut there."
+    )
+    noise: tuple[float, float] = parameter(
+        (0.0, 0.03), "Noise over the root mean square of G."
+    )
+    peak_error: float = parameter(
+        0.008, "Standard error of the first peak's position.", unit="bond"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How the three stages are trained, one after another."""
+
+    batch: int = parameter(64, "Structures a step.")
+    condition_steps: int = parameter(400, "Steps of Algorithm 1.")
+    structure_steps: int = parameter(10000, "Steps of Algorithm 2.")
+    denoiser_steps: int = parameter(2000, "Steps of Algorithm 3.")
+    rate: float = parameter(1e-3, "Highest learning rate.")
+    warmup: int = parameter(300, "Steps over which the rate rises.")
+    ema: float = parameter(0.999, "Decay of the averaged weights.")
+    clip: float = parameter(1.0, "Largest norm of the gradient.")
+    beta_condition: float = parameter(1e-3, "Weight of KL in Algorithm 1.")
+    beta_structure: float = parameter(1.0, "Weight of KL in Algorithm 2.")
+    gamma: float = parameter(3.0, "Weight of the soft Laplacian's error.")
+    optimizer: str = parameter(
+        "adamw", "Optimiser of the VAEs.", choices=("adan", "adamw")
+    )
+    validate_every: int = parameter(250, "Steps between validations.")
+
+
+TRAINING = {
+    "tiny": Training(
+        batch=8, condition_steps=4, structure_steps=8, denoiser_steps=4
+    ),
+    "small": Training(),
+    "base": Training(
+        batch=256, condition_steps=1000, structure_steps=40000, ema=0.9995
+    ),
+    "paper": Training(optimizer="adan", structure_steps=40000),
+}
+"""How each preset is trained."""
