@@ -8,6 +8,7 @@ a fine grid by B-splines whose own transform was divided out beforehand.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -107,9 +108,10 @@ class PairCache:
         if isinstance(u_iso, Tensor) and u_iso.dim() == 1:
             u_iso = u_iso[None]
 
-        def gather(plan: debye.Plan, limits: debye.Limits) -> debye.Bins:
-            return self._gather(plan, limits, float(stretch))
-
+        pairs = debye.Pairs(
+            functools.partial(self._gather, float(stretch)),
+            functools.partial(self._near, float(stretch)),
+        )
         with torch.no_grad():
             g = debye.evaluate(
                 self._x,
@@ -128,12 +130,12 @@ class PairCache:
                 rstep=rstep,
                 grid="native",
                 precision=precision,
-                cached=None if self._distances is None else gather,
+                cached=None if self._distances is None else pairs,
             )
         return g[0].numpy()
 
     def _gather(
-        self, plan: debye.Plan, limits: debye.Limits, stretch: float
+        self, stretch: float, plan: debye.Plan, limits: debye.Limits
     ) -> debye.Bins:
         key: tuple = (plan.step, plan.bins, plan.order, stretch)
         if limits is not None:
@@ -155,6 +157,15 @@ class PairCache:
             grid = fold(grid, plan.bins, plan.order)
             self._kept[key] = debye.Bins(grid, plan)
         return self._kept[key]
+
+    def _near(
+        self, stretch: float, plan: debye.Plan, limit: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Clusters (all 0) and distances (P,) of the pairs at d <= limit."""
+        assert self._distances is not None
+        t = self._distances[0] * (stretch / plan.step)
+        d = t[t <= float(limit) / plan.step] * plan.step
+        return torch.zeros_like(d, dtype=torch.int64), d
 
 
 # ------------------------------------------------------------ stretch scans
