@@ -47,6 +47,9 @@ PRECISION = 1e-10
 _NO_DAMPING = 1e-3
 """A fitted Qdamp (1/A) below this changes no curve to 30 A."""
 
+_ZERO = 1e-6
+"""What stands for a refined value of 0 where derivatives are taken."""
+
 UNEVEN = "uneven misfit: "
 """How the flag begins of a fit whose misfit is no noise."""
 
@@ -639,7 +642,7 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
         **options,
     )
     # At 0 the relative step of the derivatives in FitResults would vanish.
-    return np.where(np.abs(fit.x) < 1e-6, np.copysign(1e-6, fit.x), fit.x)
+    return np.where(np.abs(fit.x) < _ZERO, np.copysign(_ZERO, fit.x), fit.x)
 
 
 def _step(name: str) -> float:
@@ -690,11 +693,23 @@ class Results(FitResults):
 
     def _calculateCovariance(self) -> None:  # srfit up to 3.3
         super()._calculateCovariance()
-        self.recipe.residual(np.asarray(self.varvals))
+        self._settle()
 
     def _calculate_covariance(self) -> None:  # srfit from 3.4
         super()._calculate_covariance()
-        self.recipe.residual(np.asarray(self.varvals))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Take the recipe to the refined values; a scale of 0 is 0 again.
+
+        Its stand-in serves the derivatives alone (`_fit`): without a scale
+        Rw is 1, and with it would be above.
+        """
+        values = np.array(self.varvals)
+        scale = np.array([name == "s1" for name in self.varnames], dtype=bool)
+        values[scale & (values <= _ZERO)] = 0.0
+        self.varvals = values
+        self.recipe.residual(values)
 
 
 @contextlib.contextmanager

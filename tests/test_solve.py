@@ -159,17 +159,6 @@ def test_without_refinement(world):
     assert "None was refined" in sol.explain()
 
 
-def test_a_quick_fit_without_scale_starts_nothing():
-    """Atoms 0.1 A apart, unlike the data: the refinement must not fail."""
-    row = a_candidate("mine")
-    fits = (
-        QuickFit(1.0, scale, 0.95, 0.008, 0.004, 0.04) for scale in (0.0, 0.5)
-    )
-    start_values = solve_module.start_values
-    none, some = (start_values(row, a_pdf(), fit) for fit in fits)
-    assert none == {} and some["zoomscale"] == 0.95
-
-
 @pytest.mark.parametrize(("name", "tries"), [("library", 1), ("mine", 11)])
 def test_stretches_are_tried_for_others_generators(world, name, tries):
     """Those of our own have the bond length of the PDF."""
