@@ -11,7 +11,9 @@ bins by a B-spline, one Fourier transform turns the bins into F(Q), and a
 division by the spline's own transform takes the spreading back out.  The
 aliasing error of the grid falls as (Q h / (2 pi - Q h))^p with the bin width
 h and the order p, so a wanted precision fixes both.  Where the width depends
-on the distance, exp(-U Q^2 s) is expanded in Chebyshev polynomials of s.
+on the distance, exp(-U Q^2 s) is expanded in Chebyshev polynomials of s;
+pairs at short distances, where s changes too fast for bins, are summed one by
+one.
 """
 
 from __future__ import annotations

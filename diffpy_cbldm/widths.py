@@ -44,7 +44,8 @@ class Widths:
     @property
     def reopens(self) -> bool:
         """Whether s may be above 0 again below the distance `edge`."""
-        return bool(((self.delta1 > 0) & (self.delta2 < 0)).any())
+        pulled = self.delta2 < 0
+        return bool(pulled.any()) and bool((pulled & (self.delta1 > 0)).any())
 
     def ratio(self, d: Tensor) -> Tensor:
         """The factor s(d) before it is cut at 0; d (B, n) or (n,)."""
@@ -122,10 +123,13 @@ def smooth_terms(
         mid, half = (high + low) / 2, ((high - low) / 2).clamp(min=1e-6)
         rate = float((widths.u * half[:, 0]).max()) * float(q[-1]) ** 2
         base = float((low / half).min())
-        growth = float(-(widths.u * low[:, 0]).min()) * float(q[-1]) ** 2
-    digits = math.log(precision / torch.finfo(q.dtype).eps)
-    if growth > min(GROWTH, max(digits, 2.0)):
-        return None
+    if base < 0:
+        growth = (
+            -float((widths.u.detach() * low[:, 0]).min()) * float(q[-1]) ** 2
+        )
+        digits = math.log(precision / torch.finfo(q.dtype).eps)
+        if growth > min(GROWTH, max(digits, 2.0)):
+            return None
     count = node_count(rate, base, precision)
     if count == TERMS:
         return None
