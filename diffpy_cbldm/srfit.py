@@ -691,6 +691,8 @@ class Results(FitResults):
     with Uiso: central differences of 1e-3 average over them.
     """
 
+    varvals: Any
+
     def _calculateCovariance(self) -> None:  # srfit up to 3.3
         super()._calculateCovariance()
         self._settle()
