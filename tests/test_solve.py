@@ -10,7 +10,6 @@ import pytest
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.fitting.quickfit import QuickFit
-from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.polishing.candidates import Front
 from diffpy_cbldm.solving import polish_stage, solver
 from diffpy_cbldm.solving.polish_stage import _unlike
@@ -158,16 +157,6 @@ def test_without_refinement(world):
     sol = cb.solve(a_pdf(), refine=0, generators=("library",))
     assert sol.refined == []
     assert "None was refined" in sol.explain()
-
-
-def test_a_quick_fit_without_scale_starts_nothing():
-    """Atoms 0.1 A apart, unlike the data: the refinement must not fail."""
-    row = a_candidate("mine")
-    fits = (
-        QuickFit(1.0, scale, 0.95, 0.008, 0.004, 0.04) for scale in (0.0, 0.5)
-    )
-    none, some = (start_values(row, a_pdf(), fit) for fit in fits)
-    assert none == {} and some["zoomscale"] == 0.95
 
 
 @pytest.mark.parametrize(("name", "tries"), [("library", 1), ("mine", 11)])

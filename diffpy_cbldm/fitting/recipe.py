@@ -273,12 +273,7 @@ def _best_scale(recipe: FitRecipe) -> float:
 def start_values(
     candidate: Candidate, pdf: PDFData, fit: QuickFit
 ) -> dict[str, float]:
-    """Start values of the refinement, from the quick fit.
-
-    None where the fit has no scale: nothing of it belongs to the data.
-    """
-    if fit.scale <= 0:
-        return {}
+    """Start values of the refinement, from the quick fit."""
     element = candidate.elements[0]
     start = {
         "zoomscale": fit.stretch,

@@ -33,6 +33,9 @@ from diffpy_cbldm.threads import one_thread
 _NO_DAMPING = 1e-3
 """A fitted Qdamp (1/A) below this changes no curve to 30 A."""
 
+_ZERO = 1e-6
+"""What stands for a refined value of 0 where derivatives are taken."""
+
 _EVEN, _EXPLAINED = 0.6, 0.03
 """Evenness (`agreement.misfit_by_range`) below which, and Rw above which, a
 misfit is flagged: noise has 0.9, a wrong structure 0.5 and less."""
@@ -78,7 +81,7 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
         **options,
     )
     # At 0 the relative step of the derivatives in FitResults would vanish.
-    return np.where(np.abs(fit.x) < 1e-6, np.copysign(1e-6, fit.x), fit.x)
+    return np.where(np.abs(fit.x) < _ZERO, np.copysign(_ZERO, fit.x), fit.x)
 
 
 def _step(name: str) -> float:
@@ -127,13 +130,27 @@ class Results(FitResults):
     with Uiso: central differences of 1e-3 average over them.
     """
 
+    varvals: Any
+
     def _calculateCovariance(self) -> None:  # srfit up to 3.3
         super()._calculateCovariance()
-        self.recipe.residual(np.asarray(self.varvals))
+        self._settle()
 
     def _calculate_covariance(self) -> None:  # srfit from 3.4
         super()._calculate_covariance()
-        self.recipe.residual(np.asarray(self.varvals))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Take the recipe to the refined values; a scale of 0 is 0 again.
+
+        Its stand-in serves the derivatives alone (`_fit`): without a scale
+        Rw is 1, and with it would be above.
+        """
+        values = np.array(self.varvals)
+        scale = np.array([name == "s1" for name in self.varnames], dtype=bool)
+        values[scale & (values <= _ZERO)] = 0.0
+        self.varvals = values
+        self.recipe.residual(values)
 
 
 def refine(
