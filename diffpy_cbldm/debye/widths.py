@@ -19,6 +19,11 @@ GROWTH = 8.0
 """Largest exponent -U Q^2 s by which terms may grow where s < 0."""
 
 
+def width_ratio(d, delta1=0.0, delta2=0.0, qbroad=0.0):
+    """s(d) before it is cut at 0; d and the rest broadcast."""
+    return 1 - delta1 / d - delta2 / (d * d) + (qbroad * d) ** 2
+
+
 @dataclasses.dataclass
 class Widths:
     """What decides exp(-U Q^2 s(d)); each (B,), u also (B, N)."""

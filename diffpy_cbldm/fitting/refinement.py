@@ -24,8 +24,9 @@ from diffpy_cbldm.fitting.recipe import (
     _best_scale,
     _delta2_name,
     _move_names,
-    _recipe,
+    recipe_of,
 )
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import Refinement, Solve
 from diffpy_cbldm.threads import one_thread
@@ -155,7 +156,7 @@ class Results(FitResults):
 
 def refine(
     cluster: Cluster | Any,
-    pdf: PDFData,
+    pdf: PDFData | Target,
     *,
     backend: str = "auto",
     rmin: float = Solve.rmin,
@@ -193,23 +194,27 @@ def refine(
         the variables that ended at a bound, and where the misfit lies if it
         is no noise.
     """
+    target = Target.of(pdf, rmin, rmax)
     backend = choose_backend(backend)
     cluster = candidate_of(cluster)
     with one_thread():
-        recipe = _recipe(
-            cluster, pdf, backend, (rmin, rmax), start, moves, False
-        )
+        recipe = recipe_of(cluster, target, backend, start, moves, False)
         raw = _raw(recipe) if cluster.rw_raw is None else cluster.rw_raw
         held = None
         split = Refinement.heldout_split
         if heldout and recipe.cluster.profile.x[-1] >= split + HELD_OUT:
-            short = _recipe(
-                cluster, pdf, backend, (rmin, split), start, moves, False
+            short = recipe_of(
+                cluster,
+                Target.of(target.pdf, target.rmin, split),
+                backend,
+                start,
+                moves,
+                False,
             )
             held = _rw(recipe, _fit_moves(short), above=split)
         values = _fit_moves(recipe)
         recipe.residual(values)
-        if pdf.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
+        if target.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
             # G depends on its square: at 0 there is no uncertainty to give.
             recipe.qdamp.value = 0.0
             recipe.fix("qdamp")
@@ -234,7 +239,7 @@ def refine(
         )
     }
     everything = names
-    if pdf.qdamp is None and "qdamp" not in names:
+    if target.qdamp is None and "qdamp" not in names:
         everything = [*names, "qdamp"]
         parameters["qdamp"] = (0.0, 0.0)
     flags = [f for f in cluster.flags if not f.startswith(_OWN_FLAGS)]

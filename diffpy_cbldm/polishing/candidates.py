@@ -23,7 +23,8 @@ from diffpy_cbldm.cluster import (
 from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.refinement import refine
-from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.crystal import Polished
 from diffpy_cbldm.polishing.front import (
     KINDS,
@@ -94,12 +95,10 @@ def _same_atoms(a: np.ndarray, b: np.ndarray) -> bool:
 
 def edit(
     start: Candidate,
-    pdf: PDFData,
+    target: Target,
     *,
     kinds: Sequence[str] = KINDS,
     limit: float = ROUGHNESS,
-    rmin: float = 1.5,
-    rmax: float = R_MAX,
     device: str = "cpu",
 ) -> Front:
     """Edit a candidate, and see whether that holds on r left out.
@@ -107,38 +106,32 @@ def edit(
     Parameters
     ----------
     start : Candidate
-    pdf : PDFData
-    kinds, limit, rmin, rmax, device
+    target : Target
+    kinds, limit, device
         As for `diffpy_cbldm.polishing.front.front`.
     """
     x, kind = start.positions, start.structure_type
     found = front(
         x,
         kind,
-        pdf,
+        target,
         kinds=kinds,
         limit=limit,
-        rmin=rmin,
-        rmax=rmax,
         device=device,
     )
     made = Front(start, tuple(found), (1.0, 0.0))
     if not made.changed:
         return made
-    seen = predicted(
-        x, kind, pdf, kinds=kinds, limit=limit, rmin=rmin, rmax=rmax
-    )
+    seen = predicted(x, kind, target, kinds=kinds, limit=limit)
     return dataclasses.replace(made, seen=seen)
 
 
 def as_candidate(
     p: Polished,
     made: Front,
-    pdf: PDFData,
+    target: Target,
     *,
     backend: str = "auto",
-    rmin: float = 1.5,
-    rmax: float = R_MAX,
 ) -> Candidate:
     """Refine an edited structure with a native recipe.
 
@@ -161,7 +154,7 @@ def as_candidate(
         f"{element}_Uiso": p.fit.uiso,
         f"{element}_Delta2": p.fit.delta2,
     }
-    if pdf.qdamp is None:
+    if target.qdamp is None:
         values["qdamp"] = p.fit.qdamp
     flags = [
         f for f in start.flags if not f.startswith((POLISHED, "backend: "))
@@ -176,10 +169,8 @@ def as_candidate(
             generator=start.generator,
             flags=(*flags, text) if kinds else tuple(flags),
         ),
-        pdf,
+        target,
         backend=backend,
-        rmin=rmin,
-        rmax=rmax,
         start=values,
         moves=free,
     )
@@ -233,19 +224,16 @@ def polish(
     CbldmError
         An unknown kind, a range without data.
     """
-    check_pdf(pdf)
+    target = Target.of(pdf, rmin, rmax)
     candidate = candidate_of(candidate)
     made = edit(
         candidate,
-        pdf,
+        target,
         kinds=check_kinds(kinds),
         limit=roughness,
-        rmin=rmin,
-        rmax=rmax,
         device=device,
     )
-    words: dict[str, Any] = {"backend": backend, "rmin": rmin, "rmax": rmax}
-    first = refine(candidate, pdf, **words)
+    first = refine(candidate, target, backend=backend)
     if not made.changed:
         return [first]
     if not made.holds:
@@ -255,16 +243,17 @@ def polish(
     more = other_sizes(
         best(made.found),
         candidate.structure_type,
-        pdf,
+        target,
         kinds=kinds,
         limit=roughness,
-        rmin=rmin,
-        rmax=rmax,
         device=device,
     )
     made = dataclasses.replace(made, found=(*made.found, *more))
     kept = [p for p in pareto(made.found) if p in made.changed]
-    return [first, *(as_candidate(p, made, pdf, **words) for p in kept)]
+    return [
+        first,
+        *(as_candidate(p, made, target, backend=backend) for p in kept),
+    ]
 
 
 def refusal(made: Front) -> str:

@@ -10,9 +10,9 @@ from scipy.spatial import cKDTree
 
 from diffpy_cbldm.polishing.crystal import (
     FINEST,
+    Measured,
     Polished,
     _Crystal,
-    _Measured,
 )
 
 TRUST = 0.15
@@ -20,7 +20,7 @@ TRUST = 0.15
 
 
 def _displaced(
-    start: Polished, structure_type: str, data: _Measured
+    start: Polished, structure_type: str, data: Measured
 ) -> list[Polished]:
     """Small moves of all atoms, as far as they are worth it.
 

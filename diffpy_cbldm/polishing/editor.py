@@ -64,7 +64,7 @@ class Editor:
     ):
         self.points, self.basis, self.bulk = points, basis, bulk
         self.least, self.largest = max(1, bulk // 4), largest
-        device = basis.target.device
+        device = basis.data.device
         self._index, self._pairs = _pair_vectors(points, basis)
         self._rough_pairs = self._pairs.float()
         self._pair_own = (self._pairs**2).sum(1)
@@ -98,10 +98,10 @@ class Editor:
 
     def _measure(self) -> None:
         """Scalar products that all single edits need."""
-        self._cross = self._sums @ self.basis.target
+        self._cross = self._sums @ self.basis.data
         self._along = self._sums @ self._total
         self._own = (self._sums**2).sum(1)
-        self._y = float(self.basis.target @ self._total)
+        self._y = float(self.basis.data @ self._total)
         self._norm = float(self._total @ self._total)
 
     def shape(self) -> Shape:
@@ -180,7 +180,7 @@ class Editor:
         # An atom on `there` has its pairs with all atoms but that on `away`.
         index = self._index[away][:, there]
         cross = self._cross[there] - self._cross[away][:, None]
-        cross = cross - (self._pairs @ self.basis.target)[index]
+        cross = cross - (self._pairs @ self.basis.data)[index]
         along = self._along[there] - self._along[away][:, None]
         along = along - (self._pairs @ self._total)[index]
         # Single precision will do for what is a small change.
