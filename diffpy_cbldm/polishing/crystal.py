@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -116,6 +117,12 @@ class _Measured:
         self._grid: SineGrid | None = None
         width = (self.r[-1] - self.r[0]) * self.w.mean()
         self.points = max(10.0, width * (pdf.qmax - pdf.qmin) / math.pi)
+
+    def with_pdf(self, pdf: PDFData) -> _Measured:
+        """The same points under another Qdamp; the last grid is shared."""
+        other = copy.copy(self)
+        other.pdf = pdf
+        return other
 
     def fit(self, x: np.ndarray, start: QuickFit | None = None) -> QuickFit:
         """The five-parameter fit of some positions."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,8 @@ from diffpy_cbldm.polishing.crystal import (
     _Measured,
 )
 from diffpy_cbldm.polishing.displacements import _displaced
+
+P = TypeVar("P", bound=Polished)
 
 KINDS = ("sites", "strain", "surface", "displacements")
 """What may be edited."""
@@ -170,16 +173,16 @@ def other_sizes(
         held = start.fit.qdamp + change
         if held < 0:
             continue
-        data.pdf = dataclasses.replace(pdf, qdamp=held)
-        crystal = _Crystal(start.lattice, structure_type, data, start.values)
+        damped = data.with_pdf(dataclasses.replace(pdf, qdamp=held))
+        crystal = _Crystal(start.lattice, structure_type, damped, start.values)
         crystal.edit(None, limit)
-        data.pdf = pdf
+        data = crystal.data = damped.with_pdf(pdf)
         crystal.edit(None, limit)
         found.append(crystal.judged())
     return [p for p in found if _sound(p, limit)]
 
 
-def best(found: Sequence[Polished], lower: bool = True) -> Polished:
+def best(found: Sequence[P], lower: bool = True) -> P:
     """The one that the criterion prefers to the first by more than chance.
 
     Parameters
@@ -199,9 +202,9 @@ def best(found: Sequence[Polished], lower: bool = True) -> Polished:
     return least if least.criterion < start.criterion - EVIDENCE else start
 
 
-def pareto(found: Sequence[Polished]) -> list[Polished]:
+def pareto(found: Sequence[P]) -> list[P]:
     """Those that none beats in both Rw and roughness, the smoothest first."""
-    kept: list[Polished] = []
+    kept: list[P] = []
     for p in sorted(found, key=lambda p: (round(p.roughness, 6), p.rw)):
         if not kept or p.rw < kept[-1].rw - 1e-6:
             kept.append(p)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffpy_cbldm import settings
-from diffpy_cbldm.cluster import UNEVEN, Candidate, sources
+from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter, nearest_neighbour_distance
 from diffpy_cbldm.pdfdata import PDFData
 
@@ -38,12 +38,12 @@ def size_doubts(
     list of str
         Empty where nothing puts the answer in doubt.
     """
-    found: list[str] = []
+    doubts: list[str] = []
     covered = (
         f"one element, {settings.MIN_ATOMS} to {settings.MAX_ATOMS} atoms"
     )
     if best.rw is not None and not best.rw <= DOUBTFUL_RW:
-        found.append(
+        doubts.append(
             f"The best Rw is {best.rw:.3f}, above {DOUBTFUL_RW:g}: the "
             f"particle may lie outside what the model covers ({covered}), or "
             f"the composition or Q range is wrong."
@@ -54,7 +54,7 @@ def size_doubts(
         reach = max(reach, diameter(best))
     left = signal_beyond(pdf, reach, used)
     if left > SIGNAL_LEFT:
-        found.append(
+        doubts.append(
             f"The data have signal beyond {reach:.1f} A ({left:.0%} of that "
             f"inside), where neither the best structure nor a compact one of "
             f"{settings.MAX_ATOMS} atoms has distances: the particle is "
@@ -63,20 +63,20 @@ def size_doubts(
     n_atoms = len(best.positions)
     if n_atoms >= 0.95 * settings.MAX_ATOMS:
         where = "beyond" if n_atoms > settings.MAX_ATOMS else "at"
-        found.append(
+        doubts.append(
             f"The best structure has {n_atoms} atoms, {where} the limit of "
             f"{settings.MAX_ATOMS} that generators propose: the particle may "
             f"be larger."
         )
-    for flag in best.flags:
-        if flag.startswith(UNEVEN):
-            found.append(
-                f"The misfit of the best structure is no noise, "
-                f"{flag[len(UNEVEN) :]}: the data show something that no "
-                f"candidate has, such as ligands, particles of several "
-                f"sizes, a background or a wrong Qmax."
-            )
-    return found
+    if best.uneven_misfit is not None:
+        low, high = best.uneven_misfit
+        doubts.append(
+            f"The misfit of the best structure is no noise, half of it from "
+            f"{low:.1f} to {high:.1f} A: the data show something that no "
+            f"candidate has, such as ligands, particles of several sizes, a "
+            f"background or a wrong Qmax."
+        )
+    return doubts
 
 
 def origin_doubts(
@@ -92,13 +92,14 @@ def origin_doubts(
         The generators that were asked.
     """
     best = candidates[0]
-    if "cbldm" not in generators or "cbldm" in sources(best):
+    if "cbldm" not in generators or "cbldm" in best.proposed_by:
         return []
-    own = next((c for c in candidates if "cbldm" in sources(c)), None)
-    if own is None or own.rw is None:
+    of_model = (c for c in candidates if "cbldm" in c.proposed_by)
+    best_of_model = next(of_model, None)
+    if best_of_model is None or best_of_model.rw is None:
         reached = "proposed nothing that was refined"
     else:
-        reached = f"reaches Rw {own.rw:.3f} at best"
+        reached = f"reaches Rw {best_of_model.rw:.3f} at best"
     return [
         f"The best structure came from {best.generator}; the model itself "
         f"(cbldm) {reached}."

@@ -12,7 +12,7 @@ import numpy as np
 
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
-from diffpy_cbldm.cluster import ALSO, Candidate, sources
+from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import duplicates, simplest_first
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.generator import choose_backend
@@ -239,8 +239,7 @@ def _rank_quickly(
 ) -> list[tuple[Candidate, QuickFit]]:
     """Order by the quick fit and drop duplicates, the better one stays.
 
-    Where generators agree on a structure, the one that stays says so in its
-    flags.
+    Where generators agree on a structure, the one that stays names them all.
     """
     g, measured = regrid(pdf, rmax=used.rmax + settings.R_STEP)
     stretched = all(c.generator in built_in() for c in pool)
@@ -265,9 +264,12 @@ def _rank_quickly(
         also = {
             c.generator: 0 for c in others if c.generator != first.generator
         }
-        flags = (*first.flags, *(ALSO + name for name in also))
+        known = (*first.also_proposed_by, *also)
         kept.append(
-            (dataclasses.replace(first, flags=flags), fits[order[alike[0]]])
+            (
+                dataclasses.replace(first, also_proposed_by=known),
+                fits[order[alike[0]]],
+            )
         )
     return kept
 
@@ -279,7 +281,7 @@ def _choose(
     each generator as far as there is room."""
     firsts: list[int] = []
     for name in generators:
-        mine = (i for i, c in enumerate(pool) if name in sources(c))
+        mine = (i for i, c in enumerate(pool) if name in c.proposed_by)
         first = next(mine, None)
         if first is not None and first not in firsts:
             firsts.append(first)
