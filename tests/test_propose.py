@@ -10,11 +10,10 @@ import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.alike import rmsd
 from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.crystals.table import load_table
-from diffpy_cbldm.fitting.target import bond_estimate
+from diffpy_cbldm.fitting.target import Target, bond_estimate
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.generators import find_generator, propose
-from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.matching import (
     Motion,
     histograms,

@@ -12,7 +12,7 @@ from diffpy_cbldm import settings
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.polishing.candidates import Front
 from diffpy_cbldm.solving import polish_stage, solver
-from diffpy_cbldm.solving.polish_stage import _unlike
+from diffpy_cbldm.solving.polish_stage import without_copies
 
 R = np.arange(0, 30, 0.01)
 RNG = np.random.default_rng(1)
@@ -56,9 +56,10 @@ class World:
         self.calls.append(("propose", generators, more))
         return self.pool.get(generators[0], [])
 
-    def quick_fit(self, positions, r, g, *, scan, **more):
-        self.calls.append(("quick_fit", scan, more))
-        assert (np.diff(r) > 0).all() and len(r) == len(g)
+    def quick_fit(self, positions, target, *, scan):
+        self.calls.append(("quick_fit", scan, target))
+        assert (np.diff(target.r) > 0).all()
+        assert len(target.r) == len(target.g)
         return [
             QuickFit(self.quick[x.tobytes()], 1.0, 1.01, 0.01, 3.0, 0.03)
             for x in positions
@@ -287,4 +288,4 @@ def test_an_edit_that_changes_nothing_is_left_out():
     same = cb.Candidate("Pt", x * 1.0001, flags=("polished: strain",))
     other = cb.Candidate("Pt", x[:-1], flags=("polished: sites",))
     edited = [(same, 0.1), (other, 0.1), (other, 0.2)]
-    assert _unlike(edited, [plain]) == edited[1:]
+    assert without_copies(edited, [plain]) == edited[1:]

@@ -25,7 +25,7 @@ FEWEST = 20
 """A fit has at least so many data points."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Target:
     """A measured PDF on its fitting range.
 
@@ -108,6 +108,12 @@ class Target:
             qbroad=pdf.qbroad,
             qdamp=pdf.qdamp,
             stype=pdf.stype,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Target({self.pdf!r}, {len(self.r)} points from {self.rmin:g} "
+            f"to {self.rmax:g} A)"
         )
 
     def with_qdamp(self, qdamp: float | None) -> Target:

@@ -13,6 +13,7 @@ would.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,8 @@ from diffpy_cbldm.polishing.crystal import (
     _Crystal,
 )
 from diffpy_cbldm.polishing.displacements import _displaced
+
+P = TypeVar("P", bound=Polished)
 
 KINDS = ("sites", "strain", "surface", "displacements")
 """What may be edited."""
@@ -176,7 +179,7 @@ def other_sizes(
     return [p for p in found if _sound(p, limit)]
 
 
-def best(found: Sequence[Polished], lower: bool = True) -> Polished:
+def best(found: Sequence[P], lower: bool = True) -> P:
     """The one that the criterion prefers to the first by more than chance.
 
     Parameters
@@ -196,9 +199,9 @@ def best(found: Sequence[Polished], lower: bool = True) -> Polished:
     return least if least.criterion < start.criterion - EVIDENCE else start
 
 
-def pareto(found: Sequence[Polished]) -> list[Polished]:
+def pareto(found: Sequence[P]) -> list[P]:
     """Those that none beats in both Rw and roughness, the smoothest first."""
-    kept: list[Polished] = []
+    kept: list[P] = []
     for p in sorted(found, key=lambda p: (round(p.roughness, 6), p.rw)):
         if not kept or p.rw < kept[-1].rw - 1e-6:
             kept.append(p)

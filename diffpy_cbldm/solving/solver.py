@@ -9,7 +9,7 @@ from typing import Any
 
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
-from diffpy_cbldm.cluster import ALSO, Candidate, sources
+from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import duplicates, simplest_first
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.generator import choose_backend
@@ -23,7 +23,10 @@ from diffpy_cbldm.solving.doubts import origin_doubts, size_doubts
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.polish_stage import (
     STRETCH,
-    _kinds,
+    Edits,
+    edit_best,
+    kinds_of,
+    without_copies,
 )
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
@@ -139,17 +142,17 @@ def _solve(
     ranked = _rank_quickly(pool, target)
     chosen = _choose([c for c, _ in ranked], used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
-    stage = None
+    edits = Edits([], (), None)
     if used.polish != "no":
         clock.begin("polish")
-        stage = polish_stage([ranked[i][0] for i in chosen], target, used)
-        refined += without_copies(stage.refined, [c for c, _ in refined])
+        edits = edit_best([ranked[i][0] for i in chosen], target, used)
+        refined += without_copies(edits.refined, [c for c, _ in refined])
     known = [c for c, _ in refined]
     order = simplest_first([c.rw for c in known], [c.positions for c in known])
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
-    atoms = stage and stage.atoms
+    atoms = edits.atoms
     about_size = size_doubts(candidates[0], target)
     if atoms and about_size:
         atoms = dataclasses.replace(atoms, doubted=True)
@@ -165,7 +168,7 @@ def _solve(
             *origin_doubts(candidates, generators),
         ),
         pdf=target.pdf,
-        front=stage.front if stage else (),
+        front=edits.front,
         groups=tuple(group(candidates, target.independent_points)),
         atoms=atoms,
     )
@@ -226,7 +229,7 @@ def _kinds_text(polish: bool | Sequence[str]) -> str:
 def _check(used: settings.Solve, rmax: float) -> None:
     """Raise `CbldmError` for what cannot be run."""
     options.validate(dataclasses.replace(used, rmax=rmax))
-    _kinds(used.polish)
+    kinds_of(used.polish)
     if used.rmin >= used.rmax:
         raise CbldmError(
             f"rmin is {used.rmin:g} A and the fitted range ends at "
@@ -240,8 +243,7 @@ def _rank_quickly(
 ) -> list[tuple[Candidate, QuickFit]]:
     """Order by the quick fit and drop duplicates, the better one stays.
 
-    Where generators agree on a structure, the one that stays says so in its
-    flags.
+    Where generators agree on a structure, the one that stays names them all.
     """
     stretched = all(c.generator in built_in() for c in pool)
     fits = quick_fit(
@@ -258,9 +260,12 @@ def _rank_quickly(
         also = {
             c.generator: 0 for c in others if c.generator != first.generator
         }
-        flags = (*first.flags, *(ALSO + name for name in also))
+        known = (*first.also_proposed_by, *also)
         kept.append(
-            (dataclasses.replace(first, flags=flags), fits[order[alike[0]]])
+            (
+                dataclasses.replace(first, also_proposed_by=known),
+                fits[order[alike[0]]],
+            )
         )
     return kept
 
@@ -272,7 +277,7 @@ def _choose(
     each generator as far as there is room."""
     firsts: list[int] = []
     for name in generators:
-        mine = (i for i, c in enumerate(pool) if name in sources(c))
+        mine = (i for i, c in enumerate(pool) if name in c.proposed_by)
         first = next(mine, None)
         if first is not None and first not in firsts:
             firsts.append(first)
