@@ -67,7 +67,6 @@ YET_TOO_LONG = {
     *("diffpy_cbldm.pdfdata", "diffpy_cbldm.debye.mixed.mixed_pdf"),
     *("diffpy_cbldm.debye.pure.evaluate",),
     *("diffpy_cbldm.debye.simulation.simulate",),
-    *("diffpy_cbldm.fitting.recipe._recipe",),
     *("diffpy_cbldm.solving.solver._solve",),
 }
 """What waits to be split."""

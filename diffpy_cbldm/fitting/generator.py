@@ -48,7 +48,7 @@ class ClusterParSet(DiffpyStructureParSet):
         """Make the parameter sets of the atoms."""
         if self._asleep:
             self._asleep = False
-            add = _named(self, "add_parameter_set", "addParameterSet")
+            add = named(self, "add_parameter_set", "addParameterSet")
             for atom in DiffpyStructureParSet("all", self.stru).atoms:
                 add(atom)
                 self.atoms.append(atom)
@@ -97,7 +97,7 @@ class DebyeGenerator(BasePDFGenerator):
 
     def __init__(self, name: str = "pdf") -> None:
         super().__init__(name)
-        _named(self, "_set_calculator", "_setCalculator")(DebyeCalculator())
+        named(self, "_set_calculator", "_setCalculator")(DebyeCalculator())
 
     def setStructure(
         self, stru: Any, name: str = "phase", periodic: bool = False
@@ -113,7 +113,7 @@ class DebyeGenerator(BasePDFGenerator):
                 "cluster: pass periodic=False."
             )
         if self._phase is not None:
-            _named(self, "remove_parameter_set", "removeParameterSet")(
+            named(self, "remove_parameter_set", "removeParameterSet")(
                 self._phase
             )
         super().setPhase(parset, periodic)
@@ -149,7 +149,7 @@ class DebyeGenerator(BasePDFGenerator):
             self._calc.rstep = min(float(steps.min()), 0.01)
 
 
-def _named(obj: Any, *names: str) -> Any:
+def named(obj: Any, *names: str) -> Any:
     """The first of the names that this version of srfit knows."""
     for name in names:
         if hasattr(obj, name):
@@ -187,7 +187,7 @@ def choose_backend(backend: str) -> str:
     return "srreal" if found else "torch"
 
 
-def _generator(backend: str, structure: Any, atoms: bool) -> Any:
+def make_generator(backend: str, structure: Any, atoms: bool) -> Any:
     if backend == "srreal":
         from diffpy.srfit.pdf import DebyePDFGenerator
 

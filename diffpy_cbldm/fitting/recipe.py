@@ -13,7 +13,11 @@ from diffpy.srfit.fitbase.parameter import ParameterAdapter
 from diffpy_cbldm.cluster import Candidate, Cluster, as_cluster
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves as moving
-from diffpy_cbldm.fitting.generator import _generator, _named, choose_backend
+from diffpy_cbldm.fitting.generator import (
+    choose_backend,
+    make_generator,
+    named,
+)
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
@@ -99,16 +103,18 @@ def recipe_of(
 ) -> FitRecipe:
     """As `make_recipe`; `atoms` as for `ClusterParSet`."""
     elements = sorted(set(cluster.elements))
-    backend = choose_backend(backend)
-    profile = _profile(target)
-    generator = _generator(backend, cluster.to_diffpy(), atoms)
+    generator = make_generator(
+        choose_backend(backend), cluster.to_diffpy(), atoms
+    )
     contribution = FitContribution("cluster")
-    _named(contribution, "add_profile_generator", "addProfileGenerator")(
+    named(contribution, "add_profile_generator", "addProfileGenerator")(
         generator
     )
-    _named(contribution, "set_profile", "setProfile")(profile, xname="r")
-    _named(contribution, "set_equation", "setEquation")("s1*G1")
-
+    named(contribution, "set_profile", "setProfile")(
+        _profile(target), xname="r"
+    )
+    named(contribution, "set_equation", "setEquation")("s1*G1")
+    # The Q range before the first curve: later it would go unnoticed.
     generator.setScatteringType(target.stype)
     generator.setQmax(target.qmax)
     generator.setQmin(target.qmin)
@@ -116,57 +122,86 @@ def recipe_of(
     generator.qdamp.value = (
         Refinement.qdamp if target.qdamp is None else target.qdamp
     )
-
     recipe = FitRecipe()
-    _named(recipe, "clear_fit_hooks", "clearFitHooks")()
-    _named(recipe, "add_contribution", "addContribution")(contribution)
-    variable = _named(recipe, "add_variable", "addVar")
-    create = _named(recipe, "create_new_variable", "newVar")
-    constrain = _named(recipe, "add_constraint", "constrain")
+    named(recipe, "clear_fit_hooks", "clearFitHooks")()
+    named(recipe, "add_contribution", "addContribution")(contribution)
+    _add_variables(
+        recipe, elements, moving.check_kinds(moves), target.qdamp is None
+    )
+    _bound(recipe, elements)
+    _begin_at(recipe, start or {})
+    return recipe
 
-    delta2 = _delta2_name(elements)
+
+def _add_variables(
+    recipe: FitRecipe,
+    elements: Sequence[str],
+    kinds: Sequence[str],
+    fit_qdamp: bool,
+) -> None:
+    """The variables of a recipe, in the order of its results."""
+    contribution = recipe.cluster
+    generator = contribution.G1
+    variable = named(recipe, "add_variable", "addVar")
     variable(contribution.s1, 1.0, tag="scale")
-    create("zoomscale", 1.0, tag="lat")
+    named(recipe, "create_new_variable", "newVar")("zoomscale", 1.0, tag="lat")
     for element in elements:
         shared = _shared_uiso(generator.phase, element)
         variable(shared, Refinement.uiso, tag="adp")
-    variable(generator.delta2, Refinement.delta2, name=delta2, tag="d2")
-    if target.qdamp is None:
+    variable(
+        generator.delta2,
+        Refinement.delta2,
+        name=delta2_name(elements),
+        tag="d2",
+    )
+    if fit_qdamp:
         variable(generator.qdamp, Refinement.qdamp, tag="qdamp")
-    kinds = moving.check_kinds(moves)
     for shared in _shared_moves(generator.phase, kinds) if kinds else ():
         variable(shared, 0.0, tag="moves")
+    # A cluster of an xyz file sits in a lattice of 1 A: its edges scale it.
     lattice = generator.phase.getLattice()
     for edge in (lattice.a, lattice.b, lattice.c):
-        constrain(edge, "zoomscale")
+        named(recipe, "add_constraint", "constrain")(edge, "zoomscale")
 
+
+def _bound(recipe: FitRecipe, elements: Sequence[str]) -> None:
+    """Bounds on each variable of a recipe."""
     bounds = {
         "s1": (0.0, math.inf),
         "zoomscale": (Refinement.zoom_min, Refinement.zoom_max),
-        delta2: (0.0, Refinement.delta2_max),
+        delta2_name(elements): (0.0, Refinement.delta2_max),
         "qdamp": (0.0, Refinement.qdamp_max),
     }
     for element in elements:
         bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
-    names = list(_named(recipe, "get_names", "getNames")())
-    for name in _move_names(recipe):
+    for name in move_names_of(recipe):
         bounds[name] = -moving.LIMITS[name], moving.LIMITS[name]
-    for name in names:
-        _named(getattr(recipe, name), "bound_range", "boundRange")(
+    for name in variable_names(recipe):
+        named(getattr(recipe, name), "bound_range", "boundRange")(
             *bounds[name]
         )
-    for name, value in (start or {}).items():
+
+
+def _begin_at(recipe: FitRecipe, start: Mapping[str, float]) -> None:
+    """Set start values; the scale that is not given is the best one."""
+    names = variable_names(recipe)
+    for name, value in start.items():
         if name not in names:
             raise CbldmError(
                 f"start names {name!r}; expected some of {', '.join(names)}."
             )
         getattr(recipe, name).value = value
-    if "s1" not in (start or {}):
-        recipe.s1.value = _best_scale(recipe)
-    return recipe
+    if "s1" not in start:
+        recipe.s1.value = best_scale_of(recipe)
 
 
-def _delta2_name(elements: Iterable[str]) -> str:
+def variable_names(recipe: FitRecipe) -> list[str]:
+    """The free variables of a recipe, in their order."""
+    return list(named(recipe, "get_names", "getNames")())
+
+
+def delta2_name(elements: Iterable[str]) -> str:
+    """The variable of delta2, as ``CdSe_Delta2``."""
     return "".join(sorted(set(elements))) + "_Delta2"
 
 
@@ -187,7 +222,7 @@ def _shared_uiso(phase: Any, element: str) -> ParameterAdapter:
     """
     atoms = [atom for atom in phase.stru if atom.element == element]
     shared = ParameterAdapter(f"{element}_Uiso", atoms, _first_uiso, _set_uiso)
-    _named(phase, "add_parameter", "addParameter")(shared)
+    named(phase, "add_parameter", "addParameter")(shared)
     return shared
 
 
@@ -226,15 +261,15 @@ def _shared_moves(
         move = ParameterAdapter(
             name, shared, _Moves.get, _Moves.set, attr=name
         )
-        _named(phase, "add_parameter", "addParameter")(move)
+        named(phase, "add_parameter", "addParameter")(move)
         yield move
 
 
-def _move_names(recipe: FitRecipe, kind: str = "") -> list[str]:
+def move_names_of(recipe: FitRecipe, kind: str = "") -> list[str]:
     """The free variables of a recipe that are moves, of one kind or all."""
     return [
         name
-        for name in _named(recipe, "get_names", "getNames")()
+        for name in named(recipe, "get_names", "getNames")()
         if name in moving.LIMITS and name.startswith(kind)
     ]
 
@@ -246,16 +281,16 @@ def _profile(target: Target) -> Profile:
     """
     pdf = target.pdf
     profile = Profile()
-    _named(profile, "set_observed_profile", "setObservedProfile")(
+    named(profile, "set_observed_profile", "setObservedProfile")(
         pdf.r.copy(), pdf.g.copy(), None if pdf.dg is None else pdf.dg.copy()
     )
-    _named(profile, "set_calculation_range", "setCalculationRange")(
+    named(profile, "set_calculation_range", "setCalculationRange")(
         float(target.r[0]), float(target.r[-1]), "obs"
     )
     return profile
 
 
-def _best_scale(recipe: FitRecipe) -> float:
+def best_scale_of(recipe: FitRecipe) -> float:
     """The scale of least squares at the other variables' values."""
     profile = recipe.cluster.profile
     recipe.residual()

@@ -19,12 +19,13 @@ from diffpy.srfit.fitbase import FitRecipe, FitResults
 from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.fitting import moves as moving
 from diffpy_cbldm.fitting.agreement import misfit_by_range
-from diffpy_cbldm.fitting.generator import _named, choose_backend
+from diffpy_cbldm.fitting.generator import choose_backend, named
 from diffpy_cbldm.fitting.recipe import (
-    _best_scale,
-    _delta2_name,
-    _move_names,
+    best_scale_of,
+    delta2_name,
+    move_names_of,
     recipe_of,
+    variable_names,
 )
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
@@ -61,13 +62,13 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
     """Refine all variables of a recipe within their bounds."""
     from scipy.optimize import least_squares
 
-    bounds = _named(recipe, "get_bounds_array", "getBounds2")()
+    bounds = named(recipe, "get_bounds_array", "getBounds2")()
     low, high = (np.asarray(b, dtype=float) for b in bounds)
     options: dict[str, Any] = {"x_scale": "jac"}
-    if _move_names(recipe):
+    if move_names_of(recipe):
         # The slopes of strains can vanish, and are no measure of a step; and
         # strains that G(r) hardly tells apart have no sharp minimum.
-        names = _named(recipe, "get_names", "getNames")()
+        names = variable_names(recipe)
         options = {
             "x_scale": [_step(name) for name in names],
             "ftol": 1e-6,
@@ -99,14 +100,14 @@ def _fit_moves(recipe: FitRecipe) -> np.ndarray:
     The strain begins at the best of a few small ones.  Where a move is not
     0 to begin with, all is refined from there.
     """
-    moves, strain = _move_names(recipe), _move_names(recipe, "strain")
+    moves, strain = move_names_of(recipe), move_names_of(recipe, "strain")
     if not moves or any(getattr(recipe, name).value for name in moves):
         return _fit(recipe)
     recipe.fix(*moves)
     recipe.residual(_fit(recipe))
     recipe.free(*moves)
     plain = np.array(recipe.values)
-    names = list(_named(recipe, "get_names", "getNames")())
+    names = variable_names(recipe)
     tries = []
     for k in map(names.index, strain):
         for size in (-_FIRST_STRAIN, _FIRST_STRAIN):
@@ -208,12 +209,12 @@ def refine(
             held = _rw(recipe, _fit_moves(recipe_to(split)), above=split)
         results = _fit_results(recipe, target.qdamp is None)
         uneven = _uneven_misfit(recipe, float(results.rw))
-    plain = {"s1": "scale", _delta2_name(cluster.elements): "delta2"}
+    plain = {"s1": "scale", delta2_name(cluster.elements): "delta2"}
     parameters = _parameters(results, plain)
     if target.qdamp is None:
         parameters.setdefault("qdamp", (0.0, 0.0))
-    move_names = _move_names(recipe)
-    kinds = (kind for kind in moving.KINDS if _move_names(recipe, kind))
+    move_names = move_names_of(recipe)
+    kinds = (kind for kind in moving.KINDS if move_names_of(recipe, kind))
     return dataclasses.replace(
         cluster,
         positions=_moved(cluster, parameters, move_names),
@@ -322,8 +323,8 @@ def _at_bounds(
 
 def _raw(recipe: FitRecipe) -> float:
     """Rw with the scale alone fitted, at the default Uiso and no delta2."""
-    names = list(_named(recipe, "get_names", "getNames")())
-    moves, before = _move_names(recipe), list(recipe.values)
+    names = variable_names(recipe)
+    moves, before = move_names_of(recipe), list(recipe.values)
     for name in names:
         if name.endswith("_Uiso"):
             getattr(recipe, name).value = Refinement.uiso
@@ -333,7 +334,7 @@ def _raw(recipe: FitRecipe) -> float:
             recipe.zoomscale.value = 1.0
         elif name in moves:
             getattr(recipe, name).value = 0.0
-    recipe.s1.value = _best_scale(recipe)
+    recipe.s1.value = best_scale_of(recipe)
     rw = _rw(recipe, recipe.values)
     for name, value in zip(names, before, strict=True):
         getattr(recipe, name).value = value

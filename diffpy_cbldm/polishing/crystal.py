@@ -154,7 +154,7 @@ class Measured:
         return basis
 
 
-class _Crystal:
+class Crystal:
     """Sites of which some are filled, moves of them, and how they fit.
 
     Attributes

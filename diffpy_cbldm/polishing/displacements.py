@@ -10,16 +10,16 @@ from scipy.spatial import cKDTree
 
 from diffpy_cbldm.polishing.crystal import (
     FINEST,
+    Crystal,
     Measured,
     Polished,
-    _Crystal,
 )
 
 TRUST = 0.15
 """No atom is displaced by more than this (A)."""
 
 
-def _displaced(
+def displaced_atoms(
     start: Polished, structure_type: str, data: Measured
 ) -> list[Polished]:
     """Small moves of all atoms, as far as they are worth it.
@@ -27,7 +27,7 @@ def _displaced(
     Bonds are springs; how stiff is chosen by the criterion, with the
     effective number of parameters of the linear problem (its trace).
     """
-    crystal = _Crystal(start.lattice, structure_type, data, start.values)
+    crystal = Crystal(start.lattice, structure_type, data, start.values)
     basis, x = crystal.basis, crystal.atoms()
     springs = _springs(x, crystal.bond)
     move = np.zeros(x.size)
@@ -57,7 +57,7 @@ def _displaced(
     _, freedom, move = chosen
     if not freedom:
         return []
-    moved = _Crystal(x + move.reshape(-1, 3), structure_type, data)
+    moved = Crystal(x + move.reshape(-1, 3), structure_type, data)
     charge = math.log(data.points) * (freedom + len(start.values))
     return [
         dataclasses.replace(

@@ -27,11 +27,11 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.crystal import (
     LEVELS,
+    Crystal,
     Measured,
     Polished,
-    _Crystal,
 )
-from diffpy_cbldm.polishing.displacements import _displaced
+from diffpy_cbldm.polishing.displacements import displaced_atoms
 
 P = TypeVar("P", bound=Polished)
 
@@ -107,7 +107,7 @@ def _front(
 ) -> list[Polished]:
     """`front` on data that were prepared."""
     kinds = check_kinds(kinds)
-    crystal = _Crystal(positions, structure_type, data)
+    crystal = Crystal(positions, structure_type, data)
     found = [crystal.judged()]
     price = crystal.price()
     for _ in range(LEVELS):
@@ -127,7 +127,7 @@ def _front(
         else:
             break
     if "displacements" in kinds:
-        found += _displaced(best(found), structure_type, data)
+        found += displaced_atoms(best(found), structure_type, data)
     return [found[0]] + [p for p in found[1:] if _sound(p, limit)]
 
 
@@ -169,9 +169,7 @@ def other_sizes(
         if held < 0:
             continue
         at_held = data.at_qdamp(held)
-        crystal = _Crystal(
-            start.lattice, structure_type, at_held, start.values
-        )
+        crystal = Crystal(start.lattice, structure_type, at_held, start.values)
         crystal.edit(None, limit)
         crystal.data = data
         crystal.edit(None, limit)
