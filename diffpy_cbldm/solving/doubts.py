@@ -133,6 +133,7 @@ def signal_beyond(
     float
         0 where the range leaves less than 2 A to judge by.
     """
+    # Mean squares and not sums: the two ranges differ in length.
     r, g = np.asarray(pdf.r), np.asarray(pdf.g)
     inside = (r >= used.rmin) & (r <= min(reach, used.rmax))
     beyond = (r > reach + margin) & (r <= used.rmax)
