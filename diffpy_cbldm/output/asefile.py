@@ -26,6 +26,9 @@ FORMAT = ExternalIOFormat(
 )
 """What the entry point ``ase.ioformats`` of the package names."""
 
+INFO = ("rank", "generator", "structure_type", "rw_raw", "rw", "rw_heldout")
+"""Keys of a candidate that become ``Atoms.info``, with the parameters."""
+
 
 def read_cbldm(file: TextIO, index: Any) -> list[Atoms]:
     """Return the structures that `index` picks, called by `ase.io.read`.
@@ -62,15 +65,16 @@ def read_cbldm(file: TextIO, index: Any) -> list[Atoms]:
             f"name a file written by -t res."
         ) from None
     chosen = [c for c in candidates if c["rw"] is not None]
-    found = []
+    structures = []
+    # ASE takes the last structure by default, so the best one is the last.
     for c in reversed(chosen or candidates[:WITHOUT_REFINEMENT]):
         atoms = Atoms(c["elements"], c["positions"], pbc=False)
-        for name in ("rank", "generator", "structure_type", *_RWS):
+        for name in INFO:
             atoms.info[name] = c[name]
         for name, pair in c["parameters"].items():
             atoms.info[name] = pair["value"]
-        found.append(atoms)
-    return found[index] if isinstance(index, slice) else [found[index]]
-
-
-_RWS = ("rw_raw", "rw", "rw_heldout")
+        structures.append(atoms)
+    # ASE expects a list also where one structure is asked for.
+    if isinstance(index, slice):
+        return structures[index]
+    return [structures[index]]

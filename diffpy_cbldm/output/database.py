@@ -64,6 +64,7 @@ def check(address: str) -> None:
             f"the folder of the database {address} does not exist: make it, "
             f"or change --database."
         )
+    # A file that is not there yet is made when rows are written.
     if "://" in address or pathlib.Path(address).exists():
         with _database(address) as rows:
             rows.count()
@@ -93,6 +94,7 @@ def add_rows(solution: Solution, source: str, address: str) -> None:
     CbldmError
         The database cannot be reached or written.
     """
+    # The second context is one transaction: all rows or none.
     with _database(address) as rows, rows:
         _add(solution, source, rows)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 UNITS = {"delta2": "\u00c5\u00b2", "qdamp": "1/\u00c5"}
 """Units of parameters by name; those of ``*_Uiso`` are square angstrom."""
 
-_COLUMNS = (
+TABLE_HEADS = (
     ("rank", False),
     ("group", True),
     ("type", True),
@@ -77,32 +77,23 @@ def make_page(solution: Solution, source: str) -> str:
         plotly or jinja2 is not installed.
     """
     check_installed()
-    import jinja2
+    import markupsafe
     from plotly.offline import get_plotlyjs
 
     best = shown(solution)
     curves = [calculated_curve(solution, c) for c in best]
     shapes = [shape(c) for c in best]
-    number_of = {id(c): k for k, c in enumerate(best)}
-    alike = [
-        [number_of[id(solution.candidates[k])] for k in g.members]
-        for g in solution.groups
-        if len(g.members) > 1
-    ]
+    alike = _groups_shown(solution)
     names = {k: _letters(number) for number, g in enumerate(alike) for k in g}
-    text = importlib.resources.files("diffpy_cbldm.output") / "page.html"
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined
-    ).from_string(text.read_text(encoding="utf-8"))
     # A file name may hold bytes that are not text.
     source = source.encode("utf-8", "replace").decode("utf-8")
-    return template.render(
+    return _template().render(
         version=__version__,
         source=source,
         name=os.path.basename(source) or source,
         answer=solution.explain(warnings=False).splitlines(),
         warnings=solution.warnings,
-        columns=[{"head": h, "word": word} for h, word in _COLUMNS],
+        columns=[{"head": h, "word": word} for h, word in TABLE_HEADS],
         candidates=[
             _candidate(k + 1, c, curves[k], shapes[k], names.get(k))
             for k, c in enumerate(best)
@@ -120,8 +111,32 @@ def make_page(solution: Solution, source: str) -> str:
         ],
         timings=[(n, f"{s:.1f}") for n, s in solution.timings.items()],
         data=_data(best, curves, shapes, solution.front),
-        plotly=jinja2.utils.markupsafe.Markup(get_plotlyjs()),
+        # Scripts are the one part that must not be escaped.
+        plotly=markupsafe.Markup(get_plotlyjs()),
     )
+
+
+def _groups_shown(solution: Solution) -> list[list[int]]:
+    """Groups of several members, as places among the shown candidates."""
+    refined = [
+        k for k, c in enumerate(solution.candidates) if c.rw is not None
+    ]
+    place_of = {k: place for place, k in enumerate(refined)}
+    return [
+        [place_of[k] for k in group.members]
+        for group in solution.groups
+        if len(group.members) > 1
+    ]
+
+
+def _template() -> Any:
+    """The page's template; what it lacks is an error, not an empty text."""
+    import jinja2
+
+    text = importlib.resources.files("diffpy_cbldm.output") / "page.html"
+    return jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined
+    ).from_string(text.read_text(encoding="utf-8"))
 
 
 def write_page(
@@ -151,17 +166,18 @@ def command(solution: Solution, source: str) -> str:
     All settings that were used are named, also those that came from the
     header of the file or are defaults.
     """
-    words = []
+    arguments = []
     for table in (settings.Reading, settings.Solve):
         for option in options.options(table):
             value = solution.settings.get(option.name)
             if value is not None:
-                words.append(
+                arguments.append(
                     f"{option.flags[-1]} {shlex.quote(_setting(value))}"
                 )
+    # Such a file would be taken for an option; "-" alone is standard input.
     if source.startswith("-") and source != "-":
         source = f"./{source}"
-    return " \\\n  ".join(["cbldm", *words, shlex.quote(source)])
+    return " \\\n  ".join(["cbldm", *arguments, shlex.quote(source)])
 
 
 def _setting(value: Any) -> str:
@@ -256,6 +272,7 @@ def _group(
         "surface": [f"{shapes[k].surface:.0%}" for k in places],
         "generator": [best[k].generator or "-" for k in places],
     }
+    # Compared as they are printed: what looks the same counts as the same.
     differ = [row for row, cells in rows.items() if len(set(cells)) > 1]
     same = [row for row in rows if row not in differ]
     apart = max(difference(curves[places[0]], curves[k]) for k in places)

@@ -107,6 +107,7 @@ def plot(
             squeeze=False,
             width_ratios=(2.6, 1)[: 1 + structures],
         )
+        # One scale for all structures, so that their sizes can be compared.
         reach = max(_reach(c) for c in best)
         for rank, (row, c) in enumerate(
             zip(panels, best, strict=True), start=1
@@ -193,6 +194,7 @@ def _panel(axes: Any, curve: Curve, colors: Sequence[str]) -> None:
     measured, calculated, off = colors
     residual = curve.measured - curve.calculated
     low = min(curve.measured.min(), curve.calculated.min())
+    # The difference curve stands clear of the lowest point of the others.
     shift = low - 1.1 * residual.max()
     axes.plot(
         curve.r,
@@ -202,6 +204,7 @@ def _panel(axes: Any, curve: Curve, colors: Sequence[str]) -> None:
         markeredgecolor=measured,
         markersize=4,
         markeredgewidth=0.8,
+        # More circles than this would hide the line.
         markevery=max(1, len(curve.r) // 600),
         label="measured",
     )
@@ -238,9 +241,11 @@ def _structure(axes: Any, c: Candidate, reach: float) -> None:
         mpl.colors.Normalize(3, 12)(shape(c).neighbours)
     )
     balls, colors = [], []
+    # From the back to the front: nearer atoms cover the others.
     for k in np.argsort(x[:, 2]):
         balls.append(Circle(x[k, :2], radius))
         colors.append((0.15, 0.18, 0.22, 1.0))
+        # Smaller and whiter discs towards the light make a disc look round.
         for light in np.linspace(0, 1, 6):
             centre = x[k, :2] + light * radius * np.array([-0.25, 0.3])
             balls.append(Circle(centre, radius * (0.94 - 0.74 * light)))

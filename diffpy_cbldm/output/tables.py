@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def table(solution: Solution) -> str:
     """The ranked candidates as lines of text."""
     rows = shown(solution)
+    # Candidates that were refined with different moves differ in parameters.
     names = list(dict.fromkeys(n for c in rows for n in c.parameters))
-    head = ["rank", "atoms", "type", "generator", "edited", *_RWS]
+    head = ["rank", "atoms", "type", "generator", "edited", *RW_HEADS]
     lines = [head + names]
     for rank, c in enumerate(rows, start=1):
         lines.append(
@@ -25,17 +26,18 @@ def table(solution: Solution) -> str:
                 c.structure_type,
                 c.generator,
                 ",".join(c.edits) or "-",
-                *(_rw(x) for x in (c.rw_raw, c.rw, c.rw_heldout)),
+                *(rw_text(x) for x in (c.rw_raw, c.rw, c.rw_heldout)),
                 *(
                     with_esd(*c.parameters[n]) if n in c.parameters else "-"
                     for n in names
                 ),
             ]
         )
-    return _aligned(lines, words={2, 3, 4})
+    return _aligned(lines, flush_left={2, 3, 4})
 
 
-_RWS = ("Rw raw", "Rw", "held-out")
+RW_HEADS = ("Rw raw", "Rw", "held-out")
+"""The heads over `rw_raw`, `rw` and `rw_heldout`."""
 
 
 def summary_row(solution: Solution) -> list[str]:
@@ -45,7 +47,7 @@ def summary_row(solution: Solution) -> list[str]:
         best.structure_type,
         best.generator,
         str(len(best.positions)),
-        *(_rw(x) for x in (best.rw_raw, best.rw, best.rw_heldout)),
+        *(rw_text(x) for x in (best.rw_raw, best.rw, best.rw_heldout)),
     ]
 
 
@@ -58,18 +60,18 @@ def summary(rows: Iterable[tuple[str, list[str] | None]]) -> str:
         The name of each input, with the cells of its `summary_row`, or None
         where it failed.
     """
-    lines = [["input", "type", "generator", "atoms", *_RWS]]
+    lines = [["input", "type", "generator", "atoms", *RW_HEADS]]
     for name, cells in rows:
         lines.append([name, *(cells or ["failed", *"-----"])])
-    return _aligned(lines, words={0, 1, 2})
+    return _aligned(lines, flush_left={0, 1, 2})
 
 
-def _aligned(lines: list[list[str]], words: Collection[int]) -> str:
-    """Cells in columns; those of `words` are set flush left."""
+def _aligned(lines: list[list[str]], flush_left: Collection[int]) -> str:
+    """Cells in columns, flush left where they are words, else flush right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(w) if i in words else cell.rjust(w)
+            cell.ljust(w) if i in flush_left else cell.rjust(w)
             for i, (cell, w) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
@@ -94,8 +96,9 @@ def front_table(solution: Solution) -> str:
                 "<- as far as the data go" if p.knee else "",
             ]
         )
-    return _aligned(lines, words={1, 2, 3, 8})
+    return _aligned(lines, flush_left={1, 2, 3, 8})
 
 
-def _rw(value: float | None) -> str:
+def rw_text(value: float | None) -> str:
+    """An Rw with four digits, a dash where it is missing."""
     return "-" if value is None else f"{value:.4f}"

@@ -63,6 +63,7 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
     from diffpy_cbldm.fitting.recipe import make_recipe
     from diffpy_cbldm.threads import one_thread
 
+    # Candidates have plain names of parameters, recipes those of SrFit.
     delta2 = "".join(sorted(set(candidate.elements))) + "_Delta2"
     plain = {"scale": "s1", "delta2": delta2}
     fitted = {
@@ -151,6 +152,7 @@ def shape(candidate: Candidate) -> Shape:
         reach = BOND * nearest_neighbour_distance(x)
         bonds = cKDTree(x).query_pairs(reach, output_type="ndarray")
         surface = float(np.mean(surface_shells(x) == 1))
+    # The variances along the principal axes, ascending.
     spread = np.linalg.eigvalsh(np.atleast_2d(np.cov(x.T, bias=True)))
     low, high = math.sqrt(max(spread[0], 0.0)), math.sqrt(spread[-1])
     return Shape(

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.output import database
 from diffpy_cbldm.output.results import figures, parameters, result, shown
+from diffpy_cbldm.output.tables import rw_text
 from diffpy_cbldm.settings import OUTPUT_TYPES, PICTURES
 
 if TYPE_CHECKING:
     from diffpy_cbldm.solving.solution import Solution
-from diffpy_cbldm.output.tables import _rw
 
 
 def parse_types(text: str) -> tuple[str, ...]:
@@ -62,6 +62,7 @@ def output_name(
     if "@o" not in template:
         template += ".@o"
     if rank is None:
+        # A file of all structures has no rank, nor what joins it to the name.
         template = re.sub(r"[-_.]?@k", "", template)
     elif "@k" not in template:
         stem = template.removesuffix(".@o")
@@ -142,6 +143,7 @@ def check_outputs(
                 f"change --output."
             )
         try:
+            # Trying it is the only sure test: mounts and quotas say no late.
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
@@ -194,6 +196,7 @@ def write(
                 _WHOLE[kind](solution, source, part)
             else:
                 _EACH[kind](solution, source, part, rank)
+        # A database can refuse, renaming hardly can: so files come last.
         if address is not None:
             database.add_rows(solution, source, address)
         for part, path in waiting.items():
@@ -242,7 +245,7 @@ def _write_xyz(
     solution: Solution, source: str, path: pathlib.Path, rank: int
 ) -> None:
     c = solution.candidates[rank - 1]
-    rw = _rw(c.rw_raw if c.rw is None else c.rw)
+    rw = rw_text(c.rw_raw if c.rw is None else c.rw)
     about = f"{c.structure_type} from {c.generator}, Rw {rw}"
     c.write_xyz(path, f"rank {rank} of {source}: {about}")
 

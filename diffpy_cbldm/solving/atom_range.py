@@ -80,6 +80,7 @@ def spread(
         less the higher its criterion, and `FLOOR` for an edited one.
     """
     atoms, criterion = answer
+    # One that the criterion likes better counts as much as the answer.
     above = (np.asarray(criteria, float) - criterion).clip(0)
     off = np.log(np.asarray(counts) / atoms) * (1 - above / WITHIN).clip(0)
     return float(max(off.max(), 0) - min(off.min(), 0)) + FLOOR * edited

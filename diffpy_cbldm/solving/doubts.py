@@ -125,6 +125,7 @@ def signal_beyond(target: Target, reach: float, margin: float = 1.0) -> float:
     float
         0 where the range leaves less than 2 A to judge by.
     """
+    # Mean squares and not sums: the two ranges differ in length.
     r, g = target.r, target.g
     inside, beyond = r <= reach, r > reach + margin
     if target.rmax - reach - margin < 2.0 or not g[inside].any():

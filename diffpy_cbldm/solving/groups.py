@@ -91,13 +91,15 @@ def group(candidates: Sequence[Candidate], points: float) -> list[Group]:
     """
     places = [i for i, c in enumerate(candidates) if c.rw is not None]
     places.sort(key=lambda i: candidates[i].rw or 0.0)
-    found = []
+    groups = []
+    # Each group is measured from its own best, so that small steps of Rw do
+    # not chain a poor fit to a good one.
     while places:
         limit = resolved(candidates[places[0]].rw or 0.0, points)
         inside = [i for i in places if (candidates[i].rw or 0.0) <= limit]
         places = places[len(inside) :]
-        found.append(_described(inside, candidates))
-    return found
+        groups.append(_described(inside, candidates))
+    return groups
 
 
 def _described(inside: list[int], candidates: Sequence[Candidate]) -> Group:
@@ -146,8 +148,11 @@ def shared(a: Candidate, b: Candidate) -> float:
         / nearest_neighbour_distance(c.positions)
         for c in (a, b)
     )
+    # An octahedron is cut from the fcc crystal.
     kind = "fcc" if a.structure_type == "oct" else a.structure_type
     tree = cKDTree(x)
+    # Cuts of one crystal have their centroids near one another, so the best
+    # shift takes some atom near the one onto some atom near the other.
     middle = x[np.argsort((x**2).sum(1))[:6]]
     best = 0
     for turn in turns(TEMPLATE_OF.get(kind, "fcc")):

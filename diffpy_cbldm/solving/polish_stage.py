@@ -92,6 +92,7 @@ def edit_best(
         edited_from(near.start, near.as_fitted, p)
         for p in other_sizes(near, near.start.structure_type, target, **how)
     ]
+    # Other sizes are judged by the criterion alone: their Rw hardly differs.
     answer = best([near, *more], lower=False)
     kept = pareto([*(p for front in held for p in front.found), *more])
     chosen = _to_refine(answer, kept, held)
@@ -172,6 +173,7 @@ def without_copies(
     """What editing changed: what coincides with an unedited one is left."""
     clusters = [c.positions for c in (*plain, *(c for c, _ in edited))]
     known = len(plain)
+    # A group that begins with an unedited structure holds nothing new.
     again = {
         place
         for places in duplicates(clusters, stretch=UNCHANGED)

@@ -151,6 +151,7 @@ class Solution:
         if len(by_name) > 1:
             each = [f"{n} {_best_rw(cs)}" for n, cs in by_name.items()]
             lines.append(f"Best Rw by generator: {', '.join(each)}.")
+        # Edits add freedom: the reader may prefer what fits without any.
         plain = [c for c in self.refined if not c.edits]
         if plain and self.candidates[0].edits:
             best = min(plain, key=lambda c: _number(c.rw))
