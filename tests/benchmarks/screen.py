@@ -21,10 +21,10 @@ import torch
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.target import bond_estimate
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_screening import rough_rw, screen_generator
-from diffpy_cbldm.fitting.target import bond_estimate
 from diffpy_cbldm.search.matching import SCAN, Motion
 from diffpy_cbldm.search.screening_set import build_set, load_set
 from training.evaluation.cases import Conditions, cases, measured
