@@ -17,7 +17,7 @@ import numpy as np
 from diffpy_cbldm import conversions
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
-from diffpy_cbldm.pdfdata import ELEMENTS
+from diffpy_cbldm.formula import ELEMENTS
 from diffpy_cbldm.settings import Refinement
 from diffpy_cbldm.state import State, read_flags
 

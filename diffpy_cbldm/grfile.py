@@ -18,13 +18,23 @@ import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
 
-_PLAIN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
+_FINITE = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
 
-_TOKEN = re.compile(rf"{_PLAIN}|[+-]?(?:nan|inf|infinity)", re.I)
+_NUMBER = re.compile(rf"{_FINITE}|[+-]?(?:nan|inf|infinity)", re.I)
+"""A number of a data line; Fortran may write its exponent with a D."""
 
-_COMMA = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
+"""A number with a decimal comma, or without a fraction."""
 
-_VALUE = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
+_HEADER_NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
+
+_HEADER_KEYS = {
+    "qmin": "qmin",
+    "qmax": "qmax",
+    "qdamp": "qdamp|qsig",
+    "qbroad": "qbroad|qalp",
+}
+"""Keys of the header by setting; qsig and qalp are the names of PDFFIT."""
 
 _COMMENTS = "#!%"
 
@@ -130,13 +140,13 @@ def _row(line: str) -> list[float] | None:
     if not text:
         return None
     tokens = re.split(r"\s*;\s*|\s+", text)
-    if len(tokens) > 1 and all(map(_COMMA.fullmatch, tokens)):
+    # "1,5 2,5" is one pair with decimal commas, "1,5" a pair without.
+    if len(tokens) > 1 and all(map(_DECIMAL_COMMA.fullmatch, tokens)):
         tokens = [token.replace(",", ".") for token in tokens]
     else:
         tokens = re.split(r"\s*[,;]\s*|\s+", text)
-    if not all(map(_TOKEN.fullmatch, tokens)):
+    if not all(map(_NUMBER.fullmatch, tokens)):
         return None
-    # Fortran may write the exponent with a D.
     return [float(re.sub("[dD]", "e", token)) for token in tokens]
 
 
@@ -161,22 +171,29 @@ def _rows(lines: list[str]) -> tuple[int, list[list[float]], list[int]]:
             "no data columns found; expected lines with r and G(r): check "
             "that this is a .gr file."
         )
-    for k in range(numeric[0], numeric[-1] + 1):
+    _check_lines(lines, parsed, numeric[0], numeric[-1])
+    rows = [parsed[k] or [] for k in numeric]
+    return numeric[0], rows, [k + 1 for k in numeric]
+
+
+def _check_lines(
+    lines: list[str], parsed: list[list[float] | None], first: int, last: int
+) -> None:
+    """Raise `CbldmError` where data lines are damaged, or one is cut off."""
+    for k in range(first, last + 1):
         text = lines[k].strip()
-        if text and text[0] not in _COMMENTS:
-            if len(parsed[k] or ()) < 2:
-                raise CbldmError(
-                    f"line {k + 1}: {text[:40]!r} is not a row of numbers; "
-                    "expected r and G(r): correct or remove the line."
-                )
-    for k in range(numeric[-1] + 1, len(lines)):
+        # Empty lines and comments may stand between the data.
+        if text and text[0] not in _COMMENTS and len(parsed[k] or ()) < 2:
+            raise CbldmError(
+                f"line {k + 1}: {text[:40]!r} is not a row of numbers; "
+                "expected r and G(r): correct or remove the line."
+            )
+    for k in range(last + 1, len(lines)):
         if parsed[k] is not None:
             raise CbldmError(
                 f"line {k + 1}: {lines[k].strip()[:40]!r} holds one number; "
                 "expected r and G(r): the file seems to be cut off."
             )
-    rows = [parsed[k] or [] for k in numeric]
-    return numeric[0], rows, [k + 1 for k in numeric]
 
 
 def _columns(
@@ -185,43 +202,49 @@ def _columns(
     """Return r, G and dG; say in `notes` how further columns were read."""
     fewest, most = min(map(len, rows)), max(map(len, rows))
     table = np.array([row[:fewest] for row in rows])
-    heading = header[-1].lstrip("#").split() if header else []
-    names = [name.lower() for name in heading if name.lower() != "l"]
+    r, g = table[:, 0], table[:, 1]
     if fewest != most:
         notes.append(
             f"The lines have {fewest} to {most} columns: the first two were "
             "read as r and G, the others were ignored."
         )
-        return table[:, 0], table[:, 1], None
+        return r, g, None
     if fewest > 4:
         notes.append(
             f"The file has {fewest} columns: the first two were read as r "
             f"and G; columns 3 to {fewest} were ignored."
         )
     if fewest not in (3, 4):
-        return table[:, 0], table[:, 1], None
-    column: int | None = fewest - 1
-    if len(names) == fewest:
-        named = [bool(re.match(r"(d|sig|err|e)\w*g", n)) for n in names]
-        if any(named):
-            column = named.index(True)
-        elif re.match(r"d_?r", names[-1]):
-            column = None
+        return r, g, None
+    column = _column_of_dg(header, fewest)
     if fewest == 3:
         what = "read as dG" if column else "taken for dr and ignored"
         notes.append(f"The file has 3 columns: the third was {what}.")
     dg = table[:, column] if column else np.zeros(len(table))
     if np.all(np.isfinite(dg) & (dg > 0)):
-        return table[:, 0], table[:, 1], dg
+        return r, g, dg
     if np.any(dg):  # a column of zeros is the usual sign of no uncertainty
         notes.append(
             "The column dG has values that are not positive: it was ignored."
         )
-    return table[:, 0], table[:, 1], None
+    return r, g, None
 
 
-def _settings(header: list[str], notes: list[str]) -> dict[str, Any]:
-    """Return the settings in the header lines, under `PDFData`'s names."""
+def _column_of_dg(header: list[str], count: int) -> int | None:
+    """The place of dG among `count` columns; None where the last is dr."""
+    # The heading is the last line of a header, such as "#L r G dr dG".
+    heading = header[-1].lstrip("#").split() if header else []
+    names = [name.lower() for name in heading if name.lower() != "l"]
+    if len(names) == count:
+        named = [bool(re.match(r"(d|sig|err|e)\w*g", n)) for n in names]
+        if any(named):
+            return named.index(True)
+        if re.match(r"d_?r", names[-1]):
+            return None
+    return count - 1
+
+
+def _refuse_nanometres(header: list[str]) -> None:
     heading = next((ln for ln in header if ln.startswith("#L")), "")
     if re.search(
         r"\br\s*[(\[_/,]?\s*nm\b", heading or "".join(header[-1:]), re.I
@@ -230,31 +253,33 @@ def _settings(header: list[str], notes: list[str]) -> dict[str, Any]:
             "r is in nanometres by its heading; expected angstrom: multiply "
             "r by 10 and divide G by 100."
         )
+
+
+def _settings(header: list[str], notes: list[str]) -> dict[str, Any]:
+    """Return the settings in the header lines, under `PDFData`'s names."""
+    _refuse_nanometres(header)
     # What stands outside comments is a setting; a comment may be prose.
     text = "\n".join(
         sorted((ln for ln in header if ln), key=lambda ln: ln[0] in _COMMENTS)
     )
-    found: dict[str, Any] = {}
-    for name, keys in (
-        ("qmin", "qmin"),
-        ("qmax", "qmax"),
-        ("qdamp", "qdamp|qsig"),
-        ("qbroad", "qbroad|qalp"),
-    ):
-        match = re.search(rf"\b(?:{keys})\s*[=:]\s*({_VALUE})", text, re.I)
+    settings: dict[str, Any] = {}
+    for name, keys in _HEADER_KEYS.items():
+        match = re.search(
+            rf"\b(?:{keys})\s*[=:]\s*({_HEADER_NUMBER})", text, re.I
+        )
         if match:
-            found[name] = float(match[1].replace(",", "."))
+            settings[name] = float(match[1].replace(",", "."))
     match = re.search(
         r"^\W*(?:composition|(?:chemical[_ ])?formula)[ \t]*[=:]([^#\n]*)",
         text,
         re.I | re.M,
     )
     if match and match[1].strip(" \t'\"").lower() not in ("", "none"):
-        found["composition"] = match[1].strip(" \t'\"")
+        settings["composition"] = match[1].strip(" \t'\"")
     stype = _header_stype(text, notes)
     if stype:
-        found["stype"] = stype
-    return found
+        settings["stype"] = stype
+    return settings
 
 
 def _header_stype(text: str, notes: list[str]) -> str | None:

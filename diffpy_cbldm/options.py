@@ -99,20 +99,21 @@ class Option:
 def options(table: type) -> list[Option]:
     """The fields of a settings dataclass as options, in their order."""
     kinds = {"int": int, "float": float, "str": str, "bool": bool}
-    found = []
+    described = []
     for field in dataclasses.fields(table):
         # Annotations are text here: "float" or "float | None".
         kind = kinds.get(str(field.type).split(" |")[0], tuple)
         long = "--" + field.name.replace("_", "-")
         about = dict(field.metadata)
         about["flags"] = (*about["flags"], long)
-        found.append(
+        described.append(
             Option(field.name, kind=kind, default=field.default, **about)
         )
-    return found
+    return described
 
 
 _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
+"""Spellings of switches in configuration files."""
 
 
 def convert(option: Option, text: str) -> Any:
@@ -130,21 +131,22 @@ def convert(option: Option, text: str) -> Any:
     CbldmError
         The text is not of the option's kind.
     """
-    word = text.strip()
-    if not word and option.default is None:
+    value = text.strip()
+    if not value and option.default is None:
         return None
     if option.kind is tuple:
-        return tuple(line.strip() for line in word.splitlines())
-    if option.kind is bool and word.lower() in _YES + _NO:
-        return word.lower() in _YES
+        return tuple(line.strip() for line in value.splitlines())
+    # bool("no") is True: only the spellings count.
+    if option.kind is bool and value.lower() in _YES + _NO:
+        return value.lower() in _YES
     try:
         if option.kind in (int, float, str):
-            return option.kind(word)
+            return option.kind(value)
     except ValueError:
-        pass
+        pass  # named below, as is a switch with another spelling
     expected = {int: "a whole number", float: "a number", bool: "yes or no"}
     raise CbldmError(
-        f"{option.name} is {word!r}; expected {expected[option.kind]}: "
+        f"{option.name} is {value!r}; expected {expected[option.kind]}: "
         f"change {option.name}."
     )
 
@@ -154,6 +156,7 @@ def check(option: Option, value: Any) -> None:
     if value is None:
         return
     limits = option.limits
+    # NaN is neither above nor below a limit, and infinity no setting.
     if limits is not None and not (
         math.isfinite(value) and limits[0] <= value <= limits[1]
     ):

@@ -1,8 +1,7 @@
-"""A measured or simulated PDF, the tolerant .gr reader and regridding.
+"""A measured or simulated PDF, read from .gr files of any origin.
 
 Conventions: r in angstrom; G(r) = 4 pi r (rho(r) - rho0) in 1/A^2; Q, Qdamp
-and Qbroad in 1/A.  Only numpy and the standard library are imported here;
-scipy is imported by `regrid` where an interpolation is needed.
+and Qbroad in 1/A.  Only numpy and the standard library are imported here.
 """
 
 from __future__ import annotations
@@ -10,25 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import re
 from typing import IO, Any
 
 import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
+from diffpy_cbldm.formula import parse_composition
 from diffpy_cbldm.grfile import load, parse, parse_stype
 from diffpy_cbldm.options import validate
 from diffpy_cbldm.settings import MIN_POINTS, Simulation
-
-ELEMENTS = tuple("""
-H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu
-Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs
-Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl
-Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh
-Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
-""".split())
-"""The symbols of the 118 elements, in the order of the atomic number."""
 
 R_SHORTEST = 4.0
 """Data that end below this r (A) hold no second shell of any metal."""
@@ -39,46 +29,10 @@ _ASSUMED = {
     "qbroad": 0.0,
     "stype": "X",
 }
+"""What is assumed where neither the header nor the user gives a setting."""
 
-_NAMES = ("composition", "qmin", "qmax", "qdamp", "qbroad", "stype")
-
-
-def parse_composition(composition: str) -> tuple[str, ...]:
-    """Return the distinct elements of a chemical formula.
-
-    Parameters
-    ----------
-    composition : str
-        A formula such as ``Pt``, ``Au144``, ``Pt1.0``, ``Cd Se`` or
-        ``Ba0.7K0.3(Zn0.85Mn0.15)2As2``.
-
-    Returns
-    -------
-    tuple of str
-        The symbols, each once, in the order in which they appear.
-
-    Raises
-    ------
-    CbldmError
-        Where a symbol is not an element, or there is none.
-    """
-    letters = re.sub(r"[\d.,\s()\[\]{}+*:_-]+", " ", composition)
-    symbols = re.findall(r"[A-Z][a-z]*|[^\sA-Z]+", letters)
-    if not symbols:
-        raise CbldmError(
-            f"composition is {composition!r}; expected a formula: pass "
-            'composition="Pt" (--composition Pt).'
-        )
-    for symbol in symbols:
-        if symbol not in ELEMENTS:
-            guess = symbol.capitalize()
-            hint = f"; did you mean {guess}?" if guess in ELEMENTS else ""
-            raise CbldmError(
-                f"unknown element {symbol!r} in composition "
-                f"{composition!r}{hint}: pass a formula such as "
-                'composition="Pt" (--composition Pt).'
-            )
-    return tuple(dict.fromkeys(symbols))
+_SETTINGS = ("composition", "qmin", "qmax", "qdamp", "qbroad", "stype")
+"""What the header of a .gr file may hold, under the names of `PDFData`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -132,10 +86,13 @@ class PDFData:
     assumed: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        # The instance is frozen; only here its fields take their final values.
         try:
             for name in ("r", "g", "dg"):
                 self._set(name, _column(name, getattr(self, name)))
-            self._check_curve()
+            _check_lengths(self.r, self.g, self.dg)
+            _check_values(self.r, self.g, self.dg)
+            _check_grid(self.r)
             self._check_settings()
         except CbldmError as error:
             text = f"{self.source}: {error}" if self.source else str(error)
@@ -143,56 +100,6 @@ class PDFData:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-
-    def _check_curve(self) -> None:
-        r, g, dg = self.r, self.g, self.dg
-        if len(g) != len(r) or (dg is not None and len(dg) != len(r)):
-            raise CbldmError(
-                f"r has {len(r)} points, G has {len(g)}"
-                + (f", dG has {len(dg)}" if dg is not None else "")
-                + "; expected equal lengths: pass matching arrays."
-            )
-        if len(r) < MIN_POINTS:
-            raise CbldmError(
-                f"{len(r)} data points found; at least {MIN_POINTS} are "
-                "needed: give the PDF to 10 A or further by 0.01 A."
-            )
-        for name, values in (("r", r), ("G", g), ("dG", dg)):
-            if values is not None and not np.all(np.isfinite(values)):
-                k = int(np.argmin(np.isfinite(values)))
-                raise CbldmError(
-                    f"{name} is {values[k]} at r = {r[k]:g} A (point "
-                    f"{k + 1}); expected finite numbers: remove such points."
-                )
-        if dg is not None and not np.all(dg > 0):
-            k = int(np.argmin(dg > 0))
-            raise CbldmError(
-                f"dG is {dg[k]:g} at r = {r[k]:g} A; expected positive "
-                "uncertainties: pass dg=None where they are unknown."
-            )
-        if r[0] < -1e-6:
-            raise CbldmError(
-                f"r starts at {r[0]:g} A; expected 0 or more: remove the "
-                "negative r."
-            )
-        steps = np.diff(r)
-        if not np.all(steps > 0):
-            k = int(np.argmin(steps > 0))
-            raise CbldmError(
-                f"r goes from {r[k]:g} to {r[k + 1]:g} A at point {k + 2}; "
-                "expected increasing r: sort the rows and remove repeats."
-            )
-        if np.ptp(g) == 0:
-            raise CbldmError(
-                f"G is {g[0]:g} everywhere; expected a curve: check that "
-                "the second column is G(r)."
-            )
-        if r[-1] < R_SHORTEST:
-            raise CbldmError(
-                f"r ends at {r[-1]:g} A, before a second shell of any "
-                "metal: if r is in nanometres, multiply it by 10 (and "
-                "divide G by 100); else give longer data."
-            )
 
     def _check_settings(self) -> None:
         # A value that was assumed once and then replaced is a given one.
@@ -205,6 +112,7 @@ class PDFData:
         self._set("notes", tuple(self.notes))
         for name in ("qmin", "qmax", "qdamp", "qbroad"):
             self._set(name, _number(name, getattr(self, name)))
+        # The limits stand in the table of settings, which needs a Qdamp.
         qdamp = Simulation.qdamp if self.qdamp is None else self.qdamp
         validate(Simulation(qmin=self.qmin, qmax=self.qmax, qdamp=qdamp))
         if self.qmin >= self.qmax:
@@ -238,7 +146,7 @@ class PDFData:
     @property
     def known(self) -> frozenset[str]:
         """Names of the settings that the header or the user gave."""
-        given = {n for n in _NAMES if getattr(self, n) is not None}
+        given = {n for n in _SETTINGS if getattr(self, n) is not None}
         return frozenset(given - self.assumed)
 
     @property
@@ -268,6 +176,8 @@ class PDFData:
     @property
     def gaps(self) -> np.ndarray:
         """Indices k where nothing was measured between r[k] and r[k + 1]."""
+        # One lost point is no gap; nor is a distance below pi / Qmax, over
+        # which the points on both sides determine G(r).
         widest = max(2.001 * self.step, math.pi / self.qmax)
         return np.flatnonzero(np.diff(self.r) > widest)
 
@@ -292,6 +202,7 @@ class PDFData:
                 "stype (--stype)."
             )
         nyquist = math.pi / self.qmax
+        # A step written with few digits may lie just above the limit.
         if self.step > 1.001 * nyquist:
             texts.append(
                 f"The r step is {self.step:g} A, coarser than pi / Qmax = "
@@ -323,6 +234,68 @@ def check_pdf(pdf: Any) -> None:
         )
 
 
+def _check_lengths(
+    r: np.ndarray, g: np.ndarray, dg: np.ndarray | None
+) -> None:
+    """Raise `CbldmError` where the columns do not match or are short."""
+    if len(g) != len(r) or (dg is not None and len(dg) != len(r)):
+        raise CbldmError(
+            f"r has {len(r)} points, G has {len(g)}"
+            + (f", dG has {len(dg)}" if dg is not None else "")
+            + "; expected equal lengths: pass matching arrays."
+        )
+    if len(r) < MIN_POINTS:
+        raise CbldmError(
+            f"{len(r)} data points found; at least {MIN_POINTS} are "
+            "needed: give the PDF to 10 A or further by 0.01 A."
+        )
+
+
+def _check_values(r: np.ndarray, g: np.ndarray, dg: np.ndarray | None) -> None:
+    """Raise `CbldmError` where a column cannot be what it is said to be."""
+    for name, values in (("r", r), ("G", g), ("dG", dg)):
+        if values is not None and not np.all(np.isfinite(values)):
+            k = int(np.argmin(np.isfinite(values)))
+            raise CbldmError(
+                f"{name} is {values[k]} at r = {r[k]:g} A (point {k + 1}); "
+                "expected finite numbers: remove such points."
+            )
+    if dg is not None and not np.all(dg > 0):
+        k = int(np.argmin(dg > 0))
+        raise CbldmError(
+            f"dG is {dg[k]:g} at r = {r[k]:g} A; expected positive "
+            "uncertainties: pass dg=None where they are unknown."
+        )
+    if np.ptp(g) == 0:
+        raise CbldmError(
+            f"G is {g[0]:g} everywhere; expected a curve: check that the "
+            "second column is G(r)."
+        )
+
+
+def _check_grid(r: np.ndarray) -> None:
+    """Raise `CbldmError` where distances do not increase, or end early."""
+    # Zero may be written as a tiny negative number.
+    if r[0] < -1e-6:
+        raise CbldmError(
+            f"r starts at {r[0]:g} A; expected 0 or more: remove the "
+            "negative r."
+        )
+    steps = np.diff(r)
+    if not np.all(steps > 0):
+        k = int(np.argmin(steps > 0))
+        raise CbldmError(
+            f"r goes from {r[k]:g} to {r[k + 1]:g} A at point {k + 2}; "
+            "expected increasing r: sort the rows and remove repeats."
+        )
+    if r[-1] < R_SHORTEST:
+        raise CbldmError(
+            f"r ends at {r[-1]:g} A, before a second shell of any metal: if "
+            "r is in nanometres, multiply it by 10 (and divide G by 100); "
+            "else give longer data."
+        )
+
+
 def _column(name: str, values: Any) -> np.ndarray | None:
     """Return a read-only float copy of one column."""
     if values is None and name == "dg":
@@ -339,6 +312,7 @@ def _column(name: str, values: Any) -> np.ndarray | None:
             f"{name} has the shape {column.shape}; expected a 1-D array: "
             f"pass {name} as one column."
         )
+    # Results refer to the data long after they were read.
     column.setflags(write=False)
     return column
 

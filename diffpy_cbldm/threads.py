@@ -21,23 +21,29 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
-R = TypeVar("R")
+Answer = TypeVar("Answer")
 
 
-def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def side_by_side(
+    function: Callable[[Item], Answer], items: Sequence[Item]
+) -> list[Answer]:
     """What a function gives for each item, several at a time.
 
     As many at once as PyTorch may use threads, each with one thread, so that
     the results do not depend on how many there are.
     """
     threads = torch.get_num_threads()
+    # Threads suffice: nearly all of the time is spent in PyTorch and NumPy,
+    # which let the others run.
     workers = ThreadPoolExecutor(
         threads, initializer=torch.set_num_threads, initargs=(1,)
     )
     try:
         return list(workers.map(function, items))
     finally:
+        # After an error, what has not begun would only delay it.
         workers.shutdown(cancel_futures=True)
+        # The initializer may have changed the number for this thread, too.
         torch.set_num_threads(threads)

@@ -64,7 +64,7 @@ LINES, BODY = 450, 60
 
 YET_TOO_LONG = {
     *("diffpy_cbldm.model.structure",),
-    *("diffpy_cbldm.pdfdata", "diffpy_cbldm.debye.mixed.mixed_pdf"),
+    *("diffpy_cbldm.debye.mixed.mixed_pdf",),
     *("diffpy_cbldm.debye.pure.evaluate",),
     *("diffpy_cbldm.debye.simulation.simulate",),
     *("diffpy_cbldm.solving.solver._solve",),

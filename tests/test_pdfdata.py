@@ -15,7 +15,8 @@ import pytest
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.target import r_grid, regrid
-from diffpy_cbldm.pdfdata import PDFData, parse_composition, read_pdf, write_gr
+from diffpy_cbldm.formula import parse_composition
+from diffpy_cbldm.pdfdata import PDFData, read_pdf, write_gr
 
 HEADERS = Path(__file__).parent / "data" / "headers"
 MEASURED = Path(__file__).parents[2] / "shared" / "data" / "experimental"

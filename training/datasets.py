@@ -21,7 +21,7 @@ import numpy as np
 
 from diffpy_cbldm.crystals.cuts import random_cut
 from diffpy_cbldm.crystals.table import Table, load_table
-from training import records
+from diffpy_cbldm.files import appearing
 from training.stream import SPLIT_SEED, held_out
 
 ROWS = 13_210
@@ -98,7 +98,8 @@ def save(data: Dataset, path: Path) -> None:
     """Write the rows as a compressed npz, by rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = dataclasses.asdict(data)
-    records.write(path, lambda out: np.savez_compressed(out, **rows))
+    with appearing(path) as unfinished:
+        np.savez_compressed(unfinished, **rows)
 
 
 def main() -> None:

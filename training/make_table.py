@@ -26,8 +26,8 @@ from diffpy_cbldm.crystals.table import (
     Table,
     load_table,
 )
+from diffpy_cbldm.files import appearing
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, STRUCTURE_TYPES
-from training import records
 
 RADII = {"fcc": 5.3, "bcc": 5.3, "sc": 5.6, "stack": 5.0, "dec": 5.3}
 """Every site nearer than this to the origin is in the template, in bonds."""
@@ -126,7 +126,8 @@ def save_table(table: Table, path: Path | str) -> None:
     arrays["members"] = np.concatenate(
         [g.members.astype(np.uint16) for g in table.geometries]
     )
-    records.write(path, lambda out: np.savez_compressed(out, **arrays))
+    with appearing(path) as unfinished:
+        np.savez_compressed(unfinished, **arrays)
 
 
 def bond_length(positions: np.ndarray) -> float:

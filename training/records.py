@@ -7,13 +7,12 @@ one, from which it goes on.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -78,20 +77,6 @@ def _rounded(name: str, value: Any) -> Any:
     if isinstance(value, float) and name != "seconds":
         return f"{value:.5g}"
     return value
-
-
-def write(path: Path | str, save: Callable[[IO[bytes]], Any]) -> None:
-    """Write what a function like `torch.save` makes, by rename.
-
-    Parameters
-    ----------
-    path : path
-    save : callable
-        Called with a stream of bytes to write to.
-    """
-    content = io.BytesIO()
-    save(content)
-    write_atomic(path, content.getvalue())
 
 
 def keep(path: Path | str, record: dict[str, Any]) -> None:

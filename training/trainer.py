@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from diffpy_cbldm.files import appearing
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.diffusion import algorithm_3
@@ -25,7 +26,6 @@ from diffpy_cbldm.model.layers import gaussian_sample
 from diffpy_cbldm.model.structure import algorithm_2, laplacian_tensor
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
-from training import records
 from training.settings import TRAINING, Training, World
 from training.stream import Batch, Stream
 
@@ -375,8 +375,8 @@ class Trainer:
             "best": self.best,
             "best_loss": self.best_loss,
         }
-        path = self.out / "checkpoint.pt"
-        records.write(path, lambda out: torch.save(state, out))
+        with appearing(self.out / "checkpoint.pt") as unfinished:
+            torch.save(state, unfinished)
 
     def load(self) -> None:
         """Go on from the checkpoint of `out`."""

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from diffpy_cbldm import cmi
 from diffpy_cbldm.commands import common
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Print the path of the profile, or copy the recipes."""
     parser = argparse.ArgumentParser(
         prog="python -m diffpy_cbldm.cmi",
@@ -16,10 +17,10 @@ def main() -> int:
     parser.add_argument(
         "--copy", metavar="DIR", help="Copy the recipes there instead."
     )
-    folder = parser.parse_args().copy
+    folder = parser.parse_args(words).copy
     print(cmi.profile() if folder is None else cmi.copy_recipes(folder))
     return common.FINE
 
 
 if __name__ == "__main__":
-    sys.exit(common.guarded("diffpy_cbldm.cmi", main, debug=False))
+    sys.exit(common.guarded("diffpy_cbldm.cmi", main, None))

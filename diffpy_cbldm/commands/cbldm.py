@@ -17,11 +17,13 @@ from diffpy_cbldm import settings
 from diffpy_cbldm.commands import common, config, examples, inputs
 from diffpy_cbldm.commands.common import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.output import database, results, writers
 from diffpy_cbldm.output.tables import front_table, summary, summary_row, table
 
 if TYPE_CHECKING:
     from diffpy_cbldm.pdfdata import PDFData
+    from diffpy_cbldm.solving.solution import Solution
 
 
 PROG = "cbldm"
@@ -37,6 +39,7 @@ TABLES = {
 """The groups of options, in the order of the help."""
 
 Plan = dict[tuple[str, int | None], pathlib.Path]
+"""Where each output of an input goes, by type and rank."""
 
 
 def make_parser() -> common.Parser:
@@ -61,9 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
     words : sequence of str, optional
         The arguments; those of the process where left out.
     """
-    words = sys.argv[1:] if words is None else words
-    debug = common.wants_debug(words)
-    return common.guarded(PROG, lambda: _main(words), debug)
+    return common.guarded(PROG, _main, words)
 
 
 def _main(words: Sequence[str]) -> int:
@@ -75,21 +76,22 @@ def _main(words: Sequence[str]) -> int:
             print(f"{example.name}\n    {example.about}")
         return FINE
     configured = config.read(TABLES, given.get("config"), given.get("section"))
+    # The input of a result that is repeated gives way to another one.
     if given["inputs"] or given.get("example"):
         configured.pop("inputs", None)
     else:
         given.pop("inputs")
+    # The command line wins.
     given = configured | given
     if "createconfig" in given:
         _create_config(given)
         return FINE
     run = _Run(given)
-    if given.get("list"):
-        return run.show_inputs()
-    return run.run()
+    return run.show_inputs() if given.get("list") else run.solve_all()
 
 
 def _create_config(given: Mapping[str, Any]) -> None:
+    """Write a configuration file, or print it."""
     filled = common.fill(TABLES, given)
     text = config.template(TABLES, given)
     path = pathlib.Path(given["createconfig"])
@@ -97,8 +99,6 @@ def _create_config(given: Mapping[str, Any]) -> None:
         print(text, end="")
         return
     writers.check_outputs([path], filled["output"].force)
-    from diffpy_cbldm.files import write_atomic
-
     write_atomic(path, text)
 
 
@@ -111,17 +111,7 @@ class _Run:
         self.search = dataclasses.asdict(tables["search"])
         self.output: settings.Output = tables["output"]
         self.level = common.level(self.output.verbose)
-        self.types = writers.parse_types(self.output.outputtypes)
-        if "html" in self.types:
-            from diffpy_cbldm.output import page
-
-            page.check_installed()
-        if self.output.plot != "no":
-            from diffpy_cbldm.output import plots
-
-            plots.check_installed(screen=self.output.plot == "screen")
-            if self.output.plot != "screen":
-                self.types += (self.output.plot,)
+        self.types = self._output_types()
         self.stream = self.output.output == "-"
         if self.stream:
             writers.stream_type(self.types)
@@ -129,9 +119,8 @@ class _Run:
         self.inputs = inputs.resolve(
             given.get("inputs", ()), files.datapath, files.find
         )
-        name = tables["other"].example
-        if name is not None:
-            example = examples.find(name)
+        if tables["other"].example is not None:
+            example = examples.find(tables["other"].example)
             self.inputs.append((str(example.path()), ()))
             self.say(f"Example {example.name}: {example.about}\n")
         if not self.inputs:
@@ -143,6 +132,21 @@ class _Run:
             PROG, len(self.inputs), debug=self.level >= LEVELS["debug"]
         )
 
+    def _output_types(self) -> tuple[str, ...]:
+        """The types of the outputs, for which all is installed."""
+        types = writers.parse_types(self.output.outputtypes)
+        if "html" in types:
+            from diffpy_cbldm.output import page
+
+            page.check_installed()
+        if self.output.plot != "no":
+            from diffpy_cbldm.output import plots
+
+            plots.check_installed(screen=self.output.plot == "screen")
+            if self.output.plot != "screen":
+                types += (self.output.plot,)
+        return types
+
     def show_inputs(self) -> int:
         """Print the inputs where they were found."""
         for name, folders in self.inputs:
@@ -153,56 +157,66 @@ class _Run:
                 print(path)
         return self.account.close()
 
-    def run(self) -> int:
+    def solve_all(self) -> int:
+        """Solve all inputs without the warnings of libraries."""
         import warnings
 
-        if "db" in self.types and self.output.database is not None:
-            database.check(self.output.database)
+        if self.address is not None:
+            database.check(self.address)
         # Libraries add filters of their own; recording holds for all.
         quiet = self.level < LEVELS["debug"]
         with warnings.catch_warnings(record=quiet):
-            return self.solve_all()
+            return self._solve_all()
 
-    def solve_all(self) -> int:
+    def _solve_all(self) -> int:
         """Solve what can be read; end with a table where there are several."""
         rows: dict[str, list[str] | None] = {}
         ready = []
-        written: set[pathlib.Path] = set()
+        planned: set[pathlib.Path] = set()
         # All are looked at before the first is solved, which takes longer.
         for name, folders in self.inputs:
             rows[name] = None
-            found = self.account.attempt(
-                name, partial(self.prepare, name, folders, written)
+            prepared = self.account.attempt(
+                name, partial(self.prepare, name, folders, planned)
             )
-            if found is not None:
-                ready.append((name, found))
-        for name, found in ready:
+            if prepared is not None:
+                ready.append((name, prepared))
+        for name, prepared in ready:
             rows[name] = self.account.attempt(
-                name, partial(self.solve, *found)
+                name, partial(self.solve, *prepared)
             )
         if len(self.inputs) > 1 and any(rows.values()):
             self.say("Summary\n" + summary(rows.items()))
         return self.account.close()
 
     def prepare(
-        self, name: str, folders: Sequence[str], written: set[pathlib.Path]
+        self, name: str, folders: Sequence[str], others: set[pathlib.Path]
     ) -> tuple[str, PDFData, Plan]:
-        """Read an input and make sure that its outputs can be written."""
+        """Read an input and make sure that its outputs can be written.
+
+        `others` are the outputs of the inputs before, to which its own are
+        added.
+        """
         from diffpy_cbldm import pdfdata
 
         path = inputs.locate(name, folders)
         pdf = pdfdata.read_pdf(path, **self.reading)
         _ = pdf.element  # raises where there are several, or none
         types = [
-            t
-            for t in self.types
-            if not self.stream and (t != "db" or self.output.database is None)
+            kind
+            for kind in self.types
+            if not self.stream and (kind != "db" or self.address is None)
         ]
         source = inputs.output_source(path)
         planned = writers.plan(self.output.output, types, source, self.count)
-        writers.check_outputs(planned.values(), self.output.force, written)
-        written.update(planned.values())
+        writers.check_outputs(planned.values(), self.output.force, others)
+        others.update(planned.values())
         return path, pdf, planned
+
+    @property
+    def address(self) -> str | None:
+        """The database that gathers all results, if they go to one."""
+        return self.output.database if "db" in self.types else None
 
     @property
     def count(self) -> int:
@@ -213,14 +227,20 @@ class _Run:
         """Solve one input and write its outputs; return its row."""
         from diffpy_cbldm import solve as solve_pdf
 
-        with _Bar(show=not self.output.quiet and self.level >= 2) as bar:
+        with _Bar(show=self._says("warning")) as bar:
             solution = solve_pdf(pdf, progress=bar.update, **self.search)
-        address = self.output.database if "db" in self.types else None
-        files = writers.write(solution, name, planned, address)
+        files = writers.write(solution, name, planned, self.address)
         if self.stream:
             kind = self.types[0]
             print(writers.text(solution, name, kind, self.count), end="")
             sys.stdout.flush()
+        self.tell(name, solution, files)
+        return summary_row(solution)
+
+    def tell(
+        self, name: str, solution: Solution, files: Sequence[pathlib.Path]
+    ) -> None:
+        """Print what came out, as much of it as is asked for."""
         self.say(f"{name}\n{table(solution)}")
         if solution.front:
             self.say("From ideal to rough (before the last refinement):")
@@ -236,10 +256,13 @@ class _Run:
             for path in files:
                 self.say(f"wrote {path}")
         self.say("")
-        if not self.output.quiet and self.level >= LEVELS["warning"]:
+        if self._says("warning"):
             for text in solution.warnings:
                 common.complain(PROG, text, "warning")
-        return summary_row(solution)
+
+    def _says(self, what: str) -> bool:
+        """Whether what is of this level of ``--verbose`` is printed."""
+        return not self.output.quiet and self.level >= LEVELS[what]
 
     def say(self, text: str) -> None:
         """Tell people; on standard error where outputs go to the other."""
@@ -263,6 +286,7 @@ class _Bar:
             self.bar.close()
 
     def update(self, what: str, done: int, steps: int) -> None:
+        """Show how far a step of the work is; see `diffpy_cbldm.solve`."""
         if not self.show:
             return
         if self.bar is None:

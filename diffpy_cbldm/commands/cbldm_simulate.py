@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -49,9 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
     words : sequence of str, optional
         The arguments; those of the process where left out.
     """
-    words = sys.argv[1:] if words is None else words
-    debug = common.wants_debug(words)
-    return common.guarded(PROG, lambda: _main(words), debug)
+    return common.guarded(PROG, _main, words)
 
 
 def _main(words: Sequence[str]) -> int:
@@ -78,24 +75,29 @@ class _Run:
             raise CbldmError(
                 f"no input files; expected a cluster: {PROG} cluster.xyz"
             )
-        debug = common.level(self.output.verbose) >= LEVELS["debug"]
-        self.account = common.Account(PROG, len(self.inputs), debug)
+        self.level = common.level(self.output.verbose)
+        self.account = common.Account(
+            PROG, len(self.inputs), debug=self.level >= LEVELS["debug"]
+        )
 
     def run(self) -> int:
+        """Simulate what can be read, or print where it is."""
+        work = self.show_input if self.listing else self.simulate
         for name, folders in self.inputs:
-            self.account.attempt(name, partial(self.one, name, folders))
+            self.account.attempt(name, partial(work, name, folders))
         return self.account.close()
 
-    def one(self, name: str, folders: Sequence[str]) -> None:
-        """Simulate the cluster of an input, or print where it is."""
+    def show_input(self, name: str, folders: Sequence[str]) -> None:
+        """Print an input where it was found."""
+        print(inputs.locate(name, folders))
+
+    def simulate(self, name: str, folders: Sequence[str]) -> None:
+        """Simulate the cluster of an input and write its PDF."""
         from diffpy_cbldm import pdfdata
         from diffpy_cbldm import simulate as simulate_pdfs
         from diffpy_cbldm.clusterfile import read_cluster
 
         name = inputs.locate(name, folders)
-        if self.listing:
-            print(name)
-            return
         stream = self.output.output == "-"
         source = inputs.output_source(name)
         path = writers.output_name(self.output.output, source, "gr")
@@ -111,6 +113,5 @@ class _Run:
             return
         pdfdata.write_gr(path, pdf)
         self.written.add(path)
-        if not self.output.quiet:
-            if common.level(self.output.verbose) >= LEVELS["info"]:
-                print(f"wrote {path}")
+        if not self.output.quiet and self.level >= LEVELS["info"]:
+            print(f"wrote {path}")

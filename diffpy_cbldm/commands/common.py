@@ -26,6 +26,7 @@ LEVELS = {"error": 1, "warning": 2, "info": 3, "debug": 4, "all": 5}
 """The words of ``--verbose`` and their numbers."""
 
 Result = TypeVar("Result")
+"""What the work on one input returns."""
 
 Tables = Mapping[str, type]
 """Settings dataclasses by the title of their group of options."""
@@ -82,22 +83,22 @@ class Parser(argparse.ArgumentParser):
     def _spelled_out(self, words: Sequence[str]) -> list[str]:
         """Keep ``--force`` from taking the file that follows for its value."""
         implied = {
-            flag: o
+            flag: option
             for table in self.tables.values()
-            for o in options.options(table)
-            for flag in o.flags
-            if o.implied and o.choices
+            for option in options.options(table)
+            for flag in option.flags
+            if option.implied and option.choices
         }
         spelled = list(words)
-        for i, word in enumerate(words):
+        for i, (word, following) in enumerate(zip(words, [*words[1:], None])):
             option = implied.get(word)
-            following = words[i + 1] if i + 1 < len(words) else None
             if option and following not in (option.choices or ()):
                 spelled[i] = f"{word}={option.implied}"
         return spelled
 
 
 def _add(group: Any, option: options.Option) -> None:
+    """Add an option to a group of a parser, in the form of its kind."""
     about = option.help
     if option.unit:
         about += f"  In {option.unit}."
@@ -105,6 +106,7 @@ def _add(group: Any, option: options.Option) -> None:
         about += f"  Default: {option.shown_default}."
     shared: dict[str, Any] = dict(
         dest=option.name,
+        # What was not given is left out, for configuration files to say.
         default=argparse.SUPPRESS,
         help=about.replace("%", "%%"),
     )
@@ -120,6 +122,7 @@ def _add(group: Any, option: options.Option) -> None:
         )
     else:
         metavar = option.kind.__name__.upper().replace("STR", "TEXT")
+        # The checks of settings know the choices; argparse only shows them.
         if option.choices and len(option.choices) < 6:
             metavar = "{" + ",".join(option.choices) + "}"
         group.add_argument(
@@ -155,6 +158,7 @@ def fill(tables: Tables, given: Mapping[str, Any]) -> dict[str, Any]:
     filled = {}
     for title, table in tables.items():
         names = {field.name for field in dataclasses.fields(table)}
+        # argparse gathers repeated options in lists; settings are frozen.
         chosen = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in given.items()
@@ -189,10 +193,33 @@ def fault(prog: str, error: Exception, debug: bool) -> str:
     )
 
 
-def guarded(prog: str, body: Callable[[], int], debug: bool) -> int:
-    """The exit code of `body`, whatever it raises."""
+def _wants_debug(words: Sequence[str]) -> bool:
+    """Whether tracebacks are asked for, also where parsing failed."""
+    said = " ".join(words)
+    asked = re.findall(r"(?:^| )--verbose[= ](\S+)", said)
+    return any(level(word) >= LEVELS["debug"] for word in asked)
+
+
+def guarded(
+    prog: str,
+    body: Callable[[Sequence[str]], int],
+    words: Sequence[str] | None,
+) -> int:
+    """The exit code of `body`, whatever it raises.
+
+    Parameters
+    ----------
+    prog : str
+        Name of the command.
+    body : callable
+        Called with the arguments.
+    words : sequence of str or None
+        The arguments; those of the process where None.
+    """
+    words = sys.argv[1:] if words is None else words
     try:
-        code = body()
+        code = body(words)
+        # A pipe that was closed shows here, and not after the end.
         sys.stdout.flush()
         return code
     except CbldmError as error:
@@ -207,7 +234,7 @@ def guarded(prog: str, body: Callable[[], int], debug: bool) -> int:
         complain(prog, "standard output was closed before the end")
         return FATAL
     except Exception as error:
-        complain(prog, fault(prog, error, debug))
+        complain(prog, fault(prog, error, _wants_debug(words)))
         return FATAL
 
 
@@ -260,13 +287,6 @@ class Account:
                 f"{', '.join(self.failed)}",
             )
         return self.code
-
-
-def wants_debug(words: Sequence[str]) -> bool:
-    """Whether tracebacks are asked for, known before words are parsed."""
-    said = " ".join(words)
-    asked = re.findall(r"(?:^| )--verbose[= ](\S+)", said)
-    return any(level(word) >= LEVELS["debug"] for word in asked)
 
 
 def reference(tables: Tables) -> str:

@@ -53,23 +53,23 @@ def read(
             )
         return _of_result(config, options)
     paths = [] if config == "NONE" else list(NAMES)
-    found = [path for path in paths if _expand(path).is_file()]
+    files = [path for path in paths if _expand(path).is_file()]
     # The home folder may be the current one.
-    found = list({_expand(path).resolve(): path for path in found}.values())
+    files = list({_expand(path).resolve(): path for path in files}.values())
     if config not in (None, "NONE"):
-        found.append(str(config))
+        files.append(str(config))
     defaults: dict[str, Any] = {}
     sections: dict[str, dict[str, Any]] = {}
-    for path in found:
+    for path in files:
         for name, values in _of_file(path, options).items():
-            mine = sections.setdefault(name, {}) if name else defaults
-            mine.update(values)
+            target = sections.setdefault(name, {}) if name else defaults
+            target.update(values)
     if section is None or section == "DEFAULT":
         return defaults
     if section not in sections:
         raise CbldmError(
             f"section {section!r} is not in "
-            f"{', '.join(found) or 'any configuration file'}"
+            f"{', '.join(files) or 'any configuration file'}"
             f"{_near(section, sections)}: change --section."
         )
     return defaults | sections[section]
@@ -121,6 +121,7 @@ def _of_file(
         comment_prefixes=("#",),
         inline_comment_prefixes=("#",),
         delimiters=("=",),
+        # [DEFAULT] is one section of many: `read` puts others on top of it.
         default_section="",
     )
     parser.optionxform = _key  # type: ignore[assignment, method-assign]
@@ -132,12 +133,14 @@ def _of_file(
             f"{path}: {reason}; expected lines of key = value in sections: "
             f"correct the file."
         ) from None
-    found: dict[str, dict[str, Any]] = {}
+    sections: dict[str, dict[str, Any]] = {}
     for section in parser.sections():
-        values = found.setdefault("" if section == "DEFAULT" else section, {})
-        for key, word in parser.items(section):
-            values[key] = _value(path, key, word, options)
-    return found
+        name = "" if section == "DEFAULT" else section
+        sections[name] = {
+            key: _value(path, key, text, options)
+            for key, text in parser.items(section)
+        }
+    return sections
 
 
 def _key(key: str) -> str:
@@ -145,8 +148,9 @@ def _key(key: str) -> str:
 
 
 def _value(
-    path: str, key: str, word: str, options: Mapping[str, Option]
+    path: str, key: str, text: str, options: Mapping[str, Option]
 ) -> Any:
+    """The checked value of a key in a file."""
     if key not in options:
         raise CbldmError(
             f"{path}: unknown key {key!r}{_near(key, options)}: correct or "
@@ -154,7 +158,7 @@ def _value(
         )
     option = options[key]
     try:
-        value = convert(option, word)
+        value = convert(option, text)
         check(option, value)
     except CbldmError as error:
         raise CbldmError(f"{path}: {error}") from None
@@ -173,12 +177,14 @@ def _of_result(path: str, options: Mapping[str, Option]) -> dict[str, Any]:
             f"{path}: not a result of cbldm; expected JSON with the schema "
             f"{SCHEMA}: name a file written by -t res."
         ) from None
+    # The one entry of the settings that is no option.
     used.pop("version", None)
     values = {
         key: _value(path, key, _word(value), options)
         for key, value in used.items()
         if value is not None
     }
+    # A result may have been moved together with its input.
     beside = pathlib.Path(path).parent / source
     if not pathlib.Path(source).exists() and beside.is_file():
         source = str(beside)

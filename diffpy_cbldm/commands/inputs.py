@@ -38,7 +38,7 @@ def find(patterns: Sequence[str], datapath: Sequence[str] = ()) -> list[str]:
     CbldmError
         A group without a pattern or a match, or with two folders.
     """
-    found: dict[str, None] = {}
+    chosen: dict[str, None] = {}
     for group in _groups(patterns):
         folder, parts = _folder(group)
         matched = [
@@ -55,8 +55,8 @@ def find(patterns: Sequence[str], datapath: Sequence[str] = ()) -> list[str]:
                 f"no file in {where} matches {' '.join(group)}; expected one "
                 f"or more: change the patterns, or look with -lf."
             )
-        found.update(dict.fromkeys(map(str, sorted(matched, key=_natural))))
-    return list(found)
+        chosen.update(dict.fromkeys(map(str, sorted(matched, key=_natural))))
+    return list(chosen)
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.files import appearing, write_atomic
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.settings import PRESETS, Model
 
@@ -52,23 +53,18 @@ def write_tensors(
     """Write ``path`` (safetensors, half precision), by rename."""
     from safetensors.torch import save_file
 
-    path = Path(path)
     halves = {
         k: v.detach().cpu().half().contiguous() if v.is_floating_point() else v
         for k, v in tensors.items()
     }
-    part = path.with_suffix(".part")
-    save_file(halves, part)
-    os.chmod(part, 0o644)  # safetensors lets the owner alone read
-    os.replace(part, path)
+    with appearing(path) as unfinished:
+        save_file(halves, unfinished)
 
 
 def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write the JSON record of the weights in ``path`` beside them."""
-    path = Path(path)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(part, path.with_suffix(".json"))
+    text = json.dumps(record, indent=1) + "\n"
+    write_atomic(Path(path).with_suffix(".json"), text)
 
 
 def read_weights(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.files import write_atomic
+from diffpy_cbldm.files import appearing
 from diffpy_cbldm.output.results import shown
 from diffpy_cbldm.output.views import Curve, calculated_curve, need, shape
 from diffpy_cbldm.settings import PICTURES
@@ -125,9 +124,8 @@ def plot(
         curves[0].legend(loc="upper right", fontsize="small", frameon=False)
         curves[-1].set_xlabel(r"$r$ ($\mathrm{\AA}$)")
         if path is not None:
-            content = io.BytesIO()
-            figure.savefig(content, format=kind, dpi=200)
-            write_atomic(path, content.getvalue())
+            with appearing(path) as unfinished:
+                figure.savefig(unfinished, format=kind, dpi=200)
     return figure
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-import os
 import pathlib
 import re
 import tempfile
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.files import appearing
 from diffpy_cbldm.output import database
 from diffpy_cbldm.output.results import figures, parameters, result, shown
 from diffpy_cbldm.output.tables import rw_text
@@ -161,8 +162,7 @@ def write(
 ) -> list[pathlib.Path]:
     """Write all outputs of one input, or none of them.
 
-    Each file is written under a temporary name beside its place; once all of
-    them are complete, they are renamed.
+    Each file takes its place once all of them are complete.
 
     Parameters
     ----------
@@ -185,31 +185,22 @@ def write(
         A file could not be written.
     """
     best = shown(solution)
-    waiting: dict[pathlib.Path, pathlib.Path] = {}
-    try:
+    written = []
+    # The stack ends, and the files appear, where nothing failed.
+    with contextlib.ExitStack() as stack:
         for (kind, rank), path in planned.items():
             if rank is not None and rank > len(best):
                 continue
-            part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            waiting[part] = path
+            unfinished = stack.enter_context(appearing(path))
             if rank is None:
-                _WHOLE[kind](solution, source, part)
+                _WHOLE[kind](solution, source, unfinished)
             else:
-                _EACH[kind](solution, source, part, rank)
+                _EACH[kind](solution, source, unfinished, rank)
+            written.append(path)
         # A database can refuse, renaming hardly can: so files come last.
         if address is not None:
             database.add_rows(solution, source, address)
-        for part, path in waiting.items():
-            os.replace(part, path)
-    except OSError as error:
-        raise CbldmError(
-            f"{error.filename or source} cannot be written "
-            f"({error.strerror}): make room or change --output."
-        ) from error
-    finally:
-        for part in waiting:
-            part.unlink(missing_ok=True)
-    return list(waiting.values())
+    return written
 
 
 def stream_type(types: Collection[str]) -> str:
@@ -287,10 +278,9 @@ def _write_extxyz(
 
 
 def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
-    from diffpy_cbldm.files import write_atomic
-
     data = result(solution, source)
-    write_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 _EACH = {

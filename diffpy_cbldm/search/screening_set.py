@@ -30,6 +30,7 @@ from diffpy_cbldm.crystals.cuts import CUT_WEIGHTS, kept_back, random_cut
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.files import appearing
 from diffpy_cbldm.settings import MIN_ATOMS
 
 SEED = 20_260
@@ -245,15 +246,13 @@ def _belongs(hist: np.ndarray, first: int = 0) -> bool:
 
 def _write(path: Path, parts: Iterable[np.ndarray], count: int) -> None:
     """Write histograms; the file is there as a whole or not at all."""
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-    with unfinished.open("wb") as stream:
+    with appearing(path) as unfinished, unfinished.open("wb") as stream:
         np.lib.format.write_array_header_1_0(
             stream,
             {"descr": "<f2", "fortran_order": False, "shape": (count, BINS)},
         )
         for part in parts:
             stream.write(part.astype("<f2").tobytes())
-    os.replace(unfinished, path)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -274,7 +273,8 @@ def main(words: Sequence[str] | None = None) -> None:
             histograms(range(start, start + PART))
             for start in tqdm(range(0, SHIPPED, PART))
         ]
-        np.savez_compressed(options.ship, hist=np.concatenate(parts))
+        with appearing(options.ship) as unfinished:
+            np.savez_compressed(unfinished, hist=np.concatenate(parts))
         return
     with tqdm(total=options.count, unit="clusters") as bar:
         path = build_set(options.count, bar.update)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.debye import pure, qgrid
+from diffpy_cbldm.files import appearing, write_atomic
 from diffpy_cbldm.fitting.calculator import PairCache
 
 U = 0.005
@@ -296,7 +297,8 @@ def plot(points: list[list[float]]) -> None:
     axes.set(xlabel="atoms", ylabel="ms per PDF")
     axes.legend()
     figure.tight_layout()
-    figure.savefig(DOCS / "debye.svg", metadata={"Date": None})
+    with appearing(DOCS / "debye.svg") as unfinished:
+        figure.savefig(unfinished, metadata={"Date": None})
 
 
 INTRO = """# The Debye engine
@@ -350,7 +352,7 @@ def main() -> None:
         plot(points)
         lines += [PEERS, *peers()]
         page = DOCS / "explanation" / "debye.md"
-        page.write_text(INTRO + "\n".join(lines) + "\n")
+        write_atomic(page, INTRO + "\n".join(lines) + "\n")
         print("\n".join(lines))
     elif options.quick:
         compare([147], [1, 64], [1])

@@ -35,6 +35,7 @@ from diffpy_cbldm.crystals.bonds import roughness
 from diffpy_cbldm.crystals.lattices import BASES, LAYER
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.files import appearing, write_atomic
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData, read_pdf
@@ -228,9 +229,7 @@ def kept_starts(
             (name, c.structure_type, c.positions.tolist(), rw)
             for name, c, rw in starts(pdf)
         ]
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(plain, default=float) + "\n")
-        os.replace(part, path)
+        write_atomic(path, json.dumps(plain, default=float) + "\n")
     return [
         (
             name,
@@ -542,9 +541,8 @@ def _plot(curves: dict[str, list[tuple[float, float, bool]]], path: Path):
     axes.set_xlabel("roughness over that of the most compact cluster")
     axes.set_ylabel("Rw")
     axes.legend(frameon=False)
-    part = path.with_suffix(".part.svg")
-    figure.savefig(part, metadata={"Date": None})
-    os.replace(part, path)
+    with appearing(path) as unfinished:
+        figure.savefig(unfinished, metadata={"Date": None})
 
 
 def main() -> None:
@@ -587,9 +585,8 @@ def main() -> None:
         kept = options.starts and options.starts / f"{k}.json"
         rows.append(solved(case, pdf, kept))
         if options.json:
-            part = options.json.with_suffix(".part")
-            part.write_text(json.dumps(rows, default=float) + "\n")
-            os.replace(part, options.json)
+            text = json.dumps(rows, default=float) + "\n"
+            write_atomic(options.json, text)
     print(table(rows))
 
 

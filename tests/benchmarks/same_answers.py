@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.files import appearing
 from tests.benchmarks import builds, simulated_cases
 
 MEASURED = {"JQ_S2": "Pt", "Au144pMBA": "Au"}
@@ -215,18 +216,17 @@ def cases(work: Path, measured: Path, names: Iterable[str]) -> list[Case]:
 
 def solved(build: builds.Build, case: Case, output: Path) -> dict[str, Any]:
     """The answer of a build, in a process of its own."""
-    # A file under its own name is a whole one.
-    part = output.absolute().with_suffix(".part")
-    build.run(
-        SCRIPT,
-        case.path,
-        part,
-        f"--composition={case.composition}",
-        f"--package={build.package}",
-    )
-    answer = json.loads(part.read_text()) | {"pdf": case.content}
-    part.write_text(json.dumps(answer))
-    part.replace(output)
+    # The process runs in a folder of its own.
+    with appearing(output.absolute()) as unfinished:
+        build.run(
+            SCRIPT,
+            case.path,
+            unfinished,
+            f"--composition={case.composition}",
+            f"--package={build.package}",
+        )
+        answer = json.loads(unfinished.read_text()) | {"pdf": case.content}
+        unfinished.write_text(json.dumps(answer))
     return answer
 
 

@@ -8,7 +8,6 @@ many steps as they can, on the same structures.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import os
 from pathlib import Path
@@ -19,9 +18,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from diffpy_cbldm.files import appearing
 from diffpy_cbldm.model.laplacian import mask
 from diffpy_cbldm.settings import MAX_ATOMS, Model
-from training import records
 from training.settings import World
 from training.stream import Batch, Stream
 
@@ -179,7 +178,8 @@ def load_pool(
             rng = np.random.default_rng([seed, k])
             rows = [drawn(stream, rng, BATCH) for _ in range(PART)]
             joined = {n: np.concatenate([r[n] for r in rows]) for n in rows[0]}
-            records.write(path, functools.partial(np.savez, **joined))
+            with appearing(path) as unfinished:
+                np.savez(unfinished, **joined)
     return read(sorted(folder.glob(f"seed{seed}-???.npz"))[:parts])
 
 

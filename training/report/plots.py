@@ -11,6 +11,7 @@ import numpy as np
 
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.files import appearing
 from diffpy_cbldm.fitting.agreement import best_scale
 from training.baselines import LEARNED, WEIGHTS
 from training.evaluation.cases import Case, Conditions, cases, measured
@@ -76,7 +77,10 @@ def keep(figure: Figure, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     words = {"Date": None} if path.suffix == ".svg" else {}
-    figure.savefig(path, dpi=80, bbox_inches="tight", metadata=words)
+    with appearing(path) as unfinished:
+        figure.savefig(
+            unfinished, dpi=80, bbox_inches="tight", metadata=words
+        )
     plt.close(figure)
 
 
