@@ -21,8 +21,9 @@ from torch import Tensor
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.diffusion import algorithm_3
+from diffpy_cbldm.model.laplacian import laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_sample
-from diffpy_cbldm.model.structure import algorithm_2, laplacian_tensor
+from diffpy_cbldm.model.structure import algorithm_2
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
 from training import records
