@@ -23,7 +23,7 @@ from diffpy_cbldm.model.diffusion import (
     renew,
 )
 from diffpy_cbldm.model.laplacian import laplacian_of, n_atoms
-from diffpy_cbldm.model.recover import recover
+from diffpy_cbldm.model.recovery import recover
 from diffpy_cbldm.model.structure import StructureVAE
 from diffpy_cbldm.settings import KINDS, MIN_ATOMS, Model, Sampling
 
@@ -88,6 +88,7 @@ class CbLDM(nn.Module):
             hints = x.new_zeros(len(x), 2, *x.shape[2:])
             return self.denoiser(x, t, c_0, hints)
         mean, logvar = prior
+        # The prior is that of z_x, the diffusion one of z_x / latent_scale.
         m = mean / self.latent_scale
         v = torch.exp(logvar) / self.latent_scale**2
         abar = self.schedule.abar.to(x.device)[t].to(x.dtype)
@@ -96,6 +97,7 @@ class CbLDM(nn.Module):
         power = a**2 * v + b**2
         unit = (x - a * m) / power.sqrt()
         left = (a**2 * v / power).sqrt()
+        # The network need not learn what the prior knows exactly.
         hints = torch.cat([m, logvar], 1)
         return b * unit / power.sqrt() + left * self.denoiser(
             unit, t, c_0, hints
@@ -173,6 +175,7 @@ class CbLDM(nn.Module):
         self, g: Tensor
     ) -> tuple[Denoiser, tuple[Tensor, Tensor]]:
         """eps_theta and the prior's mean and log-variance under one PDF."""
+        # Once for all candidates: the PDF is the same at every step.
         c_0 = self.c_0(g[None]).expand(CHUNK, -1, -1)
         prior = self.structure.prior(c_0)
         return lambda x, t: self.predict_noise(x, t, c_0, prior), prior
@@ -190,6 +193,7 @@ class CbLDM(nn.Module):
         for start, block, full in _chunks(rows):
             noise = SeededNoise(seed, range(start, start + CHUNK), like)
             z = draw(noise, full)
+            # The rows that fill up the block are thrown away.
             latents.append(z[: len(block)] * self.latent_scale)
         return torch.cat(latents)
 
@@ -273,6 +277,7 @@ class CbLDM(nn.Module):
             )
             for i in range(len(block)):
                 kind = KINDS[int(kinds[i].argmax())]
+                # Only the sites of the likeliest type's template count.
                 template = TEMPLATE_OF[kind]
                 yield (
                     kind,

@@ -82,6 +82,7 @@ def algorithm_3(
 
     t is uniform over all of 0 .. T - 1.
     """
+    # A step of its own for each: a batch then covers the whole way.
     t = torch.randint(
         0,
         schedule.steps,
@@ -168,6 +169,7 @@ def ddpm(
     if past is not None and order > 1:
         trend = ANCESTRAL_TREND * (x_0 - past[0]) / past[1]
         blend = x_0 + trend * h / 2
+    # The noise of x_t that stays, and as much new noise as makes up b_s.
     kept = math.exp(-2 * h)
     x = (
         interval.a_s * (1 - kept) * blend
@@ -192,6 +194,7 @@ def ddim(
     at few calls, order 1 the published step.
     """
     width = interval.b_s / interval.a_s - interval.b_t / interval.a_t
+    # Widths in b / a fall with t: the step before was a wider one.
     slope = eps
     if past is not None and order > 1:
         slope = eps + (eps - past[0]) * (width / (2 * past[1]))
@@ -253,6 +256,7 @@ def walk(
     (B, ...) tensor, x_t at `end`.
     """
     times = [*visited(start, end, calls), end]
+    # The first step has none before it, and is of first order.
     past: Past | None = None
     for t, s in zip(times[:-1], times[1:]):
         eps = denoise(x, _full(x, t))
@@ -316,6 +320,7 @@ def algorithm_4(
     # T1 steps are the numbers 0 .. T1 - 1: of none, the clean sample is left.
     a_1, b_1 = schedule.at(t1 - 1)
     a_2, b_2 = schedule.at(t2 - 1)
+    # Eq. (8): x_T2's noise is scaled to that of T1, the signal replaced.
     u = b_1 / b_2
     a = a_1 - a_2 * u
     start = a_1 * prior + b_1 * noise() if printed else prior
