@@ -350,15 +350,15 @@ class Trainer:
         """Take over the weights that fit."""
         given, _ = read_weights(name)
         given |= training_parts(name)
-        own = self.model.state_dict()
+        state = self.model.state_dict()
         fit = {
             k: v
             for k, v in given.items()
-            if k in own and own[k].shape == v.shape
+            if k in state and state[k].shape == v.shape
         }
         self.model.load_state_dict(fit, strict=False)
         self.averaged = self._copy()
-        for key in sorted(set(own) - set(fit)):
+        for key in sorted(set(state) - set(fit)):
             print(f"starts afresh: {key}")
 
     def save(self) -> None:

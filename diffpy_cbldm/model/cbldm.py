@@ -53,6 +53,7 @@ class CbLDM(nn.Module):
         size = self.condition.size
         self.structure = StructureVAE(settings, self.table, size)
         self.denoiser = UNet(settings, size)
+        # Turns what the decoder emits into atoms; it has no weights.
         self.filling = Filling(self.table)
         self.schedule = Schedule.cosine(settings.steps)
         # Brings z_x to unit variance for the diffusion; set in training.
@@ -88,7 +89,7 @@ class CbLDM(nn.Module):
             hints = x.new_zeros(len(x), 2, *x.shape[2:])
             return self.denoiser(x, t, c_0, hints)
         mean, logvar = prior
-        # The prior is that of z_x, the diffusion one of z_x / latent_scale.
+        # The prior is that of z_x, the diffusion that of z_x / latent_scale.
         m = mean / self.latent_scale
         v = torch.exp(logvar) / self.latent_scale**2
         abar = self.schedule.abar.to(x.device)[t].to(x.dtype)
@@ -130,6 +131,7 @@ class CbLDM(nn.Module):
         """
         how = sampling or Sampling()
         denoise, (mean, logvar) = self._conditioned(g)
+        # X*_0 is drawn in z_x, and scaled as the diffusion is.
         spread = torch.exp(0.5 * logvar)
 
         def draw(noise: Noise, _: Tensor) -> Tensor:

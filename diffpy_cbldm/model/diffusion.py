@@ -65,9 +65,12 @@ class Schedule:
         return math.sqrt(abar), math.sqrt(1.0 - abar)
 
 
-def add_noise(schedule: Schedule, x_0: Tensor, t: Tensor, eps: Tensor):
+def add_noise(
+    schedule: Schedule, x_0: Tensor, t: Tensor, eps: Tensor
+) -> Tensor:
     """Eq. (6): x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps."""
     abar = schedule.abar.to(x_0.device)[t].to(x_0.dtype)
+    # One t for each sample, the same for all that a sample holds.
     abar = abar.reshape(-1, *([1] * (x_0.ndim - 1)))
     return abar.sqrt() * x_0 + (1 - abar).sqrt() * eps
 
@@ -107,6 +110,10 @@ def visited(start: int, end: int, calls: int) -> list[int]:
         the clean sample.
     calls : int
         How many calls at most.
+
+    Returns
+    -------
+    list of int, spread evenly, `start` the first.
     """
     # More calls than steps would visit some of them twice.
     calls = min(calls, start - end)
@@ -355,6 +362,7 @@ def renew(
         The sampler, and the network calls of the whole way from T to 0.
     """
     a, b = schedule.at(step)
+    # Copies of one sample take different noise, and come out different.
     x = a * x_0 + b * noise()
     calls = _share(how.calls, step, schedule.steps)
     sampler = SAMPLERS[how.sampler]
