@@ -63,7 +63,6 @@ LINES, BODY = 450, 60
 """The most lines of a module and of a function's body."""
 
 YET_TOO_LONG = {
-    *("diffpy_cbldm.model.structure",),
     *("diffpy_cbldm.debye.mixed.mixed_pdf",),
     *("diffpy_cbldm.debye.pure.evaluate",),
     *("diffpy_cbldm.debye.simulation.simulate",),

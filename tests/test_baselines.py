@@ -12,7 +12,7 @@ from diffpy_cbldm.crystals.alike import rmsd
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.model.structure import laplacian_tensor
+from diffpy_cbldm.model.laplacian import laplacian_tensor
 from diffpy_cbldm.settings import MAX_ATOMS, Model
 from training.baselines import LEARNED, WEIGHTS, mining, tune
 from training.baselines.generators import baseline_generator, emitted

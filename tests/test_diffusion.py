@@ -1,12 +1,14 @@
 """The samplers against the exact denoiser of a Gaussian."""
 
+import functools
 import math
 
 import pytest
 import torch
 
 from diffpy_cbldm.model import diffusion
-from diffpy_cbldm.model.diffusion import Schedule, algorithm_4
+from diffpy_cbldm.model.diffusion import Schedule, algorithm_4, renew
+from diffpy_cbldm.settings import Sampling
 
 MEAN, SPREAD = 0.7, 0.5
 SCHEDULE = Schedule.cosine(1000)
@@ -35,9 +37,8 @@ def noise_source(seed=0, shape=(COUNT,)):
 
 @pytest.mark.parametrize(("name", "calls", "tolerance"), CASES)
 def test_full_way_gives_mean_and_spread(name, calls, tolerance):
-    x = algorithm_4(
-        exact, SCHEDULE, torch.zeros(COUNT), noise_source(), 0, 0, calls, name
-    )
+    how = Sampling(name, calls, 0, 0)
+    x = algorithm_4(exact, SCHEDULE, torch.zeros(COUNT), noise_source(), how)
     assert float(x.mean()) == pytest.approx(MEAN, rel=tolerance)
     assert float(x.std()) == pytest.approx(SPREAD, rel=tolerance)
 
@@ -45,10 +46,12 @@ def test_full_way_gives_mean_and_spread(name, calls, tolerance):
 @pytest.mark.parametrize(("name", "loss"), [("ddpm", 0.15), ("ddim", 0.08)])
 def test_published_steps_of_first_order(name, loss):
     """They are right at 1000 calls, and lose spread at 20."""
-    walk = diffusion.SAMPLERS[name]
+    step = functools.partial(diffusion.SAMPLERS[name], order=1)
     for calls, tolerance in ((1000, 0.01), (20, loss)):
         noise = noise_source()
-        x = walk(exact, SCHEDULE, noise(), 999, -1, calls, noise, order=1)
+        x = diffusion.walk(
+            exact, SCHEDULE, noise(), 999, -1, calls, noise, step
+        )
         assert float(x.mean()) == pytest.approx(MEAN, rel=tolerance)
         assert float(x.std()) == pytest.approx(SPREAD, rel=tolerance)
     assert float(x.std()) < 0.95 * SPREAD
@@ -61,7 +64,8 @@ def test_skip_with_a_prior_sample_keeps_the_mean(name, calls):
     of the target and what the blend of two independent samples leaves."""
     noise = noise_source()
     prior = MEAN + SPREAD * noise()
-    x = algorithm_4(exact, SCHEDULE, prior, noise, 300, 600, calls, name)
+    how = Sampling(name, calls, 300, 600)
+    x = algorithm_4(exact, SCHEDULE, prior, noise, how)
     assert float(x.mean()) == pytest.approx(MEAN, rel=0.03)
     assert 0.6 * SPREAD < float(x.std()) < 1.03 * SPREAD
 
@@ -77,7 +81,8 @@ def test_skip_is_exact_where_the_target_is_a_point():
 
     point = torch.full((1,), x_0, dtype=torch.float64)
     noise = lambda: torch.full((1,), eps, dtype=torch.float64)  # noqa: E731
-    x = algorithm_4(denoise, schedule, point, noise, 300, 600, 20, "ddim")
+    how = Sampling("ddim", 20, 300, 600)
+    x = algorithm_4(denoise, schedule, point, noise, how)
     assert float(x) == pytest.approx(x_0, abs=1e-9)
     a, b = schedule.at(299)
     a_2, b_2 = schedule.at(599)
@@ -97,9 +102,8 @@ def test_printed_form_blends_with_the_noised_prior():
     prior = torch.full((1,), 2.0, dtype=torch.float64)
     for printed in (False, True):
         seen.clear()
-        algorithm_4(
-            denoise, SCHEDULE, prior, noise, 300, 1000, 10, "ddim", printed
-        )
+        how = Sampling("ddim", 10, 300, 1000)
+        algorithm_4(denoise, SCHEDULE, prior, noise, how, printed)
         a_1, b_1 = SCHEDULE.at(299)
         a_2, b_2 = SCHEDULE.at(999)
         u = b_1 / b_2
@@ -117,14 +121,45 @@ def test_prior_alone_and_plain_diffusion_are_the_ends():
         calls.append(int(t[0]))
         return exact(x, t)
 
-    x = algorithm_4(
-        denoise, SCHEDULE, prior, noise_source(shape=(5,)), 0, 1000, 50
-    )
+    noise = noise_source(shape=(5,))
+    how = Sampling(calls=50, t1=0, t2=1000)
+    x = algorithm_4(denoise, SCHEDULE, prior, noise, how)
     assert torch.equal(x, prior) and not calls
-    algorithm_4(
-        denoise, SCHEDULE, prior, noise_source(shape=(5,)), 500, 500, 50
-    )
+    how = Sampling(calls=50, t1=500, t2=500)
+    algorithm_4(denoise, SCHEDULE, prior, noise, how)
     assert len(calls) == 50 and calls[0] == 999
+
+
+@pytest.mark.parametrize("name", diffusion.SAMPLERS)
+def test_one_loop_serves_every_sampler(name, monkeypatch):
+    """It goes once a way, twice around a skip, one network call a step."""
+    loop, ways, called = diffusion.walk, [], []
+
+    def counted(denoise, schedule, x, start, end, calls, noise, step):
+        ways.append((start, end, calls, step))
+        return loop(denoise, schedule, x, start, end, calls, noise, step)
+
+    def denoise(x, t):
+        called.append(int(t[0]))
+        return exact(x, t)
+
+    monkeypatch.setattr(diffusion, "walk", counted)
+    step, noise = diffusion.SAMPLERS[name], noise_source(shape=(2,))
+    prior = noise()
+    for t1, t2, expected in (
+        (0, 0, [(999, -1, 20, step)]),
+        (0, 600, [(999, 599, 8, step)]),
+        (200, 900, [(999, 899, 2, step), (199, -1, 4, step)]),
+        (0, 1000, []),
+    ):
+        ways.clear(), called.clear()
+        how = Sampling(name, 20, t1, t2)
+        algorithm_4(denoise, SCHEDULE, prior, noise, how)
+        assert ways == expected
+        assert len(called) == sum(calls for _, _, calls, _ in ways)
+    ways.clear()
+    renew(denoise, SCHEDULE, prior, noise, 400, Sampling(name, 20))
+    assert ways == [(400, -1, 8, step)]
 
 
 @pytest.mark.parametrize("calls", [1, 7, 20, 999, 1000, 5000])
@@ -175,7 +210,5 @@ def test_wrong_interval_is_refused(t1, t2):
             SCHEDULE,
             torch.zeros(1),
             noise_source(shape=(1,)),
-            t1,
-            t2,
-            5,
+            Sampling(calls=5, t1=t1, t2=t2),
         )

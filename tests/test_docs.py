@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import os
 import pathlib
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -45,6 +46,11 @@ BLOCK = re.compile(
     r"(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
+
+DOTTED = re.compile(
+    r"`((?:crystals|debye|fitting|model|search)\.\w[\w.]*)`", re.ASCII
+)
+"""A name of the package, as its pages shorten it."""
 
 SHORT = "generators = library\ncount = 4\nrefine = 1\npolish = no\n"
 
@@ -246,6 +252,24 @@ def test_marked_commands_have_right_arguments(block, monkeypatch):
         monkeypatch.setattr(sys, "argv", [words[2], *words[3:]])
         with pytest.raises(Parsed):
             importlib.import_module(words[2]).main()
+
+
+ALGORITHMS = ROOT / "docs" / "explanation" / "algorithms.md"
+
+
+def test_algorithms_name_functions_and_tests_that_are_there():
+    """In the table and in the text: `wing.module.name` and FILE::TEST."""
+    text = ALGORITHMS.read_text("utf-8")
+    for row in re.findall(r"^\| (?!paper |---)(.*) \|$", text, re.MULTILINE):
+        _, functions, checks = row.split(" | ")
+        assert DOTTED.search(functions) and "::" in checks, row
+    names = DOTTED.findall(text)
+    assert len(names) > 20
+    for name in names:
+        assert pkgutil.resolve_name(f"diffpy_cbldm.{name}"), name
+    for path, test in re.findall(r"`(tests/\w+\.py)::(\w+)`", text):
+        code = (ROOT / path).read_text("utf-8")
+        assert f"\ndef {test}(" in code, f"{path} has no {test}"
 
 
 SHELVES = {"tutorials", "how-to", "reference", "explanation", "notes"}

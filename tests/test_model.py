@@ -20,14 +20,10 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.model.cbldm import CbLDM, structures
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
+from diffpy_cbldm.model.laplacian import laplacian_of, laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_kl
-from diffpy_cbldm.model.recover import recover
-from diffpy_cbldm.model.structure import (
-    algorithm_2,
-    laplacian_of,
-    laplacian_tensor,
-    soft_laplacian_error,
-)
+from diffpy_cbldm.model.recovery import recover
+from diffpy_cbldm.model.structure import algorithm_2, soft_laplacian_error
 from diffpy_cbldm.model.weights import load_weights, save_weights
 from diffpy_cbldm.settings import KINDS, PRESETS, STRUCTURE_TYPES, Sampling
 from training.stream import Stream, held_out

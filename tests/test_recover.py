@@ -5,7 +5,7 @@ import torch
 
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.model import laplacian as lap
-from diffpy_cbldm.model import recover as rec
+from diffpy_cbldm.model import recovery as rec
 
 
 def fcc(n, centre=(0.3, 0.2, 0.1), bond=2.775):

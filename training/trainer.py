@@ -22,8 +22,9 @@ from diffpy_cbldm.files import appearing
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.diffusion import algorithm_3
+from diffpy_cbldm.model.laplacian import laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_sample
-from diffpy_cbldm.model.structure import algorithm_2, laplacian_tensor
+from diffpy_cbldm.model.structure import algorithm_2
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
 from training.settings import TRAINING, Training, World
@@ -349,15 +350,15 @@ class Trainer:
         """Take over the weights that fit."""
         given, _ = read_weights(name)
         given |= training_parts(name)
-        own = self.model.state_dict()
+        state = self.model.state_dict()
         fit = {
             k: v
             for k, v in given.items()
-            if k in own and own[k].shape == v.shape
+            if k in state and state[k].shape == v.shape
         }
         self.model.load_state_dict(fit, strict=False)
         self.averaged = self._copy()
-        for key in sorted(set(own) - set(fit)):
+        for key in sorted(set(state) - set(fit)):
             print(f"starts afresh: {key}")
 
     def save(self) -> None:

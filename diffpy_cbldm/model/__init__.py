@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "cbldm": ["CbLDM"],
-        "recover": ["recover"],
+        "recovery": ["recover"],
         "weights": ["load_weights", "save_weights"],
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -14,10 +14,17 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table, load_table
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.model.condition import ConditionVAE, pdf_tensor
 from diffpy_cbldm.model.denoiser import UNet
-from diffpy_cbldm.model.diffusion import Schedule, algorithm_4, renew
-from diffpy_cbldm.model.laplacian import n_atoms
-from diffpy_cbldm.model.recover import recover
-from diffpy_cbldm.model.structure import StructureVAE, laplacian_of
+from diffpy_cbldm.model.diffusion import (
+    Denoiser,
+    Noise,
+    Schedule,
+    SeededNoise,
+    algorithm_4,
+    renew,
+)
+from diffpy_cbldm.model.laplacian import laplacian_of, n_atoms
+from diffpy_cbldm.model.recovery import recover
+from diffpy_cbldm.model.structure import StructureVAE
 from diffpy_cbldm.settings import KINDS, MIN_ATOMS, Model, Sampling
 
 CHUNK = 32
@@ -46,6 +53,7 @@ class CbLDM(nn.Module):
         size = self.condition.size
         self.structure = StructureVAE(settings, self.table, size)
         self.denoiser = UNet(settings, size)
+        # Turns what the decoder emits into atoms; it has no weights.
         self.filling = Filling(self.table)
         self.schedule = Schedule.cosine(settings.steps)
         # Brings z_x to unit variance for the diffusion; set in training.
@@ -77,9 +85,11 @@ class CbLDM(nn.Module):
         outright.
         """
         if self.settings.network == "laplacian":
+            # The paper's network sees the condition by c_0 alone.
             hints = x.new_zeros(len(x), 2, *x.shape[2:])
             return self.denoiser(x, t, c_0, hints)
         mean, logvar = prior
+        # The prior is that of z_x, the diffusion that of z_x / latent_scale.
         m = mean / self.latent_scale
         v = torch.exp(logvar) / self.latent_scale**2
         abar = self.schedule.abar.to(x.device)[t].to(x.dtype)
@@ -88,6 +98,7 @@ class CbLDM(nn.Module):
         power = a**2 * v + b**2
         unit = (x - a * m) / power.sqrt()
         left = (a**2 * v / power).sqrt()
+        # The network need not learn what the prior knows exactly.
         hints = torch.cat([m, logvar], 1)
         return b * unit / power.sqrt() + left * self.denoiser(
             unit, t, c_0, hints
@@ -120,21 +131,15 @@ class CbLDM(nn.Module):
         """
         how = sampling or Sampling()
         denoise, (mean, logvar) = self._conditioned(g)
+        # X*_0 is drawn in z_x, and scaled as the diffusion is.
         spread = torch.exp(0.5 * logvar)
 
-        def part(noise: _Noise, _: Tensor) -> Tensor:
-            return algorithm_4(
-                denoise,
-                self.schedule,
-                (mean + spread * noise()) / self.latent_scale,
-                noise,
-                how.t1,
-                how.t2,
-                how.calls,
-                how.sampler,
-            )
+        def draw(noise: Noise, _: Tensor) -> Tensor:
+            prior = (mean + spread * noise()) / self.latent_scale
+            return algorithm_4(denoise, self.schedule, prior, noise, how)
 
-        return self._in_chunks(part, mean.new_zeros(count, 1), seed)
+        # New latents have no rows to start from: only their number counts.
+        return self._in_chunks(draw, mean.new_zeros(count, 1), seed)
 
     @torch.no_grad()
     def renew(
@@ -160,47 +165,39 @@ class CbLDM(nn.Module):
             As in `sample`.
         """
         how = sampling or Sampling()
-
         denoise, _ = self._conditioned(g)
 
-        def part(noise: _Noise, block: Tensor) -> Tensor:
-            return renew(
-                denoise,
-                self.schedule,
-                block / self.latent_scale,
-                noise,
-                step,
-                how.calls,
-                how.sampler,
-            )
+        def draw(noise: Noise, block: Tensor) -> Tensor:
+            x_0 = block / self.latent_scale
+            return renew(denoise, self.schedule, x_0, noise, step, how)
 
-        return self._in_chunks(part, z, seed)
+        return self._in_chunks(draw, z, seed)
 
     def _conditioned(
         self, g: Tensor
-    ) -> tuple[Callable[[Tensor, Tensor], Tensor], tuple[Tensor, Tensor]]:
+    ) -> tuple[Denoiser, tuple[Tensor, Tensor]]:
         """eps_theta and the prior's mean and log-variance under one PDF."""
+        # Once for all candidates: the PDF is the same at every step.
         c_0 = self.c_0(g[None]).expand(CHUNK, -1, -1)
         prior = self.structure.prior(c_0)
         return lambda x, t: self.predict_noise(x, t, c_0, prior), prior
 
     def _in_chunks(
         self,
-        part: Callable[[_Noise, Tensor], Tensor],
+        draw: Callable[[Noise, Tensor], Tensor],
         rows: Tensor,
         seed: int,
     ) -> Tensor:
-        """Work on `CHUNK` rows at a time, each with noise of its own."""
-        like = rows.new_zeros(1, self.settings.latent_size)
-        like = like.expand(self.settings.latent_size, -1)[None]
-        found = []
-        for start in range(0, len(rows), CHUNK):
-            noise = _Noise(seed, range(start, start + CHUNK), like)
-            block = rows[start : start + CHUNK]
-            spare = block[-1:].expand(CHUNK - len(block), *rows.shape[1:])
-            z = part(noise, torch.cat([block, spare]))
-            found.append(z[: len(block)] * self.latent_scale)
-        return torch.cat(found)
+        """Draw for `CHUNK` rows at a time, each with noise of its own."""
+        side = self.settings.latent_size
+        like = rows.new_zeros(1, side, side)
+        latents = []
+        for start, block, full in _chunks(rows):
+            noise = SeededNoise(seed, range(start, start + CHUNK), like)
+            z = draw(noise, full)
+            # The rows that fill up the block are thrown away.
+            latents.append(z[: len(block)] * self.latent_scale)
+        return torch.cat(latents)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> list[Proposal]:
@@ -236,16 +233,17 @@ class CbLDM(nn.Module):
                 "this model decodes Laplacians, not sites; expected one of "
                 "network 'sites': use diffpy_cbldm.model.cbldm.structures."
             )
-        found = []
+        proposals = []
         for kind, logits, shape, _ in self._decoded(z):
             variants = [(logits, False)]
+            # The likeliest structure is that of the logits as they are.
             if sizes > 1:
                 averages = self.filling.symmetry.averaged(
                     TEMPLATE_OF[kind], logits
                 )
                 variants += [(average, True) for average in averages]
-            found.append(self.filling.filled(kind, variants, shape, sizes))
-        return found
+            proposals.append(self.filling.filled(kind, variants, shape, sizes))
+        return proposals
 
     @torch.no_grad()
     def decode_hulls(self, z: Tensor, sizes: int) -> list[list[Proposal]]:
@@ -261,12 +259,13 @@ class CbLDM(nn.Module):
         -------
         n lists of Proposal, see `diffpy_cbldm.crystals.facets`.
         """
-        found = []
+        proposals = []
         for kind, logits, shape, extents in self._decoded(z):
             planes = hulls(self.filling.symmetry, kind, logits, extents)
+            # A facet is whole or not there: its sites have one depth.
             variants = [(depths, True) for depths in planes]
-            found.append(self.filling.filled(kind, variants, shape, sizes))
-        return found
+            proposals.append(self.filling.filled(kind, variants, shape, sizes))
+        return proposals
 
     def _decoded(
         self, z: Tensor
@@ -274,15 +273,13 @@ class CbLDM(nn.Module):
         """Kind, logits of the sites of its template, strain and relaxation,
         and extents, of each latent."""
         sites = self.structure.sites
-        for start in range(0, len(z), CHUNK):
-            block = z[start : start + CHUNK]
-            spare = block[-1:].expand(CHUNK - len(block), *z.shape[1:])
-            rows = self.structure.decoder(torch.cat([block, spare]))
+        for _, block, full in _chunks(z):
             kinds, logits, shapes, extents = (
-                x.double().cpu().numpy() for x in rows
+                x.double().cpu().numpy() for x in self.structure.decoder(full)
             )
             for i in range(len(block)):
                 kind = KINDS[int(kinds[i].argmax())]
+                # Only the sites of the likeliest type's template count.
                 template = TEMPLATE_OF[kind]
                 yield (
                     kind,
@@ -297,26 +294,12 @@ class CbLDM(nn.Module):
         return laplacian_of(self.structure.decoder(z))
 
 
-class _Noise:
-    """Standard normal noise, one generator a candidate."""
-
-    def __init__(self, seed: int, indices: Sequence[int], like: Tensor):
-        self.like = like
-        self.generators = [
-            torch.Generator().manual_seed(_mix(seed, i)) for i in indices
-        ]
-
-    def __call__(self) -> Tensor:
-        rows = [
-            torch.randn(self.like.shape, generator=g) for g in self.generators
-        ]
-        return torch.stack(rows).to(self.like)
-
-
-def _mix(seed: int, index: int) -> int:
-    """One 63-bit seed from two numbers."""
-    state = np.random.SeedSequence([seed, index]).generate_state(2)
-    return int(state[0]) << 31 ^ int(state[1])
+def _chunks(rows: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Number of the first row, up to `CHUNK` rows, and these filled up."""
+    for start in range(0, len(rows), CHUNK):
+        block = rows[start : start + CHUNK]
+        spare = block[-1:].expand(CHUNK - len(block), *rows.shape[1:])
+        yield start, block, torch.cat([block, spare])
 
 
 def structures(
@@ -340,6 +323,7 @@ def structures(
     if model.settings.network == "sites":
         return model.decode_sizes(z, sizes)
     L = model.decode_laplacians(z)
+    # An untrained decoder may leave fewer rows than a cluster has atoms.
     lengths = n_atoms(L).clamp(min=MIN_ATOMS)
     xyz = recover(L, lengths, sigma2=model.settings.sigma2)
     return [

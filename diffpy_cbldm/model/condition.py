@@ -30,6 +30,7 @@ def pdf_tensor(g: Tensor, settings: Model) -> Tensor:
     # What lies below the first peak is background and ripples.
     g = torch.cat([torch.zeros_like(g[:, :start]), g[:, start:]], 1)
     g = g / norm.clamp_min(1e-12)
+    # Neighbours go to one column, so that a kernel sees a stretch of r.
     shape = (len(g), settings.pdf_length, settings.pdf_channels)
     return g.reshape(shape).transpose(1, 2)
 
@@ -66,6 +67,7 @@ class ConditionVAE(nn.Module):
     def encode(self, c: Tensor) -> tuple[Tensor, Tensor]:
         """E_c: (B, 6, n) -> mean and log-variance, (B, c, n / 4) each."""
         mean, logvar = self.encoder(c).chunk(2, dim=1)
+        # Far from what is learnt: a wild first step cannot overflow exp.
         return mean, logvar.clamp(-12, 4)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -106,6 +108,7 @@ def algorithm_1(
     """
     mean, logvar = vae.encode(c)
     z = gaussian_sample(mean, logvar, generator)
+    # From a noisy PDF to the clean one: c_0 learns to leave the noise out.
     goal = c if target is None else target
     rec = (vae.decode(z) - goal).square().mean()
     zero = torch.zeros_like(mean)

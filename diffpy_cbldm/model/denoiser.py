@@ -36,6 +36,7 @@ class UNet(nn.Module):
         self.down2 = ConvBlock(w, 2, e)
         self.pool2 = nn.Conv2d(w, 2 * w, 3, stride=2, padding=1)
         self.middle1 = ConvBlock(2 * w, 2, e)
+        # At 4 x 4 the whole latent is in reach, at hardly any cost.
         self.attention = SelfAttention(2 * w)
         self.middle2 = ConvBlock(2 * w, 2, e)
         self.lift2 = nn.ConvTranspose2d(2 * w, w, 2, stride=2)
@@ -44,6 +45,7 @@ class UNet(nn.Module):
         self.lift1 = nn.ConvTranspose2d(w, w, 2, stride=2)
         self.join1 = nn.Conv2d(2 * w, w, 1)
         self.up1 = ConvBlock(w, 2, e)
+        # Untrained it adds nothing, and sampling gives back the prior.
         last = nn.Conv2d(w, 1, 3, padding=1)
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
@@ -65,6 +67,7 @@ class UNet(nn.Module):
         hints : (B, 2, s, s) tensor
             Mean and log-variance of the conditional prior.
         """
+        # Step and condition shift the features of every block alike.
         e = self.embed_step(step_embedding(t, self.width))
         e = e + self.embed_condition(c_0.flatten(1))
         a = self.down1(self.stem(torch.cat([x, hints], 1)), e)

@@ -3,17 +3,22 @@
 Nothing here knows a network, a file or a device: the denoiser is a callable
 ``denoise(x, t) -> eps`` with x of any shape (B, ...) and t of shape (B,).
 Noise is drawn by a callable ``noise() -> (B, ...)`` so that each candidate
-can have its own seed.
+can have its own seed.  A sampler is a function that goes one step; `walk` is
+the loop of them all.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from diffpy_cbldm.settings import Sampling
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 
@@ -41,9 +46,11 @@ class Schedule:
     @classmethod
     def cosine(cls, steps: int) -> Schedule:
         """The cosine schedule (Nichol and Dhariwal, 2021)."""
+        # The offset keeps the first steps from having hardly any noise.
         s = 0.008
         u = torch.arange(steps + 1, dtype=torch.float64) / steps
         f = torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2
+        # The last step would wipe out the signal, and x_0 could not be told.
         beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
         return cls(torch.cumprod(1 - beta, 0))
 
@@ -58,9 +65,12 @@ class Schedule:
         return math.sqrt(abar), math.sqrt(1.0 - abar)
 
 
-def add_noise(schedule: Schedule, x_0: Tensor, t: Tensor, eps: Tensor):
+def add_noise(
+    schedule: Schedule, x_0: Tensor, t: Tensor, eps: Tensor
+) -> Tensor:
     """Eq. (6): x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps."""
     abar = schedule.abar.to(x_0.device)[t].to(x_0.dtype)
+    # One t for each sample, the same for all that a sample holds.
     abar = abar.reshape(-1, *([1] * (x_0.ndim - 1)))
     return abar.sqrt() * x_0 + (1 - abar).sqrt() * eps
 
@@ -75,6 +85,7 @@ def algorithm_3(
 
     t is uniform over all of 0 .. T - 1.
     """
+    # A step of its own for each: a batch then covers the whole way.
     t = torch.randint(
         0,
         schedule.steps,
@@ -99,7 +110,12 @@ def visited(start: int, end: int, calls: int) -> list[int]:
         the clean sample.
     calls : int
         How many calls at most.
+
+    Returns
+    -------
+    list of int, spread evenly, `start` the first.
     """
+    # More calls than steps would visit some of them twice.
     calls = min(calls, start - end)
     if calls <= 0:
         return []
@@ -108,17 +124,42 @@ def visited(start: int, end: int, calls: int) -> list[int]:
     ]
 
 
+class Interval(NamedTuple):
+    """From step t down to step s: the amounts of signal a and of noise b."""
+
+    a_t: float
+    b_t: float
+    a_s: float
+    b_s: float
+
+    @property
+    def h(self) -> float:
+        """How much log(a / b) rises; not for the clean sample, b_s = 0."""
+        return math.log(self.a_s / self.b_s) - math.log(self.a_t / self.b_t)
+
+    def x_0(self, x: Tensor, eps: Tensor) -> Tensor:
+        """Eq. (6) solved for the clean sample that x_t and its noise tell."""
+        return (x - self.b_t * eps) / self.a_t
+
+
+Past = tuple[Tensor, float]
+"""What the step before predicted, and the width of its interval."""
+
+Step = Callable[
+    [Interval, Tensor, Tensor, Past | None, Noise], tuple[Tensor, Past | None]
+]
+"""One step of a sampler: (interval, x_t, eps, past, noise) -> x_s, past."""
+
+
 def ddpm(
-    denoise: Denoiser,
-    schedule: Schedule,
+    interval: Interval,
     x: Tensor,
-    start: int,
-    end: int,
-    calls: int,
+    eps: Tensor,
+    past: Past | None,
     noise: Noise,
     order: int = 2,
-) -> Tensor:
-    """Ancestral sampling from step `start` down to step `end`.
+) -> tuple[Tensor, Past | None]:
+    """A step of ancestral sampling (DDPM), of order 1 or 2.
 
     Skipped steps use the coefficients of the skipped interval (DDIM's form
     with eta = 1, which for an interval of one is DDPM).  Over long intervals
@@ -127,90 +168,108 @@ def ddpm(
     call (SDE-DPM-Solver++(2M) of Lu et al., 2022, the change times
     `ANCESTRAL_TREND`), order 1 does not.
     """
-    times = [*visited(start, end, calls), end]
-    before: tuple[Tensor, float] | None = None
-    for t, s in zip(times[:-1], times[1:]):
-        a_t, b_t = schedule.at(t)
-        a_s, b_s = schedule.at(s)
-        x_0 = (x - b_t * denoise(x, _full(x, t))) / a_t
-        if s < 0:
-            return x_0
-        h = math.log(a_s / b_s) - math.log(a_t / b_t)
-        blend = x_0
-        if before is not None and order > 1:
-            trend = ANCESTRAL_TREND * (x_0 - before[0]) / before[1]
-            blend = x_0 + trend * h / 2
-        kept = math.exp(-2 * h)
-        x = a_s * (1 - kept) * blend + (b_s / b_t) * math.exp(-h) * x
-        x = x + b_s * math.sqrt(1 - kept) * noise()
-        before = (x_0, h)
-    return x
+    x_0 = interval.x_0(x, eps)
+    # The clean sample has no noise to add, and h would be infinite.
+    if interval.b_s == 0:
+        return x_0, None
+    h, blend = interval.h, x_0
+    if past is not None and order > 1:
+        trend = ANCESTRAL_TREND * (x_0 - past[0]) / past[1]
+        blend = x_0 + trend * h / 2
+    # The noise of x_t that stays, and as much new noise as makes up b_s.
+    kept = math.exp(-2 * h)
+    x = (
+        interval.a_s * (1 - kept) * blend
+        + (interval.b_s / interval.b_t) * math.exp(-h) * x
+    )
+    x = x + interval.b_s * math.sqrt(1 - kept) * noise()
+    return x, (x_0, h)
 
 
 def ddim(
-    denoise: Denoiser,
-    schedule: Schedule,
+    interval: Interval,
     x: Tensor,
-    start: int,
-    end: int,
-    calls: int,
-    noise: Noise | None = None,
+    eps: Tensor,
+    past: Past | None,
+    noise: Noise,
     order: int = 2,
-) -> Tensor:
-    """DDIM with eta = 0 (Song et al., 2021); draws no noise.
+) -> tuple[Tensor, Past | None]:
+    """A step of DDIM with eta = 0 (Song et al., 2021); draws no noise.
 
     It is Euler's method for x / a in the variable b / a; order 2 is that of
     Adams and Bashforth (as PNDM, Liu et al., 2022), which keeps the spread
     at few calls, order 1 the published step.
     """
-    times = [*visited(start, end, calls), end]
-    before: tuple[Tensor, float] | None = None
-    for t, s in zip(times[:-1], times[1:]):
-        a_t, b_t = schedule.at(t)
-        a_s, b_s = schedule.at(s)
-        eps = denoise(x, _full(x, t))
-        step = b_s / a_s - b_t / a_t
-        slope = eps
-        if before is not None and order > 1:
-            slope = eps + (eps - before[0]) * (step / (2 * before[1]))
-        x = a_s * (x / a_t + step * slope)
-        before = (eps, step)
-    return x
+    width = interval.b_s / interval.a_s - interval.b_t / interval.a_t
+    # Widths in b / a fall with t: the step before was a wider one.
+    slope = eps
+    if past is not None and order > 1:
+        slope = eps + (eps - past[0]) * (width / (2 * past[1]))
+    return interval.a_s * (x / interval.a_t + width * slope), (eps, width)
 
 
 def dpm(
+    interval: Interval,
+    x: Tensor,
+    eps: Tensor,
+    past: Past | None,
+    noise: Noise,
+) -> tuple[Tensor, Past | None]:
+    """A step of DPM-Solver++(2M) (Lu et al., 2022); draws no noise.
+
+    The last step, to the clean sample, is of first order.
+    """
+    x_0 = interval.x_0(x, eps)
+    # There h is infinite, and the formula below tends to x_0.
+    if interval.b_s == 0:
+        return x_0, None
+    h, blend = interval.h, x_0
+    if past is not None:
+        blend = x_0 + (x_0 - past[0]) * (h / (2 * past[1]))
+    shrunk = (interval.b_s / interval.b_t) * x
+    # expm1 keeps the digits of 1 - exp(-h) where an interval is short.
+    return shrunk - interval.a_s * math.expm1(-h) * blend, (x_0, h)
+
+
+SAMPLERS: dict[str, Step] = {"ddpm": ddpm, "ddim": ddim, "dpm": dpm}
+"""The step of each sampler by its name."""
+
+
+def walk(
     denoise: Denoiser,
     schedule: Schedule,
     x: Tensor,
     start: int,
     end: int,
     calls: int,
-    noise: Noise | None = None,
+    noise: Noise,
+    step: Step,
 ) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al., 2022), the last step of first order."""
+    """The loop of every sampler, from step `start` down to step `end`.
+
+    Parameters
+    ----------
+    denoise, schedule, noise
+        As in `algorithm_4`.
+    x : (B, ...) tensor
+        x_t at `start`.
+    start, end, calls : int
+        As in `visited`.
+    step : callable
+        One of `SAMPLERS`.
+
+    Returns
+    -------
+    (B, ...) tensor, x_t at `end`.
+    """
     times = [*visited(start, end, calls), end]
-    before: tuple[Tensor, float] | None = None
+    # The first step has none before it, and is of first order.
+    past: Past | None = None
     for t, s in zip(times[:-1], times[1:]):
-        a_t, b_t = schedule.at(t)
-        a_s, b_s = schedule.at(s)
-        x_0 = (x - b_t * denoise(x, _full(x, t))) / a_t
-        if s < 0:
-            return x_0
-        h = math.log(a_s / b_s) - math.log(a_t / b_t)
-        blend = x_0
-        if before is not None:
-            blend = x_0 + (x_0 - before[0]) * (h / (2 * before[1]))
-        x = (b_s / b_t) * x - a_s * math.expm1(-h) * blend
-        before = (x_0, h)
+        eps = denoise(x, _full(x, t))
+        interval = Interval(*schedule.at(t), *schedule.at(s))
+        x, past = step(interval, x, eps, past, noise)
     return x
-
-
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "ddpm": ddpm,
-    "ddim": ddim,
-    "dpm": dpm,
-}
-"""The samplers by name."""
 
 
 def algorithm_4(
@@ -218,10 +277,7 @@ def algorithm_4(
     schedule: Schedule,
     prior: Tensor,
     noise: Noise,
-    t1: int,
-    t2: int,
-    calls: int,
-    sampler: str = "dpm",
+    how: Sampling,
     printed: bool = False,
 ) -> Tensor:
     """Algorithm 4: sampling with the steps between T2 and T1 skipped.
@@ -236,14 +292,11 @@ def algorithm_4(
         X*_0, a sample of the conditional prior.
     noise : callable
         Draws standard normal noise of the same shape.
-    t1, t2 : int
-        0 <= T1 <= T2 <= T; T1 = T2 is ordinary latent diffusion, T1 = 0 and
-        T2 = T is the prior alone.
-    calls : int
-        Network calls that the whole way from T to 0 would take; the parts
-        that are walked take their share.
-    sampler : {"ddpm", "ddim", "dpm"}
-        The sampler S.
+    how : Sampling
+        The sampler S; T1 and T2, 0 <= T1 <= T2 <= T (T1 = T2 is ordinary
+        latent diffusion, T1 = 0 and T2 = T is the prior alone); and the
+        network calls that the whole way from T to 0 would take, of which
+        the parts that are walked take their share.
     printed : bool
         Line 6 as printed, a * X*_T1 + u * X_T2, instead of the form that
         Eq. (6) gives when one eps is eliminated, a * X*_0 + u * X_T2.
@@ -251,33 +304,38 @@ def algorithm_4(
     Returns
     -------
     (B, ...) tensor, X_0.
+
+    Raises
+    ------
+    ValueError
+        T1 and T2 are not in order, or not between 0 and T.
     """
-    steps = schedule.steps
+    steps, t1, t2 = schedule.steps, how.t1, how.t2
     if not 0 <= t1 <= t2 <= steps:
         raise ValueError(f"expected 0 <= T1 <= T2 <= {steps}: {t1}, {t2}")
     if t1 == 0 and t2 == steps:
         return prior
-    walk = SAMPLERS[sampler]
+    step = SAMPLERS[how.sampler]
     x = noise()
     if t1 == t2:
-        return walk(denoise, schedule, x, steps - 1, -1, calls, noise)
-    upper = steps - t2
-    if upper:
-        share = max(1, round(calls * upper / steps))
-        x = walk(denoise, schedule, x, steps - 1, t2 - 1, share, noise)
-    if t1 == 0:
-        a_1, b_1 = 1.0, 0.0
-    else:
-        a_1, b_1 = schedule.at(t1 - 1)
+        return walk(
+            denoise, schedule, x, steps - 1, -1, how.calls, noise, step
+        )
+    if t2 < steps:
+        calls = _share(how.calls, steps - t2, steps)
+        x = walk(denoise, schedule, x, steps - 1, t2 - 1, calls, noise, step)
+    # T1 steps are the numbers 0 .. T1 - 1: of none, the clean sample is left.
+    a_1, b_1 = schedule.at(t1 - 1)
     a_2, b_2 = schedule.at(t2 - 1)
+    # Eq. (8): x_T2's noise is scaled to that of T1, the signal replaced.
     u = b_1 / b_2
     a = a_1 - a_2 * u
     start = a_1 * prior + b_1 * noise() if printed else prior
     x = a * start + u * x
     if t1 == 0:
         return x
-    share = max(1, round(calls * t1 / steps))
-    return walk(denoise, schedule, x, t1 - 1, -1, share, noise)
+    calls = _share(how.calls, t1, steps)
+    return walk(denoise, schedule, x, t1 - 1, -1, calls, noise, step)
 
 
 def renew(
@@ -286,8 +344,7 @@ def renew(
     x_0: Tensor,
     noise: Noise,
     step: int,
-    calls: int,
-    sampler: str = "dpm",
+    how: Sampling,
 ) -> Tensor:
     """Noise samples to a step by Eq. (6), and denoise them again.
 
@@ -296,17 +353,61 @@ def renew(
 
     Parameters
     ----------
-    denoise, schedule, noise, calls, sampler
+    denoise, schedule, noise
         As in `algorithm_4`.
     x_0 : (B, ...) tensor
     step : int
         0 <= step < T.
+    how : Sampling
+        The sampler, and the network calls of the whole way from T to 0.
     """
     a, b = schedule.at(step)
+    # Copies of one sample take different noise, and come out different.
     x = a * x_0 + b * noise()
-    share = max(1, round(calls * step / schedule.steps))
-    walk = SAMPLERS[sampler]
-    return walk(denoise, schedule, x, step, -1, share, noise)
+    calls = _share(how.calls, step, schedule.steps)
+    sampler = SAMPLERS[how.sampler]
+    return walk(denoise, schedule, x, step, -1, calls, noise, sampler)
+
+
+class SeededNoise:
+    """Standard normal noise, one stream for each sample of a batch.
+
+    So a sample does not depend on which others are drawn beside it.
+
+    Parameters
+    ----------
+    seed : int
+        Of all samples.
+    indices : sequence of int
+        The number of each sample; with `seed` it gives the stream.
+    like : (...) tensor
+        Has the shape of one sample, its type and its device.
+    """
+
+    def __init__(self, seed: int, indices: Sequence[int], like: Tensor):
+        self.like = like
+        self.generators = [
+            torch.Generator().manual_seed(_mix(seed, i)) for i in indices
+        ]
+
+    def __call__(self) -> Tensor:
+        """The next (B, ...) of the streams."""
+        # Drawn on the CPU: other devices have other streams.
+        rows = [
+            torch.randn(self.like.shape, generator=g) for g in self.generators
+        ]
+        return torch.stack(rows).to(self.like)
+
+
+def _mix(seed: int, index: int) -> int:
+    """One 63-bit seed from two numbers."""
+    state = np.random.SeedSequence([seed, index]).generate_state(2)
+    return int(state[0]) << 31 ^ int(state[1])
+
+
+def _share(calls: int, part: int, steps: int) -> int:
+    """The calls that a part of all steps takes; at least one."""
+    return max(1, round(calls * part / steps))
 
 
 def _full(x: Tensor, t: int) -> Tensor:

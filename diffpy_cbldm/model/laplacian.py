@@ -18,6 +18,11 @@ SIGMA2 = 130.0
 """sigma^2 of Eq. (1) in A^2: the authors' kernel is exp(-d^2 / 260)."""
 
 BLOCK = 128
+"""Side of the four blocks that a Laplacian is cut into."""
+
+DEGREE_SCALE = 64
+"""The degrees are divided by this for a network: then all entries are of the
+order of one."""
 
 MIN_DEGREE = 0.5
 """A row of L belongs to an atom where its diagonal exceeds this."""
@@ -59,10 +64,12 @@ def weights(
     for x in positions.unbind(-1):
         d2 = d2 + (x[:, :, None] - x[:, None]).square()
     w = torch.exp(d2 * (-0.5 / sigma2))
+    # Padding is atoms with an occupancy of 0.
     p = w.new_ones(w.shape[:2]) if occupancy is None else occupancy
     if lengths is not None:
         p = p * mask(lengths, n).to(p)
     w = w * p[:, :, None] * p[:, None]
+    # W_ii would cancel in L, and would be an error of 1 in what is read off.
     return w * (1.0 - torch.eye(n, dtype=w.dtype, device=w.device))
 
 
@@ -110,6 +117,7 @@ def distances(w: Tensor, sigma2: float = SIGMA2, floor: float = 1e-4):
     -------
     (B, N, N) tensor, A^2, zero on the diagonal
     """
+    # Decoded W may be 0 or above 1: no cluster has such distances.
     d2 = -2.0 * sigma2 * torch.log(w.clamp(floor, 1.0))
     return d2 - torch.diag_embed(d2.diagonal(dim1=1, dim2=2))
 
@@ -150,6 +158,7 @@ def to_blocks(L: Tensor) -> Tensor:
     Channel 2 a + b holds rows 128 a .. and columns 128 b ...
     """
     _check(L, (2 * BLOCK, 2 * BLOCK), "a padded Laplacian", "pad it first")
+    # (a, row, b, column) -> (a, b, row, column).
     x = L.reshape(-1, 2, BLOCK, 2, BLOCK).transpose(2, 3)
     return x.reshape(-1, 4, BLOCK, BLOCK)
 
@@ -159,6 +168,44 @@ def from_blocks(x: Tensor) -> Tensor:
     _check(x, (4, BLOCK, BLOCK), "blocks", "use to_blocks")
     x = x.reshape(-1, 2, 2, BLOCK, BLOCK).transpose(2, 3)
     return x.reshape(-1, 2 * BLOCK, 2 * BLOCK)
+
+
+def laplacian_tensor(
+    positions: Tensor, lengths: Tensor, sigma2: float
+) -> Tensor:
+    """What the encoder of the structure reads.
+
+    Parameters
+    ----------
+    positions : (B, 256, 3) tensor
+        In bond lengths, zero-padded.
+    lengths : (B,) tensor
+        Number of atoms.
+    sigma2 : float
+        sigma^2 of the kernel, bond lengths squared.
+
+    Returns
+    -------
+    (B, 4, 128, 128) tensor
+        L in four blocks; its diagonal, the degree, divided by
+        `DEGREE_SCALE`.
+    """
+    full = positions.new_zeros(len(positions), MAX_ATOMS, MAX_ATOMS)
+    # Clusters of like size together: most are far smaller than the padding.
+    for rows in torch.argsort(lengths).split(8):
+        n = int(lengths[rows].max())
+        full[rows, :n, :n] = laplacian(
+            positions[rows, :n], lengths[rows], sigma2=sigma2
+        )
+    full.diagonal(dim1=1, dim2=2).div_(DEGREE_SCALE)
+    return to_blocks(full)
+
+
+def laplacian_of(x: Tensor) -> Tensor:
+    """`laplacian_tensor` turned round: (B, 4, 128, 128) -> (B, 256, 256)."""
+    full = from_blocks(x)
+    degree = torch.diagonal(full, dim1=1, dim2=2)
+    return full + torch.diag_embed((DEGREE_SCALE - 1) * degree)
 
 
 def _check(x: Tensor, shape: tuple[int, ...], what: str, fix: str) -> None:
@@ -197,5 +244,6 @@ def spectral_start(L: Tensor, lengths: Tensor | None = None) -> Tensor:
     # D^-1/2 L D^-1/2 has its eigenvalues in [0, 2]; padding goes to 4.
     sym = -root[:, :, None] * w * root[:, None]
     sym = sym + torch.diag_embed(torch.where(on, 1.0, 4.0).to(sym))
+    # The first one, of eigenvalue 0, is the same for every atom.
     y = torch.linalg.eigh(sym).eigenvectors[..., 1:4]
     return y * root[..., None]

@@ -40,6 +40,7 @@ class ConvBlock(nn.Module):
         """(B, C, ...) and an optional (B, E) embedding -> (B, C, ...)."""
         h = self.conv1(nn.functional.silu(self.norm1(x)))
         if self.shift is not None and e is not None:
+            # One shift a channel, the same at every place.
             s = self.shift(nn.functional.silu(e))
             h = h + s.reshape(*s.shape, *([1] * self.dim))
         return x + self.conv2(nn.functional.silu(self.norm2(h)))
@@ -77,6 +78,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int = 4):
         super().__init__()
+        # The heads share the channels evenly.
         heads = math.gcd(channels, heads)
         self.norm = nn.GroupNorm(groups(channels), channels)
         self.attend = nn.MultiheadAttention(channels, heads, batch_first=True)
@@ -98,6 +100,7 @@ def step_embedding(t: Tensor, width: int) -> Tensor:
     width : int
         Even width of the result.
     """
+    # Periods from a few steps to many times T: near and far steps differ.
     rates = torch.exp(
         torch.arange(width // 2, device=t.device)
         * (-math.log(10000.0) / (width // 2))
@@ -106,10 +109,33 @@ def step_embedding(t: Tensor, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
+def narrow_normal(flat: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance of a latent, the latter between -10 and 0.
+
+    It starts at -5: with little noise in z_x the decoder learns at once, and
+    the widths open later where the PDF leaves a choice.
+
+    Parameters
+    ----------
+    flat : (B, 2 * side^2) tensor
+        What a network emits.
+    side : int
+        Side of the latent.
+
+    Returns
+    -------
+    mean, logvar : (B, 1, side, side) tensors
+    """
+    mean, logvar = flat.reshape(len(flat), 2, 1, side, side).unbind(1)
+    # Smooth, where a clamp would leave what lies outside without gradient.
+    return mean, 5.0 * torch.tanh(logvar / 5.0) - 5.0
+
+
 def gaussian_sample(
     mean: Tensor, logvar: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
     """Draw from N(mean, exp(logvar)) by the reparametrisation."""
+    # The noise apart from the width: gradients reach mean and logvar.
     eps = torch.randn(
         mean.shape, generator=generator, dtype=mean.dtype, device=mean.device
     )

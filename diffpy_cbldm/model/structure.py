@@ -17,16 +17,15 @@ from torch import Tensor, nn
 from diffpy_cbldm.crystals.filling import SHAPE_UNIT
 from diffpy_cbldm.crystals.lattices import MARGIN, TEMPLATES, directions
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
-from diffpy_cbldm.model import laplacian
 from diffpy_cbldm.model.layers import (
     ConvBlock,
-    SelfAttention,
     dense,
     gaussian_kl,
     gaussian_sample,
-    groups,
+    narrow_normal,
 )
-from diffpy_cbldm.settings import KINDS, MAX_ATOMS, Model
+from diffpy_cbldm.model.paper_networks import PaperDecoder, PaperEncoder
+from diffpy_cbldm.settings import KINDS, Model
 
 SHAPE_WIDTHS = (0.005, 0.005, 0.02)
 """Widths of the normal densities of strain and relaxation in the loss."""
@@ -65,20 +64,21 @@ class Sites(nn.Module):
         allowed = torch.zeros(len(KINDS), start, dtype=torch.bool)
         for i, kind in enumerate(KINDS):
             allowed[i, self.slices[TEMPLATE_OF[kind]]] = True
+        # Not among the weights: the table, which they name, holds them.
         self.register_buffer("xyz", torch.as_tensor(xyz), persistent=False)
         self.register_buffer("allowed", allowed, persistent=False)
         self.count = start
         self.extents: dict[str, slice] = {}
         start = 0
         for name in TEMPLATES:
-            out = table.sites[name] @ directions(name).T
+            heights = table.sites[name] @ directions(name).T
             self.register_buffer(
                 f"heights_{name}",
-                torch.as_tensor(out, dtype=torch.float32),
+                torch.as_tensor(heights, dtype=torch.float32),
                 persistent=False,
             )
-            self.extents[name] = slice(start, start + out.shape[1])
-            start += out.shape[1]
+            self.extents[name] = slice(start, start + heights.shape[1])
+            start += heights.shape[1]
         self.directions = start
 
     def depths(self, extents: Tensor, kinds: Tensor | None = None) -> Tensor:
@@ -97,17 +97,19 @@ class Sites(nn.Module):
         -------
         (B, S) tensor, bond lengths; below zero outside.
         """
-        found = []
+        depths = []
         for name, part in self.extents.items():
-            out = getattr(self, f"heights_{name}")
+            heights = getattr(self, f"heights_{name}")
             rows = torch.arange(len(extents), device=extents.device)
+            # (B, S, K) is large: only the rows that the loss will read.
             if kinds is not None:
-                mine = self.allowed[:, self.slices[name].start]
-                rows = mine[kinds].nonzero()[:, 0]
-            room = extents[rows, None, part] + MARGIN - out
-            depth = extents.new_zeros(len(extents), len(out))
-            found.append(depth.index_copy(0, rows, room.min(2).values))
-        return torch.cat(found, 1)
+                on_template = self.allowed[:, self.slices[name].start]
+                rows = on_template[kinds].nonzero()[:, 0]
+            room = extents[rows, None, part] + MARGIN - heights
+            depth = extents.new_zeros(len(extents), len(heights))
+            # The nearest plane bounds: a site is as deep as it lies inside.
+            depths.append(depth.index_copy(0, rows, room.min(2).values))
+        return torch.cat(depths, 1)
 
 
 class Encoder(nn.Module):
@@ -136,56 +138,7 @@ class Encoder(nn.Module):
         """(B, 4, 128, 128), (B, c, n), (B, 3) -> two (B, 1, 16, 16)."""
         image = self.body(x).flatten(1) + self.shape(shape / SHAPE_UNIT)
         flat = torch.cat([image, c_0.flatten(1)], 1)
-        return _split(self.head(self.mix(flat)), self.side)
-
-
-class PaperEncoder(nn.Module):
-    """E_x of the paper's kind: convolutions down to (1, 16, 16)."""
-
-    def __init__(self, settings: Model, condition: int):
-        super().__init__()
-        w, self.side = settings.encoder_width, settings.latent_size
-        self.body = nn.Sequential(
-            nn.Conv2d(4, w, 4, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
-            ConvBlock(2 * w, 2),
-            nn.SiLU(),
-            nn.Conv2d(2 * w, 4 * w, 4, stride=2, padding=1),
-            ConvBlock(4 * w, 2),
-            nn.SiLU(),
-        )
-        self.mix = nn.Linear(condition, 4 * w)
-        self.head = nn.Conv2d(4 * w, 2, 1)
-
-    def forward(
-        self, x: Tensor, c_0: Tensor, shape: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(B, 4, 128, 128), (B, c, n) -> two (B, 1, 16, 16) tensors."""
-        h = self.body(x) + self.mix(c_0.flatten(1))[..., None, None]
-        return _split(self.head(h).flatten(1), self.side)
-
-
-class PaperDecoder(nn.Module):
-    """D_x of the paper: residual blocks, self-attention, up to L."""
-
-    def __init__(self, settings: Model):
-        super().__init__()
-        w = settings.decoder_width
-        blocks: list[nn.Module] = [nn.Conv2d(1, 4 * w, 3, padding=1)]
-        for _ in range(settings.decoder_blocks):
-            blocks += [ConvBlock(4 * w, 2), SelfAttention(4 * w)]
-        for wide, narrow in ((4 * w, 2 * w), (2 * w, w), (w, w)):
-            blocks += [
-                nn.ConvTranspose2d(wide, narrow, 2, stride=2),
-                ConvBlock(narrow, 2),
-            ]
-        blocks += [nn.GroupNorm(groups(w), w), nn.SiLU()]
-        self.body = nn.Sequential(*blocks, nn.Conv2d(w, 4, 3, padding=1))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, 1, 16, 16) -> (B, 4, 128, 128) as from `laplacian_tensor`."""
-        return self.body(z)
+        return narrow_normal(self.head(self.mix(flat)), self.side)
 
 
 class Prior(nn.Module):
@@ -199,7 +152,8 @@ class Prior(nn.Module):
 
     def forward(self, c_0: Tensor) -> tuple[Tensor, Tensor]:
         """(B, c, n) -> mean and log-variance, (B, 1, 16, 16) each."""
-        return _split(self.head(self.body(c_0.flatten(1))), self.side)
+        flat = self.head(self.body(c_0.flatten(1)))
+        return narrow_normal(flat, self.side)
 
 
 class Decoded(NamedTuple):
@@ -243,6 +197,7 @@ class Decoder(nn.Module):
         # Occupancies go by shapes: few combinations of them are needed.
         rank = settings.decoder_rank
         last = nn.Linear(rank or width, sites.count)
+        # At first most sites are empty, as in the end.
         nn.init.constant_(last.bias, -2.0)
         self.sites: nn.Module = last
         if rank:
@@ -251,12 +206,14 @@ class Decoder(nn.Module):
         self.shape = nn.Linear(width, 3)
         self.extents = nn.Linear(width, sites.directions)
         self.sharpness = nn.Linear(width, len(TEMPLATES))
+        # At first the same for every latent, with planes at 2 bonds.
         nn.init.zeros_(self.shape.weight)
         nn.init.zeros_(self.extents.weight)
         nn.init.constant_(self.extents.bias, 2.0)
         nn.init.zeros_(self.sharpness.weight)
         nn.init.constant_(self.sharpness.bias, 1.0)
         self.depths = sites.depths
+        # Which template, and so which sharpness, each site belongs to.
         counts = [part.stop - part.start for part in sites.slices.values()]
         template = torch.repeat_interleave(torch.tensor(counts))
         self.register_buffer("template", template, persistent=False)
@@ -268,6 +225,7 @@ class Decoder(nn.Module):
         """
         h = self.body(z.flatten(1))
         extents = self.extents(h)
+        # Above 0: planes never favour a site outside over one inside.
         sharpness = nn.functional.softplus(self.sharpness(h))
         depths = self.depths(extents, kinds)
         logits = self.sites(h) + depths * sharpness[:, self.template]
@@ -290,44 +248,6 @@ class StructureVAE(nn.Module):
         else:
             self.encoder = PaperEncoder(settings, condition)
             self.decoder = PaperDecoder(settings)
-
-
-def laplacian_tensor(
-    positions: Tensor, lengths: Tensor, sigma2: float
-) -> Tensor:
-    """The encoder's input from positions in bond lengths.
-
-    Parameters
-    ----------
-    positions : (B, 256, 3) tensor
-        Zero-padded.
-    lengths : (B,) tensor
-        Number of atoms.
-    sigma2 : float
-        sigma^2 of the kernel, bond lengths squared.
-
-    Returns
-    -------
-    (B, 4, 128, 128) tensor
-        L in four blocks; its diagonal, the degree, divided by 64 so that
-        all entries are of the order of one.
-    """
-    full = positions.new_zeros(len(positions), MAX_ATOMS, MAX_ATOMS)
-    # Clusters of like size together: most are far smaller than the padding.
-    for rows in torch.argsort(lengths).split(8):
-        n = int(lengths[rows].max())
-        full[rows, :n, :n] = laplacian.laplacian(
-            positions[rows, :n], lengths[rows], sigma2=sigma2
-        )
-    full.diagonal(dim1=1, dim2=2).div_(64)
-    return laplacian.to_blocks(full)
-
-
-def laplacian_of(x: Tensor) -> Tensor:
-    """`laplacian_tensor` turned round: (B, 4, 128, 128) -> (B, 256, 256)."""
-    full = laplacian.from_blocks(x)
-    degree = torch.diagonal(full, dim1=1, dim2=2)
-    return full + torch.diag_embed(63 * degree)
 
 
 def algorithm_2(
@@ -381,17 +301,11 @@ def algorithm_2(
         miss = (vae.decoder(z) - x).square().sum((1, 2, 3)).mean()
         parts = {"laplacian": miss, "kl": kl}
         return gamma * miss + beta * kl, parts
-    found = vae.decoder(z, target["type"])
-    parts = reconstruction(vae.sites, found.kinds, found.sites, target)
-    widths = found.shape.new_tensor(SHAPE_WIDTHS)
-    miss = (found.shape - target["shape"]) / widths
-    parts["shape"] = 0.5 * miss.square().sum(1).mean()
-    extents = target["extents"]
-    known = torch.where(extents.isnan(), found.extents.detach(), extents)
-    apart = (found.extents - known).abs() / EXTENT_WIDTH
-    parts["extents"] = apart.sum(1).mean()
+    decoded = vae.decoder(z, target["type"])
+    parts = reconstruction(vae.sites, decoded.kinds, decoded.sites, target)
+    parts |= shape_errors(decoded, target)
     parts["laplacian"] = soft_laplacian_error(
-        vae.sites, found.sites, target, sigma2, generator
+        vae.sites, decoded.sites, target, sigma2, generator
     )
     parts["kl"] = kl
     loss = parts["sites"] + parts["type"] + parts["shape"] + parts["extents"]
@@ -408,10 +322,27 @@ def reconstruction(
     entropy = nn.functional.binary_cross_entropy_with_logits(
         site_logits, target["filled"], reduction="none"
     )
+    # The type decides the template: the sites of others are not read.
     mask = sites.allowed[target["type"]]
     return {
         "sites": (entropy * mask).sum(1).mean(),
         "type": nn.functional.cross_entropy(type_logits, target["type"]),
+    }
+
+
+def shape_errors(
+    decoded: Decoded, target: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Negative log densities of strain and relaxation, and of extents."""
+    widths = decoded.shape.new_tensor(SHAPE_WIDTHS)
+    miss = (decoded.shape - target["shape"]) / widths
+    extents = target["extents"]
+    # The directions of other templates have no extent that could be missed.
+    known = torch.where(extents.isnan(), decoded.extents.detach(), extents)
+    apart = (decoded.extents - known).abs() / EXTENT_WIDTH
+    return {
+        "shape": 0.5 * miss.square().sum(1).mean(),
+        "extents": apart.sum(1).mean(),
     }
 
 
@@ -432,6 +363,7 @@ def soft_laplacian_error(
     mask = sites.allowed[target["type"]]
     filled = target["filled"]
     p = torch.sigmoid(site_logits) * mask
+    # A little for every site, so that `pick` of them can always be drawn.
     weight = torch.maximum(p.detach(), filled) + 1e-3 * mask
     index = torch.multinomial(weight, pick, generator=generator)
     xyz = sites.xyz[index]
@@ -440,13 +372,3 @@ def soft_laplacian_error(
     got = p[:, :, None] * p[:, None, :] * kernel
     want = filled[:, :, None] * filled[:, None, :] * kernel
     return (got - want).square().sum((1, 2)).mean() / pick
-
-
-def _split(flat: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance, the latter between -10 and 0.
-
-    It starts at -5: with little noise in z_x the decoder learns at once, and
-    the widths open later where the PDF leaves a choice.
-    """
-    mean, logvar = flat.reshape(len(flat), 2, 1, side, side).unbind(1)
-    return mean, 5.0 * torch.tanh(logvar / 5.0) - 5.0

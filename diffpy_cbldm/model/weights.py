@@ -53,6 +53,7 @@ def write_tensors(
     """Write ``path`` (safetensors, half precision), by rename."""
     from safetensors.torch import save_file
 
+    # Half the size; they are read back to single precision.
     halves = {
         k: v.detach().cpu().half().contiguous() if v.is_floating_point() else v
         for k, v in tensors.items()
@@ -100,6 +101,8 @@ def read_weights(
             f"weights (of {', '.join(PRESETS)}) or a .safetensors file."
         )
     record = json.loads(path.with_suffix(".json").read_text())
+    # The decoder's outputs are numbers of sites: on another table they mean
+    # other sites, and nothing else would tell.
     digest = load_table().digest
     if record["table"] != digest:
         raise CbldmError(
@@ -134,22 +137,24 @@ def load_weights(
     """
     tensors, record = read_weights(name)
     model = CbLDM(Model(**record["model"]))
-    found = model.load_state_dict(tensors, strict=False)
+    # Not strict: the parts that only training uses may be left out.
+    fit = model.load_state_dict(tensors, strict=False)
     parts = {part: f"{part}." for part in TRAINING_ONLY}
     lost = [
         key
-        for key in found.missing_keys
+        for key in fit.missing_keys
         if not key.startswith(tuple(parts.values()))
     ]
-    if lost or found.unexpected_keys:
+    if lost or fit.unexpected_keys:
         raise CbldmError(
             f"the weights {name!r} do not fit their record: expected "
             f"{', '.join(lost) or 'nothing'} in addition, and found "
-            f"{', '.join(found.unexpected_keys) or 'nothing'} that has no "
+            f"{', '.join(fit.unexpected_keys) or 'nothing'} that has no "
             "place: take both files from one training run."
         )
+    # Random weights would pass for trained ones: such parts are taken out.
     for part, start in parts.items():
-        if any(key.startswith(start) for key in found.missing_keys):
+        if any(key.startswith(start) for key in fit.missing_keys):
             owner, _, attribute = part.rpartition(".")
             setattr(model.get_submodule(owner), attribute, None)
     return model.to(device).eval()

@@ -14,7 +14,7 @@ import time
 import torch
 
 from diffpy_cbldm.model import laplacian as lap
-from diffpy_cbldm.model.recover import recover, residual
+from diffpy_cbldm.model.recovery import recover, residual
 
 
 def cluster(n: int, bond: float = 2.775) -> torch.Tensor:

@@ -21,7 +21,7 @@ from diffpy_cbldm.model.layers import (
     gaussian_kl,
     gaussian_sample,
 )
-from diffpy_cbldm.model.recover import recover
+from diffpy_cbldm.model.recovery import recover
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, Model
 from training.baselines.pool import POINTS, Rows
 

@@ -21,14 +21,15 @@ from diffpy_cbldm.crystals.filling import (
     ranked_sites,
 )
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
-from diffpy_cbldm.model.laplacian import MIN_DEGREE, from_weights, mask
-from diffpy_cbldm.model.structure import (
-    PaperDecoder,
-    Sites,
+from diffpy_cbldm.model.laplacian import (
+    MIN_DEGREE,
+    from_weights,
     laplacian_of,
     laplacian_tensor,
-    reconstruction,
+    mask,
 )
+from diffpy_cbldm.model.paper_networks import PaperDecoder
+from diffpy_cbldm.model.structure import Sites, reconstruction
 from diffpy_cbldm.settings import KINDS, MAX_ATOMS, Model
 from training.baselines.networks import (
     FEATURES,

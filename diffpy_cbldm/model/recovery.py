@@ -79,6 +79,7 @@ def recover(
         lengths = n_atoms(L64)
     lengths = torch.as_tensor(lengths, device=L.device)
     b, n = L.shape[:2]
+    # Three coordinates take four eigenvectors: fewer rows have too few.
     if n < 4:
         L64 = pad(L64, 4)
     chunk = (_CHUNK_GPU if L.is_cuda else _CHUNK) // max(1, n * n)
@@ -132,6 +133,7 @@ def initial(
         x = _mds(d2, on)
     else:
         x = _centre(spectral_start(L, lengths), on)
+        # Of centred atoms, all squared distances add up to 2 N sum x^2.
         size = 2 * lengths * x.square().sum((1, 2)).clamp(min=1e-300)
         x = x * (d2.sum((1, 2)) / size).sqrt()[:, None, None]
     return x
@@ -153,6 +155,7 @@ def _mds(d2: Tensor, on: Tensor) -> Tensor:
     mean = d2.sum(2, keepdim=True) / n
     gram = -0.5 * (d2 - mean - mean.mT + mean.sum(1, keepdim=True) / n)
     gram = gram * pairs
+    # More vectors than the three that are kept: these then converge faster.
     # Any fixed vectors will do; these do not depend on the padding.
     row = torch.arange(1.0, len(gram[0]) + 1, dtype=gram.dtype)
     column = torch.arange(1.0, min(8, len(row)) + 1, dtype=gram.dtype)
@@ -169,6 +172,7 @@ def _target(L: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """W and D of a Laplacian, and the mask of its pairs i != j."""
     on = mask(lengths, L.shape[-1])
     pairs = (on[:, :, None] & on[:, None]).to(L)
+    # An atom is no pair with itself: its W_ii = 1 would count as an error.
     pairs = pairs - torch.diag_embed(pairs.diagonal(dim1=1, dim2=2))
     return weights_of(L) * pairs, L.diagonal(dim1=1, dim2=2) * on, pairs
 
@@ -177,6 +181,8 @@ def _errors(x, target, sigma2):
     """W, its errors, those of D, and their sum of squares."""
     w0, d0, pairs = target
     norm = x.square().sum(-1)
+    # By the Gram matrix, in one product: exact enough for centred atoms in
+    # doubles.
     d2 = torch.baddbmm(norm[:, :, None] + norm[:, None], x, x.mT, alpha=-2.0)
     w = torch.exp(d2.clamp_(min=0.0).mul_(-0.5 / sigma2)) * pairs
     e, ed = w - w0, w.sum(-1) - d0
@@ -199,6 +205,7 @@ def _gradient(x, w, c, sigma2):
 
 def _hessian_product(x, w, c, v, sigma2):
     """H v, H half the second derivatives; c from `_coefficients`."""
+    # dW along v by the same formula as in `_gradient`, then its own pull.
     a = (x * v).sum(-1)
     xv = x @ v.mT
     dw = (xv + xv.mT).sub_(a[:, :, None]).sub_(a[:, None])
@@ -221,12 +228,16 @@ class _Preconditioner:
         x, w = x.float(), w.float()
         w2, x2 = w * w, x * x
         sums = w2.sum(-1, keepdim=True)
+        # sum_j W_ij^2 (x_i - x_j)^2 without a (B, N, N, 3) tensor, and its
+        # mean over the axes: then a turned cluster takes turned steps.
         pair = x2 * sums - 2 * x * (w2 @ x) + w2 @ x2
         pair = 2.0 / sigma2**2 * pair.sum(-1, keepdim=True) / 3.0
         top = pair.amax((1, 2), keepdim=True)
+        # Padding has no curvature, and must not divide by zero.
         inverse = 1.0 / (pair + 1e-3 * top + 1e-30)
         self.inverse = inverse.expand_as(x)
         rows = w[..., None] * (x[:, :, None] - x[:, None]) / sigma2
+        # An atom that moves changes its own degree by all its pairs.
         total = rows.sum(2)
         index = torch.arange(x.shape[1], device=x.device)
         rows[:, index, index] = -total
@@ -257,13 +268,13 @@ class _Preconditioner:
             self.x * wy[..., 3:] - wy[..., :3]
         )
 
-    def take(self, keep):
+    def keep(self, some):
         """Go on with some of the clusters."""
         for name in ("inverse", "factor", "x", "w", "wx", "sums"):
-            setattr(self, name, getattr(self, name)[keep])
+            setattr(self, name, getattr(self, name)[some])
 
 
-def _solve(product, precondition, gradient, tolerance, most=40):
+def _conjugate_gradients(product, precondition, gradient, tolerance, most=40):
     """H step = -gradient by conjugate gradients, short of convergence.
 
     A cluster stops where its residual has fallen by `tolerance`, or where
@@ -279,6 +290,7 @@ def _solve(product, precondition, gradient, tolerance, most=40):
         curve, size = (v * hv).sum((1, 2)), (v * v).sum((1, 2))
         go = go & (curve > 1e-14 * size) & (rho > stop)
         alpha = torch.where(go, rho / curve, 0.0)
+        # Where the curvature is negative at once, downhill is the best guess.
         if k == 0:
             alpha = torch.where(go, alpha, 1.0)
         step = step + alpha[:, None, None] * v
@@ -287,8 +299,25 @@ def _solve(product, precondition, gradient, tolerance, most=40):
         last, rho = rho, (rest * z).sum((1, 2))
         if not (go & (rho > stop)).any():
             break
+        # Clusters that have stopped may have a rho of 0.
         v = z + (rho / (last + 1e-300))[:, None, None] * v
     return step
+
+
+def _newton_step(x, w, e, ed, preconditioner, damping, sigma2):
+    """The change of x by Newton's method, damped towards steepest descent."""
+    c = _coefficients(e, ed)
+    gradient = _gradient(x, w, c, sigma2)
+    # As Levenberg and Marquardt: in units of each atom's own curvature.
+    extra = damping[:, None, None] / preconditioner.inverse
+    # Steps need few digits; the gradient that they lead to zero, all.
+    single = tuple(a.float() for a in (x, w, c))
+
+    def product(v):
+        v = v.float()
+        return (_hessian_product(*single, v, sigma2) + extra * v).double()
+
+    return _conjugate_gradients(product, preconditioner, gradient, 0.05)
 
 
 def _fast(x, L, lengths, sigma2, steps):
@@ -301,29 +330,22 @@ def _fast(x, L, lengths, sigma2, steps):
     # 1e-20 is the rounding of a sum of N^2 squares of doubles.
     if (f <= 1e-20 * lengths**2).all():
         return out
-    pre = _Preconditioner(x, w, sigma2)
+    # Made once, at the start: it need not be exact, and costs N^3.
+    preconditioner = _Preconditioner(x, w, sigma2)
     for _ in range(steps):
-        c = _coefficients(e, ed)
-        gradient = _gradient(x, w, c, sigma2)
-        extra = damping[:, None, None] / pre.inverse
-        # Steps need few digits; the gradient that they lead to zero, all.
-        single = tuple(a.float() for a in (x, w, c))
-
-        def product(v, single=single, extra=extra):
-            v = v.float()
-            return (_hessian_product(*single, v, sigma2) + extra * v).double()
-
-        new = _centre(x + _solve(product, pre, gradient, 0.05), on)
+        step = _newton_step(x, w, e, ed, preconditioner, damping, sigma2)
+        new = _centre(x + step, on)
         w1, e1, ed1, f1 = _errors(new, target, sigma2)
         better = f1 < f
         small = (f - f1).abs() <= 1e-6 * f + 1e-20 * lengths**2
         done = small | (~better & (damping > 1e6))
+        # Most often all are better: nothing need be copied then.
         if better.all():
             x, w, e, ed, f = new, w1, e1, ed1, f1
         else:
-            pick, row = better[:, None, None], better[:, None]
-            x, w = torch.where(pick, new, x), torch.where(pick, w1, w)
-            e, ed = torch.where(pick, e1, e), torch.where(row, ed1, ed)
+            matrix, row = better[:, None, None], better[:, None]
+            x, w = torch.where(matrix, new, x), torch.where(matrix, w1, w)
+            e, ed = torch.where(matrix, e1, e), torch.where(row, ed1, ed)
             f = torch.where(better, f1, f)
         damping = torch.where(
             better, damping * 0.1, damping.clamp(min=1e-2) * 10.0
@@ -331,13 +353,14 @@ def _fast(x, L, lengths, sigma2, steps):
         out[index] = x
         if done.all():
             break
+        # What is done costs no more time.
         if done.any():
             go = ~done
             index, x, w, e, ed, f, on, lengths, damping = (
                 a[go] for a in (index, x, w, e, ed, f, on, lengths, damping)
             )
             target = tuple(a[go] for a in target)
-            pre.take(go)
+            preconditioner.keep(go)
     return out
 
 
@@ -349,20 +372,21 @@ def _trust(x, L, lengths, sigma2, steps):
     for i, n in enumerate(lengths.tolist()):
         target = _target(L[i : i + 1, :n, :n], lengths[i : i + 1])
 
+        # Bound as defaults: a closure would see the next cluster's.
         def value(flat, n=n, target=target):
             y = torch.from_numpy(flat.reshape(1, n, 3)).to(L.device)
             w, e, ed, f = _errors(y, target, sigma2)
             g = _gradient(y, w, _coefficients(e, ed), sigma2)
             return float(f) / n**2, 2.0 / n**2 * g.cpu().numpy().ravel()
 
-        found = minimize(
+        best = minimize(
             value,
             x[i, :n].cpu().numpy().ravel(),
             jac=True,
             method="trust-constr",
             options={"maxiter": steps, "gtol": 1e-9, "xtol": 1e-9},
         ).x
-        out[i, :n] = torch.from_numpy(np.asarray(found).reshape(n, 3))
+        out[i, :n] = torch.from_numpy(np.asarray(best).reshape(n, 3))
     return _centre(out, mask(lengths, L.shape[-1]))
 
 
