@@ -64,9 +64,7 @@ LINES, BODY = 450, 60
 
 YET_TOO_LONG = {
     *("diffpy_cbldm.cluster", "diffpy_cbldm.model.structure"),
-    *("diffpy_cbldm.pdfdata", "diffpy_cbldm.debye.mixed.mixed_pdf"),
-    *("diffpy_cbldm.debye.pure.evaluate",),
-    *("diffpy_cbldm.debye.simulation.simulate",),
+    *("diffpy_cbldm.pdfdata",),
     *("diffpy_cbldm.fitting.recipe._recipe",),
     *("diffpy_cbldm.fitting.refinement.refine",),
     *("diffpy_cbldm.solving.polish_stage._polished",),
