@@ -62,14 +62,6 @@ TRAINING = ["", "baselines", "evaluation", "report"]
 LINES, BODY = 450, 60
 """The most lines of a module and of a function's body."""
 
-YET_TOO_LONG = {
-    *("diffpy_cbldm.debye.mixed.mixed_pdf",),
-    *("diffpy_cbldm.debye.pure.evaluate",),
-    *("diffpy_cbldm.debye.simulation.simulate",),
-    *("diffpy_cbldm.solving.solver._solve",),
-}
-"""What waits to be split."""
-
 
 @functools.cache
 def modules(package):
@@ -216,13 +208,11 @@ def functions(package):
 def test_modules_and_bodies_are_short(package):
     for module, path in modules(package).items():
         lines = len(path.read_text().splitlines())
-        if module not in YET_TOO_LONG:
-            assert lines <= LINES, f"{module} has {lines} lines"
+        assert lines <= LINES, f"{module} has {lines} lines"
     for name, node in functions(package):
         first = node.body[ast.get_docstring(node) is not None :]
         lines = node.end_lineno - first[0].lineno + 1 if first else 0
-        if name not in YET_TOO_LONG:
-            assert lines <= BODY, f"{name}: {lines} lines"
+        assert lines <= BODY, f"{name}: {lines} lines"
 
 
 def in_a_process(code, *words, cwd=ROOT, timeout=120):

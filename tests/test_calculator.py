@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from diffpy_cbldm.debye import pure
+from diffpy_cbldm.debye.conditions import Conditions, Grid
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.calculator import PairCache
 
@@ -35,30 +36,32 @@ def deviation(g, exact):
 )
 def test_kept_pairs_give_the_same_curve(change):
     x = clusters(1, 40)
-    cache = PairCache(x[0].numpy(), ["Pt"] * 40)
+    cache = PairCache(x[0].numpy())
     settings = {"u_iso": 0.005, "qmin": 0.8} | change
     exact = pure.debye_pdf(x, precision=1e-13, **settings)[0]
+    stretch = settings.pop("stretch", 1.0)
+    grid = Grid(rmax=settings.pop("rmax", 30.0))
+    conditions = Conditions(**settings)
     for _ in range(2):
-        g = cache.pdf(**settings)
+        g = cache.pdf(conditions, grid, stretch=stretch)
         assert isinstance(g, np.ndarray)
         assert deviation(torch.tensor(g), exact) < 1e-10
-        cache.pdf(u_iso=0.02, stretch=1.01)
+        cache.pdf(Conditions(u_iso=0.02), grid, stretch=1.01)
 
 
 def test_one_width_per_atom():
     x = clusters(1, 8)
     u = torch.linspace(0.003, 0.01, 8, dtype=torch.float64)
     exact = pure.debye_pdf(x, u_iso=u[None])[0]
-    assert deviation(torch.tensor(PairCache(x[0]).pdf(u_iso=u)), exact) < 1e-12
+    g = PairCache(x[0]).pdf(Conditions(u_iso=u[None]), Grid())
+    assert deviation(torch.tensor(g), exact) < 1e-12
 
 
 def test_cache_errors():
     x = clusters(1, 8)[0]
-    with pytest.raises(CbldmError, match="one"):
-        PairCache(x, ["Pt"] * 7 + ["Au"])
     with pytest.raises(CbldmError, match="stands twice"):
         PairCache(torch.cat([x, x[:1]]))
     with pytest.raises(CbldmError, match="NaN"):
         PairCache(x * torch.nan)
     with pytest.raises(CbldmError, match="u_iso is -1"):
-        PairCache(x).pdf(u_iso=-1.0)
+        PairCache(x).pdf(Conditions(u_iso=-1.0), Grid())

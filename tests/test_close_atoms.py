@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from diffpy_cbldm.debye import mixed, pure
+from diffpy_cbldm.debye.conditions import Conditions, Grid
 from diffpy_cbldm.fitting.calculator import PairCache
 
 PRECISIONS = (1e-4, 1e-6, 1e-10)
@@ -66,12 +67,15 @@ def test_one_element(case, precision):
             for p in (precision, EXACT)
         )
         assert deviation(g, exact) < precision, grid
-    pairs = PairCache(x)
+    pairs, widths = PairCache(x), dict(settings)
+    grid = Grid(rmax=widths.pop("rmax"))
     for stretch in (1.0, 0.93):
         exact = pure.debye_pdf(
             x[None], stretch=stretch, precision=EXACT, **settings
         )
-        g = pairs.pdf(stretch=stretch, precision=precision, **settings)
+        g = pairs.pdf(
+            Conditions(**widths), grid, stretch=stretch, precision=precision
+        )
         assert deviation(torch.tensor(g), exact[0]) < precision
 
 

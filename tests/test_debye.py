@@ -1,5 +1,6 @@
 """The Debye PDF against DiffPy's curves, a double loop and physical laws."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 from diffpy_cbldm.debye import histogram, pairgrid, pure, qgrid
+from diffpy_cbldm.debye.conditions import Conditions
+from diffpy_cbldm.debye.widths import Widths, end_ratio
 from diffpy_cbldm.errors import CbldmError
 
 REFERENCE = pathlib.Path(__file__).parent / "reference"
@@ -328,6 +331,22 @@ def test_pairs_in_blocks(n, monkeypatch):
 # ------------------------------------------------ histograms for the training
 
 
+@pytest.mark.parametrize("qbroad", [0.0, 0.02, 0.05])
+@pytest.mark.parametrize("delta2", [0.0, 2.0])
+def test_q_grid_is_that_of_the_curves(qbroad, delta2):
+    """With Qbroad the tail of a peak is longer, and the grid finer."""
+    qmin, qmax, rmax, u = 0.7, 25.0, 30.0, 0.008
+    widths = Widths(*torch.tensor([[u], [0.0], [delta2], [qbroad]]).double())
+    reach, dq, first, count = qgrid.native_range(
+        u, widths.end_ratio(1.5, rmax), qmin, qmax, rmax, 0.01
+    )
+    ratio = end_ratio(1.5, rmax, delta2=delta2, qbroad=qbroad)
+    q, end = qgrid.q_grid(qmin, qmax, rmax, u, ratio)
+    assert end == reach
+    assert np.array_equal(q, dq * np.arange(first, count))
+    assert (end > qgrid.q_grid(qmin, qmax, rmax, u)[1]) == (qbroad > 0)
+
+
 @pytest.mark.parametrize("order", [4, 6])
 def test_histogram_gives_the_integral(order):
     x, lengths = random_clusters(4), torch.tensor([12, 9, 5, 3])
@@ -342,11 +361,8 @@ def test_histogram_gives_the_integral(order):
         g = histogram.pdf_from_histogram(
             hist,
             lengths,
+            Conditions(u_iso=u, qmin=qmin, qmax=qmax, qdamp=qdamp),
             step=0.02,
-            u_iso=u,
-            qmin=qmin,
-            qmax=qmax,
-            qdamp=qdamp,
             points=1500,
             order=order,
             padding=padding,
@@ -362,6 +378,37 @@ def test_histogram_gives_the_integral(order):
                 grid="integral",
             )
             assert deviation(g[b], one[0]) < bar
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        {"delta2": 2.0},
+        {"delta1": 0.5, "scale": 0.7},
+        {"delta1": 0.3, "delta2": 1.0, "qbroad": 0.02},
+    ],
+)
+def test_histogram_widths_by_distance(law):
+    x = random_clusters()
+    hist = histogram.pair_histogram(x, step=0.02, bins=2048)
+    conditions = Conditions(u_iso=0.01, qmin=0.8, qmax=20.0, **law)
+    g = histogram.pdf_from_histogram(
+        hist,
+        torch.full((3,), 12),
+        conditions,
+        step=0.02,
+        points=1500,
+        padding=4,
+    )
+    exact = pure.debye_pdf(
+        x, rstep=0.02, grid="integral", **dataclasses.asdict(conditions)
+    )
+    assert deviation(g, exact) < 5e-3
+    plain = dataclasses.replace(conditions, delta1=0, delta2=0, qbroad=0)
+    other = histogram.pdf_from_histogram(
+        hist, torch.full((3,), 12), plain, step=0.02, points=1500
+    )
+    assert deviation(other, exact) > 2e-2
 
 
 def test_histogram_counts_pairs():
@@ -380,11 +427,11 @@ def test_histogram_counts_pairs():
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
 def test_histogram_output_steps(factor):
     hist = histogram.pair_histogram(random_clusters(), step=0.02, bins=2048)
-    settings = {"u_iso": 0.005, "qmin": 0.8, "qmax": 20.0, "step": 0.02}
     lengths = torch.full((3,), 12)
-    plain = histogram.pdf_from_histogram(hist, lengths, **settings)
+    given = hist, lengths, Conditions(u_iso=0.005, qmin=0.8, qmax=20.0)
+    plain = histogram.pdf_from_histogram(*given, step=0.02)
     g = histogram.pdf_from_histogram(
-        hist, lengths, rstep_out=0.02 * factor, points=1000, **settings
+        *given, step=0.02, rstep_out=0.02 * factor, points=1000
     )
     if factor == 0.5:
         assert torch.allclose(g[:, ::2], plain[:, :500], atol=1e-10)
@@ -397,9 +444,10 @@ def test_histogram_gradient():
 
     def curve(x, u, qmax):
         hist = histogram.pair_histogram(x, step=0.05, bins=256)
+        conditions = Conditions(u_iso=u, qmin=0.8, qmax=qmax)
         return histogram.pdf_from_histogram(
-            hist, torch.tensor([5, 5]), step=0.05, u_iso=u, qmin=0.8,
-            qmax=qmax, points=200, rstep_out=0.1,
+            hist, torch.tensor([5, 5]), conditions, step=0.05, points=200,
+            rstep_out=0.1,
         )  # fmt: skip
 
     u = torch.tensor([0.01, 0.02], dtype=torch.float64, requires_grad=True)
@@ -458,18 +506,25 @@ def test_nan_positions():
 
 def test_histogram_errors():
     hist = histogram.pair_histogram(random_clusters(), step=0.2, bins=200)
-    settings = {"step": 0.2, "u_iso": 0.005, "qmin": 1.0, "qmax": 10.0}
+    good = Conditions(u_iso=0.005, qmin=1.0, qmax=10.0)
     lengths = torch.full((3,), 12)
     with pytest.raises(CbldmError, match="smaller step"):
         histogram.pdf_from_histogram(
-            hist, lengths, **settings | {"qmax": 20.0}
+            hist, lengths, dataclasses.replace(good, qmax=20.0), step=0.2
         )
     with pytest.raises(CbldmError, match="at index 0"):
         histogram.pdf_from_histogram(
-            hist, lengths, **settings | {"qmin": 10.0}
+            hist, lengths, dataclasses.replace(good, qmin=10.0), step=0.2
         )
     with pytest.raises(CbldmError, match="whole number"):
-        histogram.pdf_from_histogram(hist, lengths, rstep_out=0.3, **settings)
+        histogram.pdf_from_histogram(
+            hist, lengths, good, step=0.2, rstep_out=0.3
+        )
+    for name, value in (("u_iso", 0.005), ("delta2", 0.0)):
+        several = torch.tensor([value, 0.5, 0.6])
+        bad = dataclasses.replace(good, **{"delta2": 1.0, name: several})
+        with pytest.raises(CbldmError, match=f"{name} differs"):
+            histogram.pdf_from_histogram(hist, lengths, bad, step=0.2)
     with pytest.raises(CbldmError, match="order is 3"):
         histogram.pair_histogram(
             random_clusters(), step=0.2, bins=200, order=3

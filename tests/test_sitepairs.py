@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 from diffpy_cbldm.crystals.lattices import TEMPLATES, stacking_sites
 from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.batches import padded
+from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.search.pool import site_pairs
 
@@ -47,19 +48,16 @@ def test_counts_are_those_of_a_double_loop(template):
 def test_curves_are_those_of_the_positions(template):
     """To a thousandth of the highest peak, at Qmax 30 and cold atoms."""
     sites, found = clusters(template, np.random.default_rng(2))
-    lengths = torch.tensor([len(m) for m in found])
-    xyz = torch.zeros(len(found), int(lengths.max()), 3)
-    for row, members in zip(xyz, found):
-        row[: len(members)] = torch.as_tensor(sites[members])
+    xyz, lengths = padded([sites[members] for members in found])
     bond = 2.75
     curves = [
         pdf_from_histogram(
             hist,
             lengths,
+            Conditions(
+                u_iso=0.003 / bond**2, qmin=0.7 * bond, qmax=30.0 * bond
+            ),
             step=STEP,
-            u_iso=0.003 / bond**2,
-            qmin=0.7 * bond,
-            qmax=30.0 * bond,
             points=600,
             order=ORDER,
         )

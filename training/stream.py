@@ -23,6 +23,7 @@ from diffpy_cbldm.crystals.cuts import (
 )
 from diffpy_cbldm.crystals.lattices import TEMPLATES, directions
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table, load_table
+from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.settings import (
     KINDS,
@@ -293,11 +294,13 @@ class Stream:
         g = pdf_from_histogram(
             torch.cat(parts),
             lengths.repeat(n),
+            Conditions(
+                u_iso=torch.cat(widths),
+                qmin=qmin.repeat(n),
+                qmax=qmax.repeat(n),
+                qdamp=qdamp.repeat(n),
+            ),
             step=STEP,
-            u_iso=torch.cat(widths),
-            qmin=qmin.repeat(n),
-            qmax=qmax.repeat(n),
-            qdamp=qdamp.repeat(n),
             points=1400,
         )
         return g.reshape(n, len(hist), -1).sum(0)

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from diffpy_cbldm.crystals.filling import Proposal
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
+from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.model.cbldm import CbLDM, structures
 from diffpy_cbldm.model.weights import load_weights
-from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES, Sampling
+from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling
 from training.settings import World
 from training.stream import Stream
 
@@ -47,10 +48,7 @@ FIRST = 1.5 / 2.8
 
 def curves(stream: Stream, structures: list[np.ndarray]) -> Tensor:
     """PDFs of structures under `FIXED`, (n, M) on the model's grid."""
-    xyz = torch.zeros(len(structures), MAX_ATOMS, 3)
-    for row, positions in zip(xyz, structures):
-        row[: len(positions)] = torch.as_tensor(positions)
-    lengths = torch.tensor([len(s) for s in structures])
+    xyz, lengths = padded(structures)
     device = stream.device
     g, _ = stream.simulate(
         xyz.to(device), lengths.to(device), np.random.default_rng(0)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from diffpy_cbldm.crystals.lattices import TEMPLATES, place
-from diffpy_cbldm.settings import MAX_ATOMS, STRUCTURE_TYPES
+from diffpy_cbldm.settings import STRUCTURE_TYPES
 
 TEMPLATE_OF = {
     **{t: t for t in STRUCTURE_TYPES},
@@ -107,23 +107,6 @@ class Table:
         sites = self.sites[TEMPLATE_OF[geometry.structure_type]]
         xyz = sites[geometry.members].astype(float)
         return xyz - xyz.mean(axis=0)
-
-    def padded(self) -> tuple[np.ndarray, np.ndarray]:
-        """All geometries as one array.
-
-        Returns
-        -------
-        positions : (G, 256, 3) float32 array, bond lengths
-            Centred; zero where there is no atom.
-        lengths : (G,) array of int
-            Number of atoms.
-        """
-        out = np.zeros((len(self), MAX_ATOMS, 3), np.float32)
-        for i in range(len(self)):
-            xyz = self.positions(i)
-            out[i, : len(xyz)] = xyz
-        lengths = np.array([g.n_atoms for g in self.geometries])
-        return out, lengths
 
     @functools.cached_property
     def _trees(self) -> dict[str, Any]:

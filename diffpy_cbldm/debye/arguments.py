@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,11 @@ Number = float | Tensor
 def checked_positions(
     positions: Tensor, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor]:
+    """Positions (B, N, 3) without what padding holds, and lengths (B,).
+
+    CbldmError for other shapes and types, lengths outside 1 .. N, and NaN
+    in place of an atom.
+    """
     if not isinstance(positions, Tensor) or not positions.is_floating_point():
         raise CbldmError(
             f"positions is {type(positions).__name__}; expected a floating "
@@ -54,6 +60,7 @@ def checked_positions(
 
 def numbers(name: str, value: Number, like: Tensor, low: float) -> Tensor:
     """One value per cluster, (B,), checked against its lower limit."""
+    # Most calls: one good number, without a tensor made to look at it.
     if isinstance(value, (int, float)) and math.isfinite(value):
         if value >= low:
             return like.new_full((len(like),), value)
@@ -79,13 +86,19 @@ def numbers(name: str, value: Number, like: Tensor, low: float) -> Tensor:
     return value.expand(batch) if value.dim() == 0 else value
 
 
-def check_ranges(**values: float) -> None:
+def check_least_zero(**values: Any) -> None:
+    """CbldmError for a value that is negative or not finite."""
     for name, value in values.items():
         if not math.isfinite(value) or value < 0:
             raise CbldmError(
                 f"{name} is {value:g}; expected a finite number of at "
                 f"least 0: correct {name}."
             )
+
+
+def check_ranges(**values: Any) -> None:
+    """CbldmError unless qmin < qmax, rmin < rmax, rstep, precision fit."""
+    check_least_zero(**values)
     for low, high in (("qmin", "qmax"), ("rmin", "rmax")):
         if values[low] >= values[high]:
             raise CbldmError(

@@ -15,7 +15,8 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from diffpy_cbldm.debye.arguments import Number, checked_positions, numbers
+from diffpy_cbldm.debye.arguments import checked_positions
+from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.pairgrid import (
     PairGrid,
     arange,
@@ -26,9 +27,10 @@ from diffpy_cbldm.debye.pairgrid import (
     spline,
     window,
 )
+from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.errors import CbldmError
 
-WIDTH = 0.001
+SAME_DISTANCE = 0.001
 """Distances that differ by less, in bond lengths, are counted together, at
 their mean: what their spread takes from a peak is far below its own width."""
 
@@ -48,7 +50,7 @@ class SitePairs:
         self, sites: np.ndarray, *, step: float, bins: int, order: int
     ):
         d = cdist(sites, sites)
-        cells = np.round(d / WIDTH).astype(np.int32)
+        cells = np.round(d / SAME_DISTANCE).astype(np.int32)
         sizes = np.bincount(cells.ravel())
         used = np.flatnonzero(sizes)
         total = np.bincount(cells.ravel(), d.ravel())
@@ -167,17 +169,13 @@ def pair_histogram(
 def pdf_from_histogram(
     hist: Tensor,
     lengths: Tensor,
+    conditions: Conditions,
     *,
     step: float,
-    u_iso: Number,
-    qmin: Number,
-    qmax: Number,
-    qdamp: Number = 0.0,
+    order: int = 4,
     rstep_out: float | None = None,
     points: int | None = None,
-    order: int = 4,
     padding: int = 1,
-    delta2: float = 0.0,
 ) -> Tensor:
     """Turn histograms of pairs into PDFs, each with its own Q range.
 
@@ -187,21 +185,20 @@ def pdf_from_histogram(
         From `pair_histogram` with the same step and order.
     lengths : (B,) tensor of int
         Numbers of atoms.
+    conditions : Conditions
+        All in the unit of `step`.  One u_iso, delta1, delta2 and qbroad is
+        expected for all clusters where the width depends on the distance.
     step : float
         Width of the bins; its unit is the unit of everything here.
-    u_iso, qmin, qmax, qdamp : float or (B,) tensor
+    order : int, default 4
     rstep_out : float, optional
         Step of the r grid: step times or divided by a whole number.
     points : int, optional
         Number of points of the r grid; default bins * step / rstep_out.
-    order : int, default 4
     padding : int, default 1
         The step in Q is pi / (padding * bins * step).  Cells that a Q limit
         cuts count by their share, an error of the order of dQ; 2 or 4
         lowers it.
-    delta2 : float, default 0
-        Correlated motion: the width of a pair at distance d is U (1 -
-        delta2 / d^2), not below 0.  One U for all clusters is expected.
 
     Returns
     -------
@@ -212,14 +209,9 @@ def pdf_from_histogram(
             f"hist has shape {tuple(hist.shape)} and lengths "
             f"{tuple(lengths.shape)}; expected (B, bins) and (B,)."
         )
-    u_iso, qmin, qmax, qdamp = (
-        numbers(name, value, hist, 0.0)[:, None]
-        for name, value in (
-            ("u_iso", u_iso),
-            ("qmin", qmin),
-            ("qmax", qmax),
-            ("qdamp", qdamp),
-        )
+    u_iso, qmin, qmax, qdamp, scale = (
+        conditions.of_each(name, hist)[:, None]
+        for name in ("u_iso", "qmin", "qmax", "qdamp", "scale")
     )
     if bool((qmin >= qmax).any()):
         bad = int((qmin >= qmax)[:, 0].nonzero()[0])
@@ -236,20 +228,12 @@ def pdf_from_histogram(
             f"qmax is {top:g}; bins of {step:g} resolve up to "
             f"{math.pi / step:g}: use a smaller step."
         )
-    finer, stride = 1, 1
-    if rstep_out is not None:
-        finer = max(1, round(step / rstep_out))
-        stride = max(1, round(rstep_out / step))
-        if abs(rstep_out * finer / (step * stride) - 1) > 1e-6:
-            raise CbldmError(
-                f"rstep_out is {rstep_out:g}; expected the step {step:g} "
-                "times or divided by a whole number."
-            )
+    finer, stride = _r_steps(step, rstep_out)
     q = arange(count, hist) * dq
     f = sine(hist, size, count) * torch.exp(-u_iso * q.square())
-    if delta2:
-        f = f + _sharpened(hist, step, q, u_iso, delta2)
+    f = f + _by_distance(hist, step, q, conditions)
     f = f / window(q, step, order) / lengths[:, None]
+    # Each cell of Q counts by its share inside Qmin..Qmax.
     f = f * (
         ((qmax - q) / dq + 0.5).clamp(0, 1)
         - ((qmin - q) / dq + 0.5).clamp(0, 1)
@@ -259,24 +243,51 @@ def pdf_from_histogram(
     points = points or hist.shape[1] * finer // stride
     g = g[:, : points * stride : stride] * (2 / math.pi * dq)
     r = arange(points, hist) * (step * stride / finer)
-    return g * torch.exp(-0.5 * (qdamp * r).square())
+    return g * torch.exp(-0.5 * (qdamp * r).square()) * scale
 
 
-def _sharpened(
-    hist: Tensor, step: float, q: Tensor, u_iso: Tensor, delta2: float
-) -> Tensor:
-    """What correlated motion adds to the sums of sines, (B, count).
-
-    Beyond seven times the square root of delta2 it is below 2 % of U.
-    """
-    if not torch.equal(u_iso, u_iso[:1].expand_as(u_iso)):
+def _r_steps(step: float, rstep_out: float | None) -> tuple[int, int]:
+    """(n, m): the step of r is that of the bins over n times m."""
+    if rstep_out is None:
+        return 1, 1
+    finer = max(1, round(step / rstep_out))
+    stride = max(1, round(rstep_out / step))
+    if abs(rstep_out * finer / (step * stride) - 1) > 1e-6:
         raise CbldmError(
-            "u_iso differs from cluster to cluster; expected one value "
-            "where delta2 is given: call once for each."
+            f"rstep_out is {rstep_out:g}; expected the step {step:g} "
+            "times or divided by a whole number."
         )
-    near = min(hist.shape[1], math.ceil(7 * math.sqrt(delta2) / step) + 1)
+    return finer, stride
+
+
+def _by_distance(
+    hist: Tensor, step: float, q: Tensor, conditions: Conditions
+) -> Tensor | float:
+    """What widths that depend on the distance add to the sums of sines.
+
+    (B, count), or 0 where they do not.
+    """
+    values = {
+        name: conditions.of_each(name, hist)
+        for name in ("delta1", "delta2", "qbroad", "u_iso")
+    }
+    u_iso = values.pop("u_iso")
+    law = {name: float(value[0]) for name, value in values.items()}
+    if not any(bool(value.any()) for value in values.values()):
+        return 0.0
+    for name, value in {"u_iso": u_iso, **values}.items():
+        if not torch.equal(value, value[:1].expand_as(value)):
+            raise CbldmError(
+                f"{name} differs from cluster to cluster; expected one value "
+                "where the width depends on the distance: call once for each."
+            )
+    near = hist.shape[1]
+    if not law["delta1"] and not law["qbroad"]:
+        # Beyond, delta2 changes the width by less than 2 %.
+        reach = 7 * math.sqrt(abs(law["delta2"]))
+        near = min(near, math.ceil(reach / step) + 1)
     d = arange(near, hist)[1:, None] * step
-    width = u_iso[:1] * (1 - delta2 / d.square()).clamp_min(0)
+    width = u_iso[:1] * width_ratio(d, **law).clamp_min(0)
     q2 = q.square()
     change = torch.exp(-width * q2) - torch.exp(-u_iso[:1] * q2)
     return hist[:, 1:near] @ (torch.sin(q * d) * change)

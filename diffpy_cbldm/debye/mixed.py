@@ -3,30 +3,33 @@
 Debye scattering equation with scattering factors f_i(Q)::
 
     F(Q) = 1/(N <f>^2) sum_{i != j} f_i f_j sin(Q d_ij)/d_ij exp(-w_ij Q^2)
-    w_ij = (U_i + U_j)/2 max(0, 1 - delta1/d - delta2/d^2 + (qbroad d)^2)
+    w_ij = (U_i + U_j)/2 max(0, s(d_ij))
 
-on the Q grid of diffpy.srreal.  exp(-w Q^2) is expanded in Chebyshev
-polynomials of w: each term is one histogram of pairs per pair of elements,
-whatever the widths of the atoms, and a Fourier transform turns the
-histograms into sums over sin(Q d).  One element with one U is faster with
-`debye`, whose Q grid and last step this shares.
+with s of `width_ratio`, f of `_scattering`, the sum in `_sums`, and the Q
+grid and the transform to G(r) of diffpy.srreal (`qgrid`).  exp(-w Q^2) is
+expanded in Chebyshev polynomials of w: each term is one histogram of pairs
+per pair of elements, whatever the widths of the atoms, and a Fourier
+transform turns the histograms into sums over sin(Q d).  One element with one
+U is faster with `pure`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.debye import form_factors, pairgrid, qgrid
+from diffpy_cbldm.debye import chebyshev, form_factors, pairgrid, qgrid
 from diffpy_cbldm.debye.arguments import (
-    check_ranges,
+    check_least_zero,
     checked_positions,
     numbers,
 )
+from diffpy_cbldm.debye.conditions import Conditions, Grid, check_curve
 from diffpy_cbldm.debye.pairgrid import (
     TOUCHING,
     fast_length,
@@ -36,11 +39,11 @@ from diffpy_cbldm.debye.pairgrid import (
     window,
 )
 from diffpy_cbldm.debye.pure import plain_sum
-from diffpy_cbldm.debye.widths import TERMS, node_count
+from diffpy_cbldm.debye.widths import end_ratio, width_ratio
 from diffpy_cbldm.errors import CbldmError
 
 PAIRS = 1 << 14
-"""Pairs worked on at once: it bounds the memory."""
+"""Pairs worked on at once."""
 
 
 def mixed_pdf(
@@ -95,17 +98,72 @@ def mixed_pdf(
     Source: Farrow & Billinge, Acta Cryst. A 65, 232 (2009); Faber & Ziman,
     Phil. Mag. 11, 153 (1965), for the weights; grid rules of libdiffpy 1.4.
     """
-    form_factors.check_stype(stype)
-    check_ranges(
-        qmin=qmin,
-        qmax=qmax,
-        qdamp=qdamp,
-        qbroad=qbroad,
-        rmin=rmin,
-        rmax=rmax,
-        rstep=rstep,
+    conditions = Conditions(
+        u_iso, delta1, delta2, qbroad, qmin, qmax, qdamp, scale
+    )
+    return evaluate(
+        positions,
+        elements,
+        conditions,
+        Grid(rmin, rmax, rstep),
+        stype=stype,
         precision=precision,
     )
+
+
+def evaluate(
+    positions: Tensor,
+    elements: Sequence[str],
+    conditions: Conditions,
+    grid: Grid,
+    *,
+    stype: str,
+    precision: float,
+) -> Tensor:
+    """`mixed_pdf`; all conditions but u_iso are numbers."""
+    form_factors.check_stype(stype)
+    check_curve(conditions, grid, precision)
+    check_least_zero(qdamp=conditions.qdamp, qbroad=conditions.qbroad)
+    x, u = _checked(positions, elements, conditions.u_iso)
+    law: tuple[Any, ...] = (
+        conditions.delta1,
+        conditions.delta2,
+        conditions.qbroad,
+    )
+    cut, dq, first, count = qgrid.native_range(
+        float(u.detach().max()),
+        end_ratio(grid.rmin, grid.rmax, *law),
+        conditions.qmin,
+        conditions.qmax,
+        grid.rmax,
+        grid.rstep,
+    )
+    q = torch.arange(count, dtype=torch.float64) * dq
+    kind, f, mean = _scattering(elements, q, stype)
+
+    i, j, d = _pairs(x, cut)
+    w = (u[i] + u[j]) / 2 * width_ratio(d, *law).clamp(min=0)
+    # Each unordered pair of elements has its own histogram.
+    low = torch.minimum(kind[i], kind[j])
+    high = torch.maximum(kind[i], kind[j])
+    code = high * (high + 1) // 2 + low
+    sums = _sums(d, w, code, len(f) * (len(f) + 1) // 2, q, precision)
+    total = torch.zeros_like(q)
+    for b in range(len(f)):
+        for a in range(b + 1):
+            total = total + f[a] * f[b] * sums[b * (b + 1) // 2 + a]
+    total = total / (len(elements) * mean.square())
+
+    r = grid.points()
+    g = qgrid.native_curves(total[None], dq, first, r, grid.rstep)[0]
+    fall = (conditions.qdamp * r).square()
+    return g * torch.exp(-0.5 * fall) * conditions.scale
+
+
+def _checked(
+    positions: Tensor, elements: Sequence[str], u_iso: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Positions (N, 3) and widths (N,) in float64, or CbldmError."""
     if len(elements) != len(positions):
         raise CbldmError(
             f"positions has shape {tuple(positions.shape)} for "
@@ -120,44 +178,28 @@ def mixed_pdf(
             f"({len(elements)},), one for each atom."
         )
     u_iso = u_iso.expand(1, len(elements))
-    u = numbers("u_iso", u_iso, batch, 0.0)[0]
-    ratio = max(
-        1 - delta1 / d - delta2 / d**2 + (qbroad * d) ** 2
-        for d in (max(rmin, 1e-9), rmax)
-    )
-    cut, dq, first, count = qgrid.native_range(
-        float(u.detach().max()), ratio, qmin, qmax, rmax, rstep
-    )
-    q = torch.arange(count, dtype=torch.float64) * dq
+    return batch[0], numbers("u_iso", u_iso, batch, 0.0)[0]
+
+
+def _scattering(
+    elements: Sequence[str], q: Tensor, stype: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Kinds of the atoms, scattering factors of kinds, mean over the atoms.
+
+    (N,) int from 0, (kinds, K) and (K,), at q (K,).
+    """
     kinds = sorted(set(elements))
     table = form_factors.factors(kinds, q.numpy(), stype)
     f = torch.as_tensor(np.stack([table[kind] for kind in kinds]))
     kind = torch.tensor([kinds.index(symbol) for symbol in elements])
     mean = f[kind].mean(0)
+    # Neutron scattering lengths have both signs: a mean may be zero.
     if bool((mean.abs() < 1e-6 * f.abs().max()).any()):
         raise CbldmError(
             "the mean scattering factor vanishes, by which G(r) is divided; "
             "expected a composition that scatters: correct the elements."
         )
-
-    i, j, d = _pairs(positions.double(), cut)
-    s = 1 - delta1 / d - delta2 / d**2 + (qbroad * d) ** 2
-    w = (u[i] + u[j]) / 2 * s.clamp(min=0)
-    # Each unordered pair of elements has its own histogram.
-    low, high = torch.minimum(kind[i], kind[j]), torch.maximum(
-        kind[i], kind[j]
-    )
-    code = high * (high + 1) // 2 + low
-    sums = _sums(d, w, code, len(kinds) * (len(kinds) + 1) // 2, q, precision)
-    total = torch.zeros_like(q)
-    for b in range(len(kinds)):
-        for a in range(b + 1):
-            total = total + f[a] * f[b] * sums[b * (b + 1) // 2 + a]
-    total = total / (len(elements) * mean.square())
-
-    r = qgrid.r_grid(rmin, rmax, rstep)
-    g = qgrid.native_curves(total[None], dq, first, r, rstep)[0]
-    return g * torch.exp(-0.5 * (qdamp * r).square()) * scale
+    return kind, f, mean
 
 
 def _pairs(x: Tensor, cut: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,8 +245,10 @@ def _sums(
         least, most = float(w.min()), float(w.max())
     half, count = max((most - least) / 2, 1e-12), 1
     if most > least:
-        count = node_count(half * float(q[-1]) ** 2, 0.0, precision / 3)
-    if count == TERMS:
+        count = chebyshev.node_count(
+            half * float(q[-1]) ** 2, 0.0, precision / 3
+        )
+    if count == chebyshev.TOO_MANY:
         # The widest pairs are few, and would ask for terms without end.
         wide = w > least + half
         rest = _sums(d[~wide], w[~wide], code[~wide], codes, q, precision)
@@ -216,13 +260,9 @@ def _sums(
     mid = (most + least) / 2
     grid = q.new_zeros(codes * width, count)
     pieces = torch.arange(order, 0, -1)[:, None]
+    # Parts bound the memory: each pair has order * count values.
     for part in torch.arange(len(d)).split(PAIRS):
-        terms = [2 / d[part]]
-        if count > 1:
-            t = (w[part] - mid) / half
-            terms.append(terms[0] * t)
-        for _ in range(count - 2):
-            terms.append(2 * t * terms[-1] - terms[-2])
+        terms = chebyshev.terms(2 / d[part], (w[part] - mid) / half, count)
         place = d[part] / step
         cell = place.detach().floor().clamp(max=bins)
         spread = _spread(place - cell, order)
@@ -234,10 +274,6 @@ def _sums(
     waves = sine(fold(rows, bins, order), bins, len(q))
     waves = waves / window(q, step, order)
 
-    # Chebyshev coefficients of exp(-w Q^2) from its values at the nodes.
-    angles = (torch.arange(count, dtype=q.dtype) + 0.5) * (math.pi / count)
-    nodes = torch.exp(-(mid + half * torch.cos(angles))[:, None] * q.square())
-    orders = torch.arange(count, dtype=q.dtype)
-    turn = torch.cos(orders[:, None] * angles) * (2 / count)
-    turn[0] /= 2
-    return (waves.view(codes, count, -1) * (turn @ nodes)).sum(1)
+    t, matrix = chebyshev.coefficients(count, q)
+    damp = torch.exp(-(mid + half * t)[:, None] * q.square())
+    return (waves.view(codes, count, -1) * (matrix @ damp)).sum(1)

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from diffpy_cbldm.debye.arguments import (
     Number,
-    check_ranges,
     checked_positions,
     numbers,
 )
+from diffpy_cbldm.debye.conditions import Conditions, Grid, check_curve
 from diffpy_cbldm.debye.pairgrid import (
     EXACT,
     TOUCHING,
@@ -48,10 +48,9 @@ from diffpy_cbldm.debye.pairgrid import (
     window,
 )
 from diffpy_cbldm.debye.qgrid import (
-    _quadrature,
     native_curves,
     native_range,
-    r_grid,
+    quadrature,
 )
 from diffpy_cbldm.debye.widths import Widths, smooth_terms
 from diffpy_cbldm.errors import CbldmError
@@ -392,127 +391,139 @@ def debye_pdf(
     """
     positions, lengths = checked_positions(positions, lengths)
     return evaluate(
-        positions,
+        stretched(positions, stretch),
         lengths,
-        u_iso=u_iso,
-        qmin=qmin,
-        qmax=qmax,
-        qdamp=qdamp,
-        qbroad=qbroad,
-        delta1=delta1,
-        delta2=delta2,
-        scale=scale,
-        stretch=stretch,
-        rmin=rmin,
-        rmax=rmax,
-        rstep=rstep,
-        grid=grid,
+        Conditions(u_iso, delta1, delta2, qbroad, qmin, qmax, qdamp, scale),
+        Grid(rmin, rmax, rstep),
+        discretisation=grid,
         precision=precision,
         chunk=chunk,
     )
 
 
+def stretched(positions: Tensor, stretch: Number) -> Tensor:
+    """Positions (B, N, 3) times a factor for all or for each cluster."""
+    factor = numbers("stretch", stretch, positions, 1e-6)
+    return positions * factor[:, None, None]
+
+
 def evaluate(
     positions: Tensor,
     lengths: Tensor,
+    conditions: Conditions,
+    grid: Grid,
     *,
-    u_iso: Number,
-    qmin: float,
-    qmax: float,
-    qdamp: Number,
-    qbroad: Number,
-    delta1: Number,
-    delta2: Number,
-    scale: Number,
-    stretch: Number,
-    rmin: float,
-    rmax: float,
-    rstep: float,
-    grid: str,
+    discretisation: str = "native",
     precision: float,
     chunk: int | None = None,
     cached: Pairs | None = None,
 ) -> Tensor:
-    """`debye_pdf` of checked positions; cached has their pairs."""
-    check_ranges(
-        qmin=qmin,
-        qmax=qmax,
-        rmin=rmin,
-        rmax=rmax,
-        rstep=rstep,
-        precision=precision,
-    )
-    if grid not in ("native", "integral"):
+    """`debye_pdf` of checked, stretched positions; cached has their pairs."""
+    check_curve(conditions, grid, precision)
+    if discretisation not in ("native", "integral"):
         raise CbldmError(
-            f"grid is {grid!r}; expected 'native' or 'integral': pass one."
+            f"grid is {discretisation!r}; expected 'native' or 'integral': "
+            "pass one."
         )
-
-    def number(name: str, value: Number, low: float = 0.0) -> Tensor:
-        return numbers(name, value, positions, low)
-
-    widths = Widths(
-        number("u_iso", u_iso),
-        number("delta1", delta1, -math.inf),
-        number("delta2", delta2, -math.inf),
-        number("qbroad", qbroad),
+    u, d1, d2, qbroad, qdamp, scale = (
+        conditions.of_each(name, positions)
+        for name in ("u_iso", "delta1", "delta2", "qbroad", "qdamp", "scale")
     )
-    qdamp = number("qdamp", qdamp)
-    scale = number("scale", scale, -math.inf)
-    stretch = number("stretch", stretch, 1e-6)
-    r = r_grid(rmin, rmax, rstep).to(positions.device)
+    widths = Widths(u, d1, d2, qbroad)
+    r = grid.points().to(positions.device)
     if not len(positions):
         return positions.new_zeros(0, len(r))
-    positions = positions * stretch[:, None, None]
-
-    if grid == "native":
-        with torch.no_grad():
-            ends = r.new_tensor([max(rmin, 1e-9), rmax])
-            ratio = float(widths.ratio(ends.to(positions.dtype)).max())
-            reach, dq, first, count = native_range(
-                float(widths.u.max()), ratio, qmin, qmax, rmax, rstep
-            )
-        cut = reach
-        plan = _native_plan(
-            dq, count, precision, positions.dtype, positions.device
-        )
+    if discretisation == "native":
+        transform = _native(widths, conditions, grid, r, precision)
     else:
-        with torch.no_grad():
-            far = (positions.square().sum(2).amax().sqrt() * 2).item()
-        cut = 4.0 * math.ceil(far / 4 + 0.5)
-        nodes, weights = _quadrature(qmin, qmax, cut + rmax)
-        q = positions.new_tensor(nodes)
-        plan = Plan(q, cut, False, precision)
-        waves = torch.sin(q.double()[:, None] * r) * (2 / math.pi)
-        waves = waves * r.new_tensor(weights)[:, None]
-        waves = waves.to(positions.dtype)
-
-    direct = precision < EXACT or widths.u.dim() == 2
+        transform = _integral(positions, conditions, grid, r, precision)
     damped = qdamp.requires_grad or bool((qdamp != 0).any())
+    direct = precision < EXACT or widths.u.dim() == 2
+    q, cut = transform.plan.q, transform.cut
     out, order = [], []
-    for part in chunks(
-        positions, lengths, 8 * len(r) + 8 * len(plan.q), chunk
-    ):
+    for part in chunks(positions, lengths, 8 * len(r) + 8 * len(q), chunk):
         size = lengths[part]
         x = positions[part, : int(size.max())]
         if direct:
-            f = _direct(x, size, widths.take(part), cut, plan.q)
+            f = _direct(x, size, widths.take(part), cut, q)
         else:
             pairs = cached or Pairs(
                 functools.partial(_gather, x, size),
                 functools.partial(_near, x, size),
             )
-            f = _gridded(pairs, widths.take(part), cut, plan)
-        f = f / size[:, None]
-        if grid == "native":
-            g = native_curves(f, dq, first, r, rstep)
-        else:
-            g = f @ waves
+            f = _gridded(pairs, widths.take(part), cut, transform.plan)
+        g = transform.curves(f / size[:, None])
         if damped:
             fall = (qdamp[part, None] * r.to(g.dtype)).square()
             g = g * torch.exp(-0.5 * fall)
         out.append(g * scale[part, None])
         order.append(part)
+    # Parts come by size: back to the order that was given.
     place = torch.cat(order)
     if bool((place[1:] > place[:-1]).all()):
         return torch.cat(out)
     return torch.cat(out)[torch.argsort(place)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Transform:
+    """The way from pairs to F(Q) and on to G(r) that a discretisation has.
+
+    Attributes
+    ----------
+    plan : Plan
+        Q, and bins for distances.
+    cut : float, A
+        Pairs at larger distances do not count.
+    curves : callable
+        F(Q) (B, K) -> G(r) (B, M) without damping and scale.
+    """
+
+    plan: Plan
+    cut: float
+    curves: Callable[[Tensor], Tensor]
+
+
+def _native(
+    widths: Widths,
+    conditions: Conditions,
+    grid: Grid,
+    r: Tensor,
+    precision: float,
+) -> _Transform:
+    """As diffpy.srreal does it, one Q grid for all clusters."""
+    reach, dq, first, count = native_range(
+        float(widths.u.detach().max()),
+        widths.end_ratio(grid.rmin, grid.rmax),
+        conditions.qmin,
+        conditions.qmax,
+        grid.rmax,
+        grid.rstep,
+    )
+    like = widths.u
+    plan = _native_plan(dq, count, precision, like.dtype, like.device)
+
+    def curves(f: Tensor) -> Tensor:
+        return native_curves(f, dq, first, r, grid.rstep)
+
+    return _Transform(plan, reach, curves)
+
+
+def _integral(
+    positions: Tensor,
+    conditions: Conditions,
+    grid: Grid,
+    r: Tensor,
+    precision: float,
+) -> _Transform:
+    """The integral over Q itself, by Gauss-Legendre quadrature."""
+    far = float(positions.detach().square().sum(2).amax().sqrt() * 2)
+    # In steps of 4 A, so that few sets of nodes are made for many clusters.
+    cut = 4.0 * math.ceil(far / 4 + 0.5)
+    nodes, weights = quadrature(
+        conditions.qmin, conditions.qmax, cut + grid.rmax
+    )
+    q = positions.new_tensor(nodes)
+    waves = torch.sin(q.double()[:, None] * r) * (2 / math.pi)
+    waves = (waves * r.new_tensor(weights)[:, None]).to(positions.dtype)
+    return _Transform(Plan(q, cut, False, precision), cut, lambda f: f @ waves)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.cluster import Cluster, as_cluster, is_structure
 from diffpy_cbldm.options import validate
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import Simulation
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PRECISION = 1e-6
 """Deviation from the native calculator, relative to the highest peak."""
@@ -58,10 +61,7 @@ def simulate(
     CbldmError
         A setting outside its limits, an element without scattering factor.
     """
-    import torch
-
-    from diffpy_cbldm.debye import mixed, qgrid
-    from diffpy_cbldm.debye.pure import debye_pdf
+    from diffpy_cbldm.debye import qgrid
 
     settings = Simulation(
         qmin=qmin,
@@ -75,44 +75,12 @@ def simulate(
     )
     validate(settings)
     given = [clusters] if is_structure(clusters) else clusters
-    clusters = [as_cluster(one) for one in given]
-    shared: dict[str, Any] = dict(
-        u_iso=biso / (8 * math.pi**2),
-        qmin=qmin,
-        qmax=qmax,
-        qdamp=qdamp,
-        delta2=delta2,
-        rmax=rmax,
-        rstep=rstep,
-        precision=PRECISION,
-    )
-    pure = [k for k, c in enumerate(clusters) if len(set(c.elements)) == 1]
-    lengths = torch.tensor([len(clusters[k]) for k in pure])
-    longest = max((len(clusters[k]) for k in pure), default=0)
-    positions = torch.zeros(len(pure), longest, 3, dtype=torch.float64)
-    for row, k in zip(positions, pure, strict=True):
-        row[: len(clusters[k])] = torch.tensor(clusters[k].positions)
-    with torch.no_grad():
-        curves = dict(
-            zip(
-                pure,
-                debye_pdf(positions, lengths.long(), **shared).numpy(),
-                strict=True,
-            )
-        )
-        for k, cluster in enumerate(clusters):
-            if k not in curves:
-                curves[k] = mixed.mixed_pdf(
-                    torch.tensor(cluster.positions),
-                    cluster.elements,
-                    stype=stype,
-                    **shared,
-                ).numpy()
+    clusters = [as_cluster(cluster) for cluster in given]
     r = qgrid.r_grid(0.0, rmax, rstep).numpy()
     return [
         PDFData(
             r=r,
-            g=curves[k],
+            g=g,
             composition=cluster.composition,
             qmin=qmin,
             qmax=qmax,
@@ -121,5 +89,45 @@ def simulate(
             stype=stype,
             source=f"simulated {cluster.composition}",
         )
-        for k, cluster in enumerate(clusters)
+        for cluster, g in zip(
+            clusters, _curves(clusters, settings), strict=True
+        )
     ]
+
+
+def _curves(
+    clusters: Sequence[Cluster], settings: Simulation
+) -> list[np.ndarray]:
+    """G(r) of each cluster: of one element in one batch, others alone."""
+    import torch
+
+    from diffpy_cbldm.debye.batches import padded
+    from diffpy_cbldm.debye.mixed import mixed_pdf
+    from diffpy_cbldm.debye.pure import debye_pdf
+
+    shared: dict[str, Any] = dict(
+        u_iso=settings.biso / (8 * math.pi**2),
+        qmin=settings.qmin,
+        qmax=settings.qmax,
+        qdamp=settings.qdamp,
+        delta2=settings.delta2,
+        rmax=settings.rmax,
+        rstep=settings.rstep,
+        precision=PRECISION,
+    )
+    pure = [k for k, c in enumerate(clusters) if len(set(c.elements)) == 1]
+    positions, lengths = padded(
+        [clusters[k].positions for k in pure], torch.float64
+    )
+    with torch.no_grad():
+        batch = debye_pdf(positions, lengths, **shared).numpy()
+        curves = dict(zip(pure, batch, strict=True))
+        for k, cluster in enumerate(clusters):
+            if k not in curves:
+                curves[k] = mixed_pdf(
+                    torch.tensor(cluster.positions),
+                    cluster.elements,
+                    stype=settings.stype,
+                    **shared,
+                ).numpy()
+    return [curves[k] for k in range(len(clusters))]

@@ -1,27 +1,69 @@
-"""Widths that depend on the distance: exp(-U Q^2 s(d)) in Chebyshev terms.
+"""The width of a peak of G(r), and how it depends on the distance.
 
-s(d) = 1 - delta1/d - delta2/d^2 + (qbroad d)^2, not below 0, as in DiffPy.
+The pairs at distance d scatter with exp(-U Q^2 s(d)), where, as in DiffPy,
+
+    s(d) = 1 - delta1/d - delta2/d^2 + (qbroad d)^2,  not below 0
+
+`width_ratio` is s before it is cut at 0: the one place where the law stands.
+`Widths` holds it for a batch of clusters, and `smooth_terms` expands the
+exponential in Chebyshev polynomials of s, which bins of distances need.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-TERMS = 200
-"""So many Chebyshev terms and more are too many."""
+from diffpy_cbldm.debye import chebyshev
+
+NEAR_ZERO = 1e-9
+"""Stands for r = 0 (A), where s has no value."""
 
 GROWTH = 8.0
 """Largest exponent -U Q^2 s by which terms may grow where s < 0."""
 
 
-def width_ratio(d, delta1=0.0, delta2=0.0, qbroad=0.0):
-    """s(d) before it is cut at 0; d and the rest broadcast."""
+def width_ratio(
+    d: Any,
+    delta1: float | Tensor = 0.0,
+    delta2: float | Tensor = 0.0,
+    qbroad: float | Tensor = 0.0,
+) -> Any:
+    """Return s(d), what correlated motion and resolution make of U.
+
+    Parameters
+    ----------
+    d : float, array or tensor, angstrom
+        Distances, none of them zero.
+    delta1, delta2 : float or tensor, A and A^2
+        Sharpening of near pairs, which move together.
+    qbroad : float or tensor, 1/A
+        Broadening of far pairs by the Q resolution.
+
+    Returns
+    -------
+    As d (broadcast with the others).  It is not cut: where it is negative
+    the peak has no width, and callers take 0.
+    """
     return 1 - delta1 / d - delta2 / (d * d) + (qbroad * d) ** 2
+
+
+def end_ratio(
+    rmin: float,
+    rmax: float,
+    delta1: float = 0.0,
+    delta2: float = 0.0,
+    qbroad: float = 0.0,
+) -> float:
+    """The largest s at the two ends of the r range, for the Q grid."""
+    return max(
+        width_ratio(d, delta1, delta2, qbroad)
+        for d in (max(rmin, NEAR_ZERO), rmax)
+    )
 
 
 @dataclasses.dataclass
@@ -54,8 +96,14 @@ class Widths:
 
     def ratio(self, d: Tensor) -> Tensor:
         """The factor s(d) before it is cut at 0; d (B, n) or (n,)."""
-        d1, d2, qb = (x[:, None] for x in self._factors())
-        return 1 - d1 / d - d2 / (d * d) + (qb * d) ** 2
+        return width_ratio(d, *(x[:, None] for x in self._factors()))
+
+    @torch.no_grad()
+    def end_ratio(self, rmin: float, rmax: float) -> float:
+        """As the function, the largest of all clusters."""
+        return float(
+            self.ratio(self.u.new_tensor([max(rmin, NEAR_ZERO), rmax])).max()
+        )
 
     @torch.no_grad()
     def edge(self) -> Tensor:
@@ -70,40 +118,6 @@ class Widths:
             slope = (2 * d + 4 * qb**2 * d**3 - d1).clamp(min=1e-9)
             d = (d - value / slope).clamp(min=0)
         return d
-
-
-def node_count(exponent: float, base: float, precision: float) -> int:
-    """As `_node_count`, on the safe side by a rounding of its arguments."""
-    if exponent > 1e-12:
-        exponent = 1.02 ** math.ceil(math.log(exponent, 1.02))
-    return _node_count(exponent, math.floor(50 * base) / 50, precision)
-
-
-@functools.lru_cache(maxsize=1024)
-def _node_count(exponent: float, base: float, precision: float) -> int:
-    """Chebyshev terms that exp(-c (b + 1 + x)), |x| <= 1, needs.
-
-    For every c from 0 to exponent; base = b.  The coefficients are
-    2 exp(-c (b + 1)) I_n(c), and I_n(c) <= (c/2)^n / n! exp(c^2 / 4 / (n + 1))
-    as well as exp(c).
-    """
-    rates = [max(exponent, 1e-12) * (k + 1) / 16 for k in range(16)]
-    if exponent * (base + 1) > 64:  # a small c may then ask for the most
-        rates += [exponent * 0.87**k for k in range(1, 100)]
-    for count in range(2, TERMS):
-        tail = max(
-            min(
-                count * math.log(c / 2)
-                - math.lgamma(count + 1)
-                + c * c / (4 * (count + 1)),
-                c,
-            )
-            - c * (base + 1)
-            for c in rates
-        )
-        if tail < math.log(precision / 8):
-            return count
-    return TERMS
 
 
 def smooth_terms(
@@ -135,20 +149,13 @@ def smooth_terms(
         digits = math.log(precision / torch.finfo(q.dtype).eps)
         if growth > min(GROWTH, max(digits, 2.0)):
             return None
-    count = node_count(rate, base, precision)
-    if count == TERMS:
+    count = chebyshev.node_count(rate, base, precision)
+    if count == chebyshev.TOO_MANY:
         return None
-    t = (s - mid) / half
-    terms = [mass, mass * t]
-    for _ in range(count - 2):
-        terms.append(2 * t * terms[-1] - terms[-2])
-    angle = torch.arange(count, dtype=q.dtype, device=q.device) + 0.5
-    angle = angle * (math.pi / count)
-    nodes = mid + half * torch.cos(angle)
+    terms = chebyshev.terms(mass, (s - mid) / half, count)
+    t, matrix = chebyshev.coefficients(count, q)
+    nodes = mid + half * t
     damp = torch.exp(
         -widths.u[:, None, None] * (nodes[..., None] * q.square())
     )
-    k = torch.arange(count, dtype=q.dtype, device=q.device)
-    turn = torch.cos(k[:, None] * angle) * (2 / count)
-    turn[0] /= 2
-    return torch.stack(terms[:count]), torch.einsum("mj,bjk->mbk", turn, damp)
+    return torch.stack(terms), torch.einsum("mj,bjk->mbk", matrix, damp)

@@ -1,17 +1,23 @@
-"""The stand-in for diffpy.srreal's DebyePDFCalculator."""
+"""The stand-in for diffpy.srreal's DebyePDFCalculator.
+
+A fit asks for hundreds of curves of one geometry.  `PairCache` keeps what
+depends on the geometry alone: its distances, and the bins they fill, out of
+which `diffpy_cbldm.debye.pure` makes the curve.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.debye import form_factors, mixed, pure, qgrid
+from diffpy_cbldm.debye import form_factors, mixed, pure
 from diffpy_cbldm.debye.arguments import checked_positions
+from diffpy_cbldm.debye.conditions import Conditions, Grid
 from diffpy_cbldm.debye.pairgrid import TOUCHING, Moments, fold
 from diffpy_cbldm.errors import CbldmError
 
@@ -22,31 +28,24 @@ KEPT = 4
 """Histograms of one geometry that are kept."""
 
 
+PRECISION = 1e-10
+"""Deviation of the built-in calculator from the native one."""
+
+
 class PairCache:
     """The pairs of one cluster of one element, kept between curves.
 
     Parameters
     ----------
     positions : (N, 3) array or tensor, angstrom
-    elements : sequence of str, optional
-        Only to check that there is one element.
 
     Raises
     ------
     CbldmError
-        Wrong shape, NaN, atoms at one place, several elements.
+        Wrong shape, NaN, atoms at one place.
     """
 
-    def __init__(
-        self,
-        positions: np.ndarray | Tensor,
-        elements: Sequence[str] | None = None,
-    ) -> None:
-        if elements is not None and len(set(elements)) > 1:
-            raise CbldmError(
-                f"the cluster has the elements {sorted(set(elements))}; "
-                "expected one: pass the atoms of one element."
-            )
+    def __init__(self, positions: np.ndarray | Tensor) -> None:
         x = torch.as_tensor(positions).detach().to(torch.float64)
         self._x, self._lengths = checked_positions(x[None], None)
         self._distances: Tensor | None = None
@@ -65,50 +64,40 @@ class PairCache:
 
     def pdf(
         self,
+        conditions: Conditions,
+        grid: Grid,
         *,
-        u_iso: float | Tensor,
-        delta1: float = 0.0,
-        delta2: float = 0.0,
-        qbroad: float = 0.0,
-        qmin: float = 0.0,
-        qmax: float = 25.0,
-        qdamp: float = 0.0,
-        scale: float = 1.0,
         stretch: float = 1.0,
-        rmin: float = 0.0,
-        rmax: float = 30.0,
-        rstep: float = 0.01,
-        precision: float = 1e-10,
+        precision: float = PRECISION,
     ) -> np.ndarray:
         """Return G(r) (M,), 1/A^2, as `pure.debye_pdf` on the native grid.
 
-        The arguments are those of `pure.debye_pdf`; u_iso (N,) gives one
-        value per atom and takes the direct sum.
-        """
-        if isinstance(u_iso, Tensor) and u_iso.dim() == 1:
-            u_iso = u_iso[None]
+        Parameters
+        ----------
+        conditions : Conditions
+            u_iso (1, N) gives one value per atom and takes the direct sum.
+        grid : Grid
+        stretch : float, default 1
+            Factor on the positions.
+        precision : float, default 1e-10
+            Largest deviation relative to the highest peak.
 
-        pairs = pure.Pairs(
-            functools.partial(self._gather, float(stretch)),
-            functools.partial(self._near, float(stretch)),
-        )
+        Raises
+        ------
+        CbldmError
+            Values outside their limits.
+        """
         with torch.no_grad():
+            x = pure.stretched(self._x, stretch)
+            pairs = pure.Pairs(
+                functools.partial(self._gather, float(stretch)),
+                functools.partial(self._near, float(stretch)),
+            )
             g = pure.evaluate(
-                self._x,
+                x,
                 self._lengths,
-                u_iso=u_iso,
-                qmin=qmin,
-                qmax=qmax,
-                qdamp=qdamp,
-                qbroad=qbroad,
-                delta1=delta1,
-                delta2=delta2,
-                scale=scale,
-                stretch=stretch,
-                rmin=rmin,
-                rmax=rmax,
-                rstep=rstep,
-                grid="native",
+                conditions,
+                grid,
                 precision=precision,
                 cached=None if self._distances is None else pairs,
             )
@@ -117,6 +106,11 @@ class PairCache:
     def _gather(
         self, stretch: float, plan: pure.Plan, limits: pure.Limits
     ) -> pure.Bins:
+        """As `pure.Pairs` wants it, from the kept distances.
+
+        Widths, dampings and the scale change no bin: while an optimiser
+        varies those, the bins are those of the last curve.
+        """
         key: tuple = (plan.step, plan.bins, plan.order, stretch)
         if limits is not None:
             key += tuple(float(x) for x in limits)
@@ -146,10 +140,6 @@ class PairCache:
         t = self._distances[0] * (stretch / plan.step)
         d = t[t <= float(limit) / plan.step] * plan.step
         return torch.zeros_like(d, dtype=torch.int64), d
-
-
-PRECISION = 1e-10
-"""Deviation of the built-in calculator from the native one."""
 
 
 class DebyeCalculator:
@@ -213,47 +203,60 @@ class DebyeCalculator:
         Uiso each.  CbldmError where atoms are anisotropic or partly
         occupied.
         """
-        elements, widths = [], []
-        for atom in structure:
-            if atom.anisotropy or atom.occupancy != 1:
-                raise CbldmError(
-                    "the structure has anisotropic or partly occupied atoms; "
-                    "expected isotropic, full ones: set anisotropy to False "
-                    "and occupancy to 1."
-                )
-            elements.append(atom.element)
-            widths.append(atom.Uisoequiv)
-        if not elements:
-            raise CbldmError(
-                "the structure has no atoms; expected a cluster: pass one to "
-                "setStructure."
-            )
+        elements, u = _atoms(structure)
         unstretched, stretch = self._unstretched(structure)
-        # An optimiser without bounds may try U < 0; DiffPy's peaks then
-        # have no width.
-        u = np.array(widths).clip(0)
-        settings: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in (
-                "qmin qmax delta1 delta2 scale rmin rmax rstep precision"
-            ).split()
-        }
-        settings["qdamp"] = abs(self.qdamp)
-        settings["qbroad"] = abs(self.qbroad)
+        conditions = Conditions(
+            u_iso=torch.tensor(u),
+            delta1=self.delta1,
+            delta2=self.delta2,
+            # An optimiser without bounds may change their signs, which no
+            # curve shows.
+            qbroad=abs(self.qbroad),
+            qmin=self.qmin,
+            qmax=self.qmax,
+            qdamp=abs(self.qdamp),
+            scale=self.scale,
+        )
+        grid = Grid(self.rmin, self.rmax, self.rstep)
         with torch.no_grad():
             if len(set(elements)) == 1 and np.all(u == u[0]):
                 if self._pairs is None:
                     self._pairs = PairCache(unstretched)
                 g = self._pairs.pdf(
-                    u_iso=float(u[0]), stretch=stretch, **settings
+                    dataclasses.replace(conditions, u_iso=float(u[0])),
+                    grid,
+                    stretch=stretch,
+                    precision=self.precision,
                 )
             else:
-                g = mixed.mixed_pdf(
+                g = mixed.evaluate(
                     torch.tensor(unstretched * stretch),
                     elements,
-                    u_iso=torch.tensor(u),
+                    conditions,
+                    grid,
                     stype=self._radiation,
-                    **settings,
+                    precision=self.precision,
                 ).numpy()
-        r = qgrid.r_grid(self.rmin, self.rmax, self.rstep)
-        return r.numpy(), g
+        return grid.points().numpy(), g
+
+
+def _atoms(structure: Any) -> tuple[list[str], np.ndarray]:
+    """Elements, and Uiso (n,) in A^2 not below 0, of a diffpy Structure."""
+    elements, widths = [], []
+    for atom in structure:
+        if atom.anisotropy or atom.occupancy != 1:
+            raise CbldmError(
+                "the structure has anisotropic or partly occupied atoms; "
+                "expected isotropic, full ones: set anisotropy to False "
+                "and occupancy to 1."
+            )
+        elements.append(atom.element)
+        widths.append(atom.Uisoequiv)
+    if not elements:
+        raise CbldmError(
+            "the structure has no atoms; expected a cluster: pass one to "
+            "setStructure."
+        )
+    # An optimiser without bounds may try U < 0; DiffPy's peaks then have no
+    # width.
+    return elements, np.array(widths).clip(0)

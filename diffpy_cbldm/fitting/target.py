@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from diffpy_cbldm.debye.qgrid import q_grid
-from diffpy_cbldm.debye.widths import width_ratio
+from diffpy_cbldm.debye.widths import end_ratio
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.settings import R_MAX, R_STEP, Solve
@@ -179,9 +179,9 @@ class Target:
             The widest peak reaches beyond the range by its tail.
         delta2 : float, A^2
         """
-        ends = np.array([max(float(self.r[0]), 1e-9), float(self.r[-1])])
-        ratio = float(width_ratio(ends, 0.0, delta2, self.qbroad).max())
-        return q_grid(self.qmin, self.qmax, ends[1], uiso, max(ratio, 1.0))
+        first, last = float(self.r[0]), float(self.r[-1])
+        ratio = end_ratio(first, last, delta2=delta2, qbroad=self.qbroad)
+        return q_grid(self.qmin, self.qmax, last, uiso, ratio)
 
 
 def r_grid(rmax: float = R_MAX, rstep: float = R_STEP) -> np.ndarray:

@@ -6,11 +6,11 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
@@ -59,9 +59,7 @@ def library_rw(target: Target) -> float:
 @functools.cache
 def _library() -> tuple[Tensor, Tensor]:
     """Pair histograms of all ideal clusters, in bond lengths."""
-    positions, lengths = load_table().padded()
-    n = torch.as_tensor(lengths)
-    hist = pair_histogram(
-        torch.as_tensor(positions), n, step=STEP, bins=BINS, order=ORDER
-    )
-    return hist, n
+    table = load_table()
+    xyz, lengths = padded([table.positions(k) for k in range(len(table))])
+    hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS, order=ORDER)
+    return hist, lengths

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pdf_from_histogram
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
@@ -78,10 +79,12 @@ def rough_rw(
         curves = pdf_from_histogram(
             torch.eye(BINS),
             torch.ones(BINS),
+            Conditions(
+                u_iso=width / bond**2,
+                qmin=target.qmin * bond,
+                qmax=min(target.qmax * bond, 0.98 * math.pi / STEP),
+            ),
             step=STEP,
-            u_iso=width / bond**2,
-            qmin=target.qmin * bond,
-            qmax=min(target.qmax * bond, 0.98 * math.pi / STEP),
             rstep_out=STEP / fine,
             order=ORDER,
             padding=2,

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffpy_cbldm.debye.batches import padded
+from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.fitting.agreement import rw_scaled
@@ -123,13 +125,15 @@ def screen(
         model = pdf_from_histogram(
             hist[:, : round(reach / bond / STEP)],
             lengths,
+            Conditions(
+                u_iso=width / bond**2,
+                delta2=motion.delta2 / bond**2,
+                qmin=max(native[0] - half, 0.0) * bond,
+                qmax=(native[-1] + half) * bond,
+            ),
             step=STEP,
-            u_iso=width / bond**2,
-            qmin=max(native[0] - half, 0.0) * bond,
-            qmax=(native[-1] + half) * bond,
             points=points,
             order=ORDER,
-            delta2=motion.delta2 / bond**2,
         )
         cross = (model @ data).clamp_min(0)
         power = model.square() @ mask
@@ -235,15 +239,6 @@ def rw_raw(
     ).numpy()
     places = np.rint(r / R_STEP).astype(int)[inside]
     return rw_scaled(g[inside], curves[:, places])
-
-
-def padded(structures: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Clusters of different sizes as one float32 tensor and lengths."""
-    lengths = torch.tensor([len(s) for s in structures])
-    xyz = torch.zeros(len(structures), int(lengths.max()), 3)
-    for row, s in zip(xyz, structures):
-        row[: len(s)] = torch.tensor(np.asarray(s), dtype=torch.float32)
-    return xyz, lengths
 
 
 def stretched(

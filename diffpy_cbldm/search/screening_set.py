@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from diffpy_cbldm.crystals.cuts import CUT_WEIGHTS, kept_back, random_cut
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import appearing
@@ -103,12 +104,10 @@ def histograms(numbers: Sequence[int]) -> np.ndarray:
     out = np.zeros((len(drawn), BINS), np.float16)
     for start in range(0, len(order), 250):
         rows = order[start : start + 250]
-        lengths = torch.tensor([len(drawn[k][1]) for k in rows])
-        xyz = torch.zeros(len(rows), int(lengths.max()), 3)
-        for place, k in zip(xyz, rows):
-            kind, sites = drawn[k]
-            points = table.sites[TEMPLATE_OF[kind]][sites]
-            place[: len(sites)] = torch.as_tensor(points)
+        clusters = (drawn[k] for k in rows)
+        xyz, lengths = padded(
+            [table.sites[TEMPLATE_OF[kind]][sites] for kind, sites in clusters]
+        )
         hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS, order=ORDER)
         out[rows] = (hist / lengths[:, None]).half().numpy()
     return out

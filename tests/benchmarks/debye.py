@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.debye import pure, qgrid
+from diffpy_cbldm.debye.conditions import Conditions, Grid
 from diffpy_cbldm.files import appearing, write_atomic
 from diffpy_cbldm.fitting.calculator import PairCache
 
@@ -179,11 +180,12 @@ def cached(x: Tensor, n: int) -> None:
     cache = PairCache(x[0])
     for d2 in (0.0, 2.0):
         exact = pure.debye_pdf(x, precision=1e-13, delta2=d2, **SETTINGS)
-        g = cache.pdf(delta2=d2, **SETTINGS)
+        conditions = Conditions(delta2=d2, **SETTINGS)
+        g = cache.pdf(conditions, Grid())
         count = iter(range(1 << 30))
         ms = milliseconds(
-            lambda d2=d2, count=count: cache.pdf(
-                delta2=d2, stretch=1 + 1e-5 * next(count), **SETTINGS
+            lambda conditions=conditions, count=count: cache.pdf(
+                conditions, Grid(), stretch=1 + 1e-5 * next(count)
             )
         )
         error = deviation(torch.tensor(g)[None], exact)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.settings import Model
 from training.baselines.pool import BATCH, POINTS, curves
@@ -77,14 +78,14 @@ def examples(
     y : (copies * C,) array of int, the class
     """
     known = classes()
-    positions, lengths = load_table().padded()
+    table = load_table()
+    positions, lengths = padded([table.positions(int(k)) for k in known])
     stream = Stream(Model(), dataclasses.replace(World(), deformed=0.0))
     y = np.tile(np.arange(len(known)), copies)
     rows = []
     for part in np.array_split(y, max(1, len(y) // BATCH)):
-        xyz = torch.as_tensor(positions[known[part]])
-        n = torch.as_tensor(lengths[known[part]])
-        rows.append(features(curves(stream.simulate(xyz, n, rng)[1])))
+        drawn = stream.simulate(positions[part], lengths[part], rng)
+        rows.append(features(curves(drawn[1])))
     return np.concatenate(rows), y
 
 

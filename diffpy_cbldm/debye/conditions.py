@@ -1,0 +1,82 @@
+"""What a curve is calculated for: the conditions of a measurement, and r."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from torch import Tensor
+
+from diffpy_cbldm.debye.arguments import Number, check_ranges, numbers
+from diffpy_cbldm.debye.qgrid import R_STEP, r_grid
+
+_SIGNED = ("delta1", "delta2", "scale")
+"""Conditions that may be negative."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """Motion of the atoms, Q range and resolution behind a curve G(r).
+
+    Each is one number, or a (B,) tensor where a function takes one for each
+    cluster.
+
+    Attributes
+    ----------
+    u_iso : A^2
+        Mean square displacement; for each atom where a function says so.
+    delta1, delta2 : A and A^2, default 0
+        Correlated motion, see `diffpy_cbldm.debye.widths.width_ratio`.
+    qbroad : 1/A, default 0
+        Broadening of the peaks with r.
+    qmin, qmax : 1/A, default 0 and 25
+        Range of the Fourier transform.
+    qdamp : 1/A, default 0
+        Damping with r.
+    scale : default 1
+        Factor on G.
+    """
+
+    u_iso: Number
+    delta1: Number = 0.0
+    delta2: Number = 0.0
+    qbroad: Number = 0.0
+    qmin: Number = 0.0
+    qmax: Number = 25.0
+    qdamp: Number = 0.0
+    scale: Number = 1.0
+
+    def of_each(self, name: str, like: Tensor) -> Tensor:
+        """One of them for each cluster, (B,), checked against its limit."""
+        low = -math.inf if name in _SIGNED else 0.0
+        return numbers(name, getattr(self, name), like, low)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The points r at which G is wanted.
+
+    Attributes
+    ----------
+    rmin, rmax : float, angstrom, default 0 and 30
+        rmax itself is no point.
+    rstep : float, angstrom, default 0.01
+    """
+
+    rmin: float = 0.0
+    rmax: float = 30.0
+    rstep: float = R_STEP
+
+    def points(self) -> Tensor:
+        """The points, (M,), see `diffpy_cbldm.debye.qgrid.r_grid`."""
+        return r_grid(self.rmin, self.rmax, self.rstep)
+
+
+def check_curve(conditions: Conditions, grid: Grid, precision: float) -> None:
+    """CbldmError where the ranges or the precision make no sense."""
+    check_ranges(
+        qmin=conditions.qmin,
+        qmax=conditions.qmax,
+        **dataclasses.asdict(grid),
+        precision=precision,
+    )
