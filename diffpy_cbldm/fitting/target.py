@@ -169,7 +169,7 @@ class Target:
         return r[keep], g[keep]
 
     def q_grid(
-        self, uiso: float, delta2: float = 0.0
+        self, uiso: float, delta2: float = 0.0, end: float | None = None
     ) -> tuple[np.ndarray, float]:
         """The native Q grid (K,), 1/A, and its reach in r, angstrom.
 
@@ -178,8 +178,11 @@ class Target:
         uiso : float, A^2
             The widest peak reaches beyond the range by its tail.
         delta2 : float, A^2
+        end : float, angstrom
+            Where the calculated range ends; default: the last point.
         """
-        first, last = float(self.r[0]), float(self.r[-1])
+        first = float(self.r[0])
+        last = float(self.r[-1]) if end is None else end
         ratio = end_ratio(first, last, delta2=delta2, qbroad=self.qbroad)
         return q_grid(self.qmin, self.qmax, last, uiso, ratio)
 

@@ -120,7 +120,7 @@ def screen(
     for width in motion.uiso:
         # The native Q grid: its limits are off by up to one step, which rods
         # and plates feel at Qmin, and longer pairs do not count.
-        native, reach = target.q_grid(width)
+        native, reach = target.q_grid(width, end=float(r[-1]))
         half = 0.5 * (native[1] - native[0])
         model = pdf_from_histogram(
             hist[:, : round(reach / bond / STEP)],
