@@ -55,7 +55,7 @@ def test_shells_keep_every_distance():
 def test_derivatives_against_differences():
     x = np.random.default_rng(1).uniform(-5, 5, (20, 3))
     model = qf._Model(x, 20.0, 0.01)
-    model.use(qgrid.q_grid(1.0, 20.0, 20.0)[0])
+    model.use(qgrid.q_grid(1.0, 20.0, 20.0, 0.008)[0])
     p = np.array([1.01, 0.01, 1.5])
     f = model.f(*p, derivatives=True)
     assert torch.allclose(f[:, 0], model.f(*p))
