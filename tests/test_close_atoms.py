@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffpy_cbldm.debye import mixed, pure
+from diffpy_cbldm.debye import mixed, pair_sums, pure
 from diffpy_cbldm.debye.conditions import Conditions, Grid
 from diffpy_cbldm.fitting.calculator import PairCache
 
@@ -93,7 +93,7 @@ def test_elements(case, monkeypatch):
     def plainly(d, w, code, codes, q, precision):
         return torch.stack(
             [
-                pure.plain_sum(d[code == k], w[code == k], q)
+                pair_sums.plain_sum(d[code == k], w[code == k], q)
                 for k in range(codes)
             ]
         )
@@ -177,7 +177,7 @@ def test_random_batches(seed):
 def test_bonds_at_the_limit_of_the_direct_sum_count_once():
     """A lattice constant of 1 A, and a pair that calls for the sum."""
     x = torch.cartesian_prod(*[torch.arange(3.0)] * 3).double()
-    x = pure.NEAREST * torch.cat([x, x[:1] + 0.05])
+    x = pair_sums.NEAREST * torch.cat([x, x[:1] + 0.05])
     for dtype, precision in ((torch.float32, 1e-4), (torch.float64, 1e-10)):
         settings = {"u_iso": 0.01, "delta2": 0.002}
         y = x.to(dtype)

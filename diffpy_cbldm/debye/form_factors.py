@@ -33,14 +33,15 @@ def check_stype(stype: str) -> str:
 
 def _parts(symbol: str) -> tuple[str, int, str]:
     """Element, mass number (0: natural) and charge ("" or "2+") of an atom."""
-    found = _SYMBOL.fullmatch(symbol.strip())
-    if found is None:
+    match = _SYMBOL.fullmatch(symbol.strip())
+    if match is None:
         raise CbldmError(
             f"{symbol!r} is not an atom; expected a symbol such as 'Cd', "
             "'Cd2+' or '2-H': correct the element."
         )
-    mass, element, count, sign = found.groups()
+    mass, element, count, sign = match.groups()
     element = element.title()
+    # Heavy hydrogen has names of its own, but scatters X-rays as H.
     if element in ("D", "T"):
         mass, element = {"D": "2", "T": "3"}[element], "H"
     charge = f"{count or 1}{sign}" if sign and count != "0" else ""

@@ -1,4 +1,9 @@
-"""Pair histograms of clusters on template sites, from one to the next.
+"""Pair histograms of clusters, and the curves that follow from them.
+
+`pair_histogram` spreads the distances of clusters over bins, and
+`pdf_from_histogram` makes G(r) of the bins, under as many conditions as are
+asked for: the pairs are met once.  `SitePairs` counts them faster still where
+the atoms stand on the sites of a template.
 
 The sites of a template have few distances: 100 on a cubic lattice, 1500 in a
 decahedron.  Clusters that a search makes in turn differ by a few sites, so
@@ -96,6 +101,7 @@ class SitePairs:
 
     def _changed(self, some: np.ndarray, every: np.ndarray) -> np.ndarray:
         """Ordered pairs of a cluster that some of its sites belong to."""
+        # Pairs among these sites are in it twice.
         once = self._between(some, every)
         return 2 * once - self._between(some, some)
 

@@ -30,6 +30,7 @@ from diffpy_cbldm.debye.arguments import (
     numbers,
 )
 from diffpy_cbldm.debye.conditions import Conditions, Grid, check_curve
+from diffpy_cbldm.debye.pair_sums import plain_sum
 from diffpy_cbldm.debye.pairgrid import (
     TOUCHING,
     fast_length,
@@ -38,7 +39,6 @@ from diffpy_cbldm.debye.pairgrid import (
     spline,
     window,
 )
-from diffpy_cbldm.debye.pure import plain_sum
 from diffpy_cbldm.debye.widths import end_ratio, width_ratio
 from diffpy_cbldm.errors import CbldmError
 

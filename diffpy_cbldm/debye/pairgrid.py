@@ -135,12 +135,15 @@ def _place(
     return inverse, t.long(), t.frac_()
 
 
-def _doubled(positions: Tensor, lengths: Tensor, step: float, bins: int):
+def _doubled(
+    positions: Tensor, lengths: Tensor, step: float, bins: int
+) -> Tensor:
     """Positions (B, 3, 2 N) in bins, twice; padding is far from all."""
     x = positions / step
     n = x.shape[1]
     at = torch.arange(n, device=x.device)
     padding = at >= lengths[:, None]
+    # Farther than all bins from each other too: such pairs drop out.
     if bool(padding.any()):
         far = 2.0 * bins + 4.0 * float(x.abs().max()) + 1.0
         x = torch.where(padding[..., None], far * (at[:, None] + 2.0), x)
@@ -159,20 +162,20 @@ def near_pairs(
     """Cluster, first and second atom, each (P,), of pairs at d <= limit (B,).
 
     The distance is taken and compared as in `PairGrid` with the same step:
-    what is found here is what lies outside of its limits (limit, ...).
+    what is in here is what lies outside of its limits (limit, ...).
     """
     x = _doubled(positions, lengths, step, bins)
     n = positions.shape[1]
     limits = torch.zeros_like(limit), limit / step
-    found = [torch.zeros(3, 0, dtype=torch.int64, device=x.device)]
+    parts = [torch.zeros(3, 0, dtype=torch.int64, device=x.device)]
     for block in _blocks(x):
         first, _, atoms = block
         apart = _apart(x, block)
         cell = _place(apart, first, bins, limits, TOUCHING / step)[1]
         b, place = (cell < bins).nonzero().unbind(1)
         i, k = place % atoms, place // atoms
-        found.append(torch.stack([b, i, (i + k + first) % n]))
-    b, i, j = torch.cat(found, 1)
+        parts.append(torch.stack([b, i, (i + k + first) % n]))
+    b, i, j = torch.cat(parts, 1)
     return b, i, j
 
 
@@ -369,6 +372,7 @@ def spline_order(precision: float) -> tuple[int, float]:
 
 
 def arange(count: int, like: Tensor) -> Tensor:
+    """0 .. count - 1 in the type and on the device of a tensor."""
     return torch.arange(count, dtype=like.dtype, device=like.device)
 
 
@@ -376,6 +380,7 @@ def chunks(
     positions: Tensor, lengths: Tensor, extra: int, chunk: int | None
 ) -> Iterator[Tensor]:
     """Split the batch into parts of similar size and bounded memory."""
+    # Clusters of one size together: padding is met in pairs as well.
     order = torch.argsort(lengths, descending=True, stable=True)
     budget = (1 << 21) if positions.device.type == "cpu" else (1 << 27)
     start = 0

@@ -111,7 +111,7 @@ class Widths:
         d1, d2, qb = self._factors()
         d = (d1 + (d1 * d1 + 4 * d2).clamp(min=0).sqrt()) / 2
         d = d.clamp(min=0)
-        if not bool(qb.any()):
+        if not bool(qb.any()):  # d^2 = delta1 d + delta2
             return d
         for _ in range(12):  # Newton, from above on a convex function
             value = d * d + qb**2 * d**4 - d1 * d - d2
@@ -135,6 +135,8 @@ def smooth_terms(
     where s spans so much that the terms would be too many, or would grow so
     far where s < 0 that their sum has lost its digits.
     """
+    # Beyond near and far no pair is felt: s is held there, which keeps its
+    # span, and with it the number of terms, small.
     inside = torch.maximum(x.clamp(max=far), near.clamp(min=1e-3)[:, None])
     s = widths.ratio(inside)
     with torch.no_grad():
@@ -142,7 +144,7 @@ def smooth_terms(
         mid, half = (high + low) / 2, ((high - low) / 2).clamp(min=1e-6)
         rate = float((widths.u * half[:, 0]).max()) * float(q[-1]) ** 2
         base = float((low / half).min())
-    if base < 0:
+    if base < 0:  # s < 0 somewhere: exp(-U Q^2 s) grows there
         growth = (
             -float((widths.u.detach() * low[:, 0]).min()) * float(q[-1]) ** 2
         )

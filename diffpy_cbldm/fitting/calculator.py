@@ -18,6 +18,7 @@ from torch import Tensor
 from diffpy_cbldm.debye import form_factors, mixed, pure
 from diffpy_cbldm.debye.arguments import checked_positions
 from diffpy_cbldm.debye.conditions import Conditions, Grid
+from diffpy_cbldm.debye.pair_sums import Bins, Limits, Pairs, Plan
 from diffpy_cbldm.debye.pairgrid import TOUCHING, Moments, fold
 from diffpy_cbldm.errors import CbldmError
 
@@ -49,7 +50,7 @@ class PairCache:
         x = torch.as_tensor(positions).detach().to(torch.float64)
         self._x, self._lengths = checked_positions(x[None], None)
         self._distances: Tensor | None = None
-        self._kept: dict[tuple, pure.Bins] = {}
+        self._kept: dict[tuple, Bins] = {}
         n = x.shape[0]
         if n * (n - 1) // 2 <= MAX_PAIRS:
             # pdist does not lose digits as the matrix form would.
@@ -89,7 +90,7 @@ class PairCache:
         """
         with torch.no_grad():
             x = pure.stretched(self._x, stretch)
-            pairs = pure.Pairs(
+            pairs = Pairs(
                 functools.partial(self._gather, float(stretch)),
                 functools.partial(self._near, float(stretch)),
             )
@@ -103,10 +104,8 @@ class PairCache:
             )
         return g[0].numpy()
 
-    def _gather(
-        self, stretch: float, plan: pure.Plan, limits: pure.Limits
-    ) -> pure.Bins:
-        """As `pure.Pairs` wants it, from the kept distances.
+    def _gather(self, stretch: float, plan: Plan, limits: Limits) -> Bins:
+        """`Pairs.gather` of the kept distances.
 
         Widths, dampings and the scale change no bin: while an optimiser
         varies those, the bins are those of the last curve.
@@ -129,11 +128,11 @@ class PairCache:
             while len(self._kept) >= KEPT:
                 self._kept.pop(next(iter(self._kept)))
             grid = fold(grid, plan.bins, plan.order)
-            self._kept[key] = pure.Bins(grid, plan)
+            self._kept[key] = Bins(grid, plan)
         return self._kept[key]
 
     def _near(
-        self, stretch: float, plan: pure.Plan, limit: Tensor
+        self, stretch: float, plan: Plan, limit: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Clusters (all 0) and distances (P,) of the pairs at d <= limit."""
         assert self._distances is not None

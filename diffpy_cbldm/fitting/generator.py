@@ -1,4 +1,10 @@
-"""SrFit's generator of a cluster's PDF, without diffpy.srreal."""
+"""SrFit's generator of a cluster's PDF, without diffpy.srreal.
+
+SrFit asks a generator for G(r) whenever a Parameter has changed.  Its own,
+`DebyePDFGenerator`, needs the compiled diffpy.srreal; `DebyeGenerator` is the
+same over `diffpy_cbldm.fitting.calculator.DebyeCalculator`, and
+`ClusterParSet` hands it the structure as it is.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,7 @@ BACKENDS = ("auto", "torch", "srreal")
 
 
 class _Bare(tuple):
-    """No atoms in a lattice."""
+    """No atoms in a lattice: what SrFit makes no parameter sets of."""
 
     lattice: Any
 
@@ -117,6 +123,7 @@ class DebyeGenerator(BasePDFGenerator):
                 self._phase
             )
         super().setPhase(parset, periodic)
+        # SrFit looks at Parameters alone, and would hand out the old curve.
         self.refresh()
 
     def parallel(self, ncpu: int, mapfunc: Any = None) -> None:
@@ -173,18 +180,19 @@ def choose_backend(backend: str) -> str:
     if backend == "torch":
         return backend
     try:
-        found = importlib.util.find_spec("diffpy.srreal") is not None
-        if found:
+        loads = importlib.util.find_spec("diffpy.srreal") is not None
+        if loads:
+            # Its compiled library may be missing all the same.
             import diffpy.srreal.pdfcalculator  # noqa: F401
     except ImportError:
-        found = False
-    if backend == "srreal" and not found:
+        loads = False
+    if backend == "srreal" and not loads:
         raise CbldmError(
             "backend is 'srreal', but diffpy.srreal does not load; expected "
             "its conda package: conda install -c conda-forge diffpy.srreal, "
             "or use backend='torch'."
         )
-    return "srreal" if found else "torch"
+    return "srreal" if loads else "torch"
 
 
 def make_generator(backend: str, structure: Any, atoms: bool) -> Any:

@@ -313,6 +313,16 @@ spline. The bins are as coarse as `precision` allows. The time is proportional
 to the number of pairs for large clusters, and to the number of points for
 small ones. `calculator.PairCache` keeps the pairs of one cluster for a fit.
 
+| step | where |
+| --- | --- |
+| pairs to bins, fast sine transforms | `debye.pairgrid` |
+| the sum over pairs, F(Q) | `debye.pair_sums` |
+| how the width of a peak depends on the distance | `debye.widths` |
+| the same as Chebyshev terms | `debye.chebyshev` |
+| the Q grid of DiffPy, and from F(Q) to G(r) | `debye.qgrid` |
+| batches of one element; several elements | `debye.pure`; `debye.mixed` |
+| one count of pairs for many conditions | `debye.histogram` |
+
 ## Time against size and range
 
 One thread, 3000 points to 30 A unless said otherwise, Qmax 25 1/A. The table
