@@ -152,7 +152,7 @@ def test_a_shape_has_one_place(template):
     for _ in range(20):
         shape = near
         if template == "stack":  # one site a layer
-            shape = near[cuts._sequence("stacked", near, rng)]
+            shape = near[cuts._stacked_sites("stacked", near, rng)]
         shape = shape[rng.permutation(len(shape))[: rng.integers(5, 60)]]
         placed = lattices.place(template, shape)
         move = rng.integers(-2, 3, len(basis)) @ basis

@@ -15,7 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from diffpy_cbldm.crystals.filling import SHAPE_UNIT
-from diffpy_cbldm.crystals.lattices import MARGIN, TEMPLATES, directions
+from diffpy_cbldm.crystals.lattices import (
+    PLANE_MARGIN,
+    TEMPLATES,
+)
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
 from diffpy_cbldm.model import laplacian
 from diffpy_cbldm.model.layers import (
@@ -71,7 +74,7 @@ class Sites(nn.Module):
         self.extents: dict[str, slice] = {}
         start = 0
         for name in TEMPLATES:
-            out = table.sites[name] @ directions(name).T
+            out = table.heights(name)
             self.register_buffer(
                 f"heights_{name}",
                 torch.as_tensor(out, dtype=torch.float32),
@@ -104,7 +107,7 @@ class Sites(nn.Module):
             if kinds is not None:
                 mine = self.allowed[:, self.slices[name].start]
                 rows = mine[kinds].nonzero()[:, 0]
-            room = extents[rows, None, part] + MARGIN - out
+            room = extents[rows, None, part] + PLANE_MARGIN - out
             depth = extents.new_zeros(len(extents), len(out))
             found.append(depth.index_copy(0, rows, room.min(2).values))
         return torch.cat(found, 1)
