@@ -15,10 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffpy_cbldm.crystals.filling import SHAPE_UNIT
-from diffpy_cbldm.crystals.lattices import (
-    PLANE_MARGIN,
-    TEMPLATES,
-)
+from diffpy_cbldm.crystals.lattices import PLANE_MARGIN, TEMPLATES
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
 from diffpy_cbldm.model import laplacian
 from diffpy_cbldm.model.layers import (
