@@ -190,7 +190,7 @@ class PairBasis:
     def _pairs(
         self, positions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, Tensor]:
-        """Cells and distances of the pairs i < j, and the sum of their vectors.
+        """Cells and distances of the pairs i < j, and the sum of all vectors.
 
         Pairs out of reach lie in a last cell, at a distance of 1.
         """
