@@ -1,7 +1,7 @@
-"""A finite cluster of atoms and its forms in diffpy, ASE and pymatgen.
+"""A finite cluster of atoms, and a candidate: one with what is known of it.
 
-The three libraries are imported by the methods that need them; importing
-this module needs numpy alone.
+Importing this module needs numpy alone; `conversions` knows the forms in
+diffpy, ASE and pymatgen.
 """
 
 from __future__ import annotations
@@ -9,24 +9,20 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 import numpy as np
 
+from diffpy_cbldm import conversions
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.pdfdata import ELEMENTS
 from diffpy_cbldm.settings import Refinement
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-from collections.abc import Mapping, Sequence
+from diffpy_cbldm.state import State, read_flags
 
 COINCIDENT = 1e-3
 """Atoms closer than this (A) are one atom written twice."""
-
-MARGIN = 10.0
-"""Space (A) between a cluster and the faces of the cell it is boxed in."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -107,34 +103,18 @@ class Cluster:
         Parameters
         ----------
         boxed : bool
-            Put the cluster in the middle of an orthogonal cell, `MARGIN`
-            away from each face.  Default: as read from an xyz file, with
+            Put the cluster in the middle of an orthogonal cell, 10 A away
+            from each face.  Default: as read from an xyz file, with
             a = b = c = 1, in which fractional and Cartesian coordinates are
             the same, and Uiso 0: what SrFit's ``zoomscale`` idiom expects.
         """
-        from diffpy.structure import Atom, Lattice, Structure
-
-        sites, size = self.positions, np.ones(3)
-        if boxed:
-            size, sites = self._box()
-        atoms = [
-            Atom(s, xyz=x / size)
-            for s, x in zip(self.elements, sites, strict=True)
-        ]
-        lattice = Lattice(*size, 90, 90, 90)
-        return Structure(atoms, lattice=lattice, title=self.composition)
-
-    def _box(self) -> tuple[np.ndarray, np.ndarray]:
-        """Edges of the cell around the cluster, and the positions in it."""
-        low = self.positions.min(axis=0) - MARGIN
-        size = np.ptp(self.positions, axis=0) + 2 * MARGIN
-        return size, self.positions - low
+        return conversions.to_diffpy(
+            self.elements, self.positions, boxed, self.composition
+        )
 
     def to_ase(self) -> Any:
         """Return an ``ase.Atoms`` without cell, pbc False."""
-        from ase import Atoms
-
-        return Atoms(list(self.elements), self.positions, pbc=False)
+        return conversions.to_ase(self.elements, self.positions)
 
     def to_pymatgen(self, boxed: bool = False) -> Any:
         """Return a pymatgen ``Molecule``, or a ``Structure`` when boxed.
@@ -142,22 +122,10 @@ class Cluster:
         Parameters
         ----------
         boxed : bool
-            Put the cluster in the middle of an orthogonal cell, `MARGIN`
-            away from each face.  Default: a free molecule.
+            Put the cluster in the middle of an orthogonal cell, 10 A away
+            from each face.  Default: a free molecule.
         """
-        from pymatgen.core import Lattice, Molecule, Structure
-
-        elements = list(self.elements)
-        if not boxed:
-            # The check refuses an odd number of electrons.
-            return Molecule(elements, self.positions, charge_spin_check=False)
-        size, sites = self._box()
-        return Structure(
-            Lattice.orthorhombic(*size),
-            elements,
-            sites,
-            coords_are_cartesian=True,
-        )
+        return conversions.to_pymatgen(self.elements, self.positions, boxed)
 
     @classmethod
     def from_diffpy(cls, structure: Any) -> Self:
@@ -166,20 +134,12 @@ class Cluster:
         In a cell larger than the unit lattice of an xyz file, a cluster
         that the cell's faces cut is put together again.
         """
-        elements = [_symbol(atom.element) for atom in structure]
-        positions = np.array(structure.xyz_cartn).reshape(-1, 3)
-        cell = np.array(structure.lattice.base)
-        if not np.allclose(cell, np.eye(3)):
-            positions = _joined(positions, cell)
-        return cls(tuple(elements), positions)
+        return cls(*conversions.from_diffpy(structure))
 
     @classmethod
     def from_ase(cls, atoms: Any) -> Self:
         """Return the atoms of an ``ase.Atoms``, joined across its cell."""
-        positions = atoms.get_positions()
-        if atoms.pbc.any() and atoms.cell.rank == 3:
-            positions = _joined(positions, atoms.cell.array, atoms.pbc)
-        return cls(tuple(atoms.get_chemical_symbols()), positions)
+        return cls(*conversions.from_ase(atoms))
 
     @classmethod
     def from_pymatgen(cls, structure: Any) -> Self:
@@ -187,17 +147,13 @@ class Cluster:
 
         In a Structure, a cluster that the cell's faces cut is put together
         again.
+
+        Raises
+        ------
+        CbldmError
+            Its sites hold several elements each.
         """
-        if not structure.is_ordered:
-            raise CbldmError(
-                "the pymatgen structure is disordered; expected one element "
-                "on each site: order it first."
-            )
-        elements = [getattr(s.specie, "symbol", "?") for s in structure]
-        positions = np.array(structure.cart_coords)
-        if hasattr(structure, "lattice"):
-            positions = _joined(positions, structure.lattice.matrix)
-        return cls(tuple(elements), positions)
+        return cls(*conversions.from_pymatgen(structure))
 
     def write_xyz(
         self, path: str | os.PathLike[str], comment: str = ""
@@ -248,12 +204,8 @@ class Cluster:
         write_atomic(path, structure.writeStr("pdffit"))
 
 
-POLISHED = "polished: "
-"""How the flag of a candidate begins whose atoms were edited."""
-
-
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Candidate(Cluster):
+class Candidate(Cluster, State):
     """A proposed structure, with what is known of its agreement.
 
     Use `dataclasses.replace` to add a result.
@@ -274,10 +226,14 @@ class Candidate(Cluster):
         Rw beyond the range that was refined.
     parameters : dict
         Refined parameters, {name: (value, standard uncertainty)}.
-    flags : tuple of str
-        What a user must know of the structure.
+    flags : iterable of str, optional
+        What a user must know of the structure, as texts.  They stand for
+        all of `state`: texts in the form of the package, as in a result
+        file, set its fields, others are its notes.
     results : object, optional
         The ``diffpy.srfit.fitbase.FitResults`` of the refinement.
+    **state
+        The fields of `State`, by name; `flags` renders them.
     """
 
     structure_type: str = ""
@@ -288,22 +244,41 @@ class Candidate(Cluster):
     parameters: Mapping[str, tuple[float, float]] = dataclasses.field(
         default_factory=dict
     )
-    flags: tuple[str, ...] = ()
     results: Any = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "parameters", dict(self.parameters))
-        object.__setattr__(self, "flags", tuple(self.flags))
+    # Written out because of `flags`, which is no field: a field beside those
+    # that it renders could contradict them after `dataclasses.replace`.
+    def __init__(
+        self,
+        elements: str | Iterable[str],
+        positions: Any,
+        structure_type: str = "",
+        generator: str = "",
+        rw_raw: float | None = None,
+        rw: float | None = None,
+        rw_heldout: float | None = None,
+        parameters: Mapping[str, tuple[float, float]] | None = None,
+        flags: Iterable[str] | None = None,
+        results: Any = None,
+        **state: Any,
+    ) -> None:
+        for name, value in (
+            ("structure_type", structure_type),
+            ("generator", generator),
+            ("rw_raw", rw_raw),
+            ("rw", rw),
+            ("rw_heldout", rw_heldout),
+            ("parameters", dict(parameters or {})),
+            ("results", results),
+        ):
+            object.__setattr__(self, name, value)
+        State.__init__(self, **(state if flags is None else read_flags(flags)))
+        Cluster.__init__(self, elements, positions)  # type: ignore[arg-type]
 
     @property
-    def edits(self) -> tuple[str, ...]:
-        """The kinds of edits by which polishing fitted the atoms, or none."""
-        for flag in self.flags:
-            if flag.startswith(POLISHED):
-                kinds = flag[len(POLISHED) :].split(";")[0]
-                return tuple(kind.strip() for kind in kinds.split(","))
-        return ()
+    def proposed_by(self) -> tuple[str, ...]:
+        """The generators that proposed this structure, its own first."""
+        return tuple(dict.fromkeys((self.generator, *self.also_proposed_by)))
 
     def __repr__(self) -> str:
         parts = [self.composition, self.structure_type, self.generator]
@@ -314,27 +289,9 @@ class Candidate(Cluster):
         return f"Candidate({', '.join(filter(None, parts))})"
 
 
-_FOREIGN = {
-    "ase": (Cluster.from_ase, "get_positions"),
-    "diffpy": (Cluster.from_diffpy, "lattice"),
-    "pymatgen": (Cluster.from_pymatgen, "cart_coords"),
-}
-"""How the structures of other libraries are turned into a Cluster, and an
-attribute by which they are told from that library's other objects."""
-
-
 def is_structure(given: Any) -> bool:
     """Whether `as_cluster` takes it."""
-    return isinstance(given, Cluster) or _reader(given) is not None
-
-
-def _reader(given: Any) -> Any:
-    for kind in type(given).__mro__:
-        library = kind.__module__.split(".")[0]
-        if library in _FOREIGN:
-            reader, attribute = _FOREIGN[library]
-            return reader if hasattr(given, attribute) else None
-    return None
+    return isinstance(given, Cluster) or conversions.reader(given) is not None
 
 
 def as_cluster(given: Any) -> Cluster:
@@ -351,14 +308,14 @@ def as_cluster(given: Any) -> Cluster:
     """
     if isinstance(given, Cluster):
         return given
-    reader = _reader(given)
-    if reader is None:
+    read = conversions.reader(given)
+    if read is None:
         raise CbldmError(
             f"the structure is of the type {type(given).__name__}; expected "
             "a Cluster, or a structure of ASE, diffpy or pymatgen: "
             'cb.Cluster("Pt", positions) makes one of coordinates.'
         )
-    return reader(given)
+    return Cluster(*read(given))
 
 
 def candidate_of(given: Any) -> Candidate:
@@ -411,55 +368,8 @@ def _coincident(positions: np.ndarray) -> tuple[int, int] | None:
         if not near.any():
             return None
         gap = np.linalg.norm(x[shift:] - x[:-shift], axis=1)
-        found = np.flatnonzero(gap < COINCIDENT)
-        if len(found):
-            a, b = sorted((order[found[0]], order[found[0] + shift]))
+        close = np.flatnonzero(gap < COINCIDENT)
+        if len(close):
+            a, b = sorted((order[close[0]], order[close[0] + shift]))
             return int(a), int(b)
     return None
-
-
-def _symbol(element: str) -> str:
-    """Return the symbol of an ion, such as Pt for Pt4+."""
-    return element.strip("0123456789+-")
-
-
-_LAYERS = 4.0
-"""Layers of one cluster lie closer than this (A) along any direction."""
-
-
-def _joined(
-    positions: np.ndarray, cell: np.ndarray, pbc: Sequence[bool] = (True,) * 3
-) -> np.ndarray:
-    """Move atoms by whole cell edges to where the widest gap is outside.
-
-    A boxed cluster that stands across a face of its cell appears in pieces;
-    along each edge the widest empty interval is the vacuum around it.  What
-    is not that close to its own image is left as it is.
-    """
-    fractional = positions @ np.linalg.inv(cell)
-    for axis in np.flatnonzero(pbc):
-        inside = fractional[:, axis] % 1.0
-        ordered = np.sort(inside)
-        gaps = np.diff(ordered, append=ordered[0] + 1.0)
-        widest = int(np.argmax(gaps))
-        across = gaps[-1] * np.linalg.norm(cell[axis])
-        if widest < len(gaps) - 1 and across < _LAYERS:
-            inside = np.where(inside > ordered[widest], inside - 1.0, inside)
-            fractional[:, axis] = inside
-    return fractional @ cell
-
-
-UNEVEN = "uneven misfit: "
-"""How the flag begins of a fit whose misfit is no noise."""
-
-REFUSED = "polishing refused: "
-"""How the flag begins where a guard-rail kept a structure as it was."""
-
-ALSO = "also proposed by "
-"""How a flag begins that names another generator of the structure."""
-
-
-def sources(candidate: Candidate) -> set[str]:
-    """The generators that proposed this structure."""
-    also = {f[len(ALSO) :] for f in candidate.flags if f.startswith(ALSO)}
-    return {candidate.generator, *also}

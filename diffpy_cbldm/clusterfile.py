@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffpy_cbldm.cluster import Cluster
+from diffpy_cbldm.conversions import LAYERS
 from diffpy_cbldm.errors import CbldmError
-
-if TYPE_CHECKING:
-    pass
-from diffpy_cbldm.cluster import _LAYERS, Cluster
 
 
 def read_cluster(path: str | os.PathLike[str]) -> Cluster:
@@ -54,10 +51,10 @@ def read_cluster(path: str | os.PathLike[str]) -> Cluster:
     normals = np.linalg.inv(atoms.cell.array)
     extent = np.ptp(cluster.positions @ normals, axis=0)
     gap = float(min((1 - extent) / np.linalg.norm(normals, axis=0)))
-    if gap < _LAYERS:
+    if gap < LAYERS:
         raise CbldmError(
             f"{path}: {gap:.2f} A of empty space between the cluster and "
-            f"its images; expected {_LAYERS:g} A or more: a crystal has to "
+            f"its images; expected {LAYERS:g} A or more: a crystal has to "
             "be cut into a cluster first."
         )
     return cluster

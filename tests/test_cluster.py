@@ -13,8 +13,9 @@ import pytest
 from ase.cluster import Octahedron
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.cluster import MARGIN, Candidate, Cluster
+from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.clusterfile import read_xyz
+from diffpy_cbldm.conversions import VACUUM
 from diffpy_cbldm.errors import CbldmError
 
 CUBE = 2.7 * np.array(
@@ -128,7 +129,7 @@ def test_pymatgen(cluster, boxed):
     if boxed:
         low = structure.cart_coords.min(axis=0)
         high = structure.lattice.abc - structure.cart_coords.max(axis=0)
-        np.testing.assert_allclose([low, high], MARGIN, atol=1e-9)
+        np.testing.assert_allclose([low, high], VACUUM, atol=1e-9)
 
 
 def test_odd_number_of_electrons_in_pymatgen():

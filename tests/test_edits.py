@@ -13,6 +13,7 @@ from diffpy_cbldm.crystals.bonds import (
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.editor import Editor
 from diffpy_cbldm.polishing.sites import more_sites
@@ -37,33 +38,19 @@ def world():
     (pdf,) = simulate(
         [Cluster("Pt", ideal("dec", 90))], qmin=0.8, qmax=24.0, qdamp=0.03
     )
-    keep = (pdf.r >= 1.5) & (pdf.r < 30)
-    r, g = pdf.r[keep], pdf.g[keep]
-    basis = PairBasis(
-        r, g, np.ones_like(r), qmin=0.8, qmax=24.0, qbroad=0.0, fit=FIT
-    )
+    target = Target.of(pdf)
+    basis = PairBasis(target, FIT)
     atoms = ideal("fcc", 79)
     new = more_sites(atoms, BOND)
     points = np.concatenate([atoms, new])
     filled = np.arange(len(points)) < len(atoms)
-    return r, g, basis, points, filled
+    return target, basis, points, filled
 
 
 def rw_of(positions, world):
-    r, g, *_ = world
     start = {"uiso": FIT.uiso, "delta2": FIT.delta2}
-    return quick_fit(
-        [positions],
-        r,
-        g,
-        qmin=0.8,
-        qmax=24.0,
-        qdamp=FIT.qdamp,
-        fit=(),
-        start=start,
-        rmin=1.5,
-        rmax=30.0,
-    )[0].rw
+    target = world[0].with_qdamp(FIT.qdamp)
+    return quick_fit([positions], target, fit=(), start=start)[0].rw
 
 
 def test_single_edits_are_scored_exactly(world):
@@ -204,7 +191,7 @@ def test_bulk_coordination_of_the_types():
 @pytest.mark.parametrize("kind, atoms", [("dec", 5), ("bcc", 7), ("dec", 7)])
 def test_particles_without_atoms_to_spare_have_no_swaps(kind, atoms, world):
     """No atom may go, or no site is near enough to be filled."""
-    basis = world[2]
+    basis = world[1]
     positions = ideal(kind, atoms)
     assert len(positions) == atoms
     points = np.concatenate([positions, more_sites(positions, BOND)])

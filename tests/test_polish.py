@@ -18,6 +18,7 @@ from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.front import (
@@ -127,16 +128,14 @@ def test_free_fits_of_noise_are_refused():
     """Free atoms follow the noise; the rails do not."""
     x = off_centre(60)
     pdf = pdf_of(x, noise=0.05)
-    found = front(x, "fcc", pdf, kinds=("displacements",), rmax=14.0)
+    target = Target.of(pdf, rmax=14.0)
+    found = front(x, "fcc", target, kinds=("displacements",))
     assert best(found) is found[0]
     # What atoms without restraint make of the same noise ...
     fit, rng = found[0].fit, np.random.default_rng(0)
-    keep = (pdf.r >= 1.5) & (pdf.r < 14)
-    r, g = pdf.r[keep], pdf.g[keep]
-    seen = (r // 2.5).astype(int) % 3 != 1
-    words = {"qmin": 0.8, "qmax": 24.0, "qbroad": 0.0, "fit": fit}
-    basis = PairBasis(r, g, seen.astype(float), **words)
-    held = PairBasis(r, g, (~seen).astype(float), **words)
+    seen = (target.r // 2.5).astype(int) % 3 != 1
+    basis = PairBasis(target.with_weights(seen.astype(float)), fit)
+    held = PairBasis(target.with_weights((~seen).astype(float)), fit)
     free, damping = x + rng.normal(0, 0.02, x.shape), 1e-3
     for _ in range(40):
         left, slopes = basis.atom_slopes(free)
@@ -229,4 +228,4 @@ def test_mistakes():
     with pytest.raises(CbldmError, match="kinds of edits are"):
         front(x, "fcc", pdf_of(x), kinds=("atoms",))
     with pytest.raises(CbldmError, match="data points"):
-        front(x, "fcc", pdf_of(x), rmin=29.5)
+        front(x, "fcc", Target.of(pdf_of(x), rmin=29.9))

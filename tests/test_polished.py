@@ -6,7 +6,6 @@ import torch
 from test_polish import ideal, off_centre, pdf_of
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.cluster import REFUSED
 from diffpy_cbldm.crystals.alike import rmsd
 from diffpy_cbldm.crystals.bonds import roughness
 from diffpy_cbldm.fitting import moves
@@ -68,7 +67,10 @@ def test_edits_that_do_not_predict_are_refused(monkeypatch):
     monkeypatch.setattr(module, "predicted", lambda *a, **k: (0.10, 0.11))
     truth = off_centre(70)
     (only,) = cb.polish(candidate(ideal("fcc", 79)), pdf_of(truth))
-    assert any(f.startswith(REFUSED) for f in only.flags)
+    assert only.refused_edits == (0.10, 0.11)
+    assert only.flags[-1] == (
+        "polishing refused: Rw on r left out 0.1000, 0.1100 after edits"
+    )
     assert only.edits == ()
 
 

@@ -10,7 +10,7 @@ import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.alike import rmsd
 from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.crystals.table import load_table
-from diffpy_cbldm.fitting.target import bond_estimate
+from diffpy_cbldm.fitting.target import Target, bond_estimate
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.generators import find_generator, propose
@@ -76,7 +76,7 @@ def test_rods_and_plates_are_compared_exactly(parameters):
     (pdf,) = cb.simulate([cluster], qmin=0.7, qmax=25.0, biso=0.3, qdamp=0.02)
     hist = histograms(list(unit.numpy()))
     motion = Motion((0.0036, 0.004, 0.0044), (0.01, 0.02, 0.03), 0.0, True)
-    rw, bonds = screen(hist, lengths, pdf, 2.7, 1.5, 30.0, motion)
+    rw, bonds = screen(hist, lengths, Target.of(pdf), 2.7, motion)
     assert rw[0] < 0.004
     assert bonds[0] == pytest.approx(2.7, rel=1e-4)
 

@@ -10,6 +10,8 @@ import torch
 from diffpy_cbldm.debye import qgrid
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import quickfit as qf
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.pdfdata import PDFData
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
@@ -39,6 +41,12 @@ R = np.arange(0.0, 30.005, 0.01)
 RANGE = {"qmin": 0.9, "qmax": 23.0}
 
 
+def target(g, r=R, rmin=1.5, rmax=30.0, **more):
+    """A measured curve on its fitting range."""
+    pdf = PDFData(r=r, g=g, **{**RANGE, **more})
+    return Target.of(pdf, rmin, rmax)
+
+
 def test_shells_keep_every_distance():
     x = np.random.default_rng(0).uniform(-5, 5, (60, 3))
     d = torch.pdist(torch.from_numpy(x)).numpy()
@@ -55,7 +63,7 @@ def test_shells_keep_every_distance():
 def test_derivatives_against_differences():
     x = np.random.default_rng(1).uniform(-5, 5, (20, 3))
     model = qf._Model(x, 20.0, 0.01)
-    model.use(qgrid.q_grid(1.0, 20.0, 20.0)[0])
+    model.use(qgrid.q_grid(1.0, 20.0, 20.0, 0.008)[0])
     p = np.array([1.01, 0.01, 1.5])
     f = model.f(*p, derivatives=True)
     assert torch.allclose(f[:, 0], model.f(*p))
@@ -73,7 +81,7 @@ def test_parameters_come_back(qbroad):
     x = fcc(120)
     truth = {"uiso": 0.006, "delta2": 3.0, "qdamp": 0.05}
     g = native(1.013 * x, R, **truth, **RANGE, qbroad=qbroad)
-    found = qf.quick_fit([x], R, 0.4 * g, **RANGE, qbroad=qbroad)[0]
+    found = qf.quick_fit([x], target(0.4 * g, qbroad=qbroad))[0]
     assert found.rw < 2e-3
     assert found.scale == pytest.approx(0.4, rel=2e-3)
     assert found.stretch == pytest.approx(1.013, abs=2e-5)
@@ -87,7 +95,7 @@ def test_rw_is_that_of_the_plain_sum():
     fixed = {"uiso": 0.007, "delta2": 0.5, "qdamp": 0.03}
     rng = np.random.default_rng(0)
     g = native(x, R, **fixed, **RANGE) + 0.05 * rng.normal(size=len(R))
-    found = qf.quick_fit([x], R, g, **RANGE, fit=(), start=fixed)[0]
+    found = qf.quick_fit([x], target(g), fit=(), start=fixed)[0]
     keep = R >= 1.5 - 1e-6
     calc = native(x, R, **fixed, **RANGE)[keep]
     obs = g[keep]
@@ -100,10 +108,10 @@ def test_rw_is_that_of_the_plain_sum():
 def test_order_and_company_do_not_matter():
     many = [fcc(n) for n in (55, 80, 147)]
     g = native(many[1], R, uiso=0.008, delta2=2.0, qdamp=0.04, **RANGE)
-    fits = qf.quick_fit(many, R, g, **RANGE)
+    fits = qf.quick_fit(many, target(g))
     for x, fit in zip(many, fits, strict=True):
         turned = torch.from_numpy(x[::-1, [1, 2, 0]] * [1, -1, 1] + 3.0)
-        alone = qf.quick_fit([turned], R, g, **RANGE)[0]
+        alone = qf.quick_fit([turned], target(g))[0]
         assert alone.rw == pytest.approx(fit.rw, abs=1e-4)
         assert alone.stretch == pytest.approx(fit.stretch, abs=1e-4)
     assert fits[1].rw == min(fit.rw for fit in fits)
@@ -112,10 +120,10 @@ def test_order_and_company_do_not_matter():
 def test_given_qdamp_stays_and_bounds_hold():
     x = fcc(60)
     g = native(1.15 * x, R, uiso=0.2, delta2=0.0, qdamp=0.3, **RANGE)
-    for fit in qf.quick_fit([x, fcc(90)], R, g, **RANGE, qdamp=0.02):
+    for fit in qf.quick_fit([x, fcc(90)], target(g, qdamp=0.02)):
         assert fit.qdamp == 0.02
         assert 0.9 <= fit.stretch <= 1.1 and 1e-4 <= fit.uiso <= 0.1
-    for fit in qf.quick_fit([x], R, g, **RANGE):
+    for fit in qf.quick_fit([x], target(g)):
         assert 0.0 <= fit.qdamp <= 0.15 and 0.0 <= fit.delta2 <= 8.0
 
 
@@ -123,22 +131,22 @@ def test_any_uniform_grid_will_do():
     x = fcc(80)
     r = 1.0 + 0.02 * np.arange(950)
     g = native(x, r, uiso=0.008, delta2=2.0, qdamp=0.04, **RANGE)
-    found = qf.quick_fit([x], r, g, **RANGE, rmax=100.0)[0]
+    found = qf.quick_fit([x], target(g, r, rmax=100.0))[0]
     assert found.rw < 2e-3
-    w = np.where(r > 10, 0.25, 1.0)
-    assert qf.quick_fit([x], r, g, **RANGE, weights=w)[0].rw < 2e-3
+    dg = np.where(r > 10, 0.2, 0.1)
+    assert qf.quick_fit([x], target(g, r, dg=dg))[0].rw < 2e-3
 
 
 def test_user_mistakes():
     x, g = fcc(20), np.sin(R)
     with pytest.raises(CbldmError, match="zoomscale"):
-        qf.quick_fit([x], R, g, **RANGE, fit=("zoomscale",))
+        qf.quick_fit([x], target(g), fit=("zoomscale",))
     with pytest.raises(CbldmError, match="data points"):
-        qf.quick_fit([x], R, g, **RANGE, rmin=31.0, rmax=40.0)
+        target(g, rmin=31.0, rmax=40.0)
     with pytest.raises(CbldmError, match="no Q range"):
-        qf.quick_fit([x], R, g, qmin=20.0, qmax=10.0)
+        qf.quick_fit([x], target(g, qmin=9.995, qmax=10.0))
     with pytest.raises(CbldmError, match="one array per cluster"):
-        qf.quick_fit([x[None]], R, g, **RANGE)
+        qf.quick_fit([x[None]], target(g))
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -168,12 +176,14 @@ def test_native_fits_of_measured_data(index):
     r, g = np.array(rows, dtype=float).T
     found = qf.quick_fit(
         [atoms.positions],
-        r,
-        g,
-        qmin=golden["qmin"],
-        qmax=golden["qmax"],
-        qdamp=golden["qdamp"],
-        rmax=golden["range"][1],
+        target(
+            g,
+            r,
+            rmax=golden["range"][1],
+            qmin=golden["qmin"],
+            qmax=golden["qmax"],
+            qdamp=golden["qdamp"],
+        ),
     )[0]
     result = golden["result"]
     assert found.rw == pytest.approx(golden["rw"], abs=1e-4)

@@ -14,10 +14,11 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.fitting.agreement import rw_scaled
 from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search import screening_set
 from diffpy_cbldm.search.by_screening import rough_rw, screen_generator
 from diffpy_cbldm.search.generators import propose
-from diffpy_cbldm.search.matching import SCAN
+from diffpy_cbldm.search.matching import SCAN, Motion
 from diffpy_cbldm.search.screening_set import (
     BINS,
     SHIPPED,
@@ -171,7 +172,7 @@ def test_wrong_count_and_a_set_of_other_clusters(monkeypatch):
 # ------------------------------------------------------------ the screening
 
 
-def test_rough_rw_is_that_of_debye_curves():
+def test_rough_rw_is_that_of_debye_curves(monkeypatch):
     """Known width and damping: the truth is met, others as by `debye_pdf`."""
     hist = shipped_set()[:300]
     bond, truth = 2.8, 41
@@ -183,17 +184,9 @@ def test_rough_rw_is_that_of_debye_curves():
         qdamp=0.03,
         **conditions,
     )
-    found = rough_rw(
-        hist,
-        pdf.r,
-        pdf.g,
-        bond=bond,
-        stretches=np.zeros(1),
-        uiso=[0.006],
-        qdamp=[0.03],
-        rmin=1.5,
-        **conditions,
-    )
+    target = Target.of(pdf)
+    monkeypatch.setattr(Target, "bond", bond)
+    found = rough_rw(hist, target, np.zeros(1), Motion((0.006,), (0.03,)))
     assert np.argmin(found) == truth and found[truth] < 0.03
     inside = pdf.r >= 1.5
     for k in [*range(30), truth]:
@@ -225,9 +218,7 @@ def test_a_member_is_found_by_its_pdf(number, bond, conditions):
     best, *others = screen_generator(pdf, count=3)
     assert len(others) == 2 and len(best) == len(truth)
     assert rmsd(best.positions, truth) < 0.02
-    (fit,) = quick_fit(
-        [best.positions], pdf.r, pdf.g, qmin=pdf.qmin, qmax=pdf.qmax
-    )
+    (fit,) = quick_fit([best.positions], pdf)
     assert fit.rw < 2e-3
 
 
@@ -264,16 +255,5 @@ def test_screening_is_fast():
     (pdf,) = cb.simulate([cb.Cluster("Pt", cluster(9, 2.77))])
     hist = shipped_set()
     start = time.perf_counter()
-    rough_rw(
-        hist,
-        pdf.r,
-        pdf.g,
-        bond=2.77,
-        stretches=SCAN,
-        uiso=(0.003, 0.006, 0.012),
-        qdamp=(0.0, 0.03, 0.06, 0.09),
-        qmin=0.7,
-        qmax=25.0,
-        rmin=1.5,
-    )
+    rough_rw(hist, Target.of(pdf).with_qdamp(None), SCAN, Motion())
     assert time.perf_counter() - start < 2.0  # 0.1 s on a quiet core

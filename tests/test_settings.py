@@ -10,7 +10,6 @@ import re
 import pytest
 
 import training.settings
-
 from diffpy_cbldm import options, settings
 from diffpy_cbldm.commands import common
 from diffpy_cbldm.errors import CbldmError

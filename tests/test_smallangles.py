@@ -8,6 +8,7 @@ from ase.cluster import Icosahedron, Octahedron
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.commands.examples import EXAMPLES
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving.small_angles import LIMIT, settle
 
 
@@ -31,19 +32,20 @@ CLUSTERS = {
 @pytest.mark.parametrize("qmin", [0.1, 0.3, 0.5, LIMIT, 1.2])
 def test_a_true_qmin_is_kept(name, qmin):
     (pdf,) = cb.simulate(CLUSTERS[name], qmin=qmin)
-    assert settle(pdf, "auto", 1.5, 30.0) == (pdf, None)
+    target = Target.of(pdf)
+    assert settle(target, "auto") == (target, None)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
 @pytest.mark.parametrize("qmin", [0.0, 0.2])
 def test_a_header_that_says_too_little_is_disbelieved(name, qmin):
     (pdf,) = cb.simulate(CLUSTERS[name], qmin=0.9)
-    wrong = dataclasses.replace(pdf, qmin=qmin)
-    found, note = settle(wrong, "auto", 1.5, 30.0)
+    wrong = Target.of(dataclasses.replace(pdf, qmin=qmin))
+    found, note = settle(wrong, "auto")
     assert found.qmin == LIMIT
     assert f"Qmin is {qmin:g} 1/A" in note and "--small-angle yes" in note
-    assert settle(wrong, "yes", 1.5, 30.0) == (wrong, None)
-    assert settle(wrong, "no", 1.5, 30.0)[0].qmin == LIMIT
+    assert settle(wrong, "yes") == (wrong, None)
+    assert settle(wrong, "no")[0].qmin == LIMIT
 
 
 def test_the_measured_example_is_cubic():

@@ -361,6 +361,22 @@ def test_bounds_are_flagged(simulated):
     assert all(math.isfinite(v) for v, _ in one.parameters.values())
 
 
+@pytest.mark.parametrize("qdamp", [0.05, None])
+@pytest.mark.parametrize("apart", [0.02, 0.07, 0.3])
+def test_atoms_unlike_the_data_end_at_scale_0(simulated, apart, qdamp):
+    """Nearly at one place, and started where a quick fit has no scale."""
+    pdf = dataclasses.replace(simulated[1], qdamp=qdamp)
+    x = np.array([[0.0, 0, 0], [apart, 0, 0], [0, 1.2, 0]])
+    start = {"zoomscale": 0.95, "Pt_Uiso": 0.008}
+    start["Pt_Delta2"] = 0.98 * apart**2
+    done = cb.refine(Cluster(["Pt"] * 3, x), pdf, start=start)
+    assert done.rw == pytest.approx(1.0, abs=1e-12)
+    assert done.results.rw == done.rw
+    assert done.parameters["scale"][0] == 0
+    assert "at bound: scale 0" in done.flags
+    assert math.isfinite(done.rw_heldout) and math.isfinite(done.rw_raw)
+
+
 def test_a_misfit_that_is_no_noise_is_flagged(simulated):
     cluster, pdf = simulated
     rng = np.random.default_rng(0)

@@ -35,7 +35,8 @@ from diffpy_cbldm.debye.pairgrid import (
     spline,
     window,
 )
-from diffpy_cbldm.debye.widths import node_count
+from diffpy_cbldm.debye.pure import plain_sum
+from diffpy_cbldm.debye.widths import TERMS, node_count
 from diffpy_cbldm.errors import CbldmError
 
 PAIRS = 1 << 14
@@ -200,10 +201,19 @@ def _sums(
 
     with torch.no_grad():
         least, most = float(w.min()), float(w.max())
-    mid, half = (most + least) / 2, max((most - least) / 2, 1e-12)
-    count = 1
+    half, count = max((most - least) / 2, 1e-12), 1
     if most > least:
         count = node_count(half * float(q[-1]) ** 2, 0.0, precision / 3)
+    if count == TERMS:
+        # The widest pairs are few, and would ask for terms without end.
+        wide = w > least + half
+        rest = _sums(d[~wide], w[~wide], code[~wide], codes, q, precision)
+        few = [
+            plain_sum(d[wide & (code == k)], w[wide & (code == k)], q)
+            for k in range(codes)
+        ]
+        return rest + torch.stack(few)
+    mid = (most + least) / 2
     grid = q.new_zeros(codes * width, count)
     pieces = torch.arange(order, 0, -1)[:, None]
     for part in torch.arange(len(d)).split(PAIRS):

@@ -148,6 +148,34 @@ def _doubled(positions: Tensor, lengths: Tensor, step: float, bins: int):
     return torch.cat([x, x], 2)
 
 
+@torch.no_grad()
+def near_pairs(
+    positions: Tensor,
+    lengths: Tensor,
+    limit: Tensor,
+    step: float,
+    bins: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cluster, first and second atom, each (P,), of pairs at d <= limit (B,).
+
+    The distance is taken and compared as in `PairGrid` with the same step:
+    what is found here is what lies outside of its limits (limit, ...).
+    """
+    x = _doubled(positions, lengths, step, bins)
+    n = positions.shape[1]
+    limits = torch.zeros_like(limit), limit / step
+    found = [torch.zeros(3, 0, dtype=torch.int64, device=x.device)]
+    for block in _blocks(x):
+        first, _, atoms = block
+        apart = _apart(x, block)
+        cell = _place(apart, first, bins, limits, TOUCHING / step)[1]
+        b, place = (cell < bins).nonzero().unbind(1)
+        i, k = place % atoms, place // atoms
+        found.append(torch.stack([b, i, (i + k + first) % n]))
+    b, i, j = torch.cat(found, 1)
+    return b, i, j
+
+
 class PairGrid(torch.autograd.Function):
     """Spread 2/d of every pair i < j over its bins.
 

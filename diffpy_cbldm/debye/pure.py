@@ -11,11 +11,14 @@ bins by a B-spline, one Fourier transform turns the bins into F(Q), and a
 division by the spline's own transform takes the spreading back out.  The
 aliasing error of the grid falls as (Q h / (2 pi - Q h))^p with the bin width
 h and the order p, so a wanted precision fixes both.  Where the width depends
-on the distance, exp(-U Q^2 s) is expanded in Chebyshev polynomials of s.
+on the distance, exp(-U Q^2 s) is expanded in Chebyshev polynomials of s;
+pairs at short distances, where s changes too fast for bins, are summed one by
+one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -37,6 +40,7 @@ from diffpy_cbldm.debye.pairgrid import (
     chunks,
     fast_length,
     fold,
+    near_pairs,
     sine,
     sine_back,
     spline_order,
@@ -53,6 +57,9 @@ from diffpy_cbldm.debye.widths import Widths, smooth_terms
 from diffpy_cbldm.errors import CbldmError
 
 Limits = tuple[Tensor, Tensor] | None
+
+NEAREST = 0.5
+"""Atoms nearer to each other (A) are summed pair by pair."""
 
 
 # ------------------------------------------------------ reduced S(Q) of pairs
@@ -72,6 +79,13 @@ class Plan:
     precision : float
     finer : int
         Factor on the number of bins.
+
+    Attributes
+    ----------
+    step : float, A
+        Width of a bin.
+    margin : float, A
+        A pair feels the widths at distances that far from its own.
     """
 
     def __init__(
@@ -87,7 +101,12 @@ class Plan:
         least = max(least, len(q) if harmonic else 8)
         self.q, self.precision, self.harmonic = q, precision, harmonic
         self.reach, self.bins = reach, fast_length(least) * finer
-        self.step = reach / self.bins
+        self.step, self.factor = reach / self.bins, finer
+        # The inverse of the symbol decays from bin to bin by its pole.
+        pole = {4: 0.268, 6: 0.431, 8: 0.536}[self.order]
+        self.margin = (
+            math.ceil(math.log(precision / 20) / math.log(pole)) * self.step
+        )
 
     @functools.cached_property
     def _waves(self) -> Tensor:
@@ -164,59 +183,116 @@ class Bins:
         return float(filled[0]) * step, float(filled[-1]) * step
 
 
-Gather = Callable[[Plan, Limits], Bins]
+@dataclasses.dataclass
+class Pairs:
+    """The pairs of a batch: in bins, or those of short distance one by one.
+
+    gather(plan, (low, high)) has the pairs at low < d <= high; near(plan,
+    limit) the clusters (P,) and the distances (P,), A, of those at d <=
+    limit.  Both compare in the same way: no pair is lost or counted twice.
+    """
+
+    gather: Callable[[Plan, Limits], Bins]
+    near: Callable[[Plan, Tensor], tuple[Tensor, Tensor]]
 
 
 def _gather(
     positions: Tensor, lengths: Tensor, plan: Plan, limits: Limits
 ) -> Bins:
-    """Pairs at distances low < d <= high."""
     grid = PairGrid.apply(
         positions, lengths, limits, plan.step, plan.bins, plan.order
     )
     return Bins(fold(grid, plan.bins, plan.order), plan)
 
 
-def _gridded(gather: Gather, widths: Widths, cut: float, plan: Plan) -> Tensor:
+def _near(
+    positions: Tensor, lengths: Tensor, plan: Plan, limit: Tensor
+) -> tuple[Tensor, Tensor]:
+    b, i, j = near_pairs(positions, lengths, limit, plan.step, plan.bins)
+    return b, (positions[b, i] - positions[b, j]).norm(dim=1)
+
+
+def _gridded(pairs: Pairs, widths: Widths, cut: float, plan: Plan) -> Tensor:
     """F(Q) N, (B, K), by way of bins over the distances."""
-    order, step = plan.order, plan.step
-    limits = None
-    if cut < plan.reach * (1 - 1e-12):
-        zero = torch.zeros_like(widths.u)
-        limits = zero, torch.full_like(zero, cut)
-    pairs = gather(plan, limits)
+    ends = torch.zeros_like(widths.u), torch.full_like(widths.u, cut)
+    limits = None if cut >= plan.reach * (1 - 1e-12) else ends
+    bins = pairs.gather(plan, limits)
     if widths.plain:
-        total = plan.transform(pairs.grid) / plan.spread
+        total = plan.transform(bins.grid) / plan.spread
         return total * torch.exp(-widths.u[:, None] * plan.squared)
-    near, far = pairs.extent
+    near, far = bins.extent
     edge = widths.edge().clamp(max=cut)
+    start = max(near, float(edge.min()))
+    wide = plan.margin / 0.3
+    if near + plan.order * plan.step < NEAREST or widths.reopens:
+        return _split(pairs, widths, cut, plan)
+    if wide > start and plan.factor == 1:
+        # Nearer to zero the width is no longer a smooth function.
+        finer = plan.finer(math.ceil(min(wide / start, 8)))
+        return _gridded(pairs, widths, cut, finer)
+    if wide > start:
+        return _split(pairs, widths, cut, plan)
     total = torch.zeros((), dtype=plan.q.dtype, device=plan.q.device)
     if bool((edge >= near).any()):
         # Pairs that are cut to width 0 jump there: they get their own bins.
-        limits = torch.zeros_like(edge), edge
-        total = plan.transform(gather(plan, limits).grid) / plan.spread
-        limits = edge, torch.full_like(edge, cut)
-        pairs = gather(plan, limits)
+        zero = pairs.gather(plan, (ends[0], edge))
+        total = plan.transform(zero.grid) / plan.spread
+        bins = pairs.gather(plan, (edge, ends[1]))
     else:
-        edge = torch.zeros_like(edge)
-    # The inverse of the symbol decays from bin to bin by its pole.
-    pole = {4: 0.268, 6: 0.431, 8: 0.536}[order]
-    margin = math.ceil(math.log(plan.precision / 20) / math.log(pole)) * step
-    start = max(near, float(edge.min()))
-    if margin > 0.3 * start and step > 0.002:
-        # Nearer to zero the width is no longer a smooth function.
-        finer = plan.finer(math.ceil(min(margin / (0.3 * start), 8)))
-        return _gridded(gather, widths, cut, finer)
-    terms, damp = smooth_terms(
-        pairs.masses,
+        edge = ends[0]
+    smooth = _smooth(bins, widths, edge.clamp(min=near), min(far, cut))
+    if smooth is None:
+        return _split(pairs, widths, cut, plan)
+    return total + smooth
+
+
+def _smooth(
+    bins: Bins, widths: Widths, near: Tensor, far: float
+) -> Tensor | None:
+    """F(Q) N of pairs at near (B,) < d <= far, None where that is no use."""
+    plan = bins.plan
+    found = smooth_terms(
+        bins.masses,
         plan.distances,
         widths,
-        edge.clamp(min=near) - margin,
-        min(far, cut) + margin,
+        near - plan.margin,
+        far + plan.margin,
         plan.q,
         plan.precision,
     )
-    return total + (plan.transform(terms) * damp).sum(0)
+    if found is None:
+        return None
+    terms, damp = found
+    return (plan.transform(terms) * damp).sum(0)
+
+
+def _split(pairs: Pairs, widths: Widths, cut: float, plan: Plan) -> Tensor:
+    """F(Q) N, (B, K): pairs of short distance one by one, others in bins.
+
+    The bins begin a margin above the distance at which s is cut to 0, so
+    that s is nowhere continued to values below 0, where exp(-U Q^2 s) grows
+    without bound.
+    """
+    edge = widths.edge()
+    plan = plan.finer(1)
+    floor = max(NEAREST, float(edge.min()))
+    plan = plan.finer(math.ceil(plan.margin / (0.3 * floor)))
+    limit = (edge + plan.margin).clamp(min=NEAREST)
+    end = torch.full_like(limit, cut)
+    smooth = None
+    while smooth is None:
+        bins = pairs.gather(plan, (limit, end))
+        near, far = bins.extent
+        smooth = _smooth(bins, widths, limit.clamp(min=near), min(far, cut))
+        if smooth is None:  # s is still too steep: delta2 far below 0
+            limit = 2 * limit
+    cluster, d = pairs.near(plan, limit.clamp(max=cut))
+    rows = []
+    for b in range(len(limit)):
+        mine = d[cluster == b]
+        s = widths.take(slice(b, b + 1)).ratio(mine)[0].clamp(min=0)
+        rows.append(plain_sum(mine, s * widths.u[b], plan.q))
+    return smooth + torch.stack(rows)
 
 
 def _direct(
@@ -239,16 +315,18 @@ def _direct(
                 f"at least {TOUCHING:g}: remove the atom that stands twice "
                 "at one place."
             )
-        s = one.ratio(d).clamp(min=0)[0] * mean
-        total = torch.zeros_like(q)
-        for part in torch.arange(d.shape[1], device=q.device).split(8192):
-            dist = d[0, part, None]
-            wave = torch.sin(dist * q) / dist
-            total = total + 2 * (
-                wave * torch.exp(-s[part, None] * q.square())
-            ).sum(0)
-        out.append(total)
+        out.append(plain_sum(d[0], one.ratio(d).clamp(min=0)[0] * mean, q))
     return torch.stack(out)
+
+
+def plain_sum(d: Tensor, w: Tensor, q: Tensor) -> Tensor:
+    """Return 2 sum_p sin(Q d_p)/d_p exp(-w_p Q^2), (K,); d and w (P,)."""
+    total = torch.zeros_like(q)
+    for dist, width in zip(d.split(8192), w.split(8192), strict=True):
+        wave = torch.sin(dist[:, None] * q) / dist[:, None]
+        damp = torch.exp(-width[:, None] * q.square())
+        total = total + 2 * (wave * damp).sum(0)
+    return total
 
 
 def debye_pdf(
@@ -353,7 +431,7 @@ def evaluate(
     grid: str,
     precision: float,
     chunk: int | None = None,
-    cached: Gather | None = None,
+    cached: Pairs | None = None,
 ) -> Tensor:
     """`debye_pdf` of checked positions; cached has their pairs."""
     check_ranges(
@@ -419,8 +497,11 @@ def evaluate(
         if direct:
             f = _direct(x, size, widths.take(part), cut, plan.q)
         else:
-            gather = cached or functools.partial(_gather, x, size)
-            f = _gridded(gather, widths.take(part), cut, plan)
+            pairs = cached or Pairs(
+                functools.partial(_gather, x, size),
+                functools.partial(_near, x, size),
+            )
+            f = _gridded(pairs, widths.take(part), cut, plan)
         f = f / size[:, None]
         if grid == "native":
             g = native_curves(f, dq, first, r, rstep)

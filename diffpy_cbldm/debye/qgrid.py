@@ -95,7 +95,7 @@ def r_grid(rmin: float, rmax: float, rstep: float) -> Tensor:
 
 
 def q_grid(
-    qmin: float, qmax: float, rmax: float, uiso: float
+    qmin: float, qmax: float, rmax: float, uiso: float, ratio: float = 1.0
 ) -> tuple[np.ndarray, float]:
     """The Q grid of the native Debye calculator.
 
@@ -114,7 +114,7 @@ def q_grid(
     reach : float, angstrom
         R, the end of the extended range of r.
     """
-    tail = math.sqrt(-4.0 * uiso * math.log(3.33e-6))
+    tail = math.sqrt(-4.0 * uiso * ratio * math.log(3.33e-6))
     extension = min(10.0, 12.0 * math.pi / qmax + tail)
     reach = math.ceil((rmax + extension) / 0.01 - 1e-9) * 0.01
     step = math.pi / reach

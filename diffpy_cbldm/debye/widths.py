@@ -12,6 +12,17 @@ import math
 import torch
 from torch import Tensor
 
+TERMS = 200
+"""So many Chebyshev terms and more are too many."""
+
+GROWTH = 8.0
+"""Largest exponent -U Q^2 s by which terms may grow where s < 0."""
+
+
+def width_ratio(d, delta1=0.0, delta2=0.0, qbroad=0.0):
+    """s(d) before it is cut at 0; d and the rest broadcast."""
+    return 1 - delta1 / d - delta2 / (d * d) + (qbroad * d) ** 2
+
 
 @dataclasses.dataclass
 class Widths:
@@ -34,6 +45,12 @@ class Widths:
         return not any(
             x.requires_grad or bool((x != 0).any()) for x in self._factors()
         )
+
+    @property
+    def reopens(self) -> bool:
+        """Whether s may be above 0 again below the distance `edge`."""
+        pulled = self.delta2 < 0
+        return bool(pulled.any()) and bool((pulled & (self.delta1 > 0)).any())
 
     def ratio(self, d: Tensor) -> Tensor:
         """The factor s(d) before it is cut at 0; d (B, n) or (n,)."""
@@ -71,7 +88,9 @@ def _node_count(exponent: float, base: float, precision: float) -> int:
     as well as exp(c).
     """
     rates = [max(exponent, 1e-12) * (k + 1) / 16 for k in range(16)]
-    for count in range(2, 200):
+    if exponent * (base + 1) > 64:  # a small c may then ask for the most
+        rates += [exponent * 0.87**k for k in range(1, 100)]
+    for count in range(2, TERMS):
         tail = max(
             min(
                 count * math.log(c / 2)
@@ -84,7 +103,7 @@ def _node_count(exponent: float, base: float, precision: float) -> int:
         )
         if tail < math.log(precision / 8):
             return count
-    return 200
+    return TERMS
 
 
 def smooth_terms(
@@ -95,10 +114,12 @@ def smooth_terms(
     far: float,
     q: Tensor,
     precision: float,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor] | None:
     """Expand exp(-U Q^2 s(x)) = sum_m a_m(Q) T_m(s); (M, B, n), (M, B, K).
 
-    mass (B, n) stands at the distances x (n,); only near..far matters.
+    mass (B, n) stands at the distances x (n,); only near..far matters.  None
+    where s spans so much that the terms would be too many, or would grow so
+    far where s < 0 that their sum has lost its digits.
     """
     inside = torch.maximum(x.clamp(max=far), near.clamp(min=1e-3)[:, None])
     s = widths.ratio(inside)
@@ -107,7 +128,16 @@ def smooth_terms(
         mid, half = (high + low) / 2, ((high - low) / 2).clamp(min=1e-6)
         rate = float((widths.u * half[:, 0]).max()) * float(q[-1]) ** 2
         base = float((low / half).min())
+    if base < 0:
+        growth = (
+            -float((widths.u.detach() * low[:, 0]).min()) * float(q[-1]) ** 2
+        )
+        digits = math.log(precision / torch.finfo(q.dtype).eps)
+        if growth > min(GROWTH, max(digits, 2.0)):
+            return None
     count = node_count(rate, base, precision)
+    if count == TERMS:
+        return None
     t = (s - mid) / half
     terms = [mass, mass * t]
     for _ in range(count - 2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,9 +88,10 @@ class PairCache:
         if isinstance(u_iso, Tensor) and u_iso.dim() == 1:
             u_iso = u_iso[None]
 
-        def gather(plan: pure.Plan, limits: pure.Limits) -> pure.Bins:
-            return self._gather(plan, limits, float(stretch))
-
+        pairs = pure.Pairs(
+            functools.partial(self._gather, float(stretch)),
+            functools.partial(self._near, float(stretch)),
+        )
         with torch.no_grad():
             g = pure.evaluate(
                 self._x,
@@ -108,12 +110,12 @@ class PairCache:
                 rstep=rstep,
                 grid="native",
                 precision=precision,
-                cached=None if self._distances is None else gather,
+                cached=None if self._distances is None else pairs,
             )
         return g[0].numpy()
 
     def _gather(
-        self, plan: pure.Plan, limits: pure.Limits, stretch: float
+        self, stretch: float, plan: pure.Plan, limits: pure.Limits
     ) -> pure.Bins:
         key: tuple = (plan.step, plan.bins, plan.order, stretch)
         if limits is not None:
@@ -135,6 +137,15 @@ class PairCache:
             grid = fold(grid, plan.bins, plan.order)
             self._kept[key] = pure.Bins(grid, plan)
         return self._kept[key]
+
+    def _near(
+        self, stretch: float, plan: pure.Plan, limit: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Clusters (all 0) and distances (P,) of the pairs at d <= limit."""
+        assert self._distances is not None
+        t = self._distances[0] * (stretch / plan.step)
+        d = t[t <= float(limit) / plan.step] * plan.step
+        return torch.zeros_like(d, dtype=torch.int64), d
 
 
 PRECISION = 1e-10

@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from diffpy_cbldm.debye.qgrid import q_grid
+from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.agreement import best_scale, rw
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.pdfdata import PDFData
 
 PARAMETERS = ("stretch", "uiso", "delta2", "qdamp")
 
@@ -125,8 +127,7 @@ class _Model:
         q, z = self.q, stretch
         d = z * self.d
         # sigma^2 = 2 U (1 - delta2 / d^2 + (qbroad d)^2), never negative.
-        sharp, broad = delta2 / d**2, (self.qbroad * d) ** 2
-        corr = 1.0 - sharp + broad
+        corr = width_ratio(d, 0.0, delta2, self.qbroad)
         on = (corr > 0.0).to(corr)
         corr = corr * on
         width = uiso * corr + 0.5 * z**2 * self.v
@@ -135,6 +136,7 @@ class _Model:
         sines = torch.sin(wave) * decay
         if not derivatives:
             return sines @ amp
+        sharp, broad = delta2 / d**2, (self.qbroad * d) ** 2
         turn = uiso * on * 2.0 * (sharp + broad) + z * z * self.v
         columns = torch.stack(
             [amp, amp * corr, amp * on / d**2, amp * turn], 1
@@ -151,10 +153,11 @@ class _Model:
 class _Data:
     """The measured curve, its sine matrix, and the Rw of a model."""
 
-    def __init__(self, r, g, weights, q):
-        self.r, self.g = torch.from_numpy(r), torch.from_numpy(g)
-        root = np.sqrt(weights)
-        self.w, self.root = torch.from_numpy(weights), torch.from_numpy(root)
+    def __init__(self, target: Target, q: np.ndarray):
+        self.r, self.g, self.w = (
+            torch.tensor(a) for a in (target.r, target.g, target.weights)
+        )
+        self.root = self.w.sqrt()
         step = float(q[1] - q[0])
         self.sines = torch.sin(self.r[:, None] * torch.from_numpy(q)[None])
         self.sines *= 2.0 / math.pi * step
@@ -234,16 +237,8 @@ def _fit_one(model, data, p, free, low, high, steps):
 
 def quick_fit(
     positions_list: Sequence[np.ndarray | torch.Tensor],
-    r: np.ndarray,
-    g: np.ndarray,
+    target: PDFData | Target,
     *,
-    qmin: float,
-    qmax: float,
-    qdamp: float | None = None,
-    qbroad: float = 0.0,
-    rmin: float = 1.5,
-    rmax: float = 30.0,
-    weights: np.ndarray | None = None,
     fit: Sequence[str] = PARAMETERS,
     start: Mapping[str, float] | None = None,
     scan: Sequence[float] = SCAN,
@@ -259,17 +254,8 @@ def quick_fit(
     Parameters
     ----------
     positions_list : list of (N, 3) arrays, angstrom
-    r, g : (n,) arrays, A and 1/A^2
-        The measured curve on a uniform grid.
-    qmin, qmax : float, 1/A
-    qdamp : float, 1/A, optional
-        Fixed where given; fitted where None.
-    qbroad : float, 1/A
-        Fixed broadening of the peaks with r; default 0.
-    rmin, rmax : float, angstrom
-        The fitted range, both ends included.
-    weights : (n,) array, optional
-        One over the variance of g; default 1.
+    target : Target, or PDFData with the default range
+        The measured curve; a Qdamp that it gives is not fitted.
     fit : sequence of str
         Those of `PARAMETERS` that are fitted; the scale always is.
     start : mapping, optional
@@ -287,31 +273,22 @@ def quick_fit(
     Raises
     ------
     CbldmError
-        The range holds too few points, or a name or shape is wrong.
+        A name or shape is wrong, or no Q range is left.
     """
     _check_names(fit, start)
-    r, g = (np.asarray(a, dtype=np.float64) for a in (r, g))
-    w = np.ones_like(r) if weights is None else np.asarray(weights, float)
-    keep = (r >= rmin - 1e-6) & (r <= rmax + 1e-6)
-    r, g, w = r[keep], g[keep], w[keep]
-    curve = (r, g, w)
-    if len(r) < 10:
-        raise CbldmError(
-            f"only {len(r)} data points lie between {rmin:g} and {rmax:g} A; "
-            "expected 10 or more: change rmin or rmax."
-        )
+    target = Target.of(target)
     values = {**START, **(start or {})}
-    q, reach = q_grid(qmin, qmax, r[-1], values["uiso"])
+    q, reach = target.q_grid(values["uiso"], values["delta2"])
     if len(q) < 2:
         raise CbldmError(
-            f"Qmin {qmin:g} and Qmax {qmax:g} 1/A leave no Q range; expected "
-            "Qmin below Qmax: correct them."
+            f"Qmin {target.qmin:g} and Qmax {target.qmax:g} 1/A leave no Q "
+            "range; expected Qmin below Qmax: correct them."
         )
     # Twice as dense as G(r) needs to be known.
-    thin = max(1, int(0.5 * math.pi / qmax / (r[1] - r[0])))
-    data = _Data(r[::thin], g[::thin], w[::thin], q)
-    if qdamp is not None:
-        values["qdamp"] = qdamp
+    few = target.thinned(2.0)
+    data = _Data(few, q)
+    if target.qdamp is not None:
+        values["qdamp"] = target.qdamp
         fit = [name for name in fit if name != "qdamp"]
     p0 = np.array([values[name] for name in PARAMETERS])
     free = np.array([name in fit for name in PARAMETERS])
@@ -320,45 +297,51 @@ def quick_fit(
     low, high = np.where(free, low, -np.inf), np.where(free, high, np.inf)
     models, ends, tops = [], [], []
     for positions in positions_list:
-        model = _Model(positions, r[-1], qbroad)
+        model = _Model(positions, float(target.r[-1]), target.qbroad)
         model.use(q, reach / p0[0])
-        p = p0.copy()
-        if free[0] and len(scan) > 1:
-            tries = np.clip(p0[0] * (1.0 + np.array(scan)), *BOUNDS["stretch"])
-            p[0] = min(
-                tries,
-                key=lambda z: data.rw(model.f(z, p[1], p[2]), p[3])[0],
-            )
-        top = high.copy()
-        if free[2]:
-            # Beyond d^2 the nearest peak has no width left, and the fit a
-            # false minimum.
-            shortest = p[0] * float(model.shells[0].min())
-            top[2] = min(high[2], 0.95 * shortest**2)
-            p[2] = min(p[2], top[2])
+        first, top = _first(model, data, p0, free, high, scan)
         models.append(model)
         tops.append(top)
-        ends.append(_fit_one(model, data, p, free, low, top, steps))
+        ends.append(_fit_one(model, data, first, free, low, top, steps))
     # The end of the range, and with it the Q grid, depends on Uiso: where
     # the start's was far off, the fits go on upon the grid of their own.
-    middle = float(np.median([p[1] for p in ends])) if ends else p0[1]
-    q, own = q_grid(qmin, qmax, r[-1], middle)
+    _, uiso, delta2, _ = np.median(ends, axis=0) if ends else p0
+    q, own = target.q_grid(uiso, delta2)
     if abs(own - reach) > _SAME_GRID:
-        data = _Data(r[::thin], g[::thin], w[::thin], q)
+        data = _Data(few, q)
         for i, (model, p, top) in enumerate(zip(models, ends, tops)):
             model.use(q, own / p0[0])
             ends[i] = _fit_one(model, data, p, free, low, top, AFTER)
-    return _finish(models, ends, curve, qmin, qmax)
+    return _finish(models, ends, target)
 
 
-def _finish(models, ends, curve, qmin, qmax):
-    """Rw on all points, each on the Q grid that its Uiso asks for."""
-    grids = [q_grid(qmin, qmax, curve[0][-1], p[1]) for p in ends]
+def _first(model, data, p0, free, high, scan):
+    """Where the fit of a model begins, and its upper bounds."""
+    p, top = p0.copy(), high.copy()
+    if free[0] and len(scan) > 1:
+        # A peak at 20 A must not be missed: stretches are tried one by one.
+        tries = np.clip(p0[0] * (1.0 + np.array(scan)), *BOUNDS["stretch"])
+        p[0] = min(
+            tries,
+            key=lambda z: data.rw(model.f(z, p[1], p[2]), p[3])[0],
+        )
+    if free[2]:
+        # Beyond d^2 the nearest peak has no width left, and the fit a false
+        # minimum.
+        shortest = p[0] * float(model.shells[0].min())
+        top[2] = min(high[2], 0.95 * shortest**2)
+        p[2] = min(p[2], top[2])
+    return p, top
+
+
+def _finish(models, ends, target):
+    """Rw on all points, each on the Q grid that its widths ask for."""
+    grids = [target.q_grid(p[1], p[2]) for p in ends]
     fits, data, last = [None] * len(ends), None, None
     for i in sorted(range(len(ends)), key=lambda i: grids[i][1]):
         q, reach = grids[i]
         if last is None or reach > last + _SAME_GRID:
-            data, last = _Data(*curve, q), reach
+            data, last = _Data(target, q), reach
             used = q
         p = ends[i]
         models[i].use(used, last / p[0])

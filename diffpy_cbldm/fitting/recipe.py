@@ -15,13 +15,14 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves as moving
 from diffpy_cbldm.fitting.generator import _generator, _named, choose_backend
 from diffpy_cbldm.fitting.quickfit import QuickFit
-from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import Refinement, Solve
 
 
 def make_recipe(
     cluster: Cluster | Any,
-    pdf: PDFData,
+    pdf: PDFData | Target,
     *,
     backend: str = "auto",
     rmin: float = Solve.rmin,
@@ -84,25 +85,22 @@ def make_recipe(
     CbldmError
         No data in the range, an unknown start value or kind of moves.
     """
-    return _recipe(
-        as_cluster(cluster), pdf, backend, (rmin, rmax), start, moves, True
-    )
+    target = Target.of(pdf, rmin, rmax)
+    return recipe_of(as_cluster(cluster), target, backend, start, moves, True)
 
 
-def _recipe(
+def recipe_of(
     cluster: Cluster,
-    pdf: PDFData,
+    target: Target,
     backend: str,
-    limits: tuple[float, float],
     start: Mapping[str, float] | None,
     moves: Sequence[str],
     atoms: bool,
 ) -> FitRecipe:
     """As `make_recipe`; `atoms` as for `ClusterParSet`."""
-    check_pdf(pdf)
     elements = sorted(set(cluster.elements))
     backend = choose_backend(backend)
-    profile = _profile(pdf, *limits)
+    profile = _profile(target)
     generator = _generator(backend, cluster.to_diffpy(), atoms)
     contribution = FitContribution("cluster")
     _named(contribution, "add_profile_generator", "addProfileGenerator")(
@@ -111,12 +109,12 @@ def _recipe(
     _named(contribution, "set_profile", "setProfile")(profile, xname="r")
     _named(contribution, "set_equation", "setEquation")("s1*G1")
 
-    generator.setScatteringType(pdf.stype)
-    generator.setQmax(pdf.qmax)
-    generator.setQmin(pdf.qmin)
-    generator.qbroad.value = pdf.qbroad
+    generator.setScatteringType(target.stype)
+    generator.setQmax(target.qmax)
+    generator.setQmin(target.qmin)
+    generator.qbroad.value = target.qbroad
     generator.qdamp.value = (
-        Refinement.qdamp if pdf.qdamp is None else pdf.qdamp
+        Refinement.qdamp if target.qdamp is None else target.qdamp
     )
 
     recipe = FitRecipe()
@@ -133,7 +131,7 @@ def _recipe(
         shared = _shared_uiso(generator.phase, element)
         variable(shared, Refinement.uiso, tag="adp")
     variable(generator.delta2, Refinement.delta2, name=delta2, tag="d2")
-    if pdf.qdamp is None:
+    if target.qdamp is None:
         variable(generator.qdamp, Refinement.qdamp, tag="qdamp")
     kinds = moving.check_kinds(moves)
     for shared in _shared_moves(generator.phase, kinds) if kinds else ():
@@ -241,21 +239,18 @@ def _move_names(recipe: FitRecipe, kind: str = "") -> list[str]:
     ]
 
 
-def _profile(pdf: PDFData, rmin: float, rmax: float) -> Profile:
-    """The points of a PDF from rmin to rmax, on the grid of the data."""
-    inside = int(np.count_nonzero((pdf.r >= rmin) & (pdf.r <= rmax)))
-    if inside < 20:
-        raise CbldmError(
-            f"{inside} data points lie between rmin {rmin:g} and rmax "
-            f"{rmax:g} A, the data from {pdf.r[0]:g} to {pdf.r[-1]:g} A; "
-            "expected at least 20: change rmin and rmax."
-        )
+def _profile(target: Target) -> Profile:
+    """All data points, with those of the fitting range chosen.
+
+    Who goes on with the recipe may choose another range.
+    """
+    pdf = target.pdf
     profile = Profile()
     _named(profile, "set_observed_profile", "setObservedProfile")(
         pdf.r.copy(), pdf.g.copy(), None if pdf.dg is None else pdf.dg.copy()
     )
     _named(profile, "set_calculation_range", "setCalculationRange")(
-        rmin, rmax, "obs"
+        float(target.r[0]), float(target.r[-1]), "obs"
     )
     return profile
 
@@ -271,18 +266,13 @@ def _best_scale(recipe: FitRecipe) -> float:
 
 
 def start_values(
-    candidate: Candidate, pdf: PDFData, fit: QuickFit
+    candidate: Candidate, target: Target, fit: QuickFit
 ) -> dict[str, float]:
-    """Start values of the refinement, from the quick fit.
-
-    None where the fit has no scale: nothing of it belongs to the data.
-    """
-    if fit.scale <= 0:
-        return {}
+    """Start values of the refinement, from the quick fit."""
     element = candidate.elements[0]
     start = {
         "zoomscale": fit.stretch,
         f"{element}_Uiso": fit.uiso,
         f"{element}_Delta2": fit.delta2,
     }
-    return start if pdf.qdamp is not None else start | {"qdamp": fit.qdamp}
+    return start if target.qdamp is not None else start | {"qdamp": fit.qdamp}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from diffpy.srfit.fitbase import FitRecipe, FitResults
 
-from diffpy_cbldm.cluster import UNEVEN, Candidate, Cluster, candidate_of
+from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.fitting import moves as moving
 from diffpy_cbldm.fitting.agreement import misfit_by_range
 from diffpy_cbldm.fitting.generator import _named, choose_backend
@@ -24,8 +24,9 @@ from diffpy_cbldm.fitting.recipe import (
     _best_scale,
     _delta2_name,
     _move_names,
-    _recipe,
+    recipe_of,
 )
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import Refinement, Solve
 from diffpy_cbldm.threads import one_thread
@@ -33,11 +34,12 @@ from diffpy_cbldm.threads import one_thread
 _NO_DAMPING = 1e-3
 """A fitted Qdamp (1/A) below this changes no curve to 30 A."""
 
+_ZERO = 1e-6
+"""What stands for a refined value of 0 where derivatives are taken."""
+
 _EVEN, _EXPLAINED = 0.6, 0.03
 """Evenness (`agreement.misfit_by_range`) below which, and Rw above which, a
 misfit is flagged: noise has 0.9, a wrong structure 0.5 and less."""
-
-_OWN_FLAGS = ("backend: ", "at bound: ", "not determined: ", UNEVEN)
 
 _FIRST_STRAIN = 0.005
 """Strains to begin from: at 0 a symmetric cluster's G(r) has no slopes."""
@@ -78,7 +80,7 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
         **options,
     )
     # At 0 the relative step of the derivatives in FitResults would vanish.
-    return np.where(np.abs(fit.x) < 1e-6, np.copysign(1e-6, fit.x), fit.x)
+    return np.where(np.abs(fit.x) < _ZERO, np.copysign(_ZERO, fit.x), fit.x)
 
 
 def _step(name: str) -> float:
@@ -127,18 +129,32 @@ class Results(FitResults):
     with Uiso: central differences of 1e-3 average over them.
     """
 
+    varvals: Any
+
     def _calculateCovariance(self) -> None:  # srfit up to 3.3
         super()._calculateCovariance()
-        self.recipe.residual(np.asarray(self.varvals))
+        self._settle()
 
     def _calculate_covariance(self) -> None:  # srfit from 3.4
         super()._calculate_covariance()
-        self.recipe.residual(np.asarray(self.varvals))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Take the recipe to the refined values; a scale of 0 is 0 again.
+
+        Its stand-in serves the derivatives alone (`_fit`): without a scale
+        Rw is 1, and with it would be above.
+        """
+        values = np.array(self.varvals)
+        scale = np.array([name == "s1" for name in self.varnames], dtype=bool)
+        values[scale & (values <= _ZERO)] = 0.0
+        self.varvals = values
+        self.recipe.residual(values)
 
 
 def refine(
     cluster: Cluster | Any,
-    pdf: PDFData,
+    pdf: PDFData | Target,
     *,
     backend: str = "auto",
     rmin: float = Solve.rmin,
@@ -170,110 +186,138 @@ def refine(
         ``parameters`` named scale, zoomscale, ``<El>_Uiso`` (A^2), delta2
         (A^2) and qdamp (1/A), and the moves by their variables, each with
         its standard uncertainty (0 for a qdamp that vanished);
-        ``results`` (FitResults); ``flags`` with the calculator used, "strain
-        refined" and "surface refined" where coordinates were adjusted to
-        the PDF, the moves that the PDF leaves open within their bounds,
-        the variables that ended at a bound, and where the misfit lies if it
+        ``results`` (FitResults); and of its state ``backend``,
+        ``refined_moves`` where coordinates were adjusted to the PDF,
+        ``not_determined`` with the moves that the PDF leaves open within
+        their bounds, ``at_bounds``, and ``uneven_misfit`` where the misfit
         is no noise.
     """
+    target = Target.of(pdf, rmin, rmax)
     backend = choose_backend(backend)
     cluster = candidate_of(cluster)
+
+    def recipe_to(end: float) -> FitRecipe:
+        part = Target.of(target.pdf, target.rmin, end)
+        return recipe_of(cluster, part, backend, start, moves, False)
+
     with one_thread():
-        recipe = _recipe(
-            cluster, pdf, backend, (rmin, rmax), start, moves, False
-        )
+        recipe = recipe_to(target.rmax)
         raw = _raw(recipe) if cluster.rw_raw is None else cluster.rw_raw
-        held = None
-        split = Refinement.heldout_split
+        held, split = None, Refinement.heldout_split
         if heldout and recipe.cluster.profile.x[-1] >= split + HELD_OUT:
-            short = _recipe(
-                cluster, pdf, backend, (rmin, split), start, moves, False
-            )
-            held = _rw(recipe, _fit_moves(short), above=split)
-        values = _fit_moves(recipe)
-        recipe.residual(values)
-        if pdf.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
-            # G depends on its square: at 0 there is no uncertainty to give.
-            recipe.qdamp.value = 0.0
-            recipe.fix("qdamp")
-        results = Results(recipe, update=False)
-        results.derivstep = 1e-3
-        results.update()
-        recipe.residual()
-        profile = recipe.cluster.profile
-        uneven = _uneven(
-            profile.x,
-            (profile.y - profile.ycalc) / profile.dy,
-            float(results.rw),
-        )
+            held = _rw(recipe, _fit_moves(recipe_to(split)), above=split)
+        results = _fit_results(recipe, target.qdamp is None)
+        uneven = _uneven_misfit(recipe, float(results.rw))
+    plain = {"s1": "scale", _delta2_name(cluster.elements): "delta2"}
+    parameters = _parameters(results, plain)
+    if target.qdamp is None:
+        parameters.setdefault("qdamp", (0.0, 0.0))
+    move_names = _move_names(recipe)
+    kinds = (kind for kind in moving.KINDS if _move_names(recipe, kind))
+    return dataclasses.replace(
+        cluster,
+        positions=_moved(cluster, parameters, move_names),
+        rw_raw=raw,
+        rw=float(results.rw),
+        rw_heldout=held,
+        parameters=parameters,
+        results=results,
+        backend=backend,
+        at_bounds=_at_bounds(recipe, parameters, plain),
+        # Coordinates that an earlier refinement adjusted stay so.
+        refined_moves=tuple(dict.fromkeys((*cluster.refined_moves, *kinds))),
+        not_determined=_left_open(results, parameters, move_names),
+        uneven_misfit=uneven,
+    )
+
+
+def _fit_results(recipe: FitRecipe, fitted_qdamp: bool) -> Results:
+    """Refine a recipe, leave it at the best values and return the results."""
+    recipe.residual(_fit_moves(recipe))
+    if fitted_qdamp and recipe.qdamp.value < _NO_DAMPING:
+        # G depends on its square: at 0 there is no uncertainty to give.
+        recipe.qdamp.value = 0.0
+        recipe.fix("qdamp")
+    results = Results(recipe, update=False)
+    results.derivstep = 1e-3
+    results.update()
+    # The derivatives were taken beside the best values.
+    recipe.residual()
+    return results
+
+
+def _parameters(
+    results: FitResults, plain: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
+    """Value and standard uncertainty of each variable by its plain name."""
     names = list(results.varnames)
+    # Where the covariance is singular, FitResults has no uncertainties.
     errors = getattr(results, "varunc", None)
     errors = [math.nan] * len(names) if errors is None else errors
-    plain = {"s1": "scale", _delta2_name(cluster.elements): "delta2"}
-    parameters = {
+    return {
         plain.get(name, name): (float(value), float(error))
         for name, value, error in zip(
             names, results.varvals, errors, strict=True
         )
     }
-    everything = names
-    if pdf.qdamp is None and "qdamp" not in names:
-        everything = [*names, "qdamp"]
-        parameters["qdamp"] = (0.0, 0.0)
-    flags = [f for f in cluster.flags if not f.startswith(_OWN_FLAGS)]
-    flags.append(f"backend: {backend}")
-    flags += _at_bounds(recipe, everything, plain)
+
+
+def _moved(
+    cluster: Cluster,
+    parameters: Mapping[str, tuple[float, float]],
+    move_names: Iterable[str],
+) -> np.ndarray:
+    """Positions at the refined zoomscale and moves, (n, 3), angstrom."""
     zoom = parameters["zoomscale"][0]
-    positions = cluster.positions * zoom
-    if moved := {name: parameters[name][0] for name in _move_names(recipe)}:
-        positions = moving.moved(
-            cluster.positions, {**moved, moving.ZOOM: zoom}
-        )
-    for kind in moving.KINDS:
-        flag = f"{kind} refined"
-        if flag not in flags and _move_names(recipe, kind):
-            flags.append(flag)
+    values = {name: parameters[name][0] for name in move_names}
+    if not values:
+        return cluster.positions * zoom
+    return moving.moved(cluster.positions, {**values, moving.ZOOM: zoom})
+
+
+def _left_open(
+    results: FitResults,
+    parameters: Mapping[str, tuple[float, float]],
+    move_names: Iterable[str],
+) -> tuple[str, ...]:
+    """The moves that are not known better than by their bounds."""
     # Without dG the misfit alone tells how uncertain the data are.
     misfit = math.sqrt(results.rchi2)
-    flags += [
-        f"not determined: {name}"
-        for name in moved
+    return tuple(
+        name
+        for name in move_names
+        # Written so that an unknown uncertainty, NaN, counts as too large.
         if not parameters[name][1] * misfit < moving.LIMITS[name]
-    ]
-    flags += uneven
-    return dataclasses.replace(
-        cluster,
-        positions=positions,
-        rw_raw=raw,
-        rw=float(results.rw),
-        rw_heldout=held,
-        parameters=parameters,
-        flags=tuple(flags),
-        results=results,
     )
 
 
-def _uneven(r: np.ndarray, misfit: np.ndarray, rw: float) -> list[str]:
-    """A flag where the misfit is no noise, with where it lies."""
-    evenness, (low, high) = misfit_by_range(r, misfit)
+def _uneven_misfit(recipe: FitRecipe, rw: float) -> tuple[float, float] | None:
+    """Where in r half of the misfit lies, or None where it is noise."""
+    profile = recipe.cluster.profile
+    evenness, span = misfit_by_range(
+        profile.x, (profile.y - profile.ycalc) / profile.dy
+    )
     if evenness >= _EVEN or rw <= _EXPLAINED:
-        return []
-    return [f"{UNEVEN}half of it from {low:.1f} to {high:.1f} A"]
+        return None
+    return span
 
 
 def _at_bounds(
-    recipe: FitRecipe, names: Iterable[str], plain: Mapping[str, str]
-) -> list[str]:
-    """A flag for each variable that ended at a bound."""
-    flags = []
-    for name in names:
-        variable = getattr(recipe, name)
+    recipe: FitRecipe,
+    parameters: Iterable[str],
+    plain: Mapping[str, str],
+) -> tuple[tuple[str, float], ...]:
+    """The parameters that ended at a bound, by plain names, with the bound."""
+    variable_of = {name: variable for variable, name in plain.items()}
+    reached = []
+    for name in parameters:
+        variable = getattr(recipe, variable_of.get(name, name))
         low, high = variable.bounds
         span = (high if math.isfinite(high) else 1.0) - low
         for limit in (low, high):
             if abs(variable.value - limit) < 1e-3 * span:
-                flags.append(f"at bound: {plain.get(name, name)} {limit:g}")
-    return flags
+                reached.append((name, float(limit)))
+    return tuple(reached)
 
 
 def _raw(recipe: FitRecipe) -> float:

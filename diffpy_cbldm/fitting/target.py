@@ -1,14 +1,187 @@
-"""The measured curve as fits see it: its range, grid and weights."""
+"""The measured curve as fits see it: its range, points, grid and bond.
+
+A `Target` is made once of a PDF and a fitting range, and handed down: every
+fit compares the same points, cut by one rule.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 
 import numpy as np
 
+from diffpy_cbldm.debye.qgrid import q_grid
+from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.settings import R_MAX, R_STEP
+from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.settings import R_MAX, R_STEP, Solve
+
+EDGE = 1e-6
+"""A point so near (A) to an end of the fitting range lies in it."""
+
+FEWEST = 20
+"""A fit has at least so many data points."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Target:
+    """A measured PDF on its fitting range.
+
+    Made by `Target.of`; the fields say what is fitted and under which
+    conditions it was measured.
+
+    Attributes
+    ----------
+    pdf : PDFData
+        The whole of the data.
+    rmin, rmax : float, angstrom
+        The fitting range, both ends included; `rmax` lies within the data.
+    r, g : (n,) arrays, angstrom and 1/A^2
+        The data points in the range.
+    weights : (n,) array
+        One over the variance of `g`, 1 on average; 1 where the file has no
+        dG.
+    qmin, qmax, qbroad : float, 1/A
+    qdamp : float or None, 1/A
+        None: it is fitted.
+    stype : {"X", "N"}
+    """
+
+    pdf: PDFData
+    rmin: float
+    rmax: float
+    r: np.ndarray
+    g: np.ndarray
+    weights: np.ndarray
+    qmin: float
+    qmax: float
+    qbroad: float
+    qdamp: float | None
+    stype: str
+
+    @classmethod
+    def of(
+        cls,
+        pdf: PDFData | Target,
+        rmin: float = Solve.rmin,
+        rmax: float = Solve.rmax,
+    ) -> Target:
+        """Cut a PDF to the fitting range; a Target is returned as it is.
+
+        Parameters
+        ----------
+        pdf : PDFData
+        rmin, rmax : float, angstrom
+            Default 1.5 and 30; `rmax` is cut to the end of the data.
+
+        Raises
+        ------
+        CbldmError
+            Something else than a PDF, or fewer than `FEWEST` points.
+        """
+        if isinstance(pdf, Target):
+            return pdf
+        check_pdf(pdf)
+        keep = (pdf.r >= rmin - EDGE) & (pdf.r <= rmax + EDGE)
+        count = int(keep.sum())
+        if count < FEWEST:
+            raise CbldmError(
+                f"{count} data points lie between rmin {rmin:g} and rmax "
+                f"{rmax:g} A, the data from {pdf.r[0]:g} to {pdf.r[-1]:g} A; "
+                f"expected at least {FEWEST}: change rmin and rmax."
+            )
+        weights = np.ones(count)
+        if pdf.dg is not None:
+            weights = pdf.dg[keep] ** -2.0
+            weights = weights / weights.mean()
+        return cls(
+            pdf=pdf,
+            rmin=rmin,
+            rmax=min(rmax, float(pdf.r[-1])),
+            r=pdf.r[keep],
+            g=pdf.g[keep],
+            weights=weights,
+            qmin=pdf.qmin,
+            qmax=pdf.qmax,
+            qbroad=pdf.qbroad,
+            qdamp=pdf.qdamp,
+            stype=pdf.stype,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Target({self.pdf!r}, {len(self.r)} points from {self.rmin:g} "
+            f"to {self.rmax:g} A)"
+        )
+
+    def with_qdamp(self, qdamp: float | None) -> Target:
+        """The same with another Qdamp (1/A), or with a free one."""
+        return dataclasses.replace(self, qdamp=qdamp)
+
+    def with_weights(self, weights: np.ndarray) -> Target:
+        """The same with other weights of the points, (n,)."""
+        return dataclasses.replace(self, weights=weights)
+
+    def thinned(self, density: float) -> Target:
+        """Fewer points, `density` times as many as G(r) needs to be known.
+
+        Points nearer to one another than pi / Qmax tell nothing new.
+        """
+        step = self.r[1] - self.r[0]
+        every = max(1, int(math.pi / self.qmax / density / step))
+        return dataclasses.replace(
+            self,
+            r=self.r[::every],
+            g=self.g[::every],
+            weights=self.weights[::every],
+        )
+
+    @property
+    def element(self) -> str:
+        """The single element; `CbldmError` where there are several."""
+        return self.pdf.element
+
+    @property
+    def independent_points(self) -> float:
+        """Independent points: the range of r times that of Q, over pi."""
+        return (self.rmax - self.rmin) * (self.qmax - self.qmin) / math.pi
+
+    @functools.cached_property
+    def _regridded(self) -> tuple[np.ndarray, np.ndarray]:
+        return regrid(self.pdf)
+
+    @functools.cached_property
+    def bond(self) -> float:
+        """The bond length of the first peak, angstrom: `bond_estimate`."""
+        return _first_peak(*self._regridded, self.pdf.source)
+
+    @functools.cached_property
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """r and G up to `rmax` on the method's grid of `R_STEP`.
+
+        From the first point on, also below `rmin`: the model reads it whole.
+        """
+        g, measured = self._regridded
+        r = np.arange(len(g)) * R_STEP
+        keep = measured & (r <= self.rmax + EDGE)
+        return r[keep], g[keep]
+
+    def q_grid(
+        self, uiso: float, delta2: float = 0.0
+    ) -> tuple[np.ndarray, float]:
+        """The native Q grid (K,), 1/A, and its reach in r, angstrom.
+
+        Parameters
+        ----------
+        uiso : float, A^2
+            The widest peak reaches beyond the range by its tail.
+        delta2 : float, A^2
+        """
+        ends = np.array([max(float(self.r[0]), 1e-9), float(self.r[-1])])
+        ratio = float(width_ratio(ends, 0.0, delta2, self.qbroad).max())
+        return q_grid(self.qmin, self.qmax, ends[1], uiso, max(ratio, 1.0))
 
 
 def r_grid(rmax: float = R_MAX, rstep: float = R_STEP) -> np.ndarray:
@@ -101,7 +274,11 @@ def bond_estimate(pdf: PDFData) -> float:
     CbldmError
         There is no such peak.
     """
-    g, measured = regrid(pdf)
+    return _first_peak(*regrid(pdf), pdf.source)
+
+
+def _first_peak(g: np.ndarray, measured: np.ndarray, source: str) -> float:
+    """`bond_estimate` of a curve on the method's grid."""
     r = np.arange(len(g)) * R_STEP
     inside = measured & (r > 1.8) & (r < 8.0)
     top = g[inside].max() if inside.any() else 0.0
@@ -109,7 +286,7 @@ def bond_estimate(pdf: PDFData) -> float:
     places = 1 + np.flatnonzero(peak & inside[1:-1] & (r[1:-1] < 5.0))
     if top <= 0 or len(places) == 0:
         raise CbldmError(
-            f"{pdf.source or 'the PDF'} has no peak between 1.8 and 5 A; "
+            f"{source or 'the PDF'} has no peak between 1.8 and 5 A; "
             "expected the bond of a metal there: check that r is in "
             "angstrom and that the data are a G(r)."
         )
@@ -120,11 +297,3 @@ def bond_estimate(pdf: PDFData) -> float:
     bend = before - 2 * here + after
     shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
     return float(r[k] + shift * R_STEP)
-
-
-def curve_of(pdf: PDFData, rmax: float) -> tuple[np.ndarray, np.ndarray]:
-    """r and G of the measured points up to `rmax` on the method's grid."""
-    g, measured = regrid(pdf)
-    r = np.arange(len(g)) * R_STEP
-    keep = measured & (r <= rmax + 1e-6)
-    return r[keep], g[keep]

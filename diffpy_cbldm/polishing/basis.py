@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.debye.qgrid import q_grid
+from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.fitting.quickfit import QuickFit
+from diffpy_cbldm.fitting.target import Target
 
 WIDTHS = (0.003, 0.3, 1.0, 0.001)
 """By how much stretch and Uiso (both relative), delta2 (A^2) and the square
@@ -47,18 +48,11 @@ class SineGrid:
         Where the native calculator ends.
     """
 
-    def __init__(
-        self,
-        r: np.ndarray,
-        qmin: float,
-        qmax: float,
-        uiso: float,
-        device: str = "cpu",
-    ):
-        q, self.reach = q_grid(qmin, qmax, float(r[-1]), uiso)
-        self.wave = torch.as_tensor(q).to(device)
+    def __init__(self, target: Target, fit: QuickFit, device: str = "cpu"):
+        q, self.reach = target.q_grid(fit.uiso, fit.delta2)
+        self.wave = torch.tensor(q).to(device)
         self.sines = torch.sin(
-            torch.as_tensor(r).to(device)[:, None] * self.wave
+            torch.tensor(target.r).to(device)[:, None] * self.wave
         )
         self.sines *= 2 / math.pi * float(q[1] - q[0])
         self._cells: tuple[Tensor, Tensor, Tensor] | None = None
@@ -72,9 +66,9 @@ class SineGrid:
             self._cells = d, torch.sin(turn), torch.cos(turn)
         return self._cells
 
-    def serves(self, r: np.ndarray, qmax: float, uiso: float) -> bool:
-        """Whether another Uiso asks for the same grid, to 0.02 A in r."""
-        reach = q_grid(0.0, qmax, float(r[-1]), uiso)[1]
+    def serves(self, target: Target, fit: QuickFit) -> bool:
+        """Whether other widths ask for the same grid, to 0.02 A in r."""
+        reach = target.q_grid(fit.uiso, fit.delta2)[1]
         return abs(reach - self.reach) < 0.02
 
 
@@ -83,11 +77,8 @@ class PairBasis:
 
     Parameters
     ----------
-    r, g : (n,) arrays, A and 1/A^2
-        The fitted range of the measured curve.
-    weights : (n,) array
-        One over the variance of g.
-    qmin, qmax, qbroad : float, 1/A
+    target : Target
+        The measured curve on its fitting range.
     fit : QuickFit
         Uiso, delta2 and Qdamp; its stretch is not used: positions are
         those of the fit.
@@ -98,7 +89,7 @@ class PairBasis:
 
     Attributes
     ----------
-    target : (m,) tensor
+    data : (m,) tensor
         The measured curve on the basis.
     power : float
         Its weighted sum of squares on all points: what the basis cannot
@@ -111,22 +102,18 @@ class PairBasis:
 
     def __init__(
         self,
-        r: np.ndarray,
-        g: np.ndarray,
-        weights: np.ndarray,
-        *,
-        qmin: float,
-        qmax: float,
-        qbroad: float,
+        target: Target,
         fit: QuickFit,
+        *,
         device: str = "cpu",
         grid: SineGrid | None = None,
     ):
-        grid = grid or SineGrid(r, qmin, qmax, fit.uiso, device)
+        grid = grid or SineGrid(target, fit, device)
         self.grid, self.reach, wave = grid, grid.reach, grid.wave
+        r, root = target.r, np.sqrt(target.weights)
         fall = torch.as_tensor(np.exp(-0.5 * (fit.qdamp * r) ** 2)).to(device)
-        fall = fall * torch.as_tensor(np.sqrt(weights)).to(device)
-        data = torch.as_tensor(np.sqrt(weights) * g).to(device)
+        fall = fall * torch.as_tensor(root).to(device)
+        measured = torch.as_tensor(root * target.g).to(device)
         curves = grid.sines * fall[:, None]
         # Of the waves many combinations do not show in the range: what the
         # eigenvalues call nothing is left out.
@@ -136,12 +123,12 @@ class PairBasis:
         self._rows = (turn[:, keep] * size).contiguous()  # (K, m)
         # The orthonormal curves of the basis are curves @ turn, (n, m).
         self._curves, self._turn = curves, turn[:, keep] / size
-        self.target = self._turn.T @ (curves.T @ data)
-        self.power = float(data @ data)
-        shown = float(self.target @ self.target)
+        self.data = self._turn.T @ (curves.T @ measured)
+        self.power = float(measured @ measured)
+        shown = float(self.data @ self.data)
         self.outside = max(0.0, 1 - shown / self.power)
-        self._q, self._fit, self._qbroad = wave, fit, qbroad
-        self._r = torch.as_tensor(r).to(device)
+        self._q, self._fit, self._qbroad = wave, fit, target.qbroad
+        self._r = torch.tensor(r).to(device)
         self.shown = 1.0
         self._table: tuple[Tensor, Tensor] | None = None
 
@@ -153,7 +140,7 @@ class PairBasis:
     def rw_at(self, positions: np.ndarray, scale: float) -> float:
         """Rw of (n, 3) positions with a given factor of the pair sums."""
         total = self.vectors(self._distances(positions)).sum(0)
-        left = self.target - scale * total
+        left = self.data - scale * total
         return math.sqrt(float(left @ left) / self.power + self.outside)
 
     def atom_slopes(
@@ -216,10 +203,10 @@ class PairBasis:
         """
         # The part of a change that lies along the curve, the scale takes.
         norm = total @ total
-        scale = (self.target @ total).clamp_min(0) / norm
+        scale = (self.data @ total).clamp_min(0) / norm
         rates = scale * (rates - torch.outer(rates @ total / norm, total))
         size = math.sqrt(self.power)
-        return (self.target - scale * total) / size, rates / size
+        return (self.data - scale * total) / size, rates / size
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         """`vectors` at the centres of cells of distances, and their slopes."""
@@ -269,8 +256,8 @@ class PairBasis:
         return self._waves(d, self._q * cosines - sines / d)
 
     def _waves(self, d: Tensor, wave: Tensor) -> Tensor:
-        spread = 1 - self._fit.delta2 / d**2 + (self._qbroad * d) ** 2
-        width = self._fit.uiso * spread.clamp_min(0)
+        ratio = width_ratio(d, 0.0, self._fit.delta2, self._qbroad)
+        width = self._fit.uiso * ratio.clamp_min(0)
         return wave * torch.exp(-width * self._q**2) / d
 
     def square(self, cross: Tensor, norm: Tensor) -> Tensor:
@@ -307,9 +294,9 @@ class PairBasis:
         def ease(vectors: Tensor) -> Tensor:
             return vectors - ((vectors @ turn) * (1 - keep)) @ turn.T
 
-        eased._rows, eased.target = ease(self._rows), ease(self.target)
+        eased._rows, eased.data = ease(self._rows), ease(self.data)
         # What of the data the parameters explain is no misfit any more.
-        lost = float(self.target @ self.target - eased.target @ eased.target)
+        lost = float(self.data @ self.data - eased.data @ eased.data)
         eased.shown = self.shown - lost / self.power
         return eased
 
@@ -333,14 +320,14 @@ class PairBasis:
         pair = self._waves(d, torch.sin(turn))
         # d/d log(stretch); U stays, and delta2 as well.
         swell = self._waves(d, turn * torch.cos(turn) - torch.sin(turn))
-        spread = 1 - self._fit.delta2 / d**2 + (self._qbroad * d) ** 2
+        ratio = width_ratio(d, 0.0, self._fit.delta2, self._qbroad)
         square = self._q**2
-        wide = -pair * spread.clamp_min(0) * square * self._fit.uiso
-        sharp = pair * (spread > 0) * square * self._fit.uiso / d**2
+        wide = -pair * ratio.clamp_min(0) * square * self._fit.uiso
+        sharp = pair * (ratio > 0) * square * self._fit.uiso / d**2
         rows = torch.stack([swell, wide, sharp, pair])
         curves = torch.einsum("b,kbq->kq", many, rows) @ self._rows
         total = curves[3]
-        scale = (self.target @ total).clamp_min(0) / (total @ total)
+        scale = (self.data @ total).clamp_min(0) / (total @ total)
         curve = self._curves @ (self._turn @ total)
         # By the square of Qdamp, which dampens on the points of r: from the
         # basis to the curve and back.

@@ -13,17 +13,12 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from diffpy_cbldm.cluster import (
-    POLISHED,
-    REFUSED,
-    Candidate,
-    Cluster,
-    candidate_of,
-)
+from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.refinement import refine
-from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.crystal import Polished
 from diffpy_cbldm.polishing.front import (
     KINDS,
@@ -41,6 +36,35 @@ LATTICE = {"oct": "fcc"}
 """What an edited cluster is called: its crystal, not its shape."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Edited(Polished):
+    """A structure that knows where it comes from.
+
+    Attributes
+    ----------
+    start : Candidate
+        What was edited.
+    as_fitted : Polished
+        The start with the five parameters fitted.
+    edits : tuple of str
+        The kinds of edits that lie between `as_fitted` and this structure.
+    """
+
+    start: Candidate
+    as_fitted: Polished
+    edits: tuple[str, ...]
+
+
+def edited_from(start: Candidate, as_fitted: Polished, p: Polished) -> Edited:
+    """Return a structure with its origin; see `Edited`."""
+    return Edited(
+        **vars(p),
+        start=start,
+        as_fitted=as_fitted,
+        edits=what_changed(as_fitted, p),
+    )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Front:
     """What the edits of one candidate gave.
@@ -48,7 +72,7 @@ class Front:
     Attributes
     ----------
     start : Candidate
-    found : tuple of Polished
+    found : tuple of Edited
         The start as fitted, and structures of rising roughness.
     seen : tuple of float
         Rw on blocks of r that were left out, of the start and of the
@@ -56,14 +80,13 @@ class Front:
     """
 
     start: Candidate
-    found: tuple[Polished, ...]
+    found: tuple[Edited, ...]
     seen: tuple[float, float]
 
     @property
-    def changed(self) -> tuple[Polished, ...]:
+    def changed(self) -> tuple[Edited, ...]:
         """The edited structures, without those equal to the start."""
-        first = self.found[0]
-        return tuple(p for p in self.found[1:] if what_changed(first, p))
+        return tuple(p for p in self.found[1:] if p.edits)
 
     @property
     def holds(self) -> bool:
@@ -94,12 +117,10 @@ def _same_atoms(a: np.ndarray, b: np.ndarray) -> bool:
 
 def edit(
     start: Candidate,
-    pdf: PDFData,
+    target: Target,
     *,
     kinds: Sequence[str] = KINDS,
     limit: float = ROUGHNESS,
-    rmin: float = 1.5,
-    rmax: float = R_MAX,
     device: str = "cpu",
 ) -> Front:
     """Edit a candidate, and see whether that holds on r left out.
@@ -107,47 +128,40 @@ def edit(
     Parameters
     ----------
     start : Candidate
-    pdf : PDFData
-    kinds, limit, rmin, rmax, device
+    target : Target
+    kinds, limit, device
         As for `diffpy_cbldm.polishing.front.front`.
     """
     x, kind = start.positions, start.structure_type
     found = front(
         x,
         kind,
-        pdf,
+        target,
         kinds=kinds,
         limit=limit,
-        rmin=rmin,
-        rmax=rmax,
         device=device,
     )
-    made = Front(start, tuple(found), (1.0, 0.0))
+    traced = (edited_from(start, found[0], p) for p in found)
+    made = Front(start, tuple(traced), (1.0, 0.0))
     if not made.changed:
         return made
-    seen = predicted(
-        x, kind, pdf, kinds=kinds, limit=limit, rmin=rmin, rmax=rmax
-    )
+    seen = predicted(x, kind, target, kinds=kinds, limit=limit)
     return dataclasses.replace(made, seen=seen)
 
 
 def as_candidate(
-    p: Polished,
-    made: Front,
-    pdf: PDFData,
+    p: Edited,
+    target: Target,
     *,
     backend: str = "auto",
-    rmin: float = 1.5,
-    rmax: float = R_MAX,
 ) -> Candidate:
     """Refine an edited structure with a native recipe.
 
     Strain and surface relaxation are variables of the recipe
     (`make_recipe` with ``moves``); edited sites and displacements are in
-    the positions that it starts from, and in the flags.
+    the positions that it starts from.
     """
-    kinds = what_changed(made.found[0], p)
-    start = made.start
+    kinds, start = p.edits, p.start
     kind = start.structure_type
     if "sites" in kinds:
         kind = LATTICE.get(kind, kind)
@@ -161,25 +175,20 @@ def as_candidate(
         f"{element}_Uiso": p.fit.uiso,
         f"{element}_Delta2": p.fit.delta2,
     }
-    if pdf.qdamp is None:
+    if target.qdamp is None:
         values["qdamp"] = p.fit.qdamp
-    flags = [
-        f for f in start.flags if not f.startswith((POLISHED, "backend: "))
-    ]
-    text = f"{POLISHED}{', '.join(kinds)}; from {start.structure_type} with "
-    text += f"{len(start)} atoms"
     return refine(
-        Candidate(
+        dataclasses.replace(
+            start,
             elements=(element,) * len(lattice),
             positions=lattice,
             structure_type=kind,
-            generator=start.generator,
-            flags=(*flags, text) if kinds else tuple(flags),
+            rw_raw=None,  # that of the start is not this structure's
+            edits=kinds,
+            edited_from=(start.structure_type, len(start)) if kinds else None,
         ),
-        pdf,
+        target,
         backend=backend,
-        rmin=rmin,
-        rmax=rmax,
         start=values,
         moves=free,
     )
@@ -226,48 +235,39 @@ def polish(
         The front, from smooth to rough, with rising roughness and falling
         Rw; the first is the candidate itself, refined.  Where the edits do
         not predict r that was left out better than the candidate does, it is
-        alone, and a flag says so.
+        alone, and its ``refused_edits`` say so.
 
     Raises
     ------
     CbldmError
         An unknown kind, a range without data.
     """
-    check_pdf(pdf)
+    target = Target.of(pdf, rmin, rmax)
     candidate = candidate_of(candidate)
     made = edit(
         candidate,
-        pdf,
+        target,
         kinds=check_kinds(kinds),
         limit=roughness,
-        rmin=rmin,
-        rmax=rmax,
         device=device,
     )
-    words: dict[str, Any] = {"backend": backend, "rmin": rmin, "rmax": rmax}
-    first = refine(candidate, pdf, **words)
+    first = refine(candidate, target, backend=backend)
     if not made.changed:
         return [first]
     if not made.holds:
-        return [
-            dataclasses.replace(first, flags=(*first.flags, refusal(made)))
-        ]
+        return [dataclasses.replace(first, refused_edits=made.seen)]
+    preferred = best(made.found)
     more = other_sizes(
-        best(made.found),
+        preferred,
         candidate.structure_type,
-        pdf,
+        target,
         kinds=kinds,
         limit=roughness,
-        rmin=rmin,
-        rmax=rmax,
         device=device,
     )
-    made = dataclasses.replace(made, found=(*made.found, *more))
-    kept = [p for p in pareto(made.found) if p in made.changed]
-    return [first, *(as_candidate(p, made, pdf, **words) for p in kept)]
-
-
-def refusal(made: Front) -> str:
-    """The flag of a structure that edits did not truly improve."""
-    before, after = made.seen
-    return f"{REFUSED}Rw on r left out {before:.4f}, {after:.4f} after edits"
+    of_other_size = (
+        edited_from(candidate, preferred.as_fitted, p) for p in more
+    )
+    # The front begins with the candidate, which is refined as it is.
+    kept = [p for p in pareto([*made.found, *of_other_size]) if p.edits]
+    return [first, *(as_candidate(p, target, backend=backend) for p in kept)]

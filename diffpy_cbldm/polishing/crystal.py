@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -15,10 +16,9 @@ from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
     roughness,
 )
-from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.basis import PairBasis, SineGrid
 from diffpy_cbldm.polishing.editor import Editor
 from diffpy_cbldm.polishing.sites import more_sites
@@ -87,35 +87,47 @@ class Polished:
     displaced: float = 0.0
 
 
-class _Measured:
-    """The fitted range of a PDF and what is fitted to it."""
+class Measured:
+    """What a structure under edits is compared with.
+
+    Parameters
+    ----------
+    target : Target
+        The measured curve on its fitting range.
+    device : str
+        Where the vectors of pairs lie.
+    part : {"all", "seen", "held"}
+        All of the range, or without every third block of r (`BLOCK`), or
+        these blocks alone: what was left out judges what was fitted.
+
+    Attributes
+    ----------
+    points : float
+        Independent points that count.
+    """
 
     def __init__(
-        self,
-        pdf: PDFData,
-        rmin: float,
-        rmax: float,
-        device: str = "cpu",
-        part: str = "all",
-    ):
-        keep = (pdf.r >= rmin - 1e-6) & (pdf.r <= rmax + 1e-6)
-        r, g = pdf.r[keep], pdf.g[keep]
-        if len(r) < 100:
-            raise CbldmError(
-                f"only {len(r)} data points lie between {rmin:g} and "
-                f"{rmax:g} A; expected 100 or more: change rmin or rmax."
-            )
+        self, target: Target, device: str = "cpu", part: str = "all"
+    ) -> None:
         # Three times as dense as G(r) needs to be known.
-        thin = max(1, int(math.pi / pdf.qmax / 3 / (r[1] - r[0])))
-        self.r, self.g = r[::thin], g[::thin]
-        held = (self.r // BLOCK).astype(int) % 3 == 1
-        self.w = np.ones_like(self.r)
+        target = target.thinned(3.0)
+        counts = np.ones(len(target.r))
         if part != "all":
-            self.w = (held if part == "held" else ~held).astype(float)
-        self.pdf, self.device = pdf, device
-        self._grid: SineGrid | None = None
-        width = (self.r[-1] - self.r[0]) * self.w.mean()
-        self.points = max(10.0, width * (pdf.qmax - pdf.qmin) / math.pi)
+            held = (target.r // BLOCK).astype(int) % 3 == 1
+            counts = (held if part == "held" else ~held).astype(float)
+            target = target.with_weights(target.weights * counts)
+        self.target, self.device = target, device
+        # Shared with copies at other Qdamp: the grid does not depend on it.
+        self._grids: dict[str, SineGrid] = {}
+        width = (target.r[-1] - target.r[0]) * counts.mean()
+        q_range = target.qmax - target.qmin
+        self.points = max(10.0, width * q_range / math.pi)
+
+    def at_qdamp(self, qdamp: float) -> Measured:
+        """The same with Qdamp (1/A) held at a value."""
+        other = copy.copy(self)
+        other.target = self.target.with_qdamp(qdamp)
+        return other
 
     def fit(self, x: np.ndarray, start: QuickFit | None = None) -> QuickFit:
         """The five-parameter fit of some positions."""
@@ -123,21 +135,9 @@ class _Measured:
         if start is not None:
             names = ("uiso", "delta2", "qdamp")
             values = {name: getattr(start, name) for name in names}
-        return quick_fit(
-            [x],
-            self.r,
-            self.g,
-            qmin=self.pdf.qmin,
-            qmax=self.pdf.qmax,
-            qdamp=self.pdf.qdamp,
-            qbroad=self.pdf.qbroad,
-            weights=self.w,
-            rmin=self.r[0],
-            rmax=self.r[-1],
-            start=values,
-            scan=(0.0,),
-            steps=6,
-        )[0]
+        return quick_fit([x], self.target, start=values, scan=(0.0,), steps=6)[
+            0
+        ]
 
     def rw_of(self, p: Polished) -> float:
         """Rw in this range with what was fitted in another one."""
@@ -146,22 +146,12 @@ class _Measured:
 
     def basis(self, fit: QuickFit) -> PairBasis:
         """Vectors of pairs at the widths and the damping of a fit."""
-        grid = self._grid
-        if grid and not grid.serves(self.r, self.pdf.qmax, fit.uiso):
+        grid = self._grids.get("last")
+        if grid and not grid.serves(self.target, fit):
             grid = None
-        found = PairBasis(
-            self.r,
-            self.g,
-            self.w,
-            qmin=self.pdf.qmin,
-            qmax=self.pdf.qmax,
-            qbroad=self.pdf.qbroad,
-            fit=fit,
-            device=self.device,
-            grid=grid,
-        )
-        self._grid = found.grid
-        return found
+        basis = PairBasis(self.target, fit, device=self.device, grid=grid)
+        self._grids["last"] = basis.grid
+        return basis
 
 
 class _Crystal:
@@ -183,7 +173,7 @@ class _Crystal:
         self,
         positions: np.ndarray,
         kind: str,
-        data: _Measured,
+        data: Measured,
         values: dict[str, float] | None = None,
     ):
         self.data, self.kind = data, kind
@@ -324,7 +314,7 @@ class _Crystal:
         basis = self.basis.eased(
             self.atoms(),
             self.misfit() / self.data.points,
-            self.data.pdf.qdamp is None,
+            self.data.target.qdamp is None,
         )
         return Editor(self.points(), self.filled, basis, self.bond, self.bulk)
 

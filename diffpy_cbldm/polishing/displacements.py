@@ -11,9 +11,9 @@ from scipy.spatial import cKDTree
 from diffpy_cbldm.crystals.bonds import BOND
 from diffpy_cbldm.polishing.crystal import (
     FINEST,
+    Measured,
     Polished,
     _Crystal,
-    _Measured,
 )
 
 TRUST = 0.15
@@ -33,7 +33,7 @@ HOLD = 0.05
 
 
 def _displaced(
-    start: Polished, structure_type: str, data: _Measured
+    start: Polished, structure_type: str, data: Measured
 ) -> list[Polished]:
     """Small moves of all atoms, as far as they are worth it.
 

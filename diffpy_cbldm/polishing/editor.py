@@ -71,7 +71,7 @@ class Editor:
         self.points, self.basis, self.bulk = points, basis, bulk
         # An adatom on {111} has 3 bonds of the 12 in the bulk.
         self.least = max(1, bulk // 4)
-        device = basis.target.device
+        device = basis.data.device
         self._index, self._pairs = _pair_vectors(points, basis)
         self._pairs_single = self._pairs.float()
         self._pair_norm = (self._pairs**2).sum(1)
@@ -109,10 +109,10 @@ class Editor:
 
     def _measure(self) -> None:
         """Scalar products that all single edits need."""
-        self._cross = self._sums @ self.basis.target
+        self._cross = self._sums @ self.basis.data
         self._along = self._sums @ self._total
         self._sum_norm = (self._sums**2).sum(1)
-        self._y = float(self.basis.target @ self._total)
+        self._y = float(self.basis.data @ self._total)
         self._norm = float(self._total @ self._total)
 
     def shape(self) -> Shape:
@@ -205,7 +205,7 @@ class Editor:
         # An atom on `there` has its pairs with all atoms but that on `away`.
         index = self._index[away][:, there]
         cross = self._cross[there] - self._cross[away][:, None]
-        cross = cross - (self._pairs @ self.basis.target)[index]
+        cross = cross - (self._pairs @ self.basis.data)[index]
         along = self._along[there] - self._along[away][:, None]
         along = along - (self._pairs @ self._total)[index]
         # Single precision will do for what is a small change.

@@ -12,8 +12,8 @@ would.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,14 +23,17 @@ from diffpy_cbldm.crystals.bonds import (
 )
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.crystal import (
     LEVELS,
+    Measured,
     Polished,
     _Crystal,
-    _Measured,
 )
 from diffpy_cbldm.polishing.displacements import _displaced
+
+P = TypeVar("P", bound=Polished)
 
 KINDS = ("sites", "strain", "surface", "displacements")
 """What may be edited."""
@@ -52,12 +55,10 @@ DAMPINGS = (-0.02, -0.01, 0.01, 0.02)
 def front(
     positions: np.ndarray,
     structure_type: str,
-    pdf: PDFData,
+    target: PDFData | Target,
     *,
     kinds: Sequence[str] = KINDS,
     limit: float = ROUGHNESS,
-    rmin: float = 1.5,
-    rmax: float = 30.0,
     device: str = "cpu",
     beyond: int = 1,
 ) -> list[Polished]:
@@ -69,14 +70,12 @@ def front(
         Where it starts.
     structure_type : str
         One of `settings.KINDS`; decides the bonds of the bulk.
-    pdf : PDFData
+    target : Target, or PDFData with the default range
     kinds : sequence of str
         Some of `KINDS`.
     limit : float
         Edits may not make the roughness larger than this times that of the
         most compact cluster of the library.
-    rmin, rmax : float, angstrom
-        The fitted range.
     device : str
         Where the vectors of pairs lie.
     beyond : int
@@ -94,14 +93,14 @@ def front(
     CbldmError
         An unknown kind.
     """
-    data = _Measured(pdf, rmin, rmax, device)
+    data = Measured(Target.of(target), device)
     return _front(positions, structure_type, data, kinds, limit, beyond)
 
 
 def _front(
     positions: np.ndarray,
     structure_type: str,
-    data: _Measured,
+    data: Measured,
     kinds: Sequence[str],
     limit: float,
     beyond: int,
@@ -135,12 +134,10 @@ def _front(
 def other_sizes(
     polished: Polished,
     structure_type: str,
-    pdf: PDFData,
+    target: PDFData | Target,
     *,
     kinds: Sequence[str] = KINDS,
     limit: float = ROUGHNESS,
-    rmin: float = 1.5,
-    rmax: float = 30.0,
     device: str = "cpu",
 ) -> list[Polished]:
     """Look for larger and smaller particles that fit as well.
@@ -153,7 +150,7 @@ def other_sizes(
     ----------
     polished : Polished
         Usually the best of `front`.
-    structure_type, pdf, kinds, limit, rmin, rmax, device
+    structure_type, target, kinds, limit, device
         As for `front`.
 
     Returns
@@ -162,24 +159,27 @@ def other_sizes(
         None where the header gives Qdamp, or where sites are not edited.
     """
     found: list[Polished] = []
-    if pdf.qdamp is not None or "sites" not in check_kinds(kinds):
+    target = Target.of(target)
+    if target.qdamp is not None or "sites" not in check_kinds(kinds):
         return found
-    data = _Measured(pdf, rmin, rmax, device)
+    data = Measured(target, device)
     for change in DAMPINGS:
         start = best([polished, *found], lower=False)
         held = start.fit.qdamp + change
         if held < 0:
             continue
-        data.pdf = dataclasses.replace(pdf, qdamp=held)
-        crystal = _Crystal(start.lattice, structure_type, data, start.values)
+        at_held = data.at_qdamp(held)
+        crystal = _Crystal(
+            start.lattice, structure_type, at_held, start.values
+        )
         crystal.edit(None, limit)
-        data.pdf = pdf
+        crystal.data = data
         crystal.edit(None, limit)
         found.append(crystal.judged())
     return [p for p in found if _sound(p, limit)]
 
 
-def best(found: Sequence[Polished], lower: bool = True) -> Polished:
+def best(found: Sequence[P], lower: bool = True) -> P:
     """The one that the criterion prefers to the first by more than chance.
 
     Parameters
@@ -199,9 +199,9 @@ def best(found: Sequence[Polished], lower: bool = True) -> Polished:
     return least if least.criterion < start.criterion - EVIDENCE else start
 
 
-def pareto(found: Sequence[Polished]) -> list[Polished]:
+def pareto(found: Sequence[P]) -> list[P]:
     """Those that none beats in both Rw and roughness, the smoothest first."""
-    kept: list[Polished] = []
+    kept: list[P] = []
     for p in sorted(found, key=lambda p: (round(p.roughness, 6), p.rw)):
         if not kept or p.rw < kept[-1].rw - 1e-6:
             kept.append(p)
@@ -211,12 +211,10 @@ def pareto(found: Sequence[Polished]) -> list[Polished]:
 def predicted(
     positions: np.ndarray,
     structure_type: str,
-    pdf: PDFData,
+    target: PDFData | Target,
     *,
     kinds: Sequence[str] = KINDS,
     limit: float = ROUGHNESS,
-    rmin: float = 1.5,
-    rmax: float = 30.0,
 ) -> tuple[float, float]:
     """How well a polished structure predicts r that it has not seen.
 
@@ -226,7 +224,7 @@ def predicted(
 
     Parameters
     ----------
-    positions, structure_type, pdf, kinds, limit, rmin, rmax
+    positions, structure_type, target, kinds, limit
         As for `front`.
 
     Returns
@@ -235,9 +233,10 @@ def predicted(
         Rw on the blocks left out, of the start and of what the criterion
         prefers; both were fitted to the other blocks.
     """
-    seen = _Measured(pdf, rmin, rmax, part="seen")
+    target = Target.of(target)
+    seen = Measured(target, part="seen")
     found = _front(positions, structure_type, seen, kinds, limit, 0)
-    held = _Measured(pdf, rmin, rmax, part="held")
+    held = Measured(target, part="held")
     # What was left out is the judge: a smoother structure may fit worse here.
     return held.rw_of(found[0]), held.rw_of(best(found, lower=False))
 

@@ -12,14 +12,14 @@ from torch import Tensor
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.histogram import pair_histogram
-from diffpy_cbldm.fitting.target import bond_estimate
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.matching import BINS, ORDER, STEP, screen
 from diffpy_cbldm.settings import R_MAX
 
 
 def library_generator(
-    pdf: PDFData,
+    pdf: PDFData | Target,
     *,
     count: int = 64,
     seed: int = 0,
@@ -35,15 +35,14 @@ def library_generator(
     exclude : sequence of int
         Places in the table of geometries that are left out.
     """
-    hist, lengths = _library()
+    target = Target.of(pdf, rmin, rmax)
     table = load_table()
-    bond = bond_estimate(pdf)
-    rw, bonds = screen(hist, lengths, pdf, bond, rmin, rmax)
+    rw, bonds = screen(*_library(), target, target.bond)
     rw[list(exclude)] = np.inf
     best = [i for i in np.argsort(rw)[:count] if np.isfinite(rw[i])]
     return [
         Candidate(
-            elements=(pdf.element,) * table.geometries[i].n_atoms,
+            elements=(target.element,) * table.geometries[i].n_atoms,
             positions=table.positions(i) * bonds[i],
             structure_type=table.geometries[i].structure_type,
         )
@@ -51,10 +50,9 @@ def library_generator(
     ]
 
 
-def library_rw(pdf: PDFData, rmin: float, rmax: float) -> float:
+def library_rw(target: Target) -> float:
     """Rw of the ideal cluster nearest to a PDF, only the scale fitted."""
-    hist, lengths = _library()
-    rw, _ = screen(hist, lengths, pdf, bond_estimate(pdf), rmin, rmax)
+    rw, _ = screen(*_library(), target, target.bond)
     return float(rw.min())
 
 

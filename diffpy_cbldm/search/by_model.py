@@ -9,7 +9,7 @@ import torch
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.fitting.target import bond_estimate, curve_of
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.pool import POPULATION, Pool
 from diffpy_cbldm.search.surfaces import move_surfaces
@@ -21,7 +21,7 @@ of atoms for each set of facets."""
 
 
 def cbldm_generator(
-    pdf: PDFData,
+    pdf: PDFData | Target,
     *,
     count: int = 64,
     seed: int = 0,
@@ -68,12 +68,12 @@ def cbldm_generator(
     from diffpy_cbldm.model.cbldm import structures
 
     model = _model(weights, _device(device))
-    bond = bond_estimate(pdf)
-    grid, g = model.grid(), curve_of(pdf, rmax)
-    points = np.interp(grid * bond, *g, left=0.0, right=0.0)
+    target = Target.of(pdf, rmin, rmax)
+    grid = model.grid() * target.bond
+    points = np.interp(grid, *target.curve, left=0.0, right=0.0)
     curve = torch.as_tensor(points, dtype=torch.float32)
     curve = curve.to(model.latent_scale.device)
-    pool = Pool(pdf, bond, rmin, rmax)
+    pool = Pool(target)
     for k in range(rounds):
         if k == 0:
             z = model.sample(curve, POPULATION, seed, sampling)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.histogram import pdf_from_histogram
-from diffpy_cbldm.fitting.target import bond_estimate, curve_of
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.matching import (
     SCAN,
@@ -38,16 +37,9 @@ ROWS = 2048
 
 def rough_rw(
     hist: np.ndarray,
-    r: np.ndarray,
-    g: np.ndarray,
-    *,
-    bond: float,
+    target: Target,
     stretches: np.ndarray,
-    uiso: Sequence[float],
-    qdamp: Sequence[float],
-    qmin: float,
-    qmax: float,
-    rmin: float,
+    motion: Motion,
 ) -> np.ndarray:
     """Rw of all clusters of a set, near enough to choose from them.
 
@@ -60,20 +52,13 @@ def rough_rw(
     ----------
     hist : (C, BINS) array of float16
         A set.
-    r, g : (n,) arrays, angstrom and 1/A^2
-        The measured curve.
-    bond : float, angstrom
-        About which the stretches lie.
+    target : Target
+        The measured curve.  Above pi / STEP over the bond its Q range is
+        cut.
     stretches : (S,) array
         Relative changes of the bond that are tried.
-    uiso : sequence of float, A^2
-        Widths that are tried.
-    qdamp : sequence of float, 1/A
-        Dampings that are tried.
-    qmin, qmax : float, 1/A
-        The Q range; above pi / STEP over the bond it is cut.
-    rmin : float, angstrom
-        Start of the compared range.
+    motion : Motion
+        Widths and dampings that are tried.
 
     Returns
     -------
@@ -82,25 +67,26 @@ def rough_rw(
     """
     fine = 2  # points a bin
     x = np.arange(BINS * fine) * (STEP / fine)
-    y = stretched(x, r, g, bond=bond, stretches=stretches, rmin=rmin)
+    bond, (r, _) = target.bond, target.curve
+    y = stretched(x, target, bond, stretches)
     total = torch.as_tensor(np.linalg.norm(y, axis=0))
     data = torch.as_tensor(y) / total.clamp_min(1e-12)
     # Stretches move the ends of the range little: one mask for all.
-    inside = (x * bond >= max(rmin, r[0])) & (x * bond <= r[-1])
+    inside = (x * bond >= max(target.rmin, r[0])) & (x * bond <= r[-1])
     products, squares = [], []
-    for width in uiso:
+    for width in motion.uiso:
         curves = pdf_from_histogram(
             torch.eye(BINS),
             torch.ones(BINS),
             step=STEP,
             u_iso=width / bond**2,
-            qmin=qmin * bond,
-            qmax=min(qmax * bond, 0.98 * math.pi / STEP),
+            qmin=target.qmin * bond,
+            qmax=min(target.qmax * bond, 0.98 * math.pi / STEP),
             rstep_out=STEP / fine,
             order=ORDER,
             padding=2,
         )
-        for q in qdamp:
+        for q in motion.dampings(target):
             fall = np.exp(-0.5 * (q * bond * x) ** 2)
             damped = curves * torch.as_tensor(fall, dtype=torch.float32)
             products.append(damped @ data)
@@ -154,7 +140,7 @@ SPREAD = (0.0, 0.015, 0.03, 0.045, 0.06, 0.075, 0.09, 0.105)
 
 
 def screen_generator(
-    pdf: PDFData,
+    pdf: PDFData | Target,
     *,
     count: int = 64,
     seed: int = 0,
@@ -194,27 +180,14 @@ def screen_generator(
     """
     from diffpy_cbldm.crystals.filling import Proposal
 
-    bond = bond_estimate(pdf)
-    r, g = curve_of(pdf, rmax)
-    start = Motion()
-    rw = rough_rw(
-        load_set(),
-        r,
-        g,
-        bond=bond,
-        stretches=SCAN,
-        uiso=start.uiso,
-        qdamp=start.qdamp if pdf.qdamp is None else (pdf.qdamp,),
-        qmin=pdf.qmin,
-        qmax=pdf.qmax,
-        rmin=rmin,
-    )
+    target = Target.of(pdf, rmin, rmax)
+    rw = rough_rw(load_set(), target, SCAN, Motion())
     found = []
     for number in np.argsort(rw, kind="stable")[: max(CHOSEN, 2 * count)]:
         kind, sites = member(int(number))
         xyz = load_table().sites[TEMPLATE_OF[kind]][sites].astype(float)
         found.append(Proposal(kind, xyz - xyz.mean(0), sites))
-    pool = Pool(pdf, bond, rmin, rmax)
+    pool = Pool(target)
     pool.queue(None, found)
     pool.compare()
     # Larger clusters with more damping come close to the right ones: what

@@ -16,7 +16,8 @@ import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.pdfdata import PDFData, check_pdf
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.by_screening import screen_generator
@@ -75,13 +76,14 @@ def built_in() -> dict[str, Generator]:
     }
 
 
-def _ask(name: str, pdf: PDFData, count: int, **settings) -> list[Candidate]:
+def _ask(name: str, target: Target, count: int, **more) -> list[Candidate]:
     """What a generator proposes, checked where it is not one of our own."""
     make = find_generator(name)
+    more |= {"count": count, "rmin": target.rmin, "rmax": target.rmax}
     if name in built_in():
-        return make(pdf, count=count, **settings)
+        return make(target, **more)
     try:
-        drawn = list(make(pdf, count=count, **settings))[:count]
+        drawn = list(make(target.pdf, **more))[:count]
     except CbldmError as error:
         raise CbldmError(f"the generator {name!r}: {error}") from error
     except Exception as error:  # whatever the code of others raises
@@ -97,17 +99,17 @@ def _ask(name: str, pdf: PDFData, count: int, **settings) -> list[Candidate]:
                 f"{type(candidate).__name__}; expected Candidate: tell "
                 f"its authors, or leave it out of --generators."
             )
-        if set(candidate.elements) != {pdf.element}:
+        if set(candidate.elements) != {target.element}:
             raise CbldmError(
                 f"the generator {name!r} proposed {candidate.composition}; "
-                f"expected {pdf.element} alone: tell its authors, or leave it "
-                f"out of --generators."
+                f"expected {target.element} alone: tell its authors, or leave "
+                f"it out of --generators."
             )
     return drawn
 
 
 def propose(
-    pdf: PDFData,
+    pdf: PDFData | Target,
     *,
     count: int = 64,
     seed: int = 0,
@@ -143,16 +145,14 @@ def propose(
     CbldmError
         No such generator, one that fails, or a PDF without its element.
     """
-    check_pdf(pdf)
+    target = Target.of(pdf, rmin, rmax)
     if count < 1:
         raise CbldmError(f"count is {count}; expected 1 or more.")
     found: list[Candidate] = []
     for name in generator_names(generators):
-        for candidate in _ask(
-            name, pdf, count, seed=seed, device=device, rmin=rmin, rmax=rmax
-        ):
+        for candidate in _ask(name, target, count, seed=seed, device=device):
             found.append(dataclasses.replace(candidate, generator=name))
-    raw = rw_raw([c.positions for c in found], pdf, rmin, rmax)
+    raw = rw_raw([c.positions for c in found], target)
     return [
         dataclasses.replace(found[i], rw_raw=float(raw[i]))
         for i in np.argsort(raw, kind="stable")

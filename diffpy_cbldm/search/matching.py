@@ -11,9 +11,8 @@ from torch import Tensor
 
 from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.debye.pure import debye_pdf
-from diffpy_cbldm.debye.qgrid import q_grid
 from diffpy_cbldm.fitting.agreement import rw_scaled
-from diffpy_cbldm.fitting.target import curve_of, regrid
+from diffpy_cbldm.fitting.target import EDGE, Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement
 
@@ -60,14 +59,16 @@ class Motion:
     delta2: float = 0.0
     fine: bool = False
 
+    def dampings(self, target: Target) -> tuple[float, ...]:
+        """Those that are tried: the one of the header where it has one."""
+        return self.qdamp if target.qdamp is None else (target.qdamp,)
+
 
 def screen(
     hist: Tensor,
     lengths: Tensor,
-    pdf: PDFData,
+    target: Target,
     bond: float,
-    rmin: float,
-    rmax: float,
     motion: Motion = Motion(),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare many clusters with a PDF at all stretches.
@@ -83,12 +84,10 @@ def screen(
         From `pair_histogram` in bond lengths, in `BINS` of `STEP`.
     lengths : (C,) tensor
         Numbers of atoms.
-    pdf : PDFData
+    target : Target
         The measured curve.
     bond : float, angstrom
         About which the stretches lie.
-    rmin, rmax : float, angstrom
-        The compared range.
     motion : Motion
         Widths, dampings and delta2.
 
@@ -99,12 +98,12 @@ def screen(
     bonds : (C,) array, angstrom
         The bond length that gives it.
     """
-    r, g = curve_of(pdf, rmax)
-    dampings = motion.qdamp if pdf.qdamp is None else (pdf.qdamp,)
-    points = int(min(rmax, r[-1]) / (bond * (1 + SCAN[0])) / STEP) + 1
+    r, _ = target.curve
+    dampings = motion.dampings(target)
+    points = int(r[-1] / (bond * (1 + SCAN[0])) / STEP) + 1
     points = min(points, BINS)
     x = np.arange(points) * STEP
-    y = stretched(x, r, g, bond=bond, stretches=SCAN, rmin=rmin)
+    y = stretched(x, target, bond, SCAN)
     data = torch.as_tensor(y)
     mask = (data != 0).to(data)
     total = data.square().sum(0).repeat(len(dampings))
@@ -119,7 +118,7 @@ def screen(
     for width in motion.uiso:
         # The native Q grid: its limits are off by up to one step, which rods
         # and plates feel at Qmin, and longer pairs do not count.
-        native, reach = q_grid(pdf.qmin, pdf.qmax, float(r[-1]), width)
+        native, reach = target.q_grid(width)
         half = 0.5 * (native[1] - native[0])
         model = pdf_from_histogram(
             hist[:, : round(reach / bond / STEP)],
@@ -203,19 +202,14 @@ def least_between(
 
 
 def rw_raw(
-    positions: Sequence[np.ndarray],
-    pdf: PDFData,
-    rmin: float = 1.5,
-    rmax: float = R_MAX,
+    positions: Sequence[np.ndarray], target: PDFData | Target
 ) -> np.ndarray:
     """Rw of clusters with only the scale fitted, Uiso at its default.
 
     Parameters
     ----------
     positions : sequence of (n, 3) arrays, angstrom
-    pdf : PDFData
-    rmin, rmax : float, angstrom
-        The compared range, or up to the end of the data.
+    target : Target, or PDFData with the default range
 
     Returns
     -------
@@ -223,24 +217,24 @@ def rw_raw(
     """
     if not positions:
         return np.zeros(0)
-    start = Refinement()
-    g, measured = regrid(pdf)
-    r = np.arange(len(g)) * R_STEP
-    inside = measured & (r >= rmin - 1e-6) & (r <= rmax + 1e-6)
+    start, target = Refinement(), Target.of(target)
+    r, g = target.curve
+    inside = r >= target.rmin - EDGE
     xyz, lengths = padded(positions)
-    found = debye_pdf(
+    curves = debye_pdf(
         xyz,
         lengths,
         u_iso=start.uiso,
-        qmin=pdf.qmin,
-        qmax=pdf.qmax,
-        qdamp=start.qdamp if pdf.qdamp is None else pdf.qdamp,
-        qbroad=pdf.qbroad,
+        qmin=target.qmin,
+        qmax=target.qmax,
+        qdamp=start.qdamp if target.qdamp is None else target.qdamp,
+        qbroad=target.qbroad,
         rmax=R_MAX,
         rstep=R_STEP,
         precision=1e-3,
     ).numpy()
-    return rw_scaled(g[inside], found[:, inside])
+    places = np.rint(r / R_STEP).astype(int)[inside]
+    return rw_scaled(g[inside], curves[:, places])
 
 
 def padded(structures: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -253,34 +247,27 @@ def padded(structures: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 def stretched(
-    x: np.ndarray,
-    r: np.ndarray,
-    g: np.ndarray,
-    *,
-    bond: float,
-    stretches: np.ndarray,
-    rmin: float,
+    x: np.ndarray, target: Target, bond: float, stretches: np.ndarray
 ) -> np.ndarray:
     """A measured curve as clusters of several bond lengths would see it.
 
     Parameters
     ----------
     x : (n,) array, bond lengths
-    r, g : (m,) arrays, angstrom and 1/A^2
+    target : Target
         The measured curve.
     bond : float, angstrom
     stretches : (S,) array
         Relative changes of the bond.
-    rmin : float, angstrom
-        Start of the compared range.
 
     Returns
     -------
     (n, S) float32 array; zero outside the compared range.
     """
+    r, g = target.curve
     out = np.zeros((len(x), len(stretches)), np.float32)
     for column, change in zip(out.T, stretches):
         at = x * bond * (1 + change)
-        inside = (at >= max(rmin, r[0])) & (at <= r[-1])
+        inside = (at >= max(target.rmin, r[0])) & (at <= r[-1])
         column[inside] = np.interp(at[inside], r, g)
     return out

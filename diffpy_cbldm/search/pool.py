@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import simplest_first
+from diffpy_cbldm.crystals.filling import Proposal
 from diffpy_cbldm.crystals.lattices import place
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.debye.histogram import SitePairs
 from diffpy_cbldm.fitting.quickfit import START, QuickFit, quick_fit
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.matching import (
     BINS,
     ORDER,
@@ -26,12 +28,6 @@ from diffpy_cbldm.search.matching import (
     histograms,
     screen,
 )
-
-if TYPE_CHECKING:
-    from diffpy_cbldm.crystals.filling import Proposal
-import functools
-
-from diffpy_cbldm.debye.histogram import SitePairs
 
 LEARNED = 12
 """Structures whose fits tell widths, damping and delta2 of the data."""
@@ -76,15 +72,12 @@ class Pool:
 
     Parameters
     ----------
-    pdf : PDFData
-    bond : float, angstrom
-        About which the stretches lie.
-    rmin, rmax : float, angstrom
-        The compared range.
+    target : Target
+        Its bond length is that about which the stretches lie, at first.
     """
 
-    def __init__(self, pdf: PDFData, bond: float, rmin: float, rmax: float):
-        self.pdf, self.bond, self.range = pdf, bond, (rmin, rmax)
+    def __init__(self, target: Target):
+        self.target, self.bond = target, target.bond
         self.motion = Motion()
         self.start = dict(START)
         self.latents: list[Tensor] = []
@@ -141,9 +134,8 @@ class Pool:
             rw, bonds = screen(
                 torch.stack([e.histogram for e in part]),
                 torch.tensor([len(e.proposal.positions) for e in part]),
-                self.pdf,
+                self.target,
                 self.bond,
-                *self.range,
                 self.motion,
             )
             for entry, value, bond in zip(part, rw, bonds):
@@ -261,7 +253,7 @@ class Pool:
         """The structures that fit best."""
         return [
             Candidate(
-                elements=(self.pdf.element,) * len(p.positions),
+                elements=(self.target.element,) * len(p.positions),
                 positions=p.positions * bond,
                 structure_type=_type_of(p),
             )
@@ -277,14 +269,7 @@ class Pool:
         found = [self.entries[k] for k in keys]
         return quick_fit(
             [e.proposal.positions * e.bond for e in found],
-            self.pdf.r,
-            self.pdf.g,
-            qmin=self.pdf.qmin,
-            qmax=self.pdf.qmax,
-            qdamp=self.pdf.qdamp,
-            qbroad=self.pdf.qbroad,
-            rmin=self.range[0],
-            rmax=self.range[1],
+            self.target,
             start=self.start,
             scan=(0.0,),
             steps=FIT_STEPS,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffpy_cbldm import settings
-from diffpy_cbldm.cluster import UNEVEN, Candidate, sources
+from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter, nearest_neighbour_distance
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.fitting.target import Target
 
 DOUBTFUL_RW = 0.3
 """A best Rw above this usually means that the particle is something else."""
@@ -18,9 +18,7 @@ SIGNAL_LEFT = 0.1
 """Signal beyond every candidate, relative to that inside, that is reported."""
 
 
-def size_doubts(
-    best: Candidate, pdf: PDFData, used: settings.Solve
-) -> list[str]:
+def size_doubts(best: Candidate, target: Target) -> list[str]:
     """Say why the particle may not be what the model covers.
 
     A range of its number of atoms means little then.
@@ -29,21 +27,19 @@ def size_doubts(
     ----------
     best : Candidate
         The first of the ranked ones.
-    pdf : PDFData
-    used : settings.Solve
-        With the fitted range.
+    target : Target
 
     Returns
     -------
     list of str
         Empty where nothing puts the answer in doubt.
     """
-    found: list[str] = []
+    doubts: list[str] = []
     covered = (
         f"one element, {settings.MIN_ATOMS} to {settings.MAX_ATOMS} atoms"
     )
     if best.rw is not None and not best.rw <= DOUBTFUL_RW:
-        found.append(
+        doubts.append(
             f"The best Rw is {best.rw:.3f}, above {DOUBTFUL_RW:g}: the "
             f"particle may lie outside what the model covers ({covered}), or "
             f"the composition or Q range is wrong."
@@ -52,9 +48,9 @@ def size_doubts(
     reach = compact_diameter(best)
     if best.rw is not None and best.rw <= DOUBTFUL_RW:
         reach = max(reach, diameter(best.positions))
-    left = signal_beyond(pdf, reach, used)
+    left = signal_beyond(target, reach)
     if left > SIGNAL_LEFT:
-        found.append(
+        doubts.append(
             f"The data have signal beyond {reach:.1f} A ({left:.0%} of that "
             f"inside), where neither the best structure nor a compact one of "
             f"{settings.MAX_ATOMS} atoms has distances: the particle is "
@@ -63,20 +59,20 @@ def size_doubts(
     n_atoms = len(best.positions)
     if n_atoms >= 0.95 * settings.MAX_ATOMS:
         where = "beyond" if n_atoms > settings.MAX_ATOMS else "at"
-        found.append(
+        doubts.append(
             f"The best structure has {n_atoms} atoms, {where} the limit of "
             f"{settings.MAX_ATOMS} that generators propose: the particle may "
             f"be larger."
         )
-    for flag in best.flags:
-        if flag.startswith(UNEVEN):
-            found.append(
-                f"The misfit of the best structure is no noise, "
-                f"{flag[len(UNEVEN) :]}: the data show something that no "
-                f"candidate has, such as ligands, particles of several "
-                f"sizes, a background or a wrong Qmax."
-            )
-    return found
+    if best.uneven_misfit is not None:
+        low, high = best.uneven_misfit
+        doubts.append(
+            f"The misfit of the best structure is no noise, half of it from "
+            f"{low:.1f} to {high:.1f} A: the data show something that no "
+            f"candidate has, such as ligands, particles of several sizes, a "
+            f"background or a wrong Qmax."
+        )
+    return doubts
 
 
 def origin_doubts(
@@ -92,13 +88,14 @@ def origin_doubts(
         The generators that were asked.
     """
     best = candidates[0]
-    if "cbldm" not in generators or "cbldm" in sources(best):
+    if "cbldm" not in generators or "cbldm" in best.proposed_by:
         return []
-    own = next((c for c in candidates if "cbldm" in sources(c)), None)
-    if own is None or own.rw is None:
+    of_model = (c for c in candidates if "cbldm" in c.proposed_by)
+    best_of_model = next(of_model, None)
+    if best_of_model is None or best_of_model.rw is None:
         reached = "proposed nothing that was refined"
     else:
-        reached = f"reaches Rw {own.rw:.3f} at best"
+        reached = f"reaches Rw {best_of_model.rw:.3f} at best"
     return [
         f"The best structure came from {best.generator}; the model itself "
         f"(cbldm) {reached}."
@@ -112,18 +109,14 @@ def compact_diameter(candidate: Candidate) -> float:
     return bond * (settings.MAX_ATOMS / share_of_space) ** (1 / 3)
 
 
-def signal_beyond(
-    pdf: PDFData, reach: float, used: settings.Solve, margin: float = 1.0
-) -> float:
+def signal_beyond(target: Target, reach: float, margin: float = 1.0) -> float:
     """Root mean square of G beyond `reach`, relative to that inside.
 
     Parameters
     ----------
-    pdf : PDFData
+    target : Target
     reach : float, angstrom
         The longest distance that is explained.
-    used : settings.Solve
-        With the fitted range.
     margin : float, angstrom
         Left out beyond `reach`, for the width of the last peak.
 
@@ -132,9 +125,8 @@ def signal_beyond(
     float
         0 where the range leaves less than 2 A to judge by.
     """
-    r, g = np.asarray(pdf.r), np.asarray(pdf.g)
-    inside = (r >= used.rmin) & (r <= min(reach, used.rmax))
-    beyond = (r > reach + margin) & (r <= used.rmax)
-    if used.rmax - reach - margin < 2.0 or not g[inside].any():
+    r, g = target.r, target.g
+    inside, beyond = r <= reach, r > reach + margin
+    if target.rmax - reach - margin < 2.0 or not g[inside].any():
         return 0.0
     return float(np.sqrt(np.mean(g[beyond] ** 2) / np.mean(g[inside] ** 2)))

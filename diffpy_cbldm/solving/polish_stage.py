@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import duplicates
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.candidates import (
     LATTICE,
+    Edited,
     Front,
     as_candidate,
     edit,
-    what_changed,
+    edited_from,
 )
 from diffpy_cbldm.polishing.crystal import Polished
 from diffpy_cbldm.polishing.front import (
@@ -31,117 +33,140 @@ from diffpy_cbldm.threads import side_by_side
 STRETCH = 0.05
 """Structures that differ by less in size alone are one: it is refined."""
 
-SAME = 0.005
+UNCHANGED = 0.005
 """An edit that changes the size by less than this changes nothing."""
 
-POLISHED = 4
+POLISHED_COUNT = 4
 """Candidates that are polished: the best, and the first of each generator."""
 
-SPREAD = 3
-"""Further structures of the front that are refined, from smooth to rough."""
+REFINED_COUNT = 3
+"""Further structures of the front that are refined, by the criterion."""
 
 
-def _kinds(text: str) -> tuple[str, ...]:
+@dataclasses.dataclass(frozen=True)
+class Edits:
+    """What the edits of the best candidates gave.
+
+    Attributes
+    ----------
+    refined : list of (Candidate, float)
+        Edited structures after a native refinement, each with the Rw of its
+        quick fit.
+    front : tuple of FrontPoint
+        From ideal to rough.
+    atoms : AtomRange or None
+        None where nothing was edited.
+    """
+
+    refined: list[tuple[Candidate, float]]
+    front: tuple[FrontPoint, ...]
+    atoms: AtomRange | None
+
+
+def kinds_of(text: str) -> tuple[str, ...]:
     """The kinds of edits that the setting `polish` names."""
     if text in ("yes", "no"):
         return KINDS if text == "yes" else ()
     return check_kinds([kind.strip() for kind in text.split(",")])
 
 
-def _polished(
-    starts: list[Candidate], pdf: PDFData, used: settings.Solve
-) -> tuple[
-    list[tuple[Candidate, float]], tuple[FrontPoint, ...], AtomRange | None
-]:
-    """Edit some candidates: what to refine, the front, the range of N."""
-    words: dict[str, Any] = {
-        "kinds": _kinds(used.polish),
+def edit_best(
+    starts: list[Candidate], target: Target, used: settings.Solve
+) -> Edits:
+    """Edit some candidates, and refine what the data support."""
+    how: dict[str, Any] = {
+        "kinds": kinds_of(used.polish),
         "limit": used.roughness,
-        "rmin": used.rmin,
-        "rmax": used.rmax,
     }
+    fronts = side_by_side(
+        lambda start: edit(start, target, **how), _to_polish(starts)
+    )
+    if not fronts:
+        return Edits([], (), None)
+    # Edits count only where they predict r that was left out.
+    held = [front for front in fronts if front.holds]
+    if not any(front.changed for front in held):
+        return Edits([], (), _range_without_edits(fronts))
+    near = min((best(front.found) for front in held), key=_criterion)
+    more = [
+        edited_from(near.start, near.as_fitted, p)
+        for p in other_sizes(near, near.start.structure_type, target, **how)
+    ]
+    answer = best([near, *more], lower=False)
+    kept = pareto([*(p for front in held for p in front.found), *more])
+    chosen = _to_refine(answer, kept, held)
+    refined = [
+        (as_candidate(p, target, backend=used.backend), p.rw) for p in chosen
+    ]
+    points = [_point(p, p is answer) for p in dict.fromkeys([*kept, answer])]
+    points.sort(key=lambda point: point.roughness)
+    atoms = _atoms(answer, fronts, more, bool(answer.edits))
+    return Edits(refined, tuple(points), atoms)
+
+
+def _to_polish(starts: list[Candidate]) -> list[Candidate]:
+    """The first of each generator, and then the best of the others."""
     firsts = {c.generator: c for c in reversed(starts)}.values()
     order = sorted(firsts, key=starts.index)
     order += [c for c in starts if c not in order]
-    every = side_by_side(
-        lambda start: edit(start, pdf, **words), order[:POLISHED]
-    )
-    made = [m for m in every if m.holds]
-    origin = {id(p): m for m in made for p in m.found}
-    changed = [p for m in made for p in m.changed]
-    if not every:
-        return [], (), None
-    if not changed:
-        plain = [m.found[0] for m in every]
-        top = min(plain, key=_criterion)
-        preferred = min((best(m.found) for m in every), key=_criterion)
-        return [], (), _atoms(top, every, (), preferred not in plain)
-    top = min((best(m.found) for m in made), key=_criterion)
-    source = origin[id(top)]
-    kind = source.start.structure_type
-    more = other_sizes(top, kind, pdf, **words)
-    origin |= {id(p): source for p in more}
-    everything = [p for m in made for p in m.found] + more
-    top, kept = best([top, *more], lower=False), pareto(everything)
-    chosen = [top, *sorted(kept, key=_criterion)[:SPREAD]]
-    chosen += [best(m.found) for m in made]
-    edited = [p for p in chosen if what_changed(origin[id(p)].found[0], p)]
+    return order[:POLISHED_COUNT]
+
+
+def _range_without_edits(fronts: Sequence[Front]) -> AtomRange:
+    """The range of N where no edit holds: around the best unedited one."""
+    plain = [front.found[0] for front in fronts]
+    answer = min(plain, key=_criterion)
+    preferred = min((best(front.found) for front in fronts), key=_criterion)
+    # Edits that the criterion would have taken, though they do not hold,
+    # leave N as open as edits that do.
+    return _atoms(answer, fronts, (), preferred not in plain)
+
+
+def _to_refine(
+    answer: Edited, kept: Sequence[Edited], fronts: Sequence[Front]
+) -> list[Edited]:
+    """The edited structures that get a native recipe, each shape once."""
+    chosen = [answer, *sorted(kept, key=_criterion)[:REFINED_COUNT]]
+    chosen += [best(front.found) for front in fronts]
+    edited = [p for p in chosen if p.edits]
     alike = duplicates([p.positions for p in edited], stretch=STRETCH)
-    refined = [
-        (
-            as_candidate(
-                p,
-                origin[id(p)],
-                pdf,
-                backend=used.backend,
-                rmin=used.rmin,
-                rmax=used.rmax,
-            ),
-            p.rw,
-        )
-        for p in (edited[places[0]] for places in alike)
-    ]
-    points = []
-    for p in dict.fromkeys([*kept, top]):
-        first = origin[id(p)]
-        edits = what_changed(first.found[0], p)
-        named = first.start.structure_type
-        points.append(
-            FrontPoint(
-                generator=first.start.generator,
-                structure_type=LATTICE.get(named, named) if edits else named,
-                n_atoms=len(p.positions),
-                rw=p.rw,
-                roughness=p.roughness,
-                ratio=p.ratio,
-                edits=edits,
-                parameters=max(p.excess, 0.0) + len(p.values) + p.displaced,
-                knee=p is top,
-            )
-        )
-    points.sort(key=lambda point: point.roughness)
-    atoms = _atoms(top, every, more, top in edited)
-    return refined, tuple(points), atoms
+    return [edited[places[0]] for places in alike]
+
+
+def _point(p: Edited, knee: bool) -> FrontPoint:
+    """What the result says of a structure of the front."""
+    kind = p.start.structure_type
+    return FrontPoint(
+        generator=p.start.generator,
+        structure_type=LATTICE.get(kind, kind) if p.edits else kind,
+        n_atoms=len(p.positions),
+        rw=p.rw,
+        roughness=p.roughness,
+        ratio=p.ratio,
+        edits=p.edits,
+        parameters=max(p.excess, 0.0) + len(p.values) + p.displaced,
+        knee=knee,
+    )
 
 
 def _atoms(
-    top: Polished,
+    answer: Polished,
     fronts: Sequence[Front],
     more: Sequence[Polished],
     edited: bool,
 ) -> AtomRange:
     """The range of N around an answer, from all structures that were met."""
-    found = [*(p for m in fronts for p in m.found), *more]
+    met = [*(p for front in fronts for p in front.found), *more]
     scale = spread(
-        [len(p.positions) for p in found],
-        [p.criterion for p in found],
-        (len(top.positions), top.criterion),
+        [len(p.positions) for p in met],
+        [p.criterion for p in met],
+        (len(answer.positions), answer.criterion),
         edited,
     )
-    return atom_range(len(top.positions), scale)
+    return atom_range(len(answer.positions), scale)
 
 
-def _unlike(
+def without_copies(
     edited: list[tuple[Candidate, float]], plain: Sequence[Candidate]
 ) -> list[tuple[Candidate, float]]:
     """What editing changed: what coincides with an unedited one is left."""
@@ -149,7 +174,7 @@ def _unlike(
     known = len(plain)
     again = {
         place
-        for places in duplicates(clusters, stretch=SAME)
+        for places in duplicates(clusters, stretch=UNCHANGED)
         if places[0] < known
         for place in places
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.settings import Simulation
 
@@ -21,38 +21,35 @@ WORTH = 0.75
 """Rw has to fall to this share for the header to be disbelieved."""
 
 
-def settle(
-    pdf: PDFData, mode: str, rmin: float, rmax: float
-) -> tuple[PDFData, str | None]:
+def settle(target: Target, mode: str) -> tuple[Target, str | None]:
     """Raise a Qmin that lies in the small angles, if the data ask for it.
 
     Parameters
     ----------
-    pdf : PDFData
+    target : Target
     mode : {"auto", "yes", "no"}
         Whether the data hold the small-angle scattering; "auto" asks which
         fits the nearest ideal cluster better.
-    rmin, rmax : float, angstrom
-        The compared range.
 
     Returns
     -------
-    pdf : PDFData
+    target : Target
         The same, or with `LIMIT` as its Qmin.
     note : str or None
         What a user must know of it.
     """
-    if mode == "yes" or pdf.qmin >= LIMIT:
-        return pdf, None
-    without = dataclasses.replace(pdf, qmin=LIMIT)
+    if mode == "yes" or target.qmin >= LIMIT:
+        return target, None
+    without = Target.of(
+        dataclasses.replace(target.pdf, qmin=LIMIT), target.rmin, target.rmax
+    )
     if mode == "no":
         return without, None
-    as_given = library_rw(pdf, rmin, rmax)
-    raised = library_rw(without, rmin, rmax)
+    as_given, raised = library_rw(target), library_rw(without)
     if raised >= WORTH * as_given:
-        return pdf, None
+        return target, None
     return without, (
-        f"Qmin is {pdf.qmin:g} 1/A, but the data do not hold a particle's "
+        f"Qmin is {target.qmin:g} 1/A, but the data do not hold a particle's "
         f"small-angle scattering: {LIMIT:g} 1/A is used (Rw of the nearest "
         f"ideal cluster {raised:.2f} in place of {as_given:.2f}); pass "
         f'small_angle="yes" (--small-angle yes) to keep it.'

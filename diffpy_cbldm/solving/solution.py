@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from diffpy_cbldm.cluster import Candidate, sources
+from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
@@ -145,7 +145,7 @@ class Solution:
         """Which generator gave what, and what came without edits."""
         by_name: dict[str, list[Candidate]] = {}
         for c in self.refined:
-            for name in sources(c):
+            for name in c.proposed_by:
                 by_name.setdefault(name, []).append(c)
         lines = []
         if len(by_name) > 1:

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
-from diffpy_cbldm.cluster import ALSO, Candidate, sources
+from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import duplicates, simplest_first
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.quickfit import SCAN, QuickFit, quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
-from diffpy_cbldm.fitting.target import regrid
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import built_in, generator_names, propose
 from diffpy_cbldm.solving.doubts import origin_doubts, size_doubts
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.polish_stage import (
     STRETCH,
-    _kinds,
-    _polished,
-    _unlike,
+    Edits,
+    edit_best,
+    kinds_of,
+    without_copies,
 )
 from diffpy_cbldm.solving.small_angles import settle
-from diffpy_cbldm.solving.solution import FrontPoint, Solution
+from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.threads import one_thread
 
 Progress = Callable[[str, int, int], None]
@@ -120,97 +118,103 @@ def solve(
     )
     _check(used, rmax)
     _ = pdf.element  # raises where there are several, or none
-    steps = len(generators) + 2 + refine
-    clock = _Clock(progress, steps=steps)
+    target = Target.of(pdf, rmin, rmax)
+    clock = _Clock(progress, steps=len(generators) + 2 + refine)
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with one_thread():
-        return _solve(pdf, used, generators, clock)
+        return _solve(target, used, generators, clock)
 
 
 def _solve(
-    pdf: PDFData,
+    target: Target,
     used: settings.Solve,
     generators: Sequence[str],
     clock: _Clock,
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
-    pool: list[Candidate] = []
-    pdf, note = settle(pdf, used.small_angle, used.rmin, used.rmax)
+    target, note = settle(target, used.small_angle)
     notes = [note] if note else []
+    pool, silent = _proposed(target, used, generators, clock)
+    notes += [f"The generator {name} proposed nothing." for name in silent]
+
+    clock.begin("quick fit")
+    ranked = _rank_quickly(pool, target)
+    chosen = _choose([c for c, _ in ranked], used.refine, generators)
+    refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
+    edits = Edits([], (), None)
+    if used.polish != "no":
+        clock.begin("polish")
+        edits = edit_best([ranked[i][0] for i in chosen], target, used)
+        refined += without_copies(edits.refined, [c for c, _ in refined])
+    known = [c for c, _ in refined]
+    order = simplest_first([c.rw for c in known], [c.positions for c in known])
+    rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
+    everything = [refined[i] for i in order] + rest
+    candidates = [c for c, _ in everything]
+    atoms = edits.atoms
+    about_size = size_doubts(candidates[0], target)
+    if atoms and about_size:
+        atoms = dataclasses.replace(atoms, doubted=True)
+    return Solution(
+        candidates=candidates,
+        rw_quick=[quick for _, quick in everything],
+        settings=_resolved(used, target.pdf),
+        timings=clock.end(),
+        warnings=(
+            *target.pdf.warnings,
+            *notes,
+            *about_size,
+            *origin_doubts(candidates, generators),
+        ),
+        pdf=target.pdf,
+        front=edits.front,
+        groups=tuple(group(candidates, target.independent_points)),
+        atoms=atoms,
+    )
+
+
+def _proposed(
+    target: Target,
+    used: settings.Solve,
+    generators: Sequence[str],
+    clock: _Clock,
+) -> tuple[list[Candidate], list[str]]:
+    """What the generators propose, and those that proposed nothing."""
+    pool: list[Candidate] = []
+    silent = []
     for name in generators:
         clock.begin(f"propose ({name})")
         drawn = propose(
-            pdf,
+            target,
             count=used.count,
             seed=used.seed,
             generators=(name,),
             device=used.device,
-            rmin=used.rmin,
-            rmax=used.rmax,
         )
         if not drawn:
-            notes.append(f"The generator {name} proposed nothing.")
+            silent.append(name)
         pool.extend(drawn)
     if not pool:
         raise CbldmError(
             "No generator proposed a structure; expected at least one: add "
             "the generator library, which always answers."
         )
-
-    clock.begin("quick fit")
-    ranked = _rank_quickly(pool, pdf, used)
-    chosen = _choose([c for c, _ in ranked], used.refine, generators)
-
-    refined: list[tuple[Candidate, float]] = []
-    for index in chosen:
-        clock.begin("refine")
-        candidate, fit = ranked[index]
-        done = refine_one(
-            candidate,
-            pdf,
-            backend=used.backend,
-            rmin=used.rmin,
-            rmax=used.rmax,
-            start=start_values(candidate, pdf, fit),
-        )
-        refined.append((done, fit.rw))
-    points: tuple[FrontPoint, ...] = ()
-    atoms = None
-    if used.polish != "no":
-        clock.begin("polish")
-        starts = [ranked[i][0] for i in chosen]
-        more, points, atoms = _polished(starts, pdf, used)
-        refined += _unlike(more, [c for c, _ in refined])
-    known = [c for c, _ in refined]
-    order = simplest_first([c.rw for c in known], [c.positions for c in known])
-    refined = [refined[i] for i in order]
-    rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
-    candidates = [c for c, _ in refined + rest]
-    about_size = size_doubts(candidates[0], pdf, used)
-    if atoms and about_size:
-        atoms = dataclasses.replace(atoms, doubted=True)
-    return Solution(
-        candidates=candidates,
-        rw_quick=[quick for _, quick in refined + rest],
-        settings=_resolved(used, pdf),
-        timings=clock.end(),
-        warnings=(
-            *pdf.warnings,
-            *notes,
-            *about_size,
-            *origin_doubts(candidates, generators),
-        ),
-        pdf=pdf,
-        front=points,
-        groups=tuple(group(candidates, independent(pdf, used))),
-        atoms=atoms,
-    )
+    return pool, silent
 
 
-def independent(pdf: PDFData, used: settings.Solve) -> float:
-    """Independent points of the fitted range: its width times Q over pi."""
-    return (used.rmax - used.rmin) * (pdf.qmax - pdf.qmin) / math.pi
+def _refined(
+    candidate: Candidate,
+    fit: QuickFit,
+    target: Target,
+    used: settings.Solve,
+    clock: _Clock,
+) -> tuple[Candidate, float]:
+    """A candidate refined from its quick fit, with the Rw of that."""
+    clock.begin("refine")
+    start = start_values(candidate, target, fit)
+    done = refine_one(candidate, target, backend=used.backend, start=start)
+    return done, fit.rw
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:
@@ -225,7 +229,7 @@ def _kinds_text(polish: bool | Sequence[str]) -> str:
 def _check(used: settings.Solve, rmax: float) -> None:
     """Raise `CbldmError` for what cannot be run."""
     options.validate(dataclasses.replace(used, rmax=rmax))
-    _kinds(used.polish)
+    kinds_of(used.polish)
     if used.rmin >= used.rmax:
         raise CbldmError(
             f"rmin is {used.rmin:g} A and the fitted range ends at "
@@ -235,25 +239,16 @@ def _check(used: settings.Solve, rmax: float) -> None:
 
 
 def _rank_quickly(
-    pool: list[Candidate], pdf: PDFData, used: settings.Solve
+    pool: list[Candidate], target: Target
 ) -> list[tuple[Candidate, QuickFit]]:
     """Order by the quick fit and drop duplicates, the better one stays.
 
-    Where generators agree on a structure, the one that stays says so in its
-    flags.
+    Where generators agree on a structure, the one that stays names them all.
     """
-    g, measured = regrid(pdf, rmax=used.rmax + settings.R_STEP)
     stretched = all(c.generator in built_in() for c in pool)
     fits = quick_fit(
         [c.positions for c in pool],
-        (np.arange(len(g)) * settings.R_STEP)[measured],
-        g[measured],
-        qmin=pdf.qmin,
-        qmax=pdf.qmax,
-        qdamp=pdf.qdamp,
-        qbroad=pdf.qbroad,
-        rmin=used.rmin,
-        rmax=used.rmax,
+        target,
         scan=(0.0,) if stretched else SCAN,
     )
     order = simplest_first([f.rw for f in fits], [c.positions for c in pool])
@@ -265,9 +260,12 @@ def _rank_quickly(
         also = {
             c.generator: 0 for c in others if c.generator != first.generator
         }
-        flags = (*first.flags, *(ALSO + name for name in also))
+        known = (*first.also_proposed_by, *also)
         kept.append(
-            (dataclasses.replace(first, flags=flags), fits[order[alike[0]]])
+            (
+                dataclasses.replace(first, also_proposed_by=known),
+                fits[order[alike[0]]],
+            )
         )
     return kept
 
@@ -279,7 +277,7 @@ def _choose(
     each generator as far as there is room."""
     firsts: list[int] = []
     for name in generators:
-        mine = (i for i, c in enumerate(pool) if name in sources(c))
+        mine = (i for i, c in enumerate(pool) if name in c.proposed_by)
         first = next(mine, None)
         if first is not None and first not in firsts:
             firsts.append(first)

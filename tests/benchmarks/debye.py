@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.debye import pure, qgrid
-from diffpy_cbldm.debye.stretches import stretch_scan
 from diffpy_cbldm.fitting.calculator import PairCache
 
 U = 0.005
@@ -188,19 +187,6 @@ def cached(x: Tensor, n: int) -> None:
         )
         error = deviation(torch.tensor(g)[None], exact)
         report(f"PairCache 1e-10, delta2 {d2:g}", n, 1, ms, error)
-    z = torch.linspace(0.9, 1.1, 50)
-    y = x.float()
-    g = stretch_scan(y, stretch=z, **SETTINGS)[0, ::49]
-    exact = torch.cat(
-        [
-            pure.debye_pdf(
-                y.double(), stretch=float(s), precision=1e-13, **SETTINGS
-            )
-            for s in z[::49]
-        ]
-    )
-    ms = milliseconds(lambda: stretch_scan(y, stretch=z, **SETTINGS)) / 50
-    report("stretch_scan 1e-4, of 50", n, 50, ms, deviation(g, exact))
 
 
 def stream(count: int = 100_000) -> None:
@@ -322,8 +308,6 @@ bins with B-splines, transforms the bins, and divides by the transform of the
 spline. The bins are as coarse as `precision` allows. The time is proportional
 to the number of pairs for large clusters, and to the number of points for
 small ones. `calculator.PairCache` keeps the pairs of one cluster for a fit.
-`stretches.stretch_scan` calculates all stretches of a cluster with one
-transform.
 
 ## Time against size and range
 

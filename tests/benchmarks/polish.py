@@ -36,6 +36,7 @@ from diffpy_cbldm.crystals.lattices import BASES, LAYER
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData, read_pdf
 from diffpy_cbldm.polishing.candidates import Front, what_changed
 from diffpy_cbldm.polishing.crystal import Polished
@@ -202,16 +203,7 @@ AS_GOOD = 40.0
 
 def fitted(found: list[Candidate], pdf: PDFData) -> list[float]:
     """Rw of the five-parameter fit of each."""
-    fits = quick_fit(
-        [c.positions for c in found],
-        pdf.r,
-        pdf.g,
-        qmin=pdf.qmin,
-        qmax=pdf.qmax,
-        qdamp=pdf.qdamp,
-        qbroad=pdf.qbroad,
-    )
-    return [f.rw for f in fits]
+    return [f.rw for f in quick_fit([c.positions for c in found], pdf)]
 
 
 def starts(pdf: PDFData) -> list[tuple[str, Candidate, float]]:
@@ -472,8 +464,7 @@ def fronts(folder: Path, plot: Path | None) -> str:
             found = front(
                 start.positions,
                 start.structure_type,
-                pdf,
-                rmax=rmax,
+                Target.of(pdf, rmax=rmax),
                 beyond=4,
             )
             every += [(p, generator, start, found[0]) for p in found]
@@ -523,14 +514,7 @@ def _best(
     rw = [
         f.rw
         for f in quick_fit(
-            [c.positions for c in found],
-            pdf.r,
-            pdf.g,
-            qmin=pdf.qmin,
-            qmax=pdf.qmax,
-            qdamp=pdf.qdamp,
-            qbroad=pdf.qbroad,
-            rmax=rmax,
+            [c.positions for c in found], Target.of(pdf, rmax=rmax)
         )
     ]
     return [(name, found[i], rw[i]) for i in np.argsort(rw)[: STARTS[name]]]

@@ -21,10 +21,10 @@ import torch
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_screening import rough_rw, screen_generator
-from diffpy_cbldm.fitting.target import bond_estimate
 from diffpy_cbldm.search.matching import SCAN, Motion
 from diffpy_cbldm.search.screening_set import build_set, load_set
 from training.evaluation.cases import Conditions, cases, measured
@@ -33,19 +33,7 @@ from training.evaluation.cases import Conditions, cases, measured
 def screened(pdf: PDFData) -> float:
     """Seconds to read the set and to compare all its clusters."""
     start = time.perf_counter()
-    motion = Motion()
-    rough_rw(
-        load_set(),
-        pdf.r,
-        pdf.g,
-        bond=bond_estimate(pdf),
-        stretches=SCAN,
-        uiso=motion.uiso,
-        qdamp=motion.qdamp,
-        qmin=pdf.qmin,
-        qmax=pdf.qmax,
-        rmin=1.5,
-    )
+    rough_rw(load_set(), Target.of(pdf), SCAN, Motion())
     return time.perf_counter() - start
 
 
@@ -59,14 +47,7 @@ def row(
     start = time.perf_counter()
     found = generator(pdf, count=count)
     seconds = time.perf_counter() - start
-    fits = quick_fit(
-        [c.positions for c in found],
-        pdf.r,
-        pdf.g,
-        qmin=pdf.qmin,
-        qmax=pdf.qmax,
-        qdamp=pdf.qdamp,
-    )
+    fits = quick_fit([c.positions for c in found], pdf)
     best = min(range(len(fits)), key=lambda i: fits[i].rw)
     return seconds, fits[best].rw, abs(len(found[best]) - truth) / truth
 
@@ -106,12 +87,7 @@ def main() -> None:
         for p, c in zip(pdfs, tests)
     ]
     report("library", "", np.nan, found)
-    own = [
-        quick_fit(
-            [c.positions], p.r, p.g, qmin=p.qmin, qmax=p.qmax, qdamp=p.qdamp
-        )[0].rw
-        for p, c in zip(pdfs, tests)
-    ]
+    own = [quick_fit([c.positions], p)[0].rw for p, c in zip(pdfs, tests)]
     print(f"{'truth':36s}{np.mean(own):9.4f}{np.median(own):9.4f}")
 
 

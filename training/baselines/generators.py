@@ -23,7 +23,7 @@ from torch import Tensor
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.fitting.target import bond_estimate, curve_of
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.generators import Generator
 from diffpy_cbldm.search.matching import histograms, screen
@@ -117,27 +117,23 @@ def _drawn(
     """Candidates of a network, the best fit first."""
     return [
         Candidate(elements=(pdf.element,) * len(xyz), positions=xyz)
-        for xyz in emitted(model, pdf, count, seed, rmin, rmax)
+        for xyz in emitted(model, Target.of(pdf, rmin, rmax), count, seed)
     ]
 
 
 def emitted(
-    model: Any,
-    pdf: PDFData,
-    count: int = 1,
-    seed: int = 0,
-    rmin: float = 1.5,
-    rmax: float = R_MAX,
+    model: Any, target: PDFData | Target, count: int = 1, seed: int = 0
 ) -> list[np.ndarray]:
     """What a network emits, stretched, the best fit first; (n, 3), angstrom.
 
     Nothing is refused: atoms may fall together, and are then moved apart by
     about `APART`, as no calculator takes two atoms at one place.
     """
-    g, bond = _read(pdf, rmax)
+    target = Target.of(target)
+    g = _read(target)
     found = [_apart(x, seed) for x in model.structures(g, count, seed)]
     # The first peak tells the bond length to a few per cent only.
-    rw, bonds = _stretched(found, pdf, bond, rmin, rmax)
+    rw, bonds = _stretched(found, target)
     order = np.argsort(rw, kind="stable")
     return [found[i] * bonds[i] for i in order]
 
@@ -166,11 +162,11 @@ def _mined(
     rmax: float = R_MAX,
 ) -> list[Candidate]:
     """Candidates of the classifier, the likeliest first."""
-    g, bond = _read(pdf, rmax)
+    target = Target.of(pdf, rmin, rmax)
     table = load_table()
-    found = mining.likeliest(booster, g, count)
+    found = mining.likeliest(booster, _read(target), count)
     positions = [table.positions(i) for i in found]
-    _, bonds = _stretched(positions, pdf, bond, rmin, rmax)
+    _, bonds = _stretched(positions, target)
     return [
         Candidate(
             elements=(pdf.element,) * len(xyz),
@@ -181,24 +177,18 @@ def _mined(
     ]
 
 
-def _read(pdf: PDFData, rmax: float) -> tuple[Tensor, float]:
-    """The PDF in bond lengths as the systems read it, and the bond length."""
-    bond = bond_estimate(pdf)
-    r, g = curve_of(pdf, rmax)
+def _read(target: Target) -> Tensor:
+    """The PDF in bond lengths as the systems read it."""
     points = Model.pdf_channels * Model.pdf_length
-    x = np.arange(points) * Model.pdf_step * bond
+    x = np.arange(points) * Model.pdf_step * target.bond
     # The networks were trained with zeros where there are no data.
-    y = np.interp(x, r, g, left=0.0, right=0.0)
-    return curves(torch.as_tensor(y, dtype=torch.float32)[None]), bond
+    y = np.interp(x, *target.curve, left=0.0, right=0.0)
+    return curves(torch.as_tensor(y, dtype=torch.float32)[None])
 
 
 def _stretched(
-    found: list[np.ndarray],
-    pdf: PDFData,
-    bond: float,
-    rmin: float,
-    rmax: float,
+    found: list[np.ndarray], target: Target
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rw and bond length of structures at the stretch that fits best."""
     lengths = torch.tensor([len(p) for p in found])
-    return screen(histograms(found), lengths, pdf, bond, rmin, rmax)
+    return screen(histograms(found), lengths, target, target.bond)

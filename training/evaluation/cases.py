@@ -22,6 +22,7 @@ from diffpy_cbldm.crystals.cuts import CUT_KINDS, code, deformed
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model
 from training.datasets import BONDS, paper_dataset
@@ -194,23 +195,16 @@ def best_of(
     from diffpy_cbldm.fitting.recipe import start_values
     from diffpy_cbldm.fitting.refinement import refine
 
-    fits = quick_fit(
-        [c.positions for c in candidates],
-        pdf.r,
-        pdf.g,
-        qmin=pdf.qmin,
-        qmax=pdf.qmax,
-        qdamp=pdf.qdamp,
-        qbroad=pdf.qbroad,
-    )
+    target = Target.of(pdf)
+    fits = quick_fit([c.positions for c in candidates], target)
     rw = np.array([f.rw for f in fits])
     # Of equal fits the structure with the fewest missing bonds counts.
     order = simplest_first(rw.tolist(), [c.positions for c in candidates])
     done = []
     for i in order[:refined]:
         own = candidates[i]
-        start = start_values(own, pdf, fits[i]) if warm else None
-        done.append(refine(own, pdf, heldout=heldout, start=start))
+        start = start_values(own, target, fits[i]) if warm else None
+        done.append(refine(own, target, heldout=heldout, start=start))
     first = simplest_first([c.rw for c in done], [c.positions for c in done])
     return done[first[0]], rw
 

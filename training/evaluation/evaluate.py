@@ -119,9 +119,7 @@ def solve_case(
     index, case, how, count, weights, generators = job
     torch.set_num_threads(1)
     pdf = measured(case, how, index)
-    own = quick_fit(
-        [case.positions], pdf.r, pdf.g, qmin=pdf.qmin, qmax=pdf.qmax
-    )[0].rw
+    own = quick_fit([case.positions], pdf)[0].rw
     return [
         {**figures(g, case, pdf, count, weights), "rw_truth": own}
         for g in generators

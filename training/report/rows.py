@@ -104,7 +104,12 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def _capped(state: dict[str, Any]) -> dict[str, Any]:
-    """Figures of a file, refined Rw above 1 as 1: a scale of 0 has that."""
+    """Figures of a file, refined Rw above 1 as 1: a scale of 0 has that.
+
+    For rows alone that were recorded with a calculator whose curves could
+    overflow where two atoms stand nearly at one place; `refine` gives no
+    such Rw any more.
+    """
     for r in state["rows"]:
         for part in (r, r.get("polished", {})):
             if part.get("rw") is not None:

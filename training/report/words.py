@@ -169,9 +169,9 @@ networks, which are not ours:
 """
 
 POLISHED_WORDS = """
-With {{doc}}`/explanation/polishing` of the best candidate (the lowest Rw of its
-front), on the first PDFs.  Structures with bonds shorter than {shortest} of the
-usual are no crystals that could be edited, and left out:
+With {{doc}}`/explanation/polishing` of the best candidate (the lowest Rw of
+its front), on the first PDFs.  Structures with bonds shorter than {shortest}
+of the usual are no crystals that could be edited, and left out:
 """
 
 EXAMPLE_WORDS = """

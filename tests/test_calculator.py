@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from diffpy_cbldm.debye import pure
-from diffpy_cbldm.debye.stretches import stretch_scan
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.calculator import PairCache
 
@@ -63,47 +62,3 @@ def test_cache_errors():
         PairCache(x * torch.nan)
     with pytest.raises(CbldmError, match="u_iso is -1"):
         PairCache(x).pdf(u_iso=-1.0)
-
-
-@pytest.mark.parametrize(
-    ("precision", "dtype"),
-    [
-        (1e-3, torch.float32),
-        (1e-4, torch.float32),
-        (1e-4, torch.float64),
-        (1e-6, torch.float64),
-        (1e-10, torch.float64),
-    ],
-)
-@pytest.mark.parametrize("widths", [{}, {"delta2": 2.0}])
-def test_scan_is_one_curve_at_a_time(precision, dtype, widths):
-    x, lengths = clusters(3, 60, dtype), torch.tensor([60, 23, 2])
-    z = torch.tensor([[0.9, 1.0, 1.1], [0.95, 1.02, 0.99], [1, 1.2, 0.8]])
-    settings = {"u_iso": 0.006, "qmin": 0.8, "qdamp": 0.03, "scale": 0.7}
-    settings |= widths
-    g = stretch_scan(
-        x, lengths, stretch=z.to(dtype), precision=precision, **settings
-    )
-    assert g.shape == (3, 3, 3000) and g.dtype == dtype
-    for k in range(3):
-        exact = pure.debye_pdf(
-            x.double(), lengths, stretch=z.to(dtype)[:, k].double(),
-            precision=1e-13, **settings,
-        )  # fmt: skip
-        for b in range(3):
-            assert deviation(g[b, k].double(), exact[b]) < precision
-
-
-def test_scan_of_clusters_longer_than_the_range():
-    x = clusters(1, 60)
-    z = torch.tensor([1.0, 1.4], dtype=torch.float64)
-    g = stretch_scan(x, stretch=z, u_iso=0.006, rmax=6.0, precision=1e-6)
-    for k in range(2):
-        exact = pure.debye_pdf(x, stretch=z[k], u_iso=0.006, rmax=6.0)
-        assert deviation(g[0, k], exact[0]) < 1e-6
-
-
-@pytest.mark.parametrize("bad", [[[1.0]], [0.0], [float("nan")], []])
-def test_scan_errors(bad):
-    with pytest.raises(CbldmError, match="stretch"):
-        stretch_scan(clusters(2, 5), stretch=torch.tensor(bad), u_iso=0.005)
