@@ -10,7 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_polish import ideal, pdf_of
+from test_front import ideal, pdf_of
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.commands import cbldm

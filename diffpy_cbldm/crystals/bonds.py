@@ -1,4 +1,9 @@
-"""What a cluster measures: bonds, roughness, surface, diameter."""
+"""Bonds of a cluster, and what follows: roughness, surface, diameter.
+
+Two atoms are bonded where they are nearer than `BOND` times the cluster's
+own nearest-neighbour distance.  No element's radius is needed, and a
+stretched cluster keeps its bonds.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,6 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
 
@@ -24,8 +28,26 @@ _FULL = 0.85
 Of 12 it takes 11 as full, next to a vacancy inside, and 10 as surface.
 """
 
+_COMPACT_TYPES = ("bcc", "dec", "ico", "sc")
+"""Types whose own clusters of the library say how smooth one can be."""
 
-def _array(positions: np.ndarray | torch.Tensor) -> np.ndarray:
+
+def as_positions(positions: np.ndarray | torch.Tensor) -> np.ndarray:
+    """Positions of one cluster as a NumPy array of double precision.
+
+    Parameters
+    ----------
+    positions : (N, 3) array or tensor, angstrom
+
+    Returns
+    -------
+    (N, 3) array of float64
+
+    Raises
+    ------
+    CbldmError
+        Another shape, or no atom.
+    """
     if isinstance(positions, torch.Tensor):
         positions = positions.detach().cpu().numpy()
     x = np.asarray(positions, dtype=np.float64)
@@ -37,16 +59,17 @@ def _array(positions: np.ndarray | torch.Tensor) -> np.ndarray:
     return x
 
 
-def _nearest(x: np.ndarray) -> np.ndarray:
-    """The distance from each atom to its nearest one, (N,)."""
+def _nearest_distances(x: np.ndarray) -> np.ndarray:
+    """The distance from each atom to its nearest neighbour, (N,)."""
     if len(x) < 2:
         return np.full(len(x), np.inf)
+    # The nearest point to an atom is the atom itself.
     return cKDTree(x).query(x, k=2)[0][:, 1]
 
 
 def shortest_bond(positions: np.ndarray | torch.Tensor) -> float:
     """The shortest distance of two atoms, angstrom (inf for one atom)."""
-    return float(_nearest(_array(positions)).min())
+    return float(_nearest_distances(as_positions(positions)).min())
 
 
 def nearest_neighbour_distance(positions: np.ndarray | torch.Tensor) -> float:
@@ -54,7 +77,23 @@ def nearest_neighbour_distance(positions: np.ndarray | torch.Tensor) -> float:
 
     The median, so that one stray atom or one clash does not change it.
     """
-    return float(np.median(_nearest(_array(positions))))
+    return float(np.median(_nearest_distances(as_positions(positions))))
+
+
+def bonded_pairs(x: np.ndarray) -> np.ndarray:
+    """The pairs of bonded atoms.
+
+    Parameters
+    ----------
+    x : (N, 3) array, angstrom
+
+    Returns
+    -------
+    (B, 2) array of int
+        Each pair once; none for a single atom.
+    """
+    reach = BOND * nearest_neighbour_distance(x)
+    return cKDTree(x).query_pairs(reach, output_type="ndarray")
 
 
 def roughness(
@@ -65,9 +104,9 @@ def roughness(
     A bond is a distance below `BOND` nearest-neighbour distances.  For bcc
     (14 such bonds in the bulk) and sc (6) the constant is theirs.
     """
-    x = _array(positions)
+    x = as_positions(positions)
     bulk = BULK.get(structure_type, 12)
-    return (bulk * len(x) - 2 * len(_bonds(x))) / len(x) ** (2 / 3)
+    return (bulk * len(x) - 2 * len(bonded_pairs(x))) / len(x) ** (2 / 3)
 
 
 def ideal_roughness(structure_type: str, atoms: np.ndarray) -> np.ndarray:
@@ -87,34 +126,27 @@ def ideal_roughness(structure_type: str, atoms: np.ndarray) -> np.ndarray:
     (n,) array
     """
     size, rough = _library_roughness(
-        structure_type if structure_type in _OWN_KIND else "fcc"
+        structure_type if structure_type in _COMPACT_TYPES else "fcc"
     )
     ratio = np.abs(np.log(size / np.asarray(atoms, float)[:, None]))
+    # Where the range of sizes holds no cluster, the nearest one counts.
     near = ratio <= np.maximum(np.log(1.4), ratio.min(1, keepdims=True))
     return np.where(near, rough, np.inf).min(1)
 
 
-_OWN_KIND = ("bcc", "dec", "ico", "sc")
-
-
 @functools.cache
-def _library_roughness(kind: str) -> tuple[np.ndarray, np.ndarray]:
+def _library_roughness(structure_type: str) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of atoms and roughness of the library's clusters."""
     table = load_table()
-    kinds = ("fcc", "oct") if kind == "fcc" else (kind,)
-    found = [
-        (g.n_atoms, roughness(table.positions(i), kind))
+    # The library calls a full octahedron of fcc "oct".
+    types = ("fcc", "oct") if structure_type == "fcc" else (structure_type,)
+    measured = [
+        (g.n_atoms, roughness(table.positions(i), structure_type))
         for i, g in enumerate(table.geometries)
-        if g.structure_type in kinds
+        if g.structure_type in types
     ]
-    size, rough = np.array(found).T
+    size, rough = np.array(measured).T
     return size, rough
-
-
-def _bonds(x: np.ndarray) -> np.ndarray:
-    """The pairs (i, j) of bonded atoms, (B, 2)."""
-    reach = BOND * nearest_neighbour_distance(x)
-    return cKDTree(x).query_pairs(reach, output_type="ndarray")
 
 
 def surface_shells(positions: np.ndarray | torch.Tensor) -> np.ndarray:
@@ -134,19 +166,19 @@ def surface_shells(positions: np.ndarray | torch.Tensor) -> np.ndarray:
         1 for atoms at the surface, 2 for other atoms bonded to one of
         them, 0 for the core.
     """
-    x = _array(positions)
-    i, j = _bonds(x).T
+    x = as_positions(positions)
+    i, j = bonded_pairs(x).T
     count = np.bincount(i, minlength=len(x)) + np.bincount(j, minlength=len(x))
     outer = count < _FULL * count.max()
+    # Atoms have many bonds: `at` adds up what plain indexing would overwrite.
     below = np.zeros(len(x), bool)
     np.logical_or.at(below, i, outer[j])
     np.logical_or.at(below, j, outer[i])
     return np.where(outer, 1, np.where(below, 2, 0))
 
 
-def diameter(candidate: Candidate) -> float:
-    """The longest distance between two atoms, angstrom."""
-    x = np.asarray(candidate.positions, dtype=float)
-    if len(x) < 2:
-        return 0.0
+def diameter(positions: np.ndarray) -> float:
+    """The longest distance between two atoms, angstrom (0 for one atom)."""
+    x = np.asarray(positions, dtype=float)
+    # One atom at a time: all pairs at once would take N^2 memory.
     return float(max(np.linalg.norm(x - p, axis=1).max() for p in x))

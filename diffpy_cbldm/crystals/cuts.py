@@ -36,6 +36,9 @@ CUT_WEIGHTS = {
 }
 """How often each kind is drawn among random cuts."""
 
+_BOND_SQUARE = 1.44
+"""Square of the longest bond, `bonds.BOND`, in bond lengths."""
+
 
 def code(template: str, members: np.ndarray) -> int:
     """A number that tells a cut from others, from its sites."""
@@ -78,7 +81,8 @@ def random_cut(
     template = TEMPLATE_OF[kind]
     sites = table.sites[template].astype(float)
     if template == "stack":
-        sites = sites[_sequence(kind, sites, rng)]
+        sites = sites[_stacked_sites(kind, sites, rng)]
+    # Half of the sizes even in their logarithm: else most cuts were large.
     count = int(rng.integers(smallest, largest + 1))
     if rng.random() < 0.5:
         limits = np.log([smallest, largest])
@@ -92,10 +96,12 @@ def random_cut(
     if whole > largest:
         whole = int((depth < depth[order[count - 1]] - 1e-6).sum())
     chosen = order[: whole or count]
+    # In a quarter of the cuts atoms of the outer half are missing.
     if rng.random() < 0.25:
-        shell = chosen[count // 2 :]
-        drop = rng.random(len(shell)) < rng.uniform(0.0, 0.1)
-        chosen = np.concatenate([chosen[: count // 2], shell[~drop]])
+        outer = chosen[count // 2 :]
+        missing = rng.random(len(outer)) < rng.uniform(0.0, 0.1)
+        chosen = np.concatenate([chosen[: count // 2], outer[~missing]])
+    # Brought to its one place on the lattice, so that copies are told.
     return table.members(template, place(template, sites[chosen]))
 
 
@@ -106,6 +112,8 @@ def _centre(
 
     Now and then it may be a symmetric one: a site, or halfway between some.
     """
+    # A decahedron is periodic along its axis alone, an icosahedron not at
+    # all: a centre off their middle is a cut of a larger particle.
     half = None
     if symmetric and rng.random() < 0.4:
         half = rng.choice([0.0, 0.5], 3)
@@ -127,9 +135,13 @@ def _depth(
     rng: np.random.Generator,
     symmetric: bool,
 ) -> np.ndarray:
-    """How far out each point lies, in units of a random shape, (n,)."""
+    """How far out each point lies, in units of a random shape, (n,).
+
+    The shape is an ellipsoid, a block of layers or a polyhedron.
+    """
     if rng.random() < 0.45:
         axes = np.exp(rng.normal(0.0, rng.choice([0.05, 0.2]), 3))
+        # The Q of a random matrix: axes that point anywhere.
         turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
         return np.linalg.norm((xyz @ turn) / axes, axis=1)
     if symmetric and template == "stack" and rng.random() < 0.3:
@@ -139,22 +151,24 @@ def _depth(
         planes = np.array([[0, 0, 1], *sides])
         reach = np.exp(rng.normal(0, 0.6, 3))
         return (np.abs(xyz @ planes.T) / reach).max(1)
+    # A fifth of the polyhedra by planes of any direction, as rough particles
+    # have them.
     if rng.random() < 0.2:
         planes = rng.normal(size=(12, 3))
         family = np.arange(12)
     else:
-        planes, family = _facets(template)
+        planes, family = _low_index_planes(template)
     planes = planes / np.linalg.norm(planes, axis=1)[:, None]
     # Of a family each plane has its own distance, and all a common one.
     reach = np.exp(rng.normal(0, 0.15, family.max() + 1))[family]
-    own = rng.choice([0.0, 0.05, 0.15])
-    reach = reach * np.exp(rng.normal(0.0, own, len(planes)))
+    spread = rng.choice([0.0, 0.05, 0.15])
+    reach = reach * np.exp(rng.normal(0.0, spread, len(planes)))
     if rng.random() < 0.5 and len(set(family)) > 1:  # some do not show
         reach[family == rng.integers(family.max() + 1)] *= 3
     return (xyz @ planes.T / reach).max(1)
 
 
-def _facets(template: str) -> tuple[np.ndarray, np.ndarray]:
+def _low_index_planes(template: str) -> tuple[np.ndarray, np.ndarray]:
     """Normals of the low-index planes and the family of each."""
     if template in ("fcc", "bcc", "sc"):
         planes = np.array(
@@ -163,6 +177,9 @@ def _facets(template: str) -> tuple[np.ndarray, np.ndarray]:
         return planes, np.abs(planes).sum(1) - 1
     if template == "ico":
         return icosahedron(), np.zeros(12, int)
+    # About the axis: sides, corners between them, and planes tilted towards
+    # either.  (0.8165, 0.577) and (0.8165, 0.5) are, but for their length,
+    # the normals of close-packed planes.
     fold = 5 if template == "dec" else 6
     angle = np.pi / fold * np.arange(2 * fold)
     flat = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
@@ -176,7 +193,7 @@ def _facets(template: str) -> tuple[np.ndarray, np.ndarray]:
     return planes, np.array(family)
 
 
-def _sequence(
+def _stacked_sites(
     kind: str, sites: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Which sites a random order of layers fills, (S,) bool."""
@@ -197,6 +214,7 @@ def _sequence(
 
 def random_shape(rng: np.random.Generator) -> np.ndarray:
     """A random strain and relaxation for `deformed`, (3,) array."""
+    # Half of the clusters without strain, half without relaxation.
     shape = np.zeros(3)
     if rng.random() < 0.5:
         shape[:2] = rng.uniform(-0.012, 0.012, 2)
@@ -227,9 +245,12 @@ def deformed(xyz: np.ndarray, shape: np.ndarray) -> np.ndarray:
     if shape[2]:
         norm = (xyz**2).sum(1)
         square = norm[:, None] + norm - 2 * xyz @ xyz.T
-        near = (square < 1.44).sum(1) - 1
-        lack = 1 - near / max(near.max(), 1)
-        far = np.linalg.norm(xyz, axis=1).clip(1e-6)
-        xyz = xyz * (1 - np.minimum(shape[2] * lack / far, 0.2))[:, None]
+        # Each atom counts itself.
+        neighbours = (square < _BOND_SQUARE).sum(1) - 1
+        lack = 1 - neighbours / max(neighbours.max(), 1)
+        radius = np.linalg.norm(xyz, axis=1).clip(1e-6)
+        # No atom crosses the middle, however strong the relaxation.
+        inwards = np.minimum(shape[2] * lack / radius, 0.2)
+        xyz = xyz * (1 - inwards)[:, None]
     xyz = xyz * (1 + strain)
     return xyz - xyz.mean(0)

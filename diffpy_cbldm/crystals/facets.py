@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import expit
 
 from diffpy_cbldm.crystals.lattices import (
-    MARGIN,
+    PLANE_MARGIN,
     directions,
     facet_sets,
     plane_families,
@@ -26,15 +26,22 @@ from diffpy_cbldm.crystals.lattices import (
 from diffpy_cbldm.crystals.symmetry import Symmetry
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
 
-SLOPE = 11.0
+LOGIT_PER_BOND = 11.0
 """Logit of a site a bond length inside the planes: sites within 0.35 bond
 lengths of them are in doubt."""
 
-_OUTSIDE = -1e9
+_NEVER = -1e9
+"""Logit of sites that the order of the layers leaves empty."""
 
-FILLED = 1.1
+POLYHEDRON_RATIO = 1.1
 """A cluster counts as a polyhedron where the planes that it reaches hold at
 most so many times its atoms."""
+
+LAYER_MOVES = (-2, -1, 1, 2)
+"""By how many layers of sites a facet is moved, outwards where positive."""
+
+_Move = tuple[tuple[int, int], ...]
+"""Which facets move, each with the number of layers."""
 
 
 def hulls(
@@ -61,20 +68,22 @@ def hulls(
     template = TEMPLATE_OF[kind]
     table = symmetry.table
     variants = [extents]
-    for good in symmetry.near(template, logits):
+    # Errors of equivalent directions average out.
+    for operations in symmetry.near(template, logits):
         moved = [
-            extents[_sources(template)[turn]] + directions(template) @ move
-            for turn, move in good
+            extents[_carried_from(template)[turn]]
+            + directions(template) @ move
+            for turn, move in operations
         ]
         variants.append(np.mean(moved, axis=0))
-    allowed = _layers(table, kind, logits)
-    found = []
+    allowed = _allowed_sites(table, kind, logits)
+    hulled = []
     for variant in variants:
-        room = variant + MARGIN - _heights(table, template)
+        room = variant + PLANE_MARGIN - table.heights(template)
         for chosen in facet_sets(template):
             depth = room[:, chosen].min(1)
-            found.append(np.where(allowed, SLOPE * depth, _OUTSIDE))
-    return found
+            hulled.append(np.where(allowed, LOGIT_PER_BOND * depth, _NEVER))
+    return hulled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,24 +126,34 @@ def facets(table: Table, kind: str, members: np.ndarray) -> Facets | None:
     template = TEMPLATE_OF[kind]
     inside = np.zeros(len(table.sites[template]), bool)
     inside[members] = True
-    allowed = _layers(table, kind, np.where(inside, SLOPE, _OUTSIDE))
-    height = _heights(table, template)
+    allowed = _allowed_sites(
+        table, kind, np.where(inside, LOGIT_PER_BOND, _NEVER)
+    )
+    height = table.heights(template)
     reach = height[members].max(0)
+    # A plane steps inwards until atoms fill half of what it touches: what
+    # lay beyond were steps on the facet.
     while True:
-        beyond = (height > reach + MARGIN) & allowed[:, None]
+        beyond = (height > reach + PLANE_MARGIN) & allowed[:, None]
         filled = allowed & ~beyond.any(1)
         outer = filled[:, None] & (height > reach - 1e-3)
         alone = (outer & inside[:, None]).sum(0) < 0.5 * outer.sum(0)
         if not alone.any():
             break
+        # No site lies as deep as -9: it never wins the maximum.
         below = np.where((height < reach - 1e-3) & inside[:, None], height, -9)
         reach = np.where(alone, below.max(0), reach)
     size = filled.sum()
-    if not len(members) / FILLED < size < FILLED * len(members):
+    if (
+        not len(members) / POLYHEDRON_RATIO
+        < size
+        < POLYHEDRON_RATIO * len(members)
+    ):
         return None
     touching = outer.sum(0)
     planes = list(np.argsort(touching, kind="stable"))
     times = beyond.sum(1)  # by how many planes a site is cut off
+    # A plane adds nothing where each site beyond it is beyond another, too.
     for k in list(planes):
         if not (beyond[:, k] & (times == 1)).any():
             planes.remove(k)
@@ -166,71 +185,79 @@ def moved_facets(
     -------
     list of (S,) arrays
     """
-    template = TEMPLATE_OF[kind]
-    height = _heights(table, template)[:, parent.planes]
-    levels = []
-    for column, reach in zip(height[parent.allowed].T, parent.reach):
-        steps = np.unique(np.round(column, 3))
-        here = int(np.abs(steps - reach).argmin())
-        near = {k: here + k for k in (-2, -1, 1, 2)}
-        levels.append(
-            {k: steps[i] for k, i in near.items() if 0 <= i < len(steps)}
-        )
-    single: list[tuple] = [
-        ((i, k),) for i, row in enumerate(levels) for k in row
-    ]
-    families = plane_families(template)[parent.planes]
-    together = [
-        tuple(
-            (int(i), k)
-            for i in np.flatnonzero(families == f)
-            if k in levels[i]
-        )
-        for f in np.unique(families)
-        for k in (-2, -1, 1, 2)
-    ]
-    pairs = [
-        (a, b)
-        for (a,), (b,) in itertools.combinations(single, 2)
-        if a[0] != b[0]
-    ]
-    moves: list[tuple] = [
-        *single,
-        *(m for m in together if len(m) > 2),
-        *pairs,
-    ]
+    height = table.heights(TEMPLATE_OF[kind])[:, parent.planes]
+    levels = _levels(parent, height)
+    moves = _facet_moves(levels, plane_families(TEMPLATE_OF[kind]), parent)
     if len(moves) > count - 1:
         moves = [moves[i] for i in rng.permutation(len(moves))[: count - 1]]
-    found = []
+    variants = []
     for move in [(), *moves]:
         reach = parent.reach.copy()
         for i, k in move:
             reach[i] = levels[i][k]
-        depth = (reach + MARGIN - height).min(1)
-        found.append(np.where(parent.allowed, SLOPE * depth, _OUTSIDE))
-    return found
+        depth = (reach + PLANE_MARGIN - height).min(1)
+        variants.append(
+            np.where(parent.allowed, LOGIT_PER_BOND * depth, _NEVER)
+        )
+    return variants
+
+
+def _levels(parent: Facets, height: np.ndarray) -> list[dict[int, float]]:
+    """Where each facet may lie: by how many layers it moves, and its reach.
+
+    Parameters
+    ----------
+    parent : Facets
+    height : (S, f) array, bond lengths
+        How far out each site lies in the direction of each facet.
+    """
+    levels = []
+    for column, reach in zip(height[parent.allowed].T, parent.reach):
+        steps = np.unique(np.round(column, 3))
+        here = int(np.abs(steps - reach).argmin())
+        near = {k: here + k for k in LAYER_MOVES}
+        levels.append(
+            {k: steps[i] for k, i in near.items() if 0 <= i < len(steps)}
+        )
+    return levels
+
+
+def _facet_moves(
+    levels: list[dict[int, float]], families: np.ndarray, parent: Facets
+) -> list[_Move]:
+    """Moves of one facet, of a family together, and of two facets."""
+    single: list[_Move] = [
+        ((i, k),) for i, row in enumerate(levels) for k in row
+    ]
+    family_of = families[parent.planes]
+    together: list[_Move] = [
+        tuple(
+            (int(i), k)
+            for i in np.flatnonzero(family_of == f)
+            if k in levels[i]
+        )
+        for f in np.unique(family_of)
+        for k in LAYER_MOVES
+    ]
+    pairs: list[_Move] = [
+        (a, b)
+        for (a,), (b,) in itertools.combinations(single, 2)
+        if a[0] != b[0]
+    ]
+    # A family of one or two stands among the single moves and pairs.
+    return [*single, *(m for m in together if len(m) > 2), *pairs]
 
 
 @functools.cache
-def _sources(template: str) -> np.ndarray:
+def _carried_from(template: str) -> np.ndarray:
     """For each turn R, which direction R carries to each, (g, k)."""
     d = directions(template)
+    # Transposed turns: from a direction back to where it came from.
     back = np.einsum("gji,kj->gki", turns(template), d)
     return (back @ d.T).argmax(2)
 
 
-_known: dict[tuple[str, str], np.ndarray] = {}
-
-
-def _heights(table: Table, template: str) -> np.ndarray:
-    """How far out each site lies in each direction, (S, K)."""
-    key = (table.digest, template)
-    if key not in _known:
-        _known[key] = table.sites[template] @ directions(template).T
-    return _known[key]
-
-
-def _layers(table: Table, kind: str, logits: np.ndarray) -> np.ndarray:
+def _allowed_sites(table: Table, kind: str, logits: np.ndarray) -> np.ndarray:
     """Which sites the order of the layers allows, (S,) bool."""
     sites = table.sites[TEMPLATE_OF[kind]]
     if TEMPLATE_OF[kind] != "stack":
@@ -238,6 +265,7 @@ def _layers(table: Table, kind: str, logits: np.ndarray) -> np.ndarray:
     layer, site = stacking_sites(sites.astype(float))
     if kind == "hcp":  # `diffpy_cbldm.crystals.lattices.place` has made it so
         return site == layer % 2
+    # Of A, B and C a layer takes the site that holds most atoms, if any.
     layer = layer - layer.min()
     filled = np.zeros((layer.max() + 1, 3))
     np.add.at(filled, (layer, site), expit(logits))

@@ -1,4 +1,9 @@
-"""Clusters as filled sites of a template, and how their surfaces move."""
+"""Clusters as filled sites of a template, and how their surfaces move.
+
+A decoder tells a logit for each site.  Which sites are filled follows from
+their ranks and from how many atoms there may be; a surface moves where the
+logits change before the sites are ranked.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,17 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.cuts import deformed
-from diffpy_cbldm.crystals.facets import SLOPE, Facets, facets, moved_facets
+from diffpy_cbldm.crystals.facets import (
+    LOGIT_PER_BOND,
+    Facets,
+    facets,
+    moved_facets,
+)
 from diffpy_cbldm.crystals.symmetry import Symmetry
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS
 
-_OVERLAP = 0.9
+_TOO_CLOSE = 0.9
 """Sites closer than this, in bond lengths, exclude each other."""
 
 DOUBT = 0.02
@@ -29,7 +39,7 @@ SHAPE_UNIT = 0.01
 
 def overlapping(sites: np.ndarray) -> np.ndarray:
     """Pairs of sites too near to one another to be filled both, (P, 2)."""
-    return cKDTree(sites).query_pairs(_OVERLAP, output_type="ndarray")
+    return cKDTree(sites).query_pairs(_TOO_CLOSE, output_type="ndarray")
 
 
 def ranked_sites(
@@ -51,15 +61,18 @@ def ranked_sites(
         overlap, as the A, B and C sites of a layer do, the less likely one
         is left out.
     """
+    # Some sites more than atoms: of those that overlap half will go.
     n = int(np.clip((logits > -DOUBTFUL).sum(), MIN_ATOMS, 2 * MAX_ATOMS))
     index = np.argsort(-logits, kind="stable")[:n]
     keep = np.ones(n, bool)
     if len(close):
         rank = np.full(len(logits), n)
         rank[index] = np.arange(n)
-        one, other = rank[close[:, 0]], rank[close[:, 1]]
-        both = (one < n) & (other < n)
-        pairs = np.sort(np.stack([one[both], other[both]], 1), axis=1)
+        # Pairs of which both are ranked, the likelier site before the other.
+        pairs = np.sort(rank[close], axis=1)
+        pairs = pairs[pairs[:, 1] < n]
+        # In the order of the less likely site: whether the likelier one is
+        # itself left out is decided by then.
         for i, j in pairs[np.lexsort(pairs.T)].tolist():
             keep[j] = keep[j] and not keep[i]
     return index[keep], logits[index[keep]]
@@ -94,13 +107,15 @@ def likely_numbers(
     likely = above(0.0)
     numbers = np.arange(above(DOUBTFUL), most + 1)
     if whole:
+        # The last of n sites and the next one must differ.
         ends = np.append(logits, -np.inf)
         numbers = numbers[ends[numbers - 1] - ends[numbers] > 1e-6]
     order = np.argsort(abs(numbers - likely), kind="stable")
     return numbers[order][:count].tolist()
 
 
-def _none() -> np.ndarray:
+def _no_sites() -> np.ndarray:
+    """An array of its own for each proposal."""
     return np.zeros(0, int)
 
 
@@ -125,9 +140,9 @@ class Proposal:
 
     structure_type: str
     positions: np.ndarray
-    sites: np.ndarray = dataclasses.field(default_factory=_none)
-    logits: np.ndarray = dataclasses.field(default_factory=_none)
-    shape: np.ndarray = dataclasses.field(default_factory=_none)
+    sites: np.ndarray = dataclasses.field(default_factory=_no_sites)
+    logits: np.ndarray = dataclasses.field(default_factory=_no_sites)
+    shape: np.ndarray = dataclasses.field(default_factory=_no_sites)
 
 
 class Filling:
@@ -165,12 +180,14 @@ class Filling:
             Numbers of atoms, at most.
         """
         sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
+        # Directions from the middle of the structure; a site there has none.
         u = sites - sites[parent.sites].mean(0)
         u = u / np.linalg.norm(u, axis=1).clip(1e-3)[:, None]
         x, y, z = u.T
         parts = [np.ones_like(x), x, y, z]
         parts += [x * x, y * y, z * z, 2 * y * z, 2 * x * z, 2 * x * y]
-        logits = parent.logits + SLOPE * (move[:10] @ np.array(parts))
+        # Where the surface lies farther out, sites lie deeper inside it.
+        logits = parent.logits + LOGIT_PER_BOND * (move[:10] @ np.array(parts))
         shape = np.where(parent.shape, parent.shape + move[10:], 0.0)
         return self.filled(
             parent.structure_type, [(logits, False)], shape, sizes
@@ -207,14 +224,14 @@ class Filling:
             Draws which, where there are more.
         """
         kind = parent.structure_type
-        found = []
-        for depths in moved_facets(self.table, kind, bounds, count, rng):
-            members = np.flatnonzero(depths > 0)
+        polyhedra = []
+        for logits in moved_facets(self.table, kind, bounds, count, rng):
+            members = np.flatnonzero(logits > 0)
             if MIN_ATOMS <= len(members) <= MAX_ATOMS:
-                found.append(
-                    self.on_sites(kind, members, depths, parent.shape)
+                polyhedra.append(
+                    self.on_sites(kind, members, logits, parent.shape)
                 )
-        return found
+        return polyhedra
 
     def sites(self, template: str) -> tuple[np.ndarray, np.ndarray]:
         """Sites of a template, and the pairs of them that overlap."""
@@ -235,15 +252,18 @@ class Filling:
         Where its flag says so, sites of the same logit stay together.
         """
         _, close = self.sites(TEMPLATE_OF[kind])
-        found, known = [], set()
+        # Variants often lead to the same sites.
+        structures, known = [], set()
         for logits, whole in variants:
             index, values = ranked_sites(logits, close)
             for n in likely_numbers(values, sizes, whole):
                 chosen = np.sort(index[:n])
                 if chosen.tobytes() not in known:
                     known.add(chosen.tobytes())
-                    found.append(self.on_sites(kind, chosen, logits, shape))
-        return found
+                    structures.append(
+                        self.on_sites(kind, chosen, logits, shape)
+                    )
+        return structures
 
     def on_sites(
         self,
@@ -253,6 +273,8 @@ class Filling:
         shape: np.ndarray,
     ) -> Proposal:
         """The structure on some sites; changes too small to tell are left."""
+        # The network tells strain, in the first two, more finely than
+        # relaxation.
         dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
         changes = np.where(np.abs(shape) < dead, 0.0, shape)
         sites, _ = self.sites(TEMPLATE_OF[kind])

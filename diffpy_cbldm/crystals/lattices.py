@@ -26,7 +26,7 @@ LAYER = (2 / 3) ** 0.5
 AXIS = 0.9965072
 """Distance of atoms on the five-fold axis; other bonds are longer."""
 
-MARGIN = 0.25
+PLANE_MARGIN = 0.25
 """How far beyond the outermost atoms a plane that bounds a cluster lies."""
 
 BASES = {
@@ -44,19 +44,25 @@ BASES = {
 
 _RNG = np.random.default_rng(20)
 
-_FIRST = np.array([1.0, 0.61803, 0.27015])
+_FIRST_MOMENT = np.array([1.0, 0.61803, 0.27015])
+"""Weights of the components of a mean position: no symmetry keeps them.
 
-_SECOND = np.diag([1.0, 0.4, -0.2]) + 0.1 * _RNG.normal(size=(3, 3))
+These and the weights of the higher moments are of no meaning, but they must
+stay: the stored geometries and all trained weights stand on them.
+"""
 
-_THIRD = _RNG.normal(size=(3, 3, 3))
+_SECOND_MOMENT = np.diag([1.0, 0.4, -0.2]) + 0.1 * _RNG.normal(size=(3, 3))
 
-_FOURTH = _RNG.normal(size=(3, 3, 3, 3))
+_THIRD_MOMENT = _RNG.normal(size=(3, 3, 3))
+
+_FOURTH_MOMENT = _RNG.normal(size=(3, 3, 3, 3))
 
 
 def sphere(template: str, radius: float) -> np.ndarray:
     """The points of a lattice with a full basis, (n, 3), in a sphere."""
     basis = BASES[template]
     inverse = np.linalg.inv(basis)
+    # No component of a point in the sphere is larger than this.
     reach = int(np.ceil(radius * np.linalg.norm(inverse, axis=0).max()))
     k = np.arange(-reach, reach + 1)
     grid = np.array(list(itertools.product(k, repeat=3)))
@@ -66,6 +72,7 @@ def sphere(template: str, radius: float) -> np.ndarray:
 
 def stacking_sites(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Layer number and site (0, 1, 2 for A, B, C) of "stack" points."""
+    # Both short translations lead from A to B, from B to C, from C to A.
     cells = np.round(points @ np.linalg.inv(BASES["stack"])).astype(int)
     return cells[:, 2], (cells[:, 0] + cells[:, 1]) % 3
 
@@ -74,28 +81,43 @@ def stacking_sites(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def turns(template: str) -> np.ndarray:
     """The point group of a template, (g, 3, 3) orthogonal matrices."""
     if template == "ico":
-        return _icosahedral()
+        return _icosahedral_group()
     if template in ("dec", "stack"):
-        fold = 5 if template == "dec" else 6
-        angles = 2 * np.pi * np.arange(fold) / fold
-        found = []
-        for a, mirror, flip in itertools.product(angles, (1, -1), (1, -1)):
-            c, s = np.cos(a), np.sin(a)
-            turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, flip]])
-            # A pentagon has one of the two mirrors; a hexagon both.
-            found.append(turn @ np.diag([mirror, 1, 1]))
-        return np.array(found)
-    found = []
-    for order in itertools.permutations(range(3)):
-        for signs in itertools.product((1, -1), repeat=3):
-            found.append(np.diag(signs)[:, order])
-    return np.array(found, float)
+        return _prismatic_group(5 if template == "dec" else 6)
+    # The cube's: axes in any order, each of them with either sign.
+    operations = [
+        np.diag(signs)[:, order]
+        for order in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+    ]
+    return np.array(operations, float)
 
 
-_CUBIC = [(0, 1, 2, 3), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+def _prismatic_group(fold: int) -> np.ndarray:
+    """The operations of a prism about z with so many sides."""
+    operations = []
+    angles = 2 * np.pi * np.arange(fold) / fold
+    for a, mirror, flip in itertools.product(angles, (1, -1), (1, -1)):
+        c, s = np.cos(a), np.sin(a)
+        turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, flip]])
+        # A pentagon has one of the two mirrors; a hexagon both.
+        operations.append(turn @ np.diag([mirror, 1, 1]))
+    return np.array(operations)
 
-_FACETS = {
-    **dict.fromkeys(("fcc", "bcc", "sc"), _CUBIC),
+
+_CUBIC_FAMILIES = [
+    (0, 1, 2, 3),
+    (0,),
+    (1,),
+    (2,),
+    (0, 1),
+    (0, 2),
+    (1, 2),
+    (0, 1, 2),
+]
+
+_FACET_FAMILIES = {
+    **dict.fromkeys(("fcc", "bcc", "sc"), _CUBIC_FAMILIES),
     "ico": [(0, 1, 2), (0,), (2,), (0, 2), (1, 2)],
     "dec": [(0, 1, 2, 3), (3,), (0, 1), (1, 3), (0, 1, 3)],
     "stack": [
@@ -133,15 +155,15 @@ def facet_sets(template: str) -> np.ndarray:
     blocks of layers one pair of sides.
     """
     family = plane_families(template)
-    sets = [np.isin(family, chosen) for chosen in _FACETS[template]]
+    sets = [np.isin(family, chosen) for chosen in _FACET_FAMILIES[template]]
     if template == "stack":
         sides = np.flatnonzero(family == 2)
         d = directions(template)[sides]
         for k in range(3):  # a side and the one across stay out
-            away = np.abs(d @ d[k]) > 0.99
-            found = np.isin(family, (0, 2))
-            found[sides[away]] = False
-            sets.append(found)
+            out = np.abs(d @ d[k]) > 0.99
+            block = np.isin(family, (0, 2))
+            block[sides[out]] = False
+            sets.append(block)
     return np.array(sets)
 
 
@@ -149,6 +171,18 @@ def facet_sets(template: str) -> np.ndarray:
 def _directions(template: str) -> tuple[np.ndarray, np.ndarray]:
     """`directions` and the number of the family of each."""
     group = turns(template)
+    poles = _poles(template)
+    poles = poles / np.linalg.norm(poles, axis=1)[:, None]
+    orbit = np.einsum("gij,kj->kgi", group, poles).reshape(-1, 3)
+    # An operation that keeps a pole repeats it; adding 0 makes -0 a 0.
+    _, first = np.unique(np.round(orbit, 6) + 0.0, axis=0, return_index=True)
+    first = np.sort(first)
+    _, family = np.unique(first // len(group), return_inverse=True)
+    return orbit[first], family
+
+
+def _poles(template: str) -> np.ndarray:
+    """One direction of each family, (f, 3), of any length."""
     if template == "ico":
         corner = icosahedron()
         triangle = next(
@@ -157,14 +191,15 @@ def _directions(template: str) -> tuple[np.ndarray, np.ndarray]:
             if (corner[list(three)] @ corner[three[0]] > 0).all()
             and corner[three[1]] @ corner[three[2]] > 0
         )
-        poles = np.cumsum(corner[triangle], axis=0)
-    elif template in ("dec", "stack"):
+        # A corner, the middle of an edge, the middle of a face.
+        return np.cumsum(corner[triangle], axis=0)
+    if template in ("dec", "stack"):
         between = np.pi / (5 if template == "dec" else 6)
         # Heights of {111} on decahedra; of {111} and {100} on layers.
         tilts = [np.pi / 6, np.arctan(2**0.5)]
         if template == "stack":
             tilts = [np.arcsin(1 / 3), np.arctan(0.5**0.5), np.pi / 3]
-        poles = np.array(
+        return np.array(
             [[0, 0, 1]]
             + [
                 [np.cos(a) * np.cos(up), np.sin(a) * np.cos(up), np.sin(up)]
@@ -172,14 +207,7 @@ def _directions(template: str) -> tuple[np.ndarray, np.ndarray]:
                 for a in (0.0, between)
             ]
         )
-    else:
-        poles = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1.0]])
-    poles = poles / np.linalg.norm(poles, axis=1)[:, None]
-    orbit = np.einsum("gij,kj->kgi", group, poles).reshape(-1, 3)
-    _, first = np.unique(np.round(orbit, 6) + 0.0, axis=0, return_index=True)
-    first = np.sort(first)
-    _, family = np.unique(first // len(group), return_inverse=True)
-    return orbit[first], family
+    return np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1.0]])
 
 
 def icosahedron() -> np.ndarray:
@@ -195,33 +223,38 @@ def icosahedron() -> np.ndarray:
     )
 
 
-def _icosahedral() -> np.ndarray:
+def _icosahedral_group() -> np.ndarray:
     """The 120 operations that keep the vertices of the icosahedron."""
     vertices = icosahedron()
+    # Three vertices with the same scalar products are the image of these
+    # three, and say the operation.
     base = vertices[[0, 4, 8]]
     gram = base @ base.T
     inverse = np.linalg.inv(base)
-    found = []
+    operations = []
     for triple in itertools.permutations(range(12), 3):
         image = vertices[list(triple)]
         if np.abs(image @ image.T - gram).max() < 1e-9:
-            found.append((inverse @ image).T)
-    return np.array(found)
+            operations.append((inverse @ image).T)
+    return np.array(operations)
 
 
 @functools.cache
-def _turned(template: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _turned_weights(
+    template: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The moments' weights seen from each operation, flattened."""
     r = turns(template)
-    two = np.einsum("ij,gia,gjb->gab", _SECOND, r, r)
-    three = np.einsum("ijk,gia,gjb,gkc->gabc", _THIRD, r, r, r)
-    four = np.einsum("ijkl,gia,gjb,gkc,gld->gabcd", _FOURTH, r, r, r, r)
+    two = np.einsum("ij,gia,gjb->gab", _SECOND_MOMENT, r, r)
+    three = np.einsum("ijk,gia,gjb,gkc->gabc", _THIRD_MOMENT, r, r, r)
+    four = np.einsum("ijkl,gia,gjb,gkc,gld->gabcd", _FOURTH_MOMENT, r, r, r, r)
     n = len(r)
     return two.reshape(n, -1), three.reshape(n, -1), four.reshape(n, -1)
 
 
 @functools.cache
-def _neighbours(template: str) -> np.ndarray:
+def _short_translations(template: str) -> np.ndarray:
+    """Translations by at most one step along each row of the basis."""
     basis = BASES[template]
     steps = itertools.product((-1, 0, 1), repeat=len(basis))
     return np.array(list(steps)) @ basis
@@ -236,10 +269,12 @@ def nearest(template: str, points: np.ndarray) -> np.ndarray:
     basis = BASES[template]
     if not len(basis):
         return np.zeros_like(points)
-    first = np.round(points @ np.linalg.pinv(basis)) @ basis
-    trial = first[:, None] + _neighbours(template)
+    # On an oblique basis the rounded components may miss the nearest point
+    # by a step.
+    rounded = np.round(points @ np.linalg.pinv(basis)) @ basis
+    trial = rounded[:, None] + _short_translations(template)
     off = points[:, None] - trial
-    cost = (off**2).sum(-1) - 1e-3 * off @ _FIRST
+    cost = (off**2).sum(-1) - 1e-3 * off @ _FIRST_MOMENT
     return trial[np.arange(len(points)), cost.argmin(1)]
 
 
@@ -261,6 +296,8 @@ def place(template: str, xyz: np.ndarray) -> np.ndarray:
     group = turns(template)
     mean = xyz.mean(0)
     d = xyz - mean
+    # In units of the radius of gyration, so that moments of different order
+    # compare; a single atom has none.
     size = max(float((d**2).sum(1).mean()) ** 0.5, 1e-9)
     d = d / size
     pairs = np.einsum("ni,nj->nij", d, d).reshape(len(d), 9)
@@ -272,11 +309,12 @@ def place(template: str, xyz: np.ndarray) -> np.ndarray:
         moves, allowed = _stack_moves(xyz, means)
     else:
         moves, allowed = nearest(template, means), np.ones(len(group), bool)
-    weights = _turned(template)
+    # Higher moments break the ties that lower ones leave.
+    weights = _turned_weights(template)
     score = weights[0] @ two + 0.3 * weights[1] @ three.ravel()
     score = score + 0.03 * weights[2] @ four.ravel()
     # Little more than a tie-break: parity shall not turn a block.
-    score = score + 0.01 * (means - moves) @ _FIRST
+    score = score + 0.01 * (means - moves) @ _FIRST_MOMENT
     score[~allowed] = -np.inf
     # Operations that are symmetries of the shape tie: the first is taken.
     best = int(np.argmax(score > score.max() - 1e-6))
@@ -299,23 +337,25 @@ def _stack_moves(
     group = turns("stack")
     layers = stacking_sites(xyz)[0]
     heights = np.unique(layers)
-    first = xyz[[int(np.argmax(layers == k)) for k in heights]]
-    turned = np.einsum("gij,nj->gni", group, first)
+    # One atom tells the site of its layer.
+    samples = xyz[[int(np.argmax(layers == k)) for k in heights]]
+    turned = np.einsum("gij,nj->gni", group, samples)
     layer, site = stacking_sites(turned.reshape(-1, 3))
     layer, site = layer.reshape(len(group), -1), site.reshape(len(group), -1)
     # The layer next to the mean, and of two as near the lower one.
     gap = abs(layer * LAYER - means[:, 2:])
     near = gap < gap.min(1, keepdims=True) + 1e-3
-    own = np.where(near, layer, 1 << 20).min(1)
+    middle = np.where(near, layer, 1 << 20).min(1)
 
     def label(height: np.ndarray) -> np.ndarray:
         """The site of a layer, -1 where there is none."""
         return np.where(layer == height[:, None], site, -1).max(1)
 
-    here, above, below = label(own), label(own + 1), label(own - 1)
+    here, above, below = label(middle), label(middle + 1), label(middle - 1)
     beside = np.where(above >= 0, above, below)
     allowed = (beside < 0) | ((beside - here) % 3 == 1)
-    moves = here[:, None] * BASES["stack"][0] + own[:, None] * [0, 0, LAYER]
+    moves = here[:, None] * BASES["stack"][0]
+    moves = moves + middle[:, None] * [0, 0, LAYER]
     off = (means - moves) * [1, 1, 0]
     # Row by row, not the nearest translation: a block that grows along its
     # rows then stays on them.

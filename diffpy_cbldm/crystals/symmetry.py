@@ -18,7 +18,7 @@ OVERLAPS = (0.8, 0.6)
 """Shares of a structure that an operation must leave in place to count."""
 
 _EMPTY = -8.0
-"""Logit of sites outside the template, and the largest that counts."""
+"""Logit of sites outside the template; no logit counts for more."""
 
 
 class Symmetry:
@@ -47,6 +47,7 @@ class Symmetry:
         move : (3,) array
             t, a translation of the template.
         """
+        # Structures share operations: each is worked out once.
         key = (template, turn, *np.round(move, 3))
         if key not in self._known:
             sites = self.table.sites[template]
@@ -73,10 +74,12 @@ class Symmetry:
             These translations.
         """
         sites = self.table.sites[template]
+        # So that the identity gives 1.
         weight = occupancy / (occupancy**2).sum()
         middle = occupancy @ sites / occupancy.sum()
         group = turns(template)
         moves = nearest(template, middle - group @ middle)
+        # What an operation carries outside, -1, finds the 0 at the end.
         padded = np.append(occupancy, 0.0)
         goes = [
             self.permutation(template, k, move) for k, move in enumerate(moves)
@@ -102,13 +105,14 @@ class Symmetry:
         """
         occupancy = expit(logits.clip(_EMPTY, -_EMPTY))
         shares, moves = self.operations(template, occupancy)
-        found, before = [], 1
+        lists, before = [], 1
         for least in OVERLAPS:
-            good = np.flatnonzero(shares > least)
-            if len(good) > before:
-                found.append([(int(k), moves[k]) for k in good])
-                before = len(good)
-        return found
+            nearly = np.flatnonzero(shares > least)
+            # A looser bound that adds nothing would give the same averages.
+            if len(nearly) > before:
+                lists.append([(int(k), moves[k]) for k in nearly])
+                before = len(nearly)
+        return lists
 
     def averaged(self, template: str, logits: np.ndarray) -> list[np.ndarray]:
         """Logits averaged over each list of operations of `near`.
@@ -122,10 +126,12 @@ class Symmetry:
         -------
         list of (S,) arrays
         """
+        # Bounded, so that one sure site does not outvote its equivalents.
         padded = np.append(logits.clip(_EMPTY, -_EMPTY).astype(float), _EMPTY)
         return [
             np.mean(
-                [padded[self.permutation(template, *o)] for o in good], axis=0
+                [padded[self.permutation(template, *o)] for o in operations],
+                axis=0,
             )
-            for good in self.near(template, logits)
+            for operations in self.near(template, logits)
         ]

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from diffpy_cbldm.crystals.lattices import TEMPLATES, place
+from diffpy_cbldm.crystals.lattices import TEMPLATES, directions, place
 from diffpy_cbldm.settings import STRUCTURE_TYPES
 
 TEMPLATE_OF = {
@@ -32,7 +32,7 @@ TEMPLATE_OF = {
 }
 """The template of each structure type."""
 
-_TABLE = "geometries.npz"
+_TABLE_FILE = "geometries.npz"
 
 SAME_SITE = 1e-3
 """Sites nearer than about this are one, in bond lengths."""
@@ -133,6 +133,19 @@ class Table:
         return np.sort(index[index >= 0]).astype(np.uint16)
 
     @functools.cached_property
+    def _heights(self) -> dict[str, np.ndarray]:
+        return {n: self.sites[n] @ directions(n).T for n in TEMPLATES}
+
+    def heights(self, template: str) -> np.ndarray:
+        """How far out each site lies in each of `lattices.directions`.
+
+        Returns
+        -------
+        (S, K) array, bond lengths
+        """
+        return self._heights[template]
+
+    @functools.cached_property
     def _names(self) -> dict[tuple[str, bytes], str]:
         return {
             (TEMPLATE_OF[g.structure_type], g.members.tobytes()): (
@@ -158,18 +171,23 @@ class Table:
         -------
         str, or None for any other cluster
         """
+        # The same shape elsewhere on the lattice: brought to the one place
+        # at which the geometries are stored.
         xyz = self.sites[template][sites].astype(float)
         members = self.members(template, place(template, xyz))
         return self._names.get((template, members.tobytes()))
 
     def sites_at(self, template: str, xyz: np.ndarray) -> np.ndarray:
         """Numbers of the sites at some points, (n, 3) -> (n,); -1 for none."""
+        # The table has made one of sites up to two tolerances apart, and a
+        # point may be off its site by one.
         distance, index = self._trees[template].query(xyz)
         return np.where(distance < 3 * SAME_SITE, index, -1)
 
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of sites and members; stored with weights."""
+        # Rounded, and in one byte order: the same on every machine.
         state = hashlib.sha256()
         for name in TEMPLATES:
             state.update(np.round(self.sites[name], 5).astype("<f4").tobytes())
@@ -182,16 +200,19 @@ class Table:
 @functools.cache
 def load_table() -> Table:
     """Read the stored geometry table of the package (numpy alone)."""
-    path = resources.files("diffpy_cbldm.crystals").joinpath(_TABLE)
+    path = resources.files("diffpy_cbldm.crystals").joinpath(_TABLE_FILE)
     with path.open("rb") as stream:
         with np.load(stream, allow_pickle=False) as data:
             return _unpack(dict(data))
 
 
 def _unpack(data: dict[str, np.ndarray]) -> Table:
+    """The table of the arrays of a file, see `training.make_table`."""
+    # The members of all geometries stand in one array, one after the other.
     ends = np.cumsum(data["counts"].astype(int))
     geometries = []
     for i, end in enumerate(ends):
+        # A builder has one to three parameters; -1 stands for no more.
         parameters = tuple(int(p) for p in data["parameters"][i] if p >= 0)
         geometries.append(
             Geometry(

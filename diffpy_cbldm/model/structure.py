@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffpy_cbldm.crystals.filling import SHAPE_UNIT
-from diffpy_cbldm.crystals.lattices import MARGIN, TEMPLATES, directions
+from diffpy_cbldm.crystals.lattices import PLANE_MARGIN, TEMPLATES
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
 from diffpy_cbldm.model.layers import (
     ConvBlock,
@@ -71,7 +71,7 @@ class Sites(nn.Module):
         self.extents: dict[str, slice] = {}
         start = 0
         for name in TEMPLATES:
-            heights = table.sites[name] @ directions(name).T
+            heights = table.heights(name)
             self.register_buffer(
                 f"heights_{name}",
                 torch.as_tensor(heights, dtype=torch.float32),
@@ -105,7 +105,7 @@ class Sites(nn.Module):
             if kinds is not None:
                 on_template = self.allowed[:, self.slices[name].start]
                 rows = on_template[kinds].nonzero()[:, 0]
-            room = extents[rows, None, part] + MARGIN - heights
+            room = extents[rows, None, part] + PLANE_MARGIN - heights
             depth = extents.new_zeros(len(extents), len(heights))
             # The nearest plane bounds: a site is as deep as it lies inside.
             depths.append(depth.index_copy(0, rows, room.min(2).values))

@@ -136,12 +136,9 @@ class Shape:
 
 def shape(candidate: Candidate) -> Shape:
     """Measure a candidate; bonds reach 1.2 nearest-neighbour distances."""
-    from scipy.spatial import cKDTree
-
     from diffpy_cbldm.crystals.bonds import (
-        BOND,
+        bonded_pairs,
         diameter,
-        nearest_neighbour_distance,
         surface_shells,
     )
 
@@ -149,14 +146,13 @@ def shape(candidate: Candidate) -> Shape:
     bonds = np.zeros((0, 2), dtype=int)
     surface = 1.0
     if len(x) > 1:
-        reach = BOND * nearest_neighbour_distance(x)
-        bonds = cKDTree(x).query_pairs(reach, output_type="ndarray")
+        bonds = bonded_pairs(x)
         surface = float(np.mean(surface_shells(x) == 1))
     # The variances along the principal axes, ascending.
     spread = np.linalg.eigvalsh(np.atleast_2d(np.cov(x.T, bias=True)))
     low, high = math.sqrt(max(spread[0], 0.0)), math.sqrt(spread[-1])
     return Shape(
-        diameter=diameter(candidate),
+        diameter=diameter(x),
         aspect=high / low if low > 1e-6 * high > 0 else math.inf,
         bonds=bonds,
         neighbours=np.bincount(bonds.ravel(), minlength=len(x)),

@@ -30,7 +30,7 @@ WIDTHS = (0.003, 0.3, 1.0, 0.001)
 """By how much stretch and Uiso (both relative), delta2 (A^2) and the square
 of Qdamp (1/A^2) may follow an edit."""
 
-_GRID = 0.02
+_CELL = 0.02
 """Cells of distances (A) about whose centres vectors are linear."""
 
 
@@ -60,8 +60,8 @@ class SineGrid:
     def waves(self) -> tuple[Tensor, Tensor, Tensor]:
         """Centres of cells of distances, (c, 1), and Q d's sines, cosines."""
         if self._cells is None:
-            cells = torch.arange(int(self.reach / _GRID) + 1).to(self.wave)
-            d = (cells[:, None] + 0.5) * _GRID
+            cells = torch.arange(int(self.reach / _CELL) + 1).to(self.wave)
+            d = (cells[:, None] + 0.5) * _CELL
             turn = self.wave * d
             self._cells = d, torch.sin(turn), torch.cos(turn)
         return self._cells
@@ -115,6 +115,8 @@ class PairBasis:
         fall = fall * torch.as_tensor(root).to(device)
         measured = torch.as_tensor(root * target.g).to(device)
         curves = grid.sines * fall[:, None]
+        # Of the waves many combinations do not show in the range: what the
+        # eigenvalues call nothing is left out.
         values, turn = torch.linalg.eigh(curves.T @ curves)
         keep = values > 1e-9 * values[-1]
         size = values[keep].sqrt()
@@ -135,17 +137,9 @@ class PairBasis:
         d = torch.as_tensor(distance).to(self._q)[:, None]
         return self._waves(d, torch.sin(self._q * d)) @ self._rows
 
-    def slopes(self, distance: np.ndarray) -> Tensor:
-        """(n,) -> (n, m): the change of `vectors` with the distance."""
-        d = torch.as_tensor(distance).to(self._q)[:, None]
-        turn = self._q * d
-        return self._sloped(d, torch.sin(turn), torch.cos(turn)) @ self._rows
-
     def rw_at(self, positions: np.ndarray, scale: float) -> float:
         """Rw of (n, 3) positions with a given factor of the pair sums."""
-        i, j = np.triu_indices(len(positions), 1)
-        d = np.linalg.norm(positions[i] - positions[j], axis=1)
-        total = self.vectors(d[d < self.reach]).sum(0)
+        total = self.vectors(self._distances(positions)).sum(0)
         left = self.data - scale * total
         return math.sqrt(float(left @ left) / self.power + self.outside)
 
@@ -167,7 +161,7 @@ class PairBasis:
         """
         cell, d, total = self._pairs(positions)
         slope = self._tables()[1][: int(cell.max()) + 1]
-        i, j = np.divmod(_upper(len(positions)), len(positions))
+        i, j = np.divmod(_upper_triangle(len(positions)), len(positions))
         unit = (positions[i] - positions[j]) / d[:, None]
         # How much each coordinate changes the pairs of each cell.
         size = (len(slope) + 1) * len(positions)
@@ -183,16 +177,18 @@ class PairBasis:
     def _pairs(
         self, positions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, Tensor]:
-        """Cells and distances of the pairs of `_upper`, and their vector.
+        """Cells and distances of the pairs i < j, and the sum of all vectors.
 
         Pairs out of reach lie in a last cell, at a distance of 1.
         """
         value, slope = self._tables()
-        d = np.sqrt(_between(positions, positions).clip(0))
+        d = np.sqrt(_pair_products(positions, positions).clip(0))
+        # Linear in the distance within a cell: its number of pairs and the
+        # sum of their offsets say all.
         beyond = d >= self.reach
-        cell = (d / _GRID).astype(np.int64)
+        cell = (d / _CELL).astype(np.int64)
         cell[beyond] = len(value)
-        off = d - (cell + 0.5) * _GRID
+        off = d - (cell + 0.5) * _CELL
         d[beyond] = 1.0
         used = min(int(cell.max()) + 1, len(value))
         count, move = np.bincount(cell)[:used], np.bincount(cell, off)[:used]
@@ -205,6 +201,7 @@ class PairBasis:
 
         Both over the norm of the measured curve.
         """
+        # The part of a change that lies along the curve, the scale takes.
         norm = total @ total
         scale = (self.data @ total).clamp_min(0) / norm
         rates = scale * (rates - torch.outer(rates @ total / norm, total))
@@ -212,12 +209,12 @@ class PairBasis:
         return (self.data - scale * total) / size, rates / size
 
     def _tables(self) -> tuple[Tensor, Tensor]:
-        """`vectors` and `slopes` on a grid of distances."""
+        """`vectors` at the centres of cells of distances, and their slopes."""
         if self._table is None:
             d, sines, cosines = self.grid.waves()
             self._table = (
                 self._waves(d, sines) @ self._rows,
-                self._sloped(d, sines, cosines) @ self._rows,
+                self._wave_slopes(d, sines, cosines) @ self._rows,
             )
         return self._table
 
@@ -242,16 +239,19 @@ class PairBasis:
         """
         cell, d, total = self._pairs(positions)
         slope = self._tables()[1][: int(cell.max()) + 1]
+        # How fast each change moves the pairs of each cell apart.
         rows = np.zeros((len(changes), len(slope)))
         for row, change in zip(rows, changes):
-            weights = _between(positions, change) / d
+            weights = _pair_products(positions, change) / d
             row += np.bincount(cell, weights)[: len(slope)]
         rates = torch.as_tensor(rows).to(slope) @ slope
         left, rates = self._fitted(total, rates)
         square = float(left @ left) + self.outside
         return square, left.cpu().numpy(), rates.cpu().numpy()
 
-    def _sloped(self, d: Tensor, sines: Tensor, cosines: Tensor) -> Tensor:
+    def _wave_slopes(
+        self, d: Tensor, sines: Tensor, cosines: Tensor
+    ) -> Tensor:
         # The widths hardly change with d, 1/d and the phase do.
         return self._waves(d, self._q * cosines - sines / d)
 
@@ -284,61 +284,70 @@ class PairBasis:
             Whether Qdamp is fitted.
         """
         changes = self._tangents(positions)[: 4 if damping else 3]
+        # Parameters that change the curve alike share a direction.
         turn, size, _ = torch.linalg.svd(changes.T, full_matrices=False)
         level = noise * self.power
         keep = (level / (size**2 + level)).sqrt()
-        found = copy.copy(self)
-        found._table = None
+        eased = copy.copy(self)
+        eased._table = None  # it was made for the vectors without ease
 
         def ease(vectors: Tensor) -> Tensor:
             return vectors - ((vectors @ turn) * (1 - keep)) @ turn.T
 
-        found._rows, found.data = ease(self._rows), ease(self.data)
-        lost = float(self.data @ self.data - found.data @ found.data)
-        found.shown = self.shown - lost / self.power
-        return found
+        eased._rows, eased.data = ease(self._rows), ease(self.data)
+        # What of the data the parameters explain is no misfit any more.
+        lost = float(self.data @ self.data - eased.data @ eased.data)
+        eased.shown = self.shown - lost / self.power
+        return eased
+
+    def _distances(self, positions: np.ndarray) -> np.ndarray:
+        """Distances of all pairs within reach, each once, angstrom."""
+        i, j = np.triu_indices(len(positions), 1)
+        d = np.linalg.norm(positions[i] - positions[j], axis=1)
+        return d[d < self.reach]
 
     def _tangents(self, positions: np.ndarray) -> Tensor:
         """Changes of the curve by `WIDTHS`, (4, m), the scale at its best."""
-        i, j = np.triu_indices(len(positions), 1)
-        d = np.linalg.norm(positions[i] - positions[j], axis=1)
-        d = d[d < self.reach]
-        cell = (d / _GRID).astype(np.int64)
+        distance = self._distances(positions)
+        # Pairs of one cell change the curve alike: once, at their mean.
+        cell = (distance / _CELL).astype(np.int64)
         count = np.bincount(cell)
         used = np.flatnonzero(count)
-        mean = np.bincount(cell, d)[used] / count[used]
+        mean = np.bincount(cell, distance)[used] / count[used]
         many = torch.as_tensor(count[used].astype(float)).to(self._q)
-        d1 = torch.as_tensor(mean).to(self._q)[:, None]
-        turn = self._q * d1
-        pair = self._waves(d1, torch.sin(turn))
+        d = torch.as_tensor(mean).to(self._q)[:, None]
+        turn = self._q * d
+        pair = self._waves(d, torch.sin(turn))
         # d/d log(stretch); U stays, and delta2 as well.
-        swell = self._waves(d1, turn * torch.cos(turn) - torch.sin(turn))
-        ratio = width_ratio(d1, 0.0, self._fit.delta2, self._qbroad)
+        swell = self._waves(d, turn * torch.cos(turn) - torch.sin(turn))
+        ratio = width_ratio(d, 0.0, self._fit.delta2, self._qbroad)
         square = self._q**2
         wide = -pair * ratio.clamp_min(0) * square * self._fit.uiso
-        sharp = pair * (ratio > 0) * square * self._fit.uiso / d1**2
+        sharp = pair * (ratio > 0) * square * self._fit.uiso / d**2
         rows = torch.stack([swell, wide, sharp, pair])
         curves = torch.einsum("b,kbq->kq", many, rows) @ self._rows
         total = curves[3]
         scale = (self.data @ total).clamp_min(0) / (total @ total)
         curve = self._curves @ (self._turn @ total)
-        # By the square of Qdamp.
+        # By the square of Qdamp, which dampens on the points of r: from the
+        # basis to the curve and back.
         fall = self._turn.T @ (self._curves.T @ (-0.5 * self._r**2 * curve))
-        found = torch.cat([curves[:3], fall[None]])
-        widths = torch.tensor(WIDTHS).to(found)
-        return scale * widths[:, None] * found
+        tangents = torch.cat([curves[:3], fall[None]])
+        widths = torch.tensor(WIDTHS).to(tangents)
+        return scale * widths[:, None] * tangents
 
 
-def _between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(x_i - x_j) . (y_i - y_j) for the pairs of `_upper`."""
+def _pair_products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(x_i - x_j) . (y_i - y_j) for the pairs of `_upper_triangle`."""
+    # As x_i y_i + x_j y_j - x_i y_j - x_j y_i: one product of matrices.
     product = x @ y.T
-    own = np.diagonal(product)
-    found = own[:, None] + own - (product + product.T)
-    return found.ravel()[_upper(len(x))]
+    itself = np.diagonal(product)
+    pairs = itself[:, None] + itself - (product + product.T)
+    return pairs.ravel()[_upper_triangle(len(x))]
 
 
 @functools.lru_cache(maxsize=4)
-def _upper(count: int) -> np.ndarray:
+def _upper_triangle(count: int) -> np.ndarray:
     """Places of the pairs i < j in a raveled (n, n) array."""
     i, j = np.triu_indices(count, 1)
     return i * count + j

@@ -8,6 +8,7 @@ import math
 import numpy as np
 from scipy.spatial import cKDTree
 
+from diffpy_cbldm.crystals.bonds import BOND
 from diffpy_cbldm.polishing.crystal import (
     FINEST,
     Crystal,
@@ -18,6 +19,18 @@ from diffpy_cbldm.polishing.crystal import (
 TRUST = 0.15
 """No atom is displaced by more than this (A)."""
 
+STIFFNESSES = 10.0 ** np.arange(0.0, -5.1, -1.0)
+"""Stiffness of the springs that are tried, in units of the data's pull."""
+
+NEWTON_STEPS = 2
+"""Gauss-Newton steps at each stiffness; the next one goes on from there."""
+
+HOPELESS = 50.0
+"""Criterion above the least at which no softer springs are tried."""
+
+HOLD = 0.05
+"""Stiffness that holds each atom in place, in that of a bond."""
+
 
 def displaced_atoms(
     start: Polished, structure_type: str, data: Measured
@@ -26,39 +39,20 @@ def displaced_atoms(
 
     Bonds are springs; how stiff is chosen by the criterion, with the
     effective number of parameters of the linear problem (its trace).
+
+    Returns
+    -------
+    list of Polished
+        One structure, or none where no displacement is worth it.
     """
     crystal = Crystal(start.lattice, structure_type, data, start.values)
-    basis, x = crystal.basis, crystal.atoms()
-    springs = _springs(x, crystal.bond)
-    move = np.zeros(x.size)
-    fewest = data.points * math.log(crystal.misfit())
-    chosen: tuple[float, float, np.ndarray] = (fewest, 0.0, move)
-    unit = 0.0
-    for stiffness in 10.0 ** np.arange(0.0, -5.1, -1.0):
-        for _ in range(2):
-            left, slopes = basis.atom_slopes(x + move.reshape(-1, 3))
-            normal = slopes @ slopes.T
-            unit = unit or float(np.trace(normal) / np.trace(springs))
-            stiff = stiffness * unit * springs
-            pull = slopes @ left - stiff @ move
-            move = move + np.linalg.solve(normal + stiff, pull)
-            length = np.linalg.norm(move.reshape(-1, 3), axis=1)
-            short = np.minimum(1.0, TRUST / length.clip(1e-12))
-            move = (move.reshape(-1, 3) * short[:, None]).ravel()
-        freedom = float(np.trace(np.linalg.solve(normal + stiff, normal)))
-        square = basis.residual(x + move.reshape(-1, 3), ())[0]
-        misfit = max(square - basis.outside, 0.0) + FINEST
-        value = data.points * math.log(misfit)
-        value += math.log(data.points) * freedom
-        if value < chosen[0]:
-            chosen = value, freedom, move
-        elif value > chosen[0] + 50:
-            break
-    _, freedom, move = chosen
+    freedom, move = _worthwhile(crystal)
     if not freedom:
         return []
+    x = crystal.atoms()
     moved = Crystal(x + move.reshape(-1, 3), structure_type, data)
     charge = math.log(data.points) * (freedom + len(start.values))
+    # Roughness is that of the crystal: displacements break no bonds.
     return [
         dataclasses.replace(
             moved.judged(),
@@ -73,16 +67,58 @@ def displaced_atoms(
     ]
 
 
+def _worthwhile(crystal: Crystal) -> tuple[float, np.ndarray]:
+    """The displacements with the least criterion, (3n,), angstrom.
+
+    With them, and before them, their effective number of parameters: 0 where
+    the structure is best left as it is.
+    """
+    basis, x, points = crystal.basis, crystal.atoms(), crystal.data.points
+    springs = _springs(x, crystal.bond)
+    move = np.zeros(x.size)
+    least = points * math.log(crystal.misfit())
+    chosen: tuple[float, np.ndarray] = (0.0, move)
+    unit = 0.0
+    # From stiff to soft, each from where the one before ended.
+    for stiffness in STIFFNESSES:
+        for _ in range(NEWTON_STEPS):
+            left, slopes = basis.atom_slopes(x + move.reshape(-1, 3))
+            normal = slopes @ slopes.T
+            # Springs as stiff as the data at the start, once for all.
+            unit = unit or float(np.trace(normal) / np.trace(springs))
+            stiff = stiffness * unit * springs
+            pull = slopes @ left - stiff @ move
+            move = _clipped(move + np.linalg.solve(normal + stiff, pull))
+        freedom = float(np.trace(np.linalg.solve(normal + stiff, normal)))
+        square = basis.residual(x + move.reshape(-1, 3), ())[0]
+        misfit = max(square - basis.outside, 0.0) + FINEST
+        value = points * math.log(misfit)
+        value += math.log(points) * freedom
+        if value < least:
+            least, chosen = value, (freedom, move)
+        elif value > least + HOPELESS:
+            break
+    return chosen
+
+
+def _clipped(move: np.ndarray) -> np.ndarray:
+    """Displacements (3n,) of which none is longer than `TRUST`."""
+    length = np.linalg.norm(move.reshape(-1, 3), axis=1)
+    short = np.minimum(1.0, TRUST / length.clip(1e-12))
+    return (move.reshape(-1, 3) * short[:, None]).ravel()
+
+
 def _springs(x: np.ndarray, bond: float) -> np.ndarray:
     """Stiffness of the bonds against displacements, (3n, 3n).
 
     A weak spring holds each atom besides: the surface may not slide off.
     """
-    i, j = cKDTree(x).query_pairs(1.2 * bond, output_type="ndarray").T
+    i, j = cKDTree(x).query_pairs(BOND * bond, output_type="ndarray").T
     along = x[i] - x[j]
     along /= np.linalg.norm(along, axis=1, keepdims=True)
+    # A spring is stretched by what its ends move along it, both ways.
     rows = np.zeros((len(i), len(x), 3))
     pair = np.arange(len(i))
     rows[pair, i], rows[pair, j] = along, -along
     flat = rows.reshape(len(i), -1)
-    return flat.T @ flat + 0.05 * np.eye(flat.shape[1])
+    return flat.T @ flat + HOLD * np.eye(flat.shape[1])

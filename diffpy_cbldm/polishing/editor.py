@@ -1,4 +1,13 @@
-"""Which edits of the sites lower the misfit, and by how much."""
+"""Which edits of the sites lower the misfit, and by how much.
+
+With t(d) the vector of a pair (`diffpy_cbldm.polishing.basis`) and F the sum
+over the pairs of atoms, an atom on site s adds S(s) = sum over atoms of t:
+
+    F' = F + sign S(s),    |F'|^2 = |F|^2 + 2 sign S(s) . F + |S(s)|^2
+
+so that Rw after each single edit needs y . S, F . S and |S|^2 alone, for all
+sites at once.  Roughness follows from the bonds that each site would have.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +24,7 @@ CLASH = 0.85
 """Sites nearer than this, in bond lengths, are not filled together: the
 shortest bond of a right structure is 0.9 or more."""
 
-_BIN = 0.01
+_DISTANCE_BIN = 0.01
 """Distances (A) in one bin share the vector at their mean."""
 
 
@@ -49,8 +58,6 @@ class Editor:
         The nearest-neighbour distance.
     bulk : int
         Neighbours (below 1.2 bonds) of an atom in the bulk.
-    largest : int
-        Most atoms.
     """
 
     def __init__(
@@ -60,17 +67,18 @@ class Editor:
         basis: PairBasis,
         bond: float,
         bulk: int = 12,
-        largest: int = 10**6,
     ):
         self.points, self.basis, self.bulk = points, basis, bulk
-        self.least, self.largest = max(1, bulk // 4), largest
+        # An adatom on {111} has 3 bonds of the 12 in the bulk.
+        self.least = max(1, bulk // 4)
         device = basis.data.device
         self._index, self._pairs = _pair_vectors(points, basis)
-        self._rough_pairs = self._pairs.float()
-        self._pair_own = (self._pairs**2).sum(1)
+        self._pairs_single = self._pairs.float()
+        self._pair_norm = (self._pairs**2).sum(1)
         distance = torch.cdist(
             torch.as_tensor(points), torch.as_tensor(points)
         )
+        # A site is no neighbour of itself, and does not clash with itself.
         distance.fill_diagonal_(torch.inf)
         self._near = (distance < BOND * bond).double().to(device)
         self._clash = (distance < CLASH * bond).double().to(device)
@@ -81,6 +89,8 @@ class Editor:
         device = self._near.device
         self.filled = torch.as_tensor(np.array(filled)).to(device)
         kinds = len(self._pairs)
+        # How often each kind of pair stands between a site and the atoms:
+        # counting is far cheaper than adding up the pairs' vectors.
         index = self._index[:, self.filled]
         rows = torch.arange(len(index), device=device)[:, None] * kinds
         count = torch.bincount(
@@ -88,6 +98,7 @@ class Editor:
         )
         count = count.reshape(-1, kinds).double()
         self._sums = count @ self._pairs  # (S, m): an atom's pairs here
+        # Each pair stands at both of its ends.
         self._total = self._sums[self.filled].sum(0) / 2
         atoms = self.filled.double()
         self._bonds = self._near @ atoms
@@ -100,7 +111,7 @@ class Editor:
         """Scalar products that all single edits need."""
         self._cross = self._sums @ self.basis.data
         self._along = self._sums @ self._total
-        self._own = (self._sums**2).sum(1)
+        self._sum_norm = (self._sums**2).sum(1)
         self._y = float(self.basis.data @ self._total)
         self._norm = float(self._total @ self._total)
 
@@ -133,22 +144,26 @@ class Editor:
         """Rw^2 and roughness after each single flip, (S,) each.
 
         Rw^2 is infinite for edits that are not allowed: an atom that
-        clashes or has hardly a neighbour, a hole inside, one atom too many,
-        a removal that leaves a neighbour hanging.
+        clashes or has hardly a neighbour, a hole inside, a removal that
+        leaves a neighbour hanging.
         """
         sign = 1 - 2 * self.filled.double()
-        cross = self._y + sign * self._cross
-        norm = self._norm + 2 * sign * self._along + self._own
-        square = self.basis.square(cross, norm)
+        square = self._square_of_flips(sign)
         atoms = self.atoms + sign
         missing = self.missing + sign * (self.bulk - 2 * self._bonds)
         square[~self._allowed()] = torch.inf
         return square, missing / atoms ** (2 / 3)
 
+    def _square_of_flips(self, sign: Tensor) -> Tensor:
+        """Rw^2 after each single flip, allowed or not; sign 1 fills, (S,)."""
+        cross = self._y + sign * self._cross
+        norm = self._norm + 2 * sign * self._along + self._sum_norm
+        return self.basis.square(cross, norm)
+
     def _allowed(self) -> Tensor:
+        """Which single flips are allowed, (S,) bool."""
         free = ~self.filled & (self._blocked == 0)
         free &= self._bonds >= self.least
-        free &= self.atoms < self.largest
         return free | self._loose()
 
     def _loose(self) -> Tensor:
@@ -168,15 +183,25 @@ class Editor:
             Sites of atoms, and empty sites.
         square, roughness : (a, b) tensors
         """
-        sign = 1 - 2 * self.filled.double()
-        alone = self.basis.square(
-            self._y + sign * self._cross,
-            self._norm + 2 * sign * self._along + self._own,
-        )
-        away = _first(alone, self._loose(), most)
-        open_ = ~self.filled & (self._blocked <= 1)
-        open_ &= self._bonds >= self.least
-        there = _first(alone, open_, most)
+        alone = self._square_of_flips(1 - 2 * self.filled.double())
+        away = _least(alone, self._loose(), most)
+        # What one atom blocks may be the place for just that atom.
+        vacant = ~self.filled & (self._blocked <= 1)
+        vacant &= self._bonds >= self.least
+        there = _least(alone, vacant, most)
+        square = self._square_of_swaps(away, there)
+        near = self._near[away][:, there]
+        bonds = self._bonds[there] - near
+        # Bonds broken less bonds made; each misses at two atoms.
+        gain = 2 * (self._bonds[away][:, None] - bonds)
+        rough = (self.missing + gain) / self.atoms ** (2 / 3)
+        freed = self._clash[away][:, there]
+        refused = (self._blocked[there] - freed > 0) | (bonds < self.least)
+        square[refused] = torch.inf
+        return away, there, square, rough
+
+    def _square_of_swaps(self, away: Tensor, there: Tensor) -> Tensor:
+        """Rw^2 after moving the atoms `away` (a,) to `there` (b,), (a, b)."""
         # An atom on `there` has its pairs with all atoms but that on `away`.
         index = self._index[away][:, there]
         cross = self._cross[there] - self._cross[away][:, None]
@@ -185,25 +210,18 @@ class Editor:
         along = along - (self._pairs @ self._total)[index]
         # Single precision will do for what is a small change.
         come, gone = self._sums[there].float(), self._sums[away].float()
-        to_come = (come @ self._rough_pairs.T).gather(1, index.T).T
-        to_gone = (gone @ self._rough_pairs.T).gather(1, index)
-        own = self._own[there] + self._own[away][:, None]
-        own = own + self._pair_own[index]
-        own = own - 2 * (gone @ come.T + to_come - to_gone).double()
-        square = self.basis.square(
-            self._y + cross, self._norm + 2 * along + own
+        to_come = (come @ self._pairs_single.T).gather(1, index.T).T
+        to_gone = (gone @ self._pairs_single.T).gather(1, index)
+        # |S(there) - S(away) - t|^2, t the vector of the pair of both sites.
+        change = self._sum_norm[there] + self._sum_norm[away][:, None]
+        change = change + self._pair_norm[index]
+        change = change - 2 * (gone @ come.T + to_come - to_gone).double()
+        return self.basis.square(
+            self._y + cross, self._norm + 2 * along + change
         )
-        near = self._near[away][:, there]
-        bonds = self._bonds[there] - near
-        gain = 2 * (self._bonds[away][:, None] - bonds)
-        rough = (self.missing + gain) / self.atoms ** (2 / 3)
-        freed = self._clash[away][:, there]
-        bad = (self._blocked[there] - freed > 0) | (bonds < self.least)
-        square[bad] = torch.inf
-        return away, there, square, rough
 
 
-def _first(value: Tensor, among: Tensor, most: int) -> Tensor:
+def _least(value: Tensor, among: Tensor, most: int) -> Tensor:
     """Places of the least values among some, (n,), n at most `most`."""
     places = among.nonzero()[:, 0]
     return places[value[places].argsort()[:most]]
@@ -218,7 +236,9 @@ def _pair_vectors(
     """
     x = torch.as_tensor(points)
     distance = torch.cdist(x, x).numpy()
-    bins = (distance / _BIN).astype(np.int64)
+    # Distances of a lattice repeat: few bins are used, and each needs its
+    # vector once.
+    bins = (distance / _DISTANCE_BIN).astype(np.int64)
     bins[(distance > basis.reach) | (distance < 1e-3)] = 0
     count = np.bincount(bins.ravel())
     used = np.flatnonzero(count)
@@ -227,6 +247,7 @@ def _pair_vectors(
     number[used] = np.arange(len(used))
     if used[0]:  # there is always a diagonal
         raise AssertionError("no pair of a site with itself")
+    # Any distance will do for what gets the vector 0; 0 itself would not.
     mean[0] = 1.0
     vectors = basis.vectors(mean)
     vectors[0] = 0

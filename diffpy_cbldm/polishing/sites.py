@@ -1,4 +1,9 @@
-"""Sites that continue a cluster's own lattice outwards."""
+"""Sites that continue a cluster's own lattice outwards.
+
+No type of lattice is told: what stands around one atom also stands around
+its neighbours, so the steps from a neighbour to its own neighbours, made
+again from the atom, lead to sites of the lattice there.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,38 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
+
+STEP_REACH = 1.5
+"""Longest step of the lattice, in bonds: past the second neighbours of fcc
+and of bcc, short of the third ones."""
+
+STEP_CELL = 0.2
+"""Steps of an atom in one cell of this size (bonds) are one step."""
+
+SITE_CELL = 0.15
+"""Places in one cell of this size (bonds) are one site: strain and twins
+part what several atoms point at by less than this."""
+
+APART = 0.2
+"""Sites nearer than this, in bonds, are one."""
+
+OCCUPIED = 0.5
+"""Places nearer than this to an atom, in bonds, are that atom's own site."""
+
+CLEAR = 0.7
+"""New sites lie farther than this from all atoms, in bonds."""
+
+RIVAL_REACH = 0.8
+"""Two sites nearer than this, in bonds, cannot both be filled."""
+
+RIVAL_SHARE = 0.6
+"""A site with a smaller share of its rival's support gives way to it."""
+
+SUPPORT = 3
+"""Atoms that must lead to a site: an adatom on {111} has as many bonds."""
+
+CAP_CLEAR = 0.9
+"""Caps lie farther than this from all atoms, in bonds."""
 
 
 def more_sites(
@@ -30,19 +67,19 @@ def more_sites(
     -------
     (n, 3) array: new sites, farther than 0.7 bonds from all atoms.
     """
-    found = _continued(atoms / bond)
+    sites = _continued(atoms / bond)
     if layers:
-        caps = _caps(atoms / bond)
-        new = caps
-        if len(found):
-            new = caps[cKDTree(found).query(caps)[0] > 0.2]
-        found = np.concatenate([found, new])
-    return found * bond
+        new = _caps(atoms / bond)
+        if len(sites):
+            new = new[cKDTree(sites).query(new)[0] > APART]
+        sites = np.concatenate([sites, new])
+    return sites * bond
 
 
 def _caps(x: np.ndarray) -> np.ndarray:
     """Points one bond from three atoms that are bonded to each other."""
     tree = cKDTree(x)
+    # Triangles of touching atoms alone: a second neighbour would tilt them.
     pairs = tree.query_pairs(1.1)
     around: dict[int, set[int]] = {}
     for i, j in pairs:
@@ -59,28 +96,69 @@ def _caps(x: np.ndarray) -> np.ndarray:
     if not len(triangles):
         return np.zeros((0, 3))
     a, b, c = (x[part] for part in triangles.T)
+    # The height of a regular tetrahedron over its base.
     normal = np.cross(b - a, c - a)
     normal *= (2 / 3) ** 0.5 / np.linalg.norm(normal, axis=1)[:, None]
     caps = (a + b + c) / 3 + np.stack([normal, -normal])
     caps = caps.reshape(-1, 3)
-    caps = caps[tree.query(caps)[0] > 0.9]
-    alike = cKDTree(caps).query_pairs(0.2, output_type="ndarray")
+    caps = caps[tree.query(caps)[0] > CAP_CLEAR]
+    alike = cKDTree(caps).query_pairs(APART, output_type="ndarray")
     return np.delete(caps, np.unique(alike[:, 1]), axis=0)
-
-
-def _twice(count: int) -> np.ndarray:
-    """Each number beside itself, (count, 2)."""
-    return np.arange(count)[:, None].repeat(2, axis=1)
 
 
 def _continued(x: np.ndarray) -> np.ndarray:
     """`more_sites` without caps, in bond lengths."""
     tree = cKDTree(x)
+    owner, place = _outside_places(x, tree)
+    sites, group = _merged(place)
+    # An atom may point at one site by several steps, and counts once.
+    group_of_owner = np.unique(np.stack([group, owner]), axis=1)[0]
+    support = np.bincount(group_of_owner, minlength=len(sites))
+    good = (support >= SUPPORT) & ~_outvoted(sites, support)
+    near = tree.query(sites)[0]
+    return sites[good & (near > CLEAR) & (near < BOND)]
+
+
+def _outside_places(
+    x: np.ndarray, tree: cKDTree
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the lattice around each atom leads, off the atoms.
+
+    Returns
+    -------
+    owner : (p,) array of int
+        The atom that a step starts from.
+    place : (p, 3) array, bond lengths
+        Where it ends.
+    """
+    owner, step = _lattice_steps(x, tree)
+    # The same step from several neighbours counts once for an atom.
+    once = _distinct(owner, step)
+    owner, place = owner[once], x[owner[once]] + step[once]
+    outside = tree.query(place)[0] > OCCUPIED
+    return owner[outside], place[outside]
+
+
+def _lattice_steps(
+    x: np.ndarray, tree: cKDTree
+) -> tuple[np.ndarray, np.ndarray]:
+    """The steps of the lattice around each atom.
+
+    Returns
+    -------
+    owner : (s,) array of int
+        An atom.
+    step : (s, 3) array, bond lengths
+        From a neighbour of the atom, or from itself, to an atom near that,
+        and the reverse of each such step.
+    """
     first = tree.query_pairs(BOND, output_type="ndarray")
-    first = np.concatenate([first, first[:, ::-1], _twice(len(x))])
-    second = tree.query_pairs(1.5, output_type="ndarray")
+    itself = np.arange(len(x))[:, None].repeat(2, axis=1)
+    first = np.concatenate([first, first[:, ::-1], itself])
+    second = tree.query_pairs(STEP_REACH, output_type="ndarray")
     second = np.concatenate([second, second[:, ::-1]])
-    # From atom i over its neighbour j all the steps that lead on from j.
+    # From atom i over its neighbour j all the steps that lead on from j:
+    # they stand in a row once sorted by where they start.
     second = second[np.argsort(second[:, 0], kind="stable")]
     starts = np.searchsorted(second[:, 0], np.arange(len(x) + 1))
     many = np.diff(starts)[first[:, 1]]
@@ -88,26 +166,47 @@ def _continued(x: np.ndarray) -> np.ndarray:
     row += np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
     owner = np.repeat(first[:, 0], many)
     step = x[second[row, 1]] - x[second[row, 0]]
-    owner, step = np.tile(owner, 2), np.concatenate([step, -step])
-    code = np.round(step / 0.2).astype(np.int64) + 20
-    code = ((owner * 41 + code[:, 0]) * 41 + code[:, 1]) * 41 + code[:, 2]
-    _, once = np.unique(code, return_index=True)
-    owner, place = owner[once], x[owner[once]] + step[once]
-    outside = tree.query(place)[0] > 0.5
-    owner, place = owner[outside], place[outside]
-    # What several atoms point at is one site, at the mean.
+    # With a step a lattice has its reverse: at a surface many of the steps
+    # outwards are known by those inwards alone.
+    return np.tile(owner, 2), np.concatenate([step, -step])
+
+
+def _distinct(owner: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Which steps are the first of their cell for their owner, (d,)."""
+    # One integer for owner and cell sorts faster than rows of four.
+    half = int(np.ceil(STEP_REACH / STEP_CELL))
+    width = 2 * half + 1
+    key = owner
+    for cell in (np.round(step / STEP_CELL).astype(np.int64) + half).T:
+        key = key * width + cell
+    return np.unique(key, return_index=True)[1]
+
+
+def _merged(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What several atoms point at is one site, at the mean.
+
+    Parameters
+    ----------
+    place : (p, 3) array, bond lengths
+
+    Returns
+    -------
+    sites : (s, 3) array, bond lengths
+    group : (p,) array of int
+        The site of each place.
+    """
     while True:
         _, group = np.unique(
-            np.round(place / 0.15), axis=0, return_inverse=True
+            np.round(place / SITE_CELL), axis=0, return_inverse=True
         )
         group = group.ravel()
         count = np.bincount(group)
         mean = np.stack(
             [np.bincount(group, c) / count for c in place.T], axis=1
         )
-        pairs = cKDTree(mean).query_pairs(0.2, output_type="ndarray")
+        pairs = cKDTree(mean).query_pairs(APART, output_type="ndarray")
         if not len(pairs):
-            break
+            return mean, group
         # Groups that a boundary of the grid cut: the smaller one joins.
         small, large = pairs.T
         turned = count[small] > count[large]
@@ -118,12 +217,13 @@ def _continued(x: np.ndarray) -> np.ndarray:
         target = np.arange(len(mean))
         target[small] = large
         place = mean[target[group]]
-    pointed = np.unique(np.stack([group, owner]), axis=1)[0]
-    support = np.bincount(pointed, minlength=len(mean))
-    rivals = cKDTree(mean).query_pairs(0.8, output_type="ndarray")
-    beaten = np.zeros(len(mean), bool)
+
+
+def _outvoted(sites: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Which sites give way to a rival with more support, (s,) bool."""
+    rivals = cKDTree(sites).query_pairs(RIVAL_REACH, output_type="ndarray")
+    outvoted = np.zeros(len(sites), bool)
     for here, there in (rivals.T, rivals[:, ::-1].T):
-        beaten[here[support[here] < 0.6 * support[there]]] = True
-    good = (support >= 3) & ~beaten
-    near = tree.query(mean)[0]
-    return mean[good & (near > 0.7) & (near < BOND)]
+        weak = support[here] < RIVAL_SHARE * support[there]
+        outvoted[here[weak]] = True
+    return outvoted

@@ -7,11 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from diffpy_cbldm.polishing.editor import Editor
 
 KICKS, TENURE = 12, 8
 """Steps uphill before a search ends, and for how long a site then rests."""
+
+LEAST_GAIN = 1e-10
+"""A value counts as lower from this difference: rounding makes no step."""
 
 
 def search(
@@ -42,6 +46,7 @@ def search(
         Sites in which the result differs from the start.
     """
     start = editor.filled.clone()
+    # For each site the step up to which it rests.
     resting = torch.zeros(len(editor.points), dtype=torch.long)
     now = editor.shape()
     value = best = now.rw**2 + price * now.roughness
@@ -55,45 +60,64 @@ def search(
         for site in edits:
             editor.flip(site)
             resting[site] = step + TENURE
-        if value < best - 1e-10:
+        if value < best - LEAST_GAIN:
             best, kept, worse = value, editor.filled.clone(), 0
         else:
             worse += 1
+    # Back to the best state by flips, which keep the editor's sums.
     for site in (kept != editor.filled).nonzero()[:, 0].tolist():
         editor.flip(site)
     return int((kept != start).sum())
 
 
-def _next(editor, price, limit, tabu, value, best):
-    """The sites to flip for the best step, and the value after it."""
-    square, rough = editor.singles()
+def _next(
+    editor: Editor,
+    price: float,
+    limit: Callable[[np.ndarray], np.ndarray],
+    tabu: Tensor,
+    value: float,
+    best: float,
+) -> tuple[list[int], float]:
+    """The sites to flip for the best step, and the value after it.
+
+    Parameters
+    ----------
+    editor, price, limit
+        As for `search`.
+    tabu : (S,) bool tensor
+        Sites that rest.
+    value, best : float
+        Rw^2 + price * roughness now, and the least so far.
+    """
     current = editor.missing / editor.atoms ** (2 / 3)
-
-    def priced(square, rough, count, hold):
-        total = square + price * rough
-        total[(rough > limit(count)) & (rough > current + 1e-9)] = torch.inf
-        total[hold & (total > best - 1e-10)] = torch.inf
-        return total
-
-    limits = torch.as_tensor(
+    fewer, same, more = torch.as_tensor(
         limit(np.array([editor.atoms - 1, editor.atoms, editor.atoms + 1]))
     )
-    total = square + price * rough
-    bound = torch.where(editor.filled, limits[0], limits[2])
-    total[(rough > bound) & (rough > current + 1e-9)] = torch.inf
-    total[tabu & (total > best - 1e-10)] = torch.inf
+
+    def priced(
+        square: Tensor, rough: Tensor, bound: Tensor, resting: Tensor
+    ) -> Tensor:
+        """Values after some edits, infinite for those that may not be."""
+        total = square + price * rough
+        # A start that is too rough may be edited, if that smoothens.
+        total[(rough > bound) & (rough > current + 1e-9)] = torch.inf
+        # A resting site may move where that leads lower than ever.
+        total[resting & (total > best - LEAST_GAIN)] = torch.inf
+        return total
+
+    square, rough = editor.singles()
+    total = priced(
+        square, rough, torch.where(editor.filled, fewer, more), tabu
+    )
     site = int(total.argmin())
     single = float(total[site])
-    if single < value - 1e-10:
+    # Swaps cost more to score: only where no single edit leads down.
+    if single < value - LEAST_GAIN:
         return [site], single
     away, there, square, rough = editor.swaps()
     if len(away) and len(there):
-        total = square + price * rough
-        total[(rough > limits[1]) & (rough > current + 1e-9)] = torch.inf
-        hold = tabu[away][:, None] | tabu[there]
-        total[hold & (total > best - 1e-10)] = torch.inf
-        least = int(total.argmin())
-        a, b = divmod(least, len(there))
+        total = priced(square, rough, same, tabu[away][:, None] | tabu[there])
+        a, b = divmod(int(total.argmin()), len(there))
         swap = float(total[a, b])
         if swap < single:
             return [int(away[a]), int(there[b])], swap

@@ -47,7 +47,7 @@ def size_doubts(best: Candidate, target: Target) -> list[str]:
     # A rod of 256 atoms reaches far; that counts only where it fits.
     reach = compact_diameter(best)
     if best.rw is not None and best.rw <= DOUBTFUL_RW:
-        reach = max(reach, diameter(best))
+        reach = max(reach, diameter(best.positions))
     left = signal_beyond(target, reach)
     if left > SIGNAL_LEFT:
         doubts.append(

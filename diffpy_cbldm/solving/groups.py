@@ -10,7 +10,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance, roughness
+from diffpy_cbldm.crystals.bonds import (
+    diameter,
+    nearest_neighbour_distance,
+    roughness,
+)
 from diffpy_cbldm.crystals.lattices import turns
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
 
@@ -112,7 +116,7 @@ def _described(inside: list[int], candidates: Sequence[Candidate]) -> Group:
     members = [candidates[i] for i in simple]
     rw = [c.rw or 0.0 for c in members]
     atoms = [len(c) for c in members]
-    size = [_diameter(c.positions) for c in members]
+    size = [diameter(c.positions) for c in members]
     shares = [shared(members[0], c) for c in members[1:]]
     return Group(
         tuple(simple),
@@ -122,10 +126,6 @@ def _described(inside: list[int], candidates: Sequence[Candidate]) -> Group:
         tuple(dict.fromkeys(c.structure_type for c in members)),
         float(np.mean(shares)) if shares else 1.0,
     )
-
-
-def _diameter(x: np.ndarray) -> float:
-    return float(np.linalg.norm(x[:, None] - x, axis=-1).max())
 
 
 def shared(a: Candidate, b: Candidate) -> float:

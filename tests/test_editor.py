@@ -1,16 +1,12 @@
-"""Site editing: scores against the quick fit, sites against the lattices."""
+"""Edits of sites: their scores against the quick fit, slopes of the basis."""
 
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.cluster import Cluster
-from diffpy_cbldm.crystals.bonds import (
-    BULK,
-    nearest_neighbour_distance,
-    roughness,
-)
-from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
+from diffpy_cbldm.crystals.bonds import BULK, roughness
+from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
@@ -123,42 +119,6 @@ def test_edits_leave_no_hole_and_no_clash(world):
     assert far.min() > 0.9 * BOND
 
 
-@pytest.mark.parametrize("kind", ["fcc", "bcc", "dec", "ico"])
-def test_sites_continue_the_crystal(kind):
-    """All template sites with three bonds or more are found."""
-    table = load_table()
-    members = next(
-        g.members
-        for g in table.geometries
-        if g.structure_type == kind and g.n_atoms > 50
-    )
-    sites = table.sites[TEMPLATE_OF[kind]].astype(float)
-    atoms = sites[members]
-    tree = cKDTree(atoms)
-    bonds = np.array([len(b) for b in tree.query_ball_point(sites, 1.2)])
-    apart = tree.query(sites)[0]
-    want = sites[(bonds >= 3) & (apart > 0.9)]
-    found = more_sites(atoms * BOND, BOND) / BOND
-    assert len(want) >= 20
-    assert cKDTree(found).query(want)[0].max() < 0.1
-    assert tree.query(found)[0].min() > 0.7
-
-
-def test_layers_may_go_on_in_two_ways():
-    """Over a close-packed layer both hollows are sites."""
-    layer = np.array(
-        [(i + 0.5 * j, j * 0.75**0.5, 0) for i in range(5) for j in range(5)]
-    )
-    below = layer + [0.5, 12**-0.5, -((2 / 3) ** 0.5)]
-    atoms = np.concatenate([layer, below])
-    found = more_sites(atoms * BOND, BOND, layers=True) / BOND
-    top = found[found[:, 2] > 0.5]
-    for hollow in ([1.5, 12**-0.5], [1.0, 2 / 12**0.5]):
-        shift = [1.5, 0.75**0.5]  # well inside the layer
-        at = np.array([*(np.array(hollow) + shift), (2 / 3) ** 0.5])
-        assert np.linalg.norm(top - at, axis=1).min() < 0.05
-
-
 def test_slopes_are_derivatives(world):
     *_, basis, points, filled = world
     x = points[filled]
@@ -177,15 +137,6 @@ def test_slopes_are_derivatives(world):
     assert np.allclose(left_too, left)
     by_atoms = change.reshape(2, -1) @ slopes
     assert np.abs(by_atoms - rows).max() < 0.02 * np.abs(rows).max()
-
-
-def test_bulk_coordination_of_the_types():
-    for kind, bonds in {"fcc": 12, "bcc": 14, "sc": 6}.items():
-        x = ideal(kind, 200)
-        near = cKDTree(x).query_ball_point(
-            x, 1.2 * nearest_neighbour_distance(x)
-        )
-        assert max(map(len, near)) - 1 == bonds == BULK.get(kind, 12)
 
 
 @pytest.mark.parametrize("kind, atoms", [("dec", 5), ("bcc", 7), ("dec", 7)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_polish import ideal, off_centre, pdf_of
+from test_front import ideal, off_centre, pdf_of
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.alike import rmsd
