@@ -88,6 +88,7 @@ def shells(
         Shells are 0.02 A wide; their mean and variance are exact, which
         leaves an error of the third order in 0.02 A times Q.
     """
+    # pdist in double precision: the matrix form would lose digits.
     x = torch.tensor(np.asarray(positions), dtype=torch.float64)
     d = torch.pdist(x).numpy()
     d = d[(d <= rmax) & (d > 1e-3)]
@@ -137,6 +138,7 @@ class _Model:
         if not derivatives:
             return sines @ amp
         sharp, broad = delta2 / d**2, (self.qbroad * d) ** 2
+        # The width's own change with the stretch, d (width) / d log z.
         turn = uiso * on * 2.0 * (sharp + broad) + z * z * self.v
         columns = torch.stack(
             [amp, amp * corr, amp * on / d**2, amp * turn], 1
@@ -185,6 +187,8 @@ def _linearise(model, data, p):
     )
     curves = curves * data.root[:, None]
     g, slopes = curves[:, 0], curves[:, 1:]
+    # The scale is linear and eliminated: what a slope shares with the curve
+    # itself, the scale would take up (Kaufman's approximation).
     obs, norm = data.root * data.g, g @ g
     scale = torch.clamp(obs @ g / norm, min=0.0)
     jac = scale * (slopes - g[:, None] * (g @ slopes / norm))
@@ -195,6 +199,7 @@ def _step(res, jac, p, damping, free, low, high):
     """A Levenberg-Marquardt step that stays between the bounds."""
     jac = jac * _UNIT
     gradient, normal = jac.T @ res, jac.T @ jac
+    # At a bound a parameter moves only inwards.
     move = free & ~((p <= low) & (gradient > 0))
     move &= ~((p >= high) & (gradient < 0))
     new = p.copy()
@@ -222,6 +227,7 @@ def _fit_one(model, data, p, free, low, high, steps):
         new = _step(res, jac, p, damping, free, low, high)
         res_new, jac_new = _linearise(model, data, new)
         cost_new = res_new @ res_new
+        # Worse, or not a number: shorter steps, towards the gradient's.
         if not cost_new < cost:
             damping *= 8.0
             if damping > 1e4 or np.all(np.abs(new - p) < 1e-3 * _UNIT):
@@ -338,6 +344,7 @@ def _finish(models, ends, target):
     """Rw on all points, each on the Q grid that its widths ask for."""
     grids = [target.q_grid(p[1], p[2]) for p in ends]
     fits, data, last = [None] * len(ends), None, None
+    # By reach, so that neighbours share one sine matrix.
     for i in sorted(range(len(ends)), key=lambda i: grids[i][1]):
         q, reach = grids[i]
         if last is None or reach > last + _SAME_GRID:

@@ -74,6 +74,8 @@ def cbldm_generator(
     curve = torch.as_tensor(points, dtype=torch.float32)
     curve = curve.to(model.latent_scale.device)
     pool = Pool(target)
+    # Round 0 draws from the model; later rounds noise the best latents and
+    # denoise them again, which stays in the model's distribution.
     for k in range(rounds):
         if k == 0:
             z = model.sample(curve, POPULATION, seed, sampling)
@@ -83,6 +85,7 @@ def cbldm_generator(
             z = model.renew(curve, z, step, seed + k * 1_000_003, sampling)
         fresh = pool.add(z, structures(model, z, sizes))
         if model.settings.network == "sites":
+            # Polyhedra take longer to decode: only of promising latents.
             fresh = pool.best_of(fresh, HULLED)
             planes = torch.stack([pool.latents[i] for i in fresh])
             pool.extend(fresh, model.decode_hulls(planes, FACETED))

@@ -46,6 +46,7 @@ def find_generator(name: str) -> Generator:
     """
     import entrypoints
 
+    # Ours first: a package of others cannot take their names.
     own = built_in()
     if name in own:
         return own[name]

@@ -100,6 +100,7 @@ def screen(
     bonds : (C,) array, angstrom
         The bond length that gives it.
     """
+    # The longest stretch needs the fewest bond lengths of the curve.
     r, _ = target.curve
     dampings = motion.dampings(target)
     points = int(r[-1] / (bond * (1 + SCAN[0])) / STEP) + 1
@@ -107,6 +108,7 @@ def screen(
     x = np.arange(points) * STEP
     y = stretched(x, target, bond, SCAN)
     data = torch.as_tensor(y)
+    # Where a stretched curve has no data, the model does not count either.
     mask = (data != 0).to(data)
     total = data.square().sum(0).repeat(len(dampings))
     # Damping falls on the curves alike: it is put on the data's side.
@@ -145,10 +147,13 @@ def screen(
         )
         squares.append(square.reshape(len(hist), -1))
         found.append(stretch.reshape(len(hist), -1))
+    # (C, dampings, widths): the least of all, and the stretch that gave it.
     square, stretch = torch.stack(squares, 2), torch.stack(found, 2)
     best = square.flatten(1).argmin(1, keepdim=True)
     moved = stretch.flatten(1).gather(1, best)[:, 0].numpy()
     if motion.fine:
+        # Widths and dampings lie close: parabolas between them, too.  Widths
+        # matter by their ratio, so that the parabola is laid over the log.
         rows = square.reshape(-1, len(motion.uiso))
         rows, _ = least_between(rows, np.log(motion.uiso))
         square, _ = least_between(rows.reshape(len(hist), -1), dampings)
@@ -186,6 +191,8 @@ def least_between(
     lowest : (C,) tensor, not below zero
     place : (C,) tensor
     """
+    # Newton's form of the parabola through the least value's neighbours:
+    # `down` and `up` are its first, `bend` its second divided difference.
     x = torch.as_tensor(np.asarray(places)).to(values)
     least, k = values.min(1)
     if len(x) < 3:
@@ -198,6 +205,7 @@ def least_between(
     down, up = (here - left) / h1, (right - here) / h2
     bend = (up - down) / (h1 + h2)
     slope = (down * h2 + up * h1) / (h1 + h2)
+    # A flat or concave triple has no minimum of its own: stay in place.
     safe = bend.clamp_min(1e-12)
     step = torch.minimum(torch.maximum(-0.5 * slope / safe, -h1), h2)
     step = torch.where(bend > 1e-9, step, torch.zeros_like(step))
@@ -237,6 +245,7 @@ def rw_raw(
         rstep=R_STEP,
         precision=1e-3,
     ).numpy()
+    # The curves start at r = 0, the data where the measurement does.
     places = np.rint(r / R_STEP).astype(int)[inside]
     return rw_scaled(g[inside], curves[:, places])
 

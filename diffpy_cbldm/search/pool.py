@@ -123,6 +123,8 @@ class Pool:
 
         Dampings that are given stay in place of what they tell of it.
         """
+        # Only fits tell widths and damping; the screening then uses them for
+        # all, since wrong widths favour clusters of wrong size.
         found = self._learned()
         self.motion = dataclasses.replace(found, qdamp=qdamp or found.qdamp)
         self._compare(self.order()[:AGAIN])
@@ -146,6 +148,7 @@ class Pool:
         ways: dict[str, list[Entry]] = {}
         for entry in found:
             p = entry.proposal
+            # Unstrained structures share their template's few distances.
             exact = len(p.sites) and not p.shape.any()
             way = TEMPLATE_OF[p.structure_type] if exact else ""
             ways.setdefault(way, []).append(entry)
@@ -167,6 +170,7 @@ class Pool:
         found = [*self.order()[:LEARNED], *self._sizes(LEARNED, math.inf)]
         keys = list(dict.fromkeys(found))
         fits = self._fitted(keys)
+        # A poor fit's widths make up for a wrong structure: left out.
         limit = as_good(min(f.rw for f in fits))
         good = [i for i, f in enumerate(fits) if f.rw < limit]
         keys, fits = [keys[i] for i in good], [fits[i] for i in good]
@@ -180,6 +184,7 @@ class Pool:
                 [self.entries[k].bond * f.stretch for k, f in zip(keys, fits)]
             )
         )
+        # Qdamp is learned to about 0.01 1/A: its neighbours are tried.
         near = {max(0.0, qdamp + k) for k in (-0.02, -0.01, 0.0, 0.01, 0.02)}
         widths = (0.9 * u, u, 1.1 * u)
         return Motion(widths, tuple(sorted(near)), delta2, fine=True)
@@ -202,6 +207,8 @@ class Pool:
         ranked = simplest_first(
             [f.rw for f in fits], [e.proposal.positions for e in chosen]
         )
+        # Copies of a structure stand on other sites, or are strained a
+        # little: one of each is kept.
         kept: dict[tuple, int] = {}
         for i in ranked:
             name = _name_of(chosen[i].proposal)
@@ -299,6 +306,7 @@ def _varied(sizes: list[int], good: list[bool], count: int) -> list[int]:
     taken: list[int] = []
     seen: set[int] = set()
     while left and len(taken) < count:
+        # Sizes are what the data tell least: a set of one size misleads.
         fresh = (k for k in left if good[k] and sizes[k] not in seen)
         next_one = next(fresh, left[0]) if len(taken) % 2 else left[0]
         left.remove(next_one)
@@ -321,6 +329,7 @@ def _name_of(p: Proposal) -> tuple:
         return p.structure_type, p.positions.tobytes()
     template = TEMPLATE_OF[p.structure_type]
     xyz = place(template, load_table().sites[template][p.sites].astype(float))
+    # Sorted, so that the order of atoms does not matter.
     whole = np.round(100 * xyz).astype(int)
     return template, whole[np.lexsort(whole.T)].tobytes()
 

@@ -51,6 +51,7 @@ def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
     for step in range(MOVES):
         if step % 3 == 0:
             _try_shapes(filling, pool, rng)
+        # Wide at first, to leave a wrong size; narrow at the end, to settle.
         spread = MOVED * NARROWER**step * _MOVE_WIDTHS
         for key in pool.order()[:PARENTS]:
             entry = pool.entries[key]
@@ -64,6 +65,7 @@ def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
         pool.compare()
         if step % 2:
             _move_facets(filling, pool, tried, rng)
+    # Whole layers are steps that small moves do not make.
     for _ in range(FACET_STEPS):
         before = pool.order()[0]
         _move_facets(filling, pool, tried, rng)
