@@ -14,7 +14,7 @@ import numpy as np
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.files import write_atomic
-from diffpy_cbldm.output.results import shown, with_esd
+from diffpy_cbldm.output.results import shown, shown_places, with_esd
 from diffpy_cbldm.output.views import (
     Curve,
     Shape,
@@ -118,10 +118,7 @@ def make_page(solution: Solution, source: str) -> str:
 
 def _groups_shown(solution: Solution) -> list[list[int]]:
     """Groups of several members, as places among the shown candidates."""
-    refined = [
-        k for k, c in enumerate(solution.candidates) if c.rw is not None
-    ]
-    place_of = {k: place for place, k in enumerate(refined)}
+    place_of = {k: place for place, k in enumerate(shown_places(solution))}
     return [
         [place_of[k] for k in group.members]
         for group in solution.groups

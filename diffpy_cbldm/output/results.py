@@ -19,7 +19,14 @@ WITHOUT_REFINEMENT = 8
 
 def shown(solution: Solution) -> list[Candidate]:
     """The candidates that are shown and written: those refined."""
-    return solution.refined or solution.candidates[:WITHOUT_REFINEMENT]
+    return [solution.candidates[k] for k in shown_places(solution)]
+
+
+def shown_places(solution: Solution) -> list[int]:
+    """Where `shown` stand among the candidates of a solution."""
+    candidates = solution.candidates
+    refined = [k for k, c in enumerate(candidates) if c.rw is not None]
+    return refined or list(range(len(candidates)))[:WITHOUT_REFINEMENT]
 
 
 def with_esd(value: float, esd: float | None) -> str:
