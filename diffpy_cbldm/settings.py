@@ -14,7 +14,7 @@ from diffpy_cbldm.options import parameter
 STRUCTURE_TYPES = ("bcc", "dec", "fcc", "hcp", "ico", "oct", "sc")
 """The seven structure types, in the order of the paper's Table 2."""
 
-KINDS = (*STRUCTURE_TYPES, "stacked")
+CRYSTAL_TYPES = (*STRUCTURE_TYPES, "stacked")
 """What the model tells apart: the types, and layers with stacking faults."""
 
 MIN_ATOMS, MAX_ATOMS = 5, 256

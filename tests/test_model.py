@@ -25,7 +25,12 @@ from diffpy_cbldm.model.layers import gaussian_kl
 from diffpy_cbldm.model.recovery import recover
 from diffpy_cbldm.model.structure import algorithm_2, soft_laplacian_error
 from diffpy_cbldm.model.weights import load_weights, save_weights
-from diffpy_cbldm.settings import KINDS, PRESETS, STRUCTURE_TYPES, Sampling
+from diffpy_cbldm.settings import (
+    CRYSTAL_TYPES,
+    PRESETS,
+    STRUCTURE_TYPES,
+    Sampling,
+)
 from training.stream import Stream, held_out
 
 TINY = PRESETS["tiny"]
@@ -87,7 +92,7 @@ def test_targets_are_the_structures(model, batch):
     """Filled sites of the right template give the positions back."""
     for i in range(6):
         kind = int(batch.target["type"][i])
-        template = TEMPLATE_OF[KINDS[kind]]
+        template = TEMPLATE_OF[CRYSTAL_TYPES[kind]]
         part = model.structure.sites.slices[template]
         filled = batch.target["filled"][i].numpy()
         assert filled.sum() == filled[part].sum()
@@ -171,7 +176,7 @@ def test_prior_alone_calls_no_denoiser(model, batch, monkeypatch):
 def test_decoded_structures_stand_on_their_template(model, batch):
     for p in model.decode(model.sample(batch.g[0], 8)):
         assert 2 <= len(p.positions) <= 256
-        assert p.structure_type in KINDS
+        assert p.structure_type in CRYSTAL_TYPES
         assert pdist(p.positions).min() > 0.8
         sites = model.table.sites[TEMPLATE_OF[p.structure_type]]
         tree, shape = cKDTree(sites), p.positions - p.positions[0]
@@ -346,5 +351,5 @@ def test_simulated_pdf_has_its_first_peak_at_the_bond():
     for g, kind in zip(b.clean, b.target["type"]):
         window = g[80:125]
         top = 80 + int(window.argmax())
-        if KINDS[int(kind)] != "bcc":
+        if CRYSTAL_TYPES[int(kind)] != "bcc":
             assert abs(top - 100) <= 5

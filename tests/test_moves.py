@@ -130,7 +130,7 @@ def test_derivatives():
 
 def test_names():
     both = (*moves.STRAIN, *moves.SURFACE)
-    assert moves.move_names(CUBO, moves.KINDS) == both
+    assert moves.move_names(CUBO, moves.MOVE_KINDS) == both
     assert moves.move_names(CUBO, ["surface", "strain", "surface"]) == both
     assert moves.move_names(CUBO, ["surface"]) == moves.SURFACE
     assert moves.move_names(CUBO, ()) == ()
@@ -139,11 +139,11 @@ def test_names():
 def test_moves_that_cannot_be_told_are_left_out():
     # One shell around an atom: its relaxation is a stretch.
     thirteen = Icosahedron("Au", 2).positions
-    assert moves.move_names(thirteen, moves.KINDS) == moves.STRAIN
+    assert moves.move_names(thirteen, moves.MOVE_KINDS) == moves.STRAIN
     six = Octahedron("Pt", 2).positions
-    assert moves.move_names(six, moves.KINDS) == moves.STRAIN
+    assert moves.move_names(six, moves.MOVE_KINDS) == moves.STRAIN
     for few in (np.zeros((1, 3)), 3.0 * np.eye(3)[:2], 3.0 * np.eye(3)):
-        assert moves.move_names(few, moves.KINDS) == ()
+        assert moves.move_names(few, moves.MOVE_KINDS) == ()
 
 
 def test_errors():

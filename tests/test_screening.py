@@ -18,9 +18,9 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search import screening_set
 from diffpy_cbldm.search.by_screening import rough_rw, screen_generator
 from diffpy_cbldm.search.generators import propose
-from diffpy_cbldm.search.matching import SCAN, Motion
+from diffpy_cbldm.search.matching import BOND_CHANGES, Motion
 from diffpy_cbldm.search.screening_set import (
-    BINS,
+    SET_BINS,
     SHIPPED,
     build_set,
     cache_folder,
@@ -51,7 +51,7 @@ def drawn(monkeypatch):
             numbers.extend(wanted)
         return histograms(wanted)
 
-    monkeypatch.setattr(screening_set, "PART", 5)
+    monkeypatch.setattr(screening_set, "BUILD_PART", 5)
     monkeypatch.setattr(screening_set, "histograms", record)
     return numbers
 
@@ -93,7 +93,7 @@ def test_a_cluster_depends_on_its_number_alone():
 
 
 def test_the_shipped_set_is_the_beginning():
-    assert shipped_set().shape == (SHIPPED, BINS)
+    assert shipped_set().shape == (SHIPPED, SET_BINS)
     assert same(shipped_set()[:150], histograms(range(150)))
     assert same(shipped_set()[-20:], histograms(range(SHIPPED - 20, SHIPPED)))
 
@@ -255,5 +255,5 @@ def test_screening_is_fast():
     (pdf,) = cb.simulate([cb.Cluster("Pt", cluster(9, 2.77))])
     hist = shipped_set()
     start = time.perf_counter()
-    rough_rw(hist, Target.of(pdf).with_qdamp(None), SCAN, Motion())
+    rough_rw(hist, Target.of(pdf).with_qdamp(None), BOND_CHANGES, Motion())
     assert time.perf_counter() - start < 2.0  # 0.1 s on a quiet core

@@ -9,7 +9,7 @@ from ase.cluster import Icosahedron, Octahedron
 import diffpy_cbldm as cb
 from diffpy_cbldm.commands.examples import EXAMPLES
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.solving.small_angles import LIMIT, settle
+from diffpy_cbldm.solving.small_angles import SMALL_ANGLE_LIMIT, settle
 
 
 def rough(seed):
@@ -29,7 +29,7 @@ CLUSTERS = {
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-@pytest.mark.parametrize("qmin", [0.1, 0.3, 0.5, LIMIT, 1.2])
+@pytest.mark.parametrize("qmin", [0.1, 0.3, 0.5, SMALL_ANGLE_LIMIT, 1.2])
 def test_a_true_qmin_is_kept(name, qmin):
     (pdf,) = cb.simulate(CLUSTERS[name], qmin=qmin)
     target = Target.of(pdf)
@@ -42,10 +42,10 @@ def test_a_header_that_says_too_little_is_disbelieved(name, qmin):
     (pdf,) = cb.simulate(CLUSTERS[name], qmin=0.9)
     wrong = Target.of(dataclasses.replace(pdf, qmin=qmin))
     found, note = settle(wrong, "auto")
-    assert found.qmin == LIMIT
+    assert found.qmin == SMALL_ANGLE_LIMIT
     assert f"Qmin is {qmin:g} 1/A" in note and "--small-angle yes" in note
     assert settle(wrong, "yes") == (wrong, None)
-    assert settle(wrong, "no")[0].qmin == LIMIT
+    assert settle(wrong, "no")[0].qmin == SMALL_ANGLE_LIMIT
 
 
 def test_the_measured_example_is_cubic():
@@ -55,9 +55,12 @@ def test_the_measured_example_is_cubic():
     words = dict(count=8, refine=1, polish=False, generators="library")
     solution = cb.solve(pdf, **words)
     best = solution.candidates[0]
-    assert (best.structure_type, solution.pdf.qmin) == ("fcc", LIMIT)
+    assert (best.structure_type, solution.pdf.qmin) == (
+        "fcc",
+        SMALL_ANGLE_LIMIT,
+    )
     assert best.rw < 0.3
-    assert solution.settings["qmin"] == LIMIT
+    assert solution.settings["qmin"] == SMALL_ANGLE_LIMIT
     assert any("small-angle" in text for text in solution.warnings)
     kept = cb.solve(pdf, **words, small_angle="yes")
     assert kept.settings["qmin"] == 0.1 and kept.candidates[0].rw > 0.5

@@ -102,8 +102,8 @@ def test_flags_have_an_order():
 
 
 def test_every_move_is_read():
-    flags = [f"{kind} refined" for kind in moves.KINDS]
-    assert read_flags(flags)["refined_moves"] == moves.KINDS
+    flags = [f"{kind} refined" for kind in moves.MOVE_KINDS]
+    assert read_flags(flags)["refined_moves"] == moves.MOVE_KINDS
 
 
 @pytest.mark.parametrize(

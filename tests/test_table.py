@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist
 
 from diffpy_cbldm.crystals import lattices
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, _unpack, load_table
-from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES
+from diffpy_cbldm.settings import CRYSTAL_TYPES, STRUCTURE_TYPES
 from training import make_table
 
 TABLE = load_table()
@@ -95,7 +95,7 @@ def test_table_survives_a_round_trip(tmp_path):
 
 
 def test_every_kind_has_a_template():
-    assert set(TEMPLATE_OF) == set(KINDS)
+    assert set(TEMPLATE_OF) == set(CRYSTAL_TYPES)
     assert set(TEMPLATE_OF.values()) == set(lattices.TEMPLATES)
     for geometry in TABLE.geometries:
         assert geometry.structure_type in STRUCTURE_TYPES

@@ -14,7 +14,7 @@ from diffpy_cbldm.crystals.cuts import kept_back
 from diffpy_cbldm.crystals.filling import Proposal
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
 from diffpy_cbldm.model.weights import load_weights
-from diffpy_cbldm.settings import KINDS, PRESETS
+from diffpy_cbldm.settings import CRYSTAL_TYPES, PRESETS
 from training import pieces, records
 from training.datasets import paper_dataset, tuning_set
 from training.evaluation.evaluate import excess
@@ -192,7 +192,7 @@ def test_cuts_for_tests_are_never_trained_on():
         rng = np.random.default_rng(0)
         for _ in range(100):
             kind, members, _ = stream.structure(rng)
-            template = TEMPLATE_OF[KINDS[kind]]
+            template = TEMPLATE_OF[CRYSTAL_TYPES[kind]]
             assert kept_back(template, members) == (split == "test")
             if split == "test":
                 assert (template, members.tobytes()) not in known

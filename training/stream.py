@@ -26,7 +26,7 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table, load_table
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.settings import (
-    KINDS,
+    CRYSTAL_TYPES,
     MAX_ATOMS,
     MIN_ATOMS,
     STRUCTURE_TYPES,
@@ -169,7 +169,7 @@ class Stream:
         filled = torch.zeros(size, self.sites)
         extents = torch.full((size, self.directions), torch.nan)
         for i, (kind, members, shape) in enumerate(chosen):
-            template = TEMPLATE_OF[KINDS[kind]]
+            template = TEMPLATE_OF[CRYSTAL_TYPES[kind]]
             # The shape is emitted apart from the sites, which stay where the
             # ideal lattice has them.
             xyz = self.table.sites[template][members]
@@ -195,7 +195,7 @@ class Stream:
     def structure(
         self, rng: np.random.Generator
     ) -> tuple[int, np.ndarray, np.ndarray]:
-        """Draw a kind (its place in `KINDS`), filled sites and a shape."""
+        """Draw a type (place in `CRYSTAL_TYPES`), filled sites and a shape."""
         shape = np.zeros(3)
         if rng.random() < self.deformed:
             shape = random_shape(rng)
@@ -213,11 +213,11 @@ class Stream:
                     continue
                 # A hash decides for good which cuts are for tests alone.
                 if kept_back(template, found) == (self.split == "test"):
-                    return KINDS.index(kind), found, shape
+                    return CRYSTAL_TYPES.index(kind), found, shape
         names = list(TYPE_WEIGHTS)
         kind = names[rng.choice(len(names), p=[*TYPE_WEIGHTS.values()])]
         geometry = self.table.geometries[rng.choice(self.by_type[kind])]
-        return KINDS.index(kind), geometry.members, shape
+        return CRYSTAL_TYPES.index(kind), geometry.members, shape
 
     def simulate(
         self, positions: Tensor, lengths: Tensor, rng: np.random.Generator

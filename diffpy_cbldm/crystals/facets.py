@@ -53,7 +53,7 @@ def hulls(
     ----------
     symmetry : Symmetry
     kind : str
-        One of `diffpy_cbldm.settings.KINDS`.
+        One of `diffpy_cbldm.settings.CRYSTAL_TYPES`.
     logits : (S,) array
         Of the occupancies; they tell the near symmetry, over which the
         extents are averaged, and the order of stacked layers.
@@ -119,7 +119,7 @@ def facets(table: Table, kind: str, members: np.ndarray) -> Facets | None:
     ----------
     table : Table
     kind : str
-        One of `diffpy_cbldm.settings.KINDS`.
+        One of `diffpy_cbldm.settings.CRYSTAL_TYPES`.
     members : (n,) array of int
         Its sites.
     """

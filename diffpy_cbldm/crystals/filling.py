@@ -126,7 +126,7 @@ class Proposal:
     Attributes
     ----------
     structure_type : str
-        One of `diffpy_cbldm.settings.KINDS`; empty where a Laplacian was
+        One of `diffpy_cbldm.settings.CRYSTAL_TYPES`; empty where a Laplacian was
         decoded.
     positions : (n, 3) array
     sites : (n,) array of int

@@ -26,7 +26,7 @@ from diffpy_cbldm.crystals.bonds import (
 )
 from diffpy_cbldm.errors import CbldmError
 
-KINDS = ("strain", "surface")
+MOVE_KINDS = ("strain", "surface")
 """The kinds of moves."""
 
 STRAIN = tuple(f"strain_{c}" for c in ("xx", "yy", "xy", "xz", "yz"))
@@ -60,17 +60,17 @@ _BASIS = np.array(
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the kinds in the order of `KINDS`, each once.
+    """Return the kinds in the order of `MOVE_KINDS`, each once.
 
     CbldmError where one is unknown.
     """
     for kind in [kinds] if isinstance(kinds, str) else kinds:
-        if kind not in KINDS or isinstance(kinds, str):
+        if kind not in MOVE_KINDS or isinstance(kinds, str):
             raise CbldmError(
                 f"moves are {kinds!r}; expected a list with some of "
-                f"{', '.join(KINDS)}, such as moves=('strain',)."
+                f"{', '.join(MOVE_KINDS)}, such as moves=('strain',)."
             )
-    return tuple(kind for kind in KINDS if kind in kinds)
+    return tuple(kind for kind in MOVE_KINDS if kind in kinds)
 
 
 def surface_moves(positions: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ def move_names(positions: np.ndarray, kinds: Sequence[str]) -> tuple[str, ...]:
     Parameters
     ----------
     positions : (n, 3) array, angstrom
-    kinds : sequence of str, some of `KINDS`
+    kinds : sequence of str, some of `MOVE_KINDS`
 
     Returns
     -------

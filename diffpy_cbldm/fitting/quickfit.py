@@ -34,7 +34,7 @@ BOUNDS = {
 }
 """The bounds of the native refinement; uiso and delta2 in A^2, qdamp 1/A."""
 
-SCAN = tuple(0.01 * k for k in range(-5, 6))
+STRETCHES = tuple(0.01 * k for k in range(-5, 6))
 """Relative stretches tried first: a peak at 20 A must not be missed."""
 
 # A parameter's change that matters, for damping and for stopping.
@@ -247,7 +247,7 @@ def quick_fit(
     *,
     fit: Sequence[str] = PARAMETERS,
     start: Mapping[str, float] | None = None,
-    scan: Sequence[float] = SCAN,
+    scan: Sequence[float] = STRETCHES,
     steps: int = 12,
 ) -> list[QuickFit]:
     """Fit one measured G(r) by each of many one-element clusters.

@@ -214,7 +214,7 @@ def refine(
     if target.qdamp is None:
         parameters.setdefault("qdamp", (0.0, 0.0))
     move_names = move_names_of(recipe)
-    kinds = (kind for kind in moving.KINDS if move_names_of(recipe, kind))
+    kinds = (kind for kind in moving.MOVE_KINDS if move_names_of(recipe, kind))
     return dataclasses.replace(
         cluster,
         positions=_moved(cluster, parameters, move_names),

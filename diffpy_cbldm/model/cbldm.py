@@ -25,7 +25,7 @@ from diffpy_cbldm.model.diffusion import (
 from diffpy_cbldm.model.laplacian import laplacian_of, n_atoms
 from diffpy_cbldm.model.recovery import recover
 from diffpy_cbldm.model.structure import StructureVAE
-from diffpy_cbldm.settings import KINDS, MIN_ATOMS, Model, Sampling
+from diffpy_cbldm.settings import CRYSTAL_TYPES, MIN_ATOMS, Model, Sampling
 
 CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
@@ -278,7 +278,7 @@ class CbLDM(nn.Module):
                 x.double().cpu().numpy() for x in self.structure.decoder(full)
             )
             for i in range(len(block)):
-                kind = KINDS[int(kinds[i].argmax())]
+                kind = CRYSTAL_TYPES[int(kinds[i].argmax())]
                 # Only the sites of the likeliest type's template count.
                 template = TEMPLATE_OF[kind]
                 yield (

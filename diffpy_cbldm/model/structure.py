@@ -25,7 +25,7 @@ from diffpy_cbldm.model.layers import (
     narrow_normal,
 )
 from diffpy_cbldm.model.paper_networks import PaperDecoder, PaperEncoder
-from diffpy_cbldm.settings import KINDS, Model
+from diffpy_cbldm.settings import CRYSTAL_TYPES, Model
 
 SHAPE_WIDTHS = (0.005, 0.005, 0.02)
 """Widths of the normal densities of strain and relaxation in the loss."""
@@ -44,7 +44,7 @@ class Sites(nn.Module):
     slices : dict of str to slice
         Where the sites of each template lie.
     allowed : (8, S) bool tensor
-        Which sites each of `diffpy_cbldm.settings.KINDS` may fill.
+        Which sites each of `diffpy_cbldm.settings.CRYSTAL_TYPES` may fill.
     extents : dict of str to slice
         Where the directions of each template lie among all.
     """
@@ -61,8 +61,8 @@ class Sites(nn.Module):
             self.slices[name] = slice(start, end)
             start = end
         xyz = np.concatenate([table.sites[n] for n in TEMPLATES])
-        allowed = torch.zeros(len(KINDS), start, dtype=torch.bool)
-        for i, kind in enumerate(KINDS):
+        allowed = torch.zeros(len(CRYSTAL_TYPES), start, dtype=torch.bool)
+        for i, kind in enumerate(CRYSTAL_TYPES):
             allowed[i, self.slices[TEMPLATE_OF[kind]]] = True
         # Not among the weights: the table, which they name, holds them.
         self.register_buffer("xyz", torch.as_tensor(xyz), persistent=False)
@@ -90,7 +90,7 @@ class Sites(nn.Module):
             How far out the atoms of each cluster lie in the directions of
             each template (`diffpy_cbldm.crystals.lattices.directions`).
         kinds : (B,) tensor, optional
-            Spares what these kinds (index of `KINDS`) do not ask for: there
+            Spares what these types (places in `CRYSTAL_TYPES`) do not need: there
             the depth is 0.
 
         Returns
@@ -162,7 +162,7 @@ class Decoded(NamedTuple):
     Attributes
     ----------
     kinds : (B, 8) tensor
-        Logits of `diffpy_cbldm.settings.KINDS`.
+        Logits of `diffpy_cbldm.settings.CRYSTAL_TYPES`.
     sites : (B, S) tensor
         Logits of the occupancies.
     shape : (B, 3) tensor
@@ -193,7 +193,7 @@ class Decoder(nn.Module):
         self.body = dense(
             settings.latent_size**2, width, settings.decoder_blocks
         )
-        self.types = nn.Linear(width, len(KINDS))
+        self.types = nn.Linear(width, len(CRYSTAL_TYPES))
         # Occupancies go by shapes: few combinations of them are needed.
         rank = settings.decoder_rank
         last = nn.Linear(rank or width, sites.count)
@@ -277,8 +277,8 @@ def algorithm_2(
     c_0 : (B, c, n) tensor
         Latent of the condition.
     target : dict
-        ``type`` (B,) index of `KINDS`; ``filled`` (B, S) the occupancies,
-        0 or 1; ``shape`` (B, 3) strain and relaxation; ``extents`` (B, K)
+        ``type`` (B,) index of `CRYSTAL_TYPES`; ``filled`` (B, S) the
+        occupancies, 0 or 1; ``shape`` (B, 3) strain and relaxation; ``extents`` (B, K)
         how far out the atoms lie, NaN for other templates.
     generator : torch.Generator, optional
         Source of the noise.

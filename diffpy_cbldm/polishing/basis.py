@@ -26,7 +26,7 @@ from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.target import Target
 
-WIDTHS = (0.003, 0.3, 1.0, 0.001)
+FOLLOWING = (0.003, 0.3, 1.0, 0.001)
 """By how much stretch and Uiso (both relative), delta2 (A^2) and the square
 of Qdamp (1/A^2) may follow an edit."""
 
@@ -272,7 +272,7 @@ class PairBasis:
 
         Stretch, Uiso, delta2 and Qdamp change the curve along one vector
         each (here, at the present structure).  What lies along them counts
-        as little as a change of the parameter by `WIDTHS` explains it: to
+        as little as a change of the parameter by `FOLLOWING` explains it: to
         first order Rw is that after a fit of them.
 
         Parameters
@@ -307,7 +307,7 @@ class PairBasis:
         return d[d < self.reach]
 
     def _tangents(self, positions: np.ndarray) -> Tensor:
-        """Changes of the curve by `WIDTHS`, (4, m), the scale at its best."""
+        """Changes of the curve by `FOLLOWING`, (4, m), the scale at best."""
         distance = self._distances(positions)
         # Pairs of one cell change the curve alike: once, at their mean.
         cell = (distance / _CELL).astype(np.int64)
@@ -333,7 +333,7 @@ class PairBasis:
         # basis to the curve and back.
         fall = self._turn.T @ (self._curves.T @ (-0.5 * self._r**2 * curve))
         tangents = torch.cat([curves[:3], fall[None]])
-        widths = torch.tensor(WIDTHS).to(tangents)
+        widths = torch.tensor(FOLLOWING).to(tangents)
         return scale * widths[:, None] * tangents
 
 

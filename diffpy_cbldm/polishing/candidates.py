@@ -21,7 +21,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.crystal import Polished
 from diffpy_cbldm.polishing.front import (
-    KINDS,
+    EDIT_KINDS,
     ROUGHNESS,
     best,
     check_kinds,
@@ -97,7 +97,9 @@ class Front:
 def what_changed(start: Polished, p: Polished) -> tuple[str, ...]:
     """Which kinds of edits lie between two structures."""
     changed = list(p.values)
-    kinds = [k for k in moves.KINDS if any(n.startswith(k) for n in changed)]
+    kinds = [
+        k for k in moves.MOVE_KINDS if any(n.startswith(k) for n in changed)
+    ]
     if p.displaced:
         kinds.append("displacements")
     same = len(p.lattice) == len(start.lattice) and _same_atoms(
@@ -105,7 +107,7 @@ def what_changed(start: Polished, p: Polished) -> tuple[str, ...]:
     )
     if not same:
         kinds.append("sites")
-    return tuple(kind for kind in KINDS if kind in kinds)
+    return tuple(kind for kind in EDIT_KINDS if kind in kinds)
 
 
 def _same_atoms(a: np.ndarray, b: np.ndarray) -> bool:
@@ -119,7 +121,7 @@ def edit(
     start: Candidate,
     target: Target,
     *,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
     device: str = "cpu",
 ) -> Front:
@@ -167,7 +169,9 @@ def as_candidate(
         kind = LATTICE.get(kind, kind)
     element = start.elements[0]
     lattice = p.positions if p.displaced else p.lattice
-    free = () if p.displaced else tuple(k for k in moves.KINDS if k in kinds)
+    free = (
+        () if p.displaced else tuple(k for k in moves.MOVE_KINDS if k in kinds)
+    )
     names = moves.move_names(lattice, free)
     values = {n: float(v) for n, v in p.values.items() if n in names}
     values |= {
@@ -198,7 +202,7 @@ def polish(
     candidate: Cluster | Any,
     pdf: PDFData,
     *,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = EDIT_KINDS,
     roughness: float = ROUGHNESS,
     rmin: float = 1.5,
     rmax: float = R_MAX,

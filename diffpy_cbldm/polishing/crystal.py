@@ -30,7 +30,7 @@ GAMMA = 0.5
 FIRST_SHELL = 0.02
 """Relaxation of a shell, in both ways, from which fits of it begin."""
 
-FIRST = 0.008
+FIRST_STRAIN = 0.008
 """Size of the strains that are tried first."""
 
 BLOCK = 2.5
@@ -260,7 +260,7 @@ class Crystal:
         starts = [at]
         if not any(at[1:]):
             # G(r) of a symmetric cluster is even in the strain.
-            tries = [at + FIRST * t for t in self._directions(names)]
+            tries = [at + FIRST_STRAIN * t for t in self._directions(names)]
             tries.sort(key=lambda t: misfit(t, ())[0])
             starts += tries[:4]
         for k, name in enumerate(names, 1):

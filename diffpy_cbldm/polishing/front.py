@@ -35,7 +35,7 @@ from diffpy_cbldm.polishing.displacements import displaced_atoms
 
 P = TypeVar("P", bound=Polished)
 
-KINDS = ("sites", "strain", "surface", "displacements")
+EDIT_KINDS = ("sites", "strain", "surface", "displacements")
 """What may be edited."""
 
 ROUGHNESS = 1.25
@@ -48,7 +48,7 @@ EVIDENCE = 10.0
 """Difference of the criterion from which a structure is left for another:
 very strong evidence (Kass and Raftery, J. Am. Stat. Assoc. 1995, 90, 773)."""
 
-DAMPINGS = (-0.02, -0.01, 0.01, 0.02)
+QDAMP_CHANGES = (-0.02, -0.01, 0.01, 0.02)
 """Changes of Qdamp (1/A) at which other sizes are looked for."""
 
 
@@ -57,7 +57,7 @@ def front(
     structure_type: str,
     target: PDFData | Target,
     *,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
     device: str = "cpu",
     beyond: int = 1,
@@ -69,10 +69,10 @@ def front(
     positions : (n, 3) array, angstrom
         Where it starts.
     structure_type : str
-        One of `settings.KINDS`; decides the bonds of the bulk.
+        One of `settings.CRYSTAL_TYPES`; decides the bonds of the bulk.
     target : Target, or PDFData with the default range
     kinds : sequence of str
-        Some of `KINDS`.
+        Some of `EDIT_KINDS`.
     limit : float
         Edits may not make the roughness larger than this times that of the
         most compact cluster of the library.
@@ -117,7 +117,7 @@ def _front(
                 if crystal.judged().ratio <= limit:
                     break  # a start may be too rough
                 crystal.edit(factor * price, limit)
-        crystal.try_moves([k for k in kinds if k in moves.KINDS])
+        crystal.try_moves([k for k in kinds if k in moves.MOVE_KINDS])
         found.append(crystal.judged())
         wanted = crystal.price()
         if wanted < 0.7 * price:
@@ -136,7 +136,7 @@ def other_sizes(
     structure_type: str,
     target: PDFData | Target,
     *,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
     device: str = "cpu",
 ) -> list[Polished]:
@@ -163,7 +163,7 @@ def other_sizes(
     if target.qdamp is not None or "sites" not in check_kinds(kinds):
         return found
     data = Measured(target, device)
-    for change in DAMPINGS:
+    for change in QDAMP_CHANGES:
         start = best([polished, *found], lower=False)
         held = start.fit.qdamp + change
         if held < 0:
@@ -211,7 +211,7 @@ def predicted(
     structure_type: str,
     target: PDFData | Target,
     *,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
 ) -> tuple[float, float]:
     """How well a polished structure predicts r that it has not seen.
@@ -240,17 +240,17 @@ def predicted(
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the kinds in the order of `KINDS`, each once.
+    """Return the kinds in the order of `EDIT_KINDS`, each once.
 
     CbldmError where one is unknown.
     """
-    wrong = [kind for kind in kinds if kind not in KINDS]
+    wrong = [kind for kind in kinds if kind not in EDIT_KINDS]
     if isinstance(kinds, str) or wrong:
         raise CbldmError(
             f"kinds of edits are {kinds!r}; expected a list with some of "
-            f"{', '.join(KINDS)}, such as ('sites',)."
+            f"{', '.join(EDIT_KINDS)}, such as ('sites',)."
         )
-    return tuple(kind for kind in KINDS if kind in kinds)
+    return tuple(kind for kind in EDIT_KINDS if kind in kinds)
 
 
 def _sound(p: Polished, limit: float) -> bool:

@@ -14,7 +14,12 @@ from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.search.matching import BINS, ORDER, STEP, screen
+from diffpy_cbldm.search.matching import (
+    HIST_BINS,
+    HIST_ORDER,
+    HIST_STEP,
+    screen,
+)
 from diffpy_cbldm.settings import R_MAX
 
 
@@ -62,5 +67,7 @@ def _library() -> tuple[Tensor, Tensor]:
     """Pair histograms of all ideal clusters, in bond lengths."""
     table = load_table()
     xyz, lengths = padded([table.positions(k) for k in range(len(table))])
-    hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS, order=ORDER)
+    hist = pair_histogram(
+        xyz, lengths, step=HIST_STEP, bins=HIST_BINS, order=HIST_ORDER
+    )
     return hist, lengths

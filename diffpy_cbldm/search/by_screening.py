@@ -15,15 +15,15 @@ from diffpy_cbldm.debye.histogram import pdf_from_histogram
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.matching import (
-    SCAN,
+    BOND_CHANGES,
     Motion,
     stretched,
 )
 from diffpy_cbldm.search.pool import Pool
 from diffpy_cbldm.search.screening_set import (
-    BINS,
-    ORDER,
-    STEP,
+    SET_BINS,
+    SET_ORDER,
+    SET_STEP,
     load_set,
     member,
 )
@@ -67,7 +67,7 @@ def rough_rw(
         The least over stretches, widths and dampings, the scale fitted.
     """
     fine = 2  # points a bin
-    x = np.arange(BINS * fine) * (STEP / fine)
+    x = np.arange(SET_BINS * fine) * (SET_STEP / fine)
     bond, (r, _) = target.bond, target.curve
     y = stretched(x, target, bond, stretches)
     # Normalised, so that the share that a cluster explains is a cosine.
@@ -78,16 +78,16 @@ def rough_rw(
     products, squares = [], []
     for width in motion.uiso:
         curves = pdf_from_histogram(
-            torch.eye(BINS),
-            torch.ones(BINS),
+            torch.eye(SET_BINS),
+            torch.ones(SET_BINS),
             Conditions(
                 u_iso=width / bond**2,
                 qmin=target.qmin * bond,
-                qmax=min(target.qmax * bond, 0.98 * math.pi / STEP),
+                qmax=min(target.qmax * bond, 0.98 * math.pi / SET_STEP),
             ),
-            step=STEP,
-            rstep_out=STEP / fine,
-            order=ORDER,
+            step=SET_STEP,
+            rstep_out=SET_STEP / fine,
+            order=SET_ORDER,
             padding=2,
         )
         for q in motion.dampings(target):
@@ -140,7 +140,7 @@ def _directions(hist: np.ndarray, square: Tensor) -> tuple[Tensor, Tensor]:
 CHOSEN = 400
 """Clusters of the set that are drawn again and compared exactly."""
 
-SPREAD = (0.0, 0.015, 0.03, 0.045, 0.06, 0.075, 0.09, 0.105)
+QDAMP_SPREAD = (0.0, 0.015, 0.03, 0.045, 0.06, 0.075, 0.09, 0.105)
 """Qdamp values of that comparison, 1/A, where the header gives none."""
 
 
@@ -186,7 +186,7 @@ def screen_generator(
     from diffpy_cbldm.crystals.filling import Proposal
 
     target = Target.of(pdf, rmin, rmax)
-    rw = rough_rw(load_set(), target, SCAN, Motion())
+    rw = rough_rw(load_set(), target, BOND_CHANGES, Motion())
     found = []
     for number in np.argsort(rw, kind="stable")[: max(CHOSEN, 2 * count)]:
         kind, sites = member(int(number))
@@ -198,5 +198,5 @@ def screen_generator(
     pool.compare()
     # Larger clusters with more damping come close to the right ones: what
     # the first few tell of it would hide those.
-    pool.learn(SPREAD)
+    pool.learn(QDAMP_SPREAD)
     return pool.candidates(count)

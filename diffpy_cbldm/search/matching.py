@@ -18,7 +18,7 @@ from diffpy_cbldm.fitting.target import EDGE, Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement
 
-SCAN = np.array(
+BOND_CHANGES = np.array(
     [
         *np.linspace(-0.05, -0.025, 6),
         *np.linspace(-0.02, 0.02, 21),
@@ -27,16 +27,16 @@ SCAN = np.array(
 )
 """Relative stretches about the first peak that a cluster is tried at."""
 
-WIDTHS = (0.003, 0.006, 0.012)
+UISO_TRIED = (0.003, 0.006, 0.012)
 """Uiso values of the screening, A^2: cold to warm."""
 
-DAMPINGS = (0.0, 0.03, 0.06, 0.09)
+QDAMP_TRIED = (0.0, 0.03, 0.06, 0.09)
 """Qdamp values of the screening, 1/A, where the header gives none."""
 
-STEP, BINS, ORDER = 0.02, 1024, 6
+HIST_STEP, HIST_BINS, HIST_ORDER = 0.02, 1024, 6
 """Bins of the pair histograms, in bond lengths, and order of their splines."""
 
-PART = 256
+BATCH = 256
 """Structures that are worked on at a time."""
 
 
@@ -56,8 +56,8 @@ class Motion:
         Whether the values lie close enough for parabolas between them.
     """
 
-    uiso: tuple[float, ...] = WIDTHS
-    qdamp: tuple[float, ...] = DAMPINGS
+    uiso: tuple[float, ...] = UISO_TRIED
+    qdamp: tuple[float, ...] = QDAMP_TRIED
     delta2: float = 0.0
     fine: bool = False
 
@@ -83,7 +83,7 @@ def screen(
     Parameters
     ----------
     hist : (C, bins) tensor
-        From `pair_histogram` in bond lengths, in `BINS` of `STEP`.
+        From `pair_histogram` in bond lengths, in `HIST_BINS` of `HIST_STEP`.
     lengths : (C,) tensor
         Numbers of atoms.
     target : Target
@@ -103,10 +103,10 @@ def screen(
     # The longest stretch needs the fewest bond lengths of the curve.
     r, _ = target.curve
     dampings = motion.dampings(target)
-    points = int(r[-1] / (bond * (1 + SCAN[0])) / STEP) + 1
-    points = min(points, BINS)
-    x = np.arange(points) * STEP
-    y = stretched(x, target, bond, SCAN)
+    points = int(r[-1] / (bond * (1 + BOND_CHANGES[0])) / HIST_STEP) + 1
+    points = min(points, HIST_BINS)
+    x = np.arange(points) * HIST_STEP
+    y = stretched(x, target, bond, BOND_CHANGES)
     data = torch.as_tensor(y)
     # Where a stretched curve has no data, the model does not count either.
     mask = (data != 0).to(data)
@@ -125,7 +125,7 @@ def screen(
         native, reach = target.q_grid(width, end=float(r[-1]))
         half = 0.5 * (native[1] - native[0])
         model = pdf_from_histogram(
-            hist[:, : round(reach / bond / STEP)],
+            hist[:, : round(reach / bond / HIST_STEP)],
             lengths,
             Conditions(
                 u_iso=width / bond**2,
@@ -133,9 +133,9 @@ def screen(
                 qmin=max(native[0] - half, 0.0) * bond,
                 qmax=(native[-1] + half) * bond,
             ),
-            step=STEP,
+            step=HIST_STEP,
             points=points,
-            order=ORDER,
+            order=HIST_ORDER,
         )
         cross = (model @ data).clamp_min(0)
         power = model.square() @ mask
@@ -143,7 +143,7 @@ def screen(
         # A parabola between stretches: in steps of 0.2 % peaks at 30 A would
         # miss one another.
         square, stretch = least_between(
-            miss.reshape(len(hist) * len(dampings), -1), SCAN
+            miss.reshape(len(hist) * len(dampings), -1), BOND_CHANGES
         )
         squares.append(square.reshape(len(hist), -1))
         found.append(stretch.reshape(len(hist), -1))
@@ -164,13 +164,13 @@ def screen(
 
 def histograms(structures: Sequence[np.ndarray]) -> Tensor:
     """Pair histograms of positions in bond lengths, (C, BINS)."""
-    out = torch.zeros(len(structures), BINS)
+    out = torch.zeros(len(structures), HIST_BINS)
     order = np.argsort([len(s) for s in structures], kind="stable")
-    for start in range(0, len(order), PART):
-        part = order[start : start + PART]
+    for start in range(0, len(order), BATCH):
+        part = order[start : start + BATCH]
         xyz, lengths = padded([structures[k] for k in part])
         out[part] = pair_histogram(
-            xyz, lengths, step=STEP, bins=BINS, order=ORDER
+            xyz, lengths, step=HIST_STEP, bins=HIST_BINS, order=HIST_ORDER
         )
     return out
 

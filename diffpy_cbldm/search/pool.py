@@ -20,10 +20,10 @@ from diffpy_cbldm.debye.histogram import SitePairs
 from diffpy_cbldm.fitting.quickfit import START, QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.matching import (
-    BINS,
-    ORDER,
-    PART,
-    STEP,
+    BATCH,
+    HIST_BINS,
+    HIST_ORDER,
+    HIST_STEP,
     Motion,
     histograms,
     screen,
@@ -131,8 +131,8 @@ class Pool:
 
     def _compare(self, keys: list[tuple]) -> None:
         """Screen some structures at the present `motion`."""
-        for start in range(0, len(keys), PART):
-            part = [self.entries[k] for k in keys[start : start + PART]]
+        for start in range(0, len(keys), BATCH):
+            part = [self.entries[k] for k in keys[start : start + BATCH]]
             rw, bonds = screen(
                 torch.stack([e.histogram for e in part]),
                 torch.tensor([len(e.proposal.positions) for e in part]),
@@ -154,7 +154,7 @@ class Pool:
             ways.setdefault(way, []).append(entry)
         for way, some in ways.items():
             if way:
-                pairs = site_pairs(way, STEP, BINS, ORDER)
+                pairs = site_pairs(way, HIST_STEP, HIST_BINS, HIST_ORDER)
                 rows = pairs.histograms([e.proposal.sites for e in some])
             else:
                 rows = histograms([e.proposal.positions for e in some])

@@ -40,10 +40,10 @@ SEED = 20_260
 SHIPPED, FULL = 10_000, 100_000
 """Clusters that come with the package, and that the command makes."""
 
-PART = 1000
+BUILD_PART = 1000
 """Clusters of a part: a build that was stopped goes on with the next."""
 
-STEP, BINS, ORDER = 0.04, 300, 6
+SET_STEP, SET_BINS, SET_ORDER = 0.04, 300, 6
 """The histograms' bins, in bond lengths, and the order of their splines."""
 
 VERSION = 1
@@ -101,14 +101,16 @@ def histograms(numbers: Sequence[int]) -> np.ndarray:
     table = load_table()
     drawn = [member(k) for k in numbers]
     order = np.argsort([len(sites) for _, sites in drawn], kind="stable")
-    out = np.zeros((len(drawn), BINS), np.float16)
+    out = np.zeros((len(drawn), SET_BINS), np.float16)
     for start in range(0, len(order), 250):
         rows = order[start : start + 250]
         clusters = (drawn[k] for k in rows)
         xyz, lengths = padded(
             [table.sites[TEMPLATE_OF[kind]][sites] for kind, sites in clusters]
         )
-        hist = pair_histogram(xyz, lengths, step=STEP, bins=BINS, order=ORDER)
+        hist = pair_histogram(
+            xyz, lengths, step=SET_STEP, bins=SET_BINS, order=SET_ORDER
+        )
         out[rows] = (hist / lengths[:, None]).half().numpy()
     return out
 
@@ -181,9 +183,9 @@ def build_set(
         return path
     parts = path.with_suffix(".parts")
     parts.mkdir(parents=True, exist_ok=True)
-    starts = range(0, count, PART)
+    starts = range(0, count, BUILD_PART)
     for start in starts:
-        size = min(PART, count - start)
+        size = min(BUILD_PART, count - start)
         part = parts / f"{start}.npy"
         if _read(part, size, start) is None:
             _write(part, [histograms(range(start, start + size))], size)
@@ -231,7 +233,7 @@ def _read(path: Path, count: int, first: int = 0) -> np.ndarray | None:
         hist = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    if hist.shape != (count, BINS) or hist.dtype != np.float16:
+    if hist.shape != (count, SET_BINS) or hist.dtype != np.float16:
         return None
     return hist if _belongs(hist, first) else None
 
@@ -248,7 +250,11 @@ def _write(path: Path, parts: Iterable[np.ndarray], count: int) -> None:
     with appearing(path) as unfinished, unfinished.open("wb") as stream:
         np.lib.format.write_array_header_1_0(
             stream,
-            {"descr": "<f2", "fortran_order": False, "shape": (count, BINS)},
+            {
+                "descr": "<f2",
+                "fortran_order": False,
+                "shape": (count, SET_BINS),
+            },
         )
         for part in parts:
             stream.write(part.astype("<f2").tobytes())
@@ -269,8 +275,8 @@ def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     if options.ship:
         parts = [
-            histograms(range(start, start + PART))
-            for start in tqdm(range(0, SHIPPED, PART))
+            histograms(range(start, start + BUILD_PART))
+            for start in tqdm(range(0, SHIPPED, BUILD_PART))
         ]
         with appearing(options.ship) as unfinished:
             np.savez_compressed(unfinished, hist=np.concatenate(parts))

@@ -20,7 +20,7 @@ from diffpy_cbldm.polishing.candidates import (
 )
 from diffpy_cbldm.polishing.crystal import Polished
 from diffpy_cbldm.polishing.front import (
-    KINDS,
+    EDIT_KINDS,
     best,
     check_kinds,
     other_sizes,
@@ -66,7 +66,7 @@ class Edits:
 def kinds_of(text: str) -> tuple[str, ...]:
     """The kinds of edits that the setting `polish` names."""
     if text in ("yes", "no"):
-        return KINDS if text == "yes" else ()
+        return EDIT_KINDS if text == "yes" else ()
     return check_kinds([kind.strip() for kind in text.split(",")])
 
 

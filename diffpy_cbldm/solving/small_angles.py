@@ -14,7 +14,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.settings import Simulation
 
-LIMIT = Simulation.qmin
+SMALL_ANGLE_LIMIT = Simulation.qmin
 """Q (1/A) above which a particle of 5 atoms or more scatters by its atoms."""
 
 WORTH = 0.75
@@ -34,14 +34,16 @@ def settle(target: Target, mode: str) -> tuple[Target, str | None]:
     Returns
     -------
     target : Target
-        The same, or with `LIMIT` as its Qmin.
+        The same, or with `SMALL_ANGLE_LIMIT` as its Qmin.
     note : str or None
         What a user must know of it.
     """
-    if mode == "yes" or target.qmin >= LIMIT:
+    if mode == "yes" or target.qmin >= SMALL_ANGLE_LIMIT:
         return target, None
     without = Target.of(
-        dataclasses.replace(target.pdf, qmin=LIMIT), target.rmin, target.rmax
+        dataclasses.replace(target.pdf, qmin=SMALL_ANGLE_LIMIT),
+        target.rmin,
+        target.rmax,
     )
     if mode == "no":
         return without, None
@@ -50,7 +52,7 @@ def settle(target: Target, mode: str) -> tuple[Target, str | None]:
         return target, None
     return without, (
         f"Qmin is {target.qmin:g} 1/A, but the data do not hold a particle's "
-        f"small-angle scattering: {LIMIT:g} 1/A is used (Rw of the nearest "
-        f"ideal cluster {raised:.2f} in place of {as_given:.2f}); pass "
+        f"small-angle scattering: {SMALL_ANGLE_LIMIT:g} 1/A is used (Rw of "
+        f"the nearest ideal cluster {raised:.2f} in place of {as_given:.2f}); pass "
         f'small_angle="yes" (--small-angle yes) to keep it.'
     )

@@ -13,7 +13,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import duplicates, simplest_first
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.generator import choose_backend
-from diffpy_cbldm.fitting.quickfit import SCAN, QuickFit, quick_fit
+from diffpy_cbldm.fitting.quickfit import STRETCHES, QuickFit, quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.target import Target
@@ -249,7 +249,7 @@ def _rank_quickly(
     fits = quick_fit(
         [c.positions for c in pool],
         target,
-        scan=(0.0,) if stretched else SCAN,
+        scan=(0.0,) if stretched else STRETCHES,
     )
     order = simplest_first([f.rw for f in fits], [c.positions for c in pool])
     kept = []

@@ -25,7 +25,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_screening import rough_rw, screen_generator
-from diffpy_cbldm.search.matching import SCAN, Motion
+from diffpy_cbldm.search.matching import BOND_CHANGES, Motion
 from diffpy_cbldm.search.screening_set import build_set, load_set
 from training.evaluation.cases import Conditions, cases, measured
 
@@ -33,7 +33,7 @@ from training.evaluation.cases import Conditions, cases, measured
 def screened(pdf: PDFData) -> float:
     """Seconds to read the set and to compare all its clusters."""
     start = time.perf_counter()
-    rough_rw(load_set(), Target.of(pdf), SCAN, Motion())
+    rough_rw(load_set(), Target.of(pdf), BOND_CHANGES, Motion())
     return time.perf_counter() - start
 
 

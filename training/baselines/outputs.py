@@ -30,7 +30,7 @@ from diffpy_cbldm.model.laplacian import (
 )
 from diffpy_cbldm.model.paper_networks import PaperDecoder
 from diffpy_cbldm.model.structure import Sites, reconstruction
-from diffpy_cbldm.settings import KINDS, MAX_ATOMS, Model
+from diffpy_cbldm.settings import CRYSTAL_TYPES, MAX_ATOMS, Model
 from training.baselines.networks import (
     FEATURES,
     RANK,
@@ -180,10 +180,10 @@ class Occupancies(_Output):
 
     def __init__(self) -> None:
         sites = Sites(load_table())
-        super().__init__(len(KINDS) + sites.count)
+        super().__init__(len(CRYSTAL_TYPES) + sites.count)
         self.sites = sites
         # Few sites of all templates are filled: it starts near that share.
-        nn.init.constant_(self.head[-1].bias[len(KINDS) :], -2.0)
+        nn.init.constant_(self.head[-1].bias[len(CRYSTAL_TYPES) :], -2.0)
 
     def loss(
         self, rows: Rows, generator: torch.Generator | None = None
@@ -195,8 +195,8 @@ class Occupancies(_Output):
         filled.scatter_(1, rows.sites % (self.sites.count + 1), 1.0)
         parts = reconstruction(
             self.sites,
-            out[:, : len(KINDS)],
-            out[:, len(KINDS) :],
+            out[:, : len(CRYSTAL_TYPES)],
+            out[:, len(CRYSTAL_TYPES) :],
             {"type": rows.kinds, "filled": filled[:, :-1]},
         )
         total = parts["sites"] + parts["type"]
@@ -208,10 +208,10 @@ class Occupancies(_Output):
     ) -> list[np.ndarray]:
         """The likeliest sites of the likeliest type."""
         out = self(g)[0]
-        kind = KINDS[int(out[: len(KINDS)].argmax())]
+        kind = CRYSTAL_TYPES[int(out[: len(CRYSTAL_TYPES)].argmax())]
         part = self.sites.slices[TEMPLATE_OF[kind]]
         xyz = self.sites.xyz[part].double().numpy()
-        logits = out[len(KINDS) :][part].double().numpy()
+        logits = out[len(CRYSTAL_TYPES) :][part].double().numpy()
         index, ranked = ranked_sites(logits, overlapping(xyz))
         found = xyz[index[: likely_numbers(ranked, 1)[0]]]
         return [found - found.mean(0)]

@@ -67,7 +67,7 @@ class Rows(NamedTuple):
     lengths : (B,) tensor
         Numbers of atoms.
     kinds : (B,) tensor
-        Places in `diffpy_cbldm.settings.KINDS`.
+        Places in `diffpy_cbldm.settings.CRYSTAL_TYPES`.
     sites : (B, 256) tensor
         The filled sites among those of all templates, -1 beyond the atoms.
     """
@@ -102,7 +102,7 @@ class Pool:
     starts : (P + 1,) array of int
         Where the atoms of each structure begin.
     kinds : (P,) int8 array
-        Places in `diffpy_cbldm.settings.KINDS`.
+        Places in `diffpy_cbldm.settings.CRYSTAL_TYPES`.
     sites : (A,) int16 array
         The filled sites of each structure, see `Rows`.
     digest : str

@@ -24,7 +24,7 @@ from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.settings import KINDS, STRUCTURE_TYPES, Model
+from diffpy_cbldm.settings import CRYSTAL_TYPES, STRUCTURE_TYPES, Model
 from training.datasets import BONDS, paper_dataset
 from training.settings import World
 from training.stream import Stream, held_out
@@ -120,9 +120,9 @@ def _unmet_cuts(met: Collection[int]) -> Draw:
         kind = CUT_KINDS[k % len(CUT_KINDS)]
         while True:
             place, members, shape = stream.structure(rng)
-            known = code(TEMPLATE_OF[KINDS[place]], members) in met
+            known = code(TEMPLATE_OF[CRYSTAL_TYPES[place]], members) in met
             # The stream draws types as it likes: wait for the one in turn.
-            if place == KINDS.index(kind) and not known:
+            if place == CRYSTAL_TYPES.index(kind) and not known:
                 break
         xyz = sites[TEMPLATE_OF[kind]][members].astype(float)
         return kind, deformed(xyz, shape), None

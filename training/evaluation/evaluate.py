@@ -41,7 +41,7 @@ from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.matching import rw_raw
 from diffpy_cbldm.search.pool import as_good
-from diffpy_cbldm.settings import KINDS
+from diffpy_cbldm.settings import CRYSTAL_TYPES
 from training.evaluation.cases import (
     ROBUST,
     SPLITS,
@@ -134,7 +134,7 @@ COLUMNS = (
 
 def table_of(rows: list[dict[str, Any]], generators: tuple[str, ...]) -> str:
     """The means per type and in total, a line for each generator."""
-    kinds = [k for k in KINDS if any(r["truth"] == k for r in rows)]
+    kinds = [k for k in CRYSTAL_TYPES if any(r["truth"] == k for r in rows)]
     lines = [
         f"{'truth':9s}{'generator':10s}"
         + "".join(f"{c:>11s}" for c in COLUMNS)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from diffpy_cbldm.settings import KINDS
+from diffpy_cbldm.settings import CRYSTAL_TYPES
 from training.baselines.tune import RESULTS as TUNING
 from training.evaluation.cases import TIE
 from training.evaluation.systems import (
@@ -58,7 +58,10 @@ def mean(
 
 def kinds_of(rows: Sequence[Row]) -> tuple[str, ...]:
     """The types among the rows, and "total"."""
-    return (*(k for k in KINDS if any(r["truth"] == k for r in rows)), "total")
+    return (
+        *(k for k in CRYSTAL_TYPES if any(r["truth"] == k for r in rows)),
+        "total",
+    )
 
 
 def systems_of(rows: Sequence[Row]) -> tuple[str, ...]:
