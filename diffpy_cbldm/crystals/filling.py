@@ -126,8 +126,8 @@ class Proposal:
     Attributes
     ----------
     structure_type : str
-        One of `diffpy_cbldm.settings.CRYSTAL_TYPES`; empty where a Laplacian was
-        decoded.
+        One of `diffpy_cbldm.settings.CRYSTAL_TYPES`; empty where a Laplacian
+        was decoded.
     positions : (n, 3) array
     sites : (n,) array of int
         The filled sites of the type's template; empty where a Laplacian was

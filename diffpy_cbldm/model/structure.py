@@ -90,8 +90,8 @@ class Sites(nn.Module):
             How far out the atoms of each cluster lie in the directions of
             each template (`diffpy_cbldm.crystals.lattices.directions`).
         kinds : (B,) tensor, optional
-            Spares what these types (places in `CRYSTAL_TYPES`) do not need: there
-            the depth is 0.
+            Spares what these types (places in `CRYSTAL_TYPES`) do not need:
+            there the depth is 0.
 
         Returns
         -------
@@ -278,8 +278,9 @@ def algorithm_2(
         Latent of the condition.
     target : dict
         ``type`` (B,) index of `CRYSTAL_TYPES`; ``filled`` (B, S) the
-        occupancies, 0 or 1; ``shape`` (B, 3) strain and relaxation; ``extents`` (B, K)
-        how far out the atoms lie, NaN for other templates.
+        occupancies, 0 or 1; ``shape`` (B, 3) strain and relaxation;
+        ``extents`` (B, K) how far out the atoms lie, NaN for other
+        templates.
     generator : torch.Generator, optional
         Source of the noise.
     beta, gamma : float

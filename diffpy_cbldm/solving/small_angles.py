@@ -53,6 +53,6 @@ def settle(target: Target, mode: str) -> tuple[Target, str | None]:
     return without, (
         f"Qmin is {target.qmin:g} 1/A, but the data do not hold a particle's "
         f"small-angle scattering: {SMALL_ANGLE_LIMIT:g} 1/A is used (Rw of "
-        f"the nearest ideal cluster {raised:.2f} in place of {as_given:.2f}); pass "
-        f'small_angle="yes" (--small-angle yes) to keep it.'
+        f"the nearest ideal cluster {raised:.2f} in place of {as_given:.2f}); "
+        f'pass small_angle="yes" (--small-angle yes) to keep it.'
     )
