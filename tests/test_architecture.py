@@ -59,8 +59,21 @@ FLOOR = {wing: floor for floor, wings in FLOORS.items() for wing in wings}
 TRAINING = ["", "baselines", "evaluation", "report"]
 """The rooms of ``training/``: each imports those before it alone."""
 
-LINES, BODY = 450, 60
-"""The most lines of a module and of a function's body."""
+LINES, BODY, PARAMETERS = 450, 60, 8
+"""The most lines of a module and of a function's body, and the most
+parameters of a function."""
+
+PUBLIC = {
+    *(
+        "diffpy_cbldm.debye.pure.debye_pdf",
+        "diffpy_cbldm.debye.mixed.mixed_pdf",
+    ),
+    *("diffpy_cbldm.debye.simulation.simulate",),
+    *("diffpy_cbldm.solving.solver.solve",),
+    # Fields of a dataclass, as keywords: Candidate.
+    *("diffpy_cbldm.cluster.__init__",),
+}
+"""What users call with the quantities of their experiment by name."""
 
 
 @functools.cache
@@ -202,6 +215,21 @@ def functions(package):
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef):
                 yield f"{module}.{node.name}", node
+
+
+def test_functions_take_few_parameters():
+    for name, node in functions("diffpy_cbldm"):
+        given = [
+            a.arg
+            for a in (
+                *node.args.posonlyargs,
+                *node.args.args,
+                *node.args.kwonlyargs,
+            )
+            if a.arg not in ("self", "cls")
+        ]
+        if name not in PUBLIC:
+            assert len(given) <= PARAMETERS, f"{name}: {', '.join(given)}"
 
 
 @pytest.mark.parametrize("package", ["diffpy_cbldm", "training"])

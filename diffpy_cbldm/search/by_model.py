@@ -13,11 +13,18 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.pool import POPULATION, Pool
 from diffpy_cbldm.search.surfaces import move_surfaces
-from diffpy_cbldm.settings import R_MAX, Sampling
+from diffpy_cbldm.settings import R_MAX
 
 HULLED, FACETED = 16, 6
 """Latents of each round that are decoded to polyhedra as well, and numbers
 of atoms for each set of facets."""
+
+SIZES = 24
+"""Numbers of atoms that are tried for each latent, at most."""
+
+ROUNDS, NOISED_TO = 2, 400
+"""How often `POPULATION` latents are drawn, the first time by Algorithm 4, and
+the step, of 1000, to which the best are noised for the later rounds."""
 
 
 def cbldm_generator(
@@ -29,10 +36,6 @@ def cbldm_generator(
     rmin: float = 1.5,
     rmax: float = R_MAX,
     weights: str = "small",
-    sampling: Sampling | None = None,
-    sizes: int = 24,
-    rounds: int = 2,
-    step: int = 400,
 ) -> list[Candidate]:
     """Draw candidates from the trained model.
 
@@ -48,15 +51,6 @@ def cbldm_generator(
     ----------
     weights : str
         Preset or path, see `diffpy_cbldm.model.weights.load_weights`.
-    sampling : Sampling, optional
-        Sampler, network calls, T1 and T2 of Algorithm 4.
-    sizes : int
-        Numbers of atoms tried for each latent, at most.
-    rounds : int
-        How often `POPULATION` latents are drawn; the first time by
-        Algorithm 4.
-    step : int
-        To which latents are noised in later rounds, of 1000.
 
     Returns
     -------
@@ -76,14 +70,14 @@ def cbldm_generator(
     pool = Pool(target)
     # Round 0 draws from the model; later rounds noise the best latents and
     # denoise them again, which stays in the model's distribution.
-    for k in range(rounds):
+    for k in range(ROUNDS):
         if k == 0:
-            z = model.sample(curve, POPULATION, seed, sampling)
+            z = model.sample(curve, POPULATION, seed)
         else:
             parents = pool.best_latents(POPULATION // 4)
             z = parents.repeat(4, 1, 1, 1)[:POPULATION]
-            z = model.renew(curve, z, step, seed + k * 1_000_003, sampling)
-        fresh = pool.add(z, structures(model, z, sizes))
+            z = model.renew(curve, z, NOISED_TO, seed + k * 1_000_003)
+        fresh = pool.add(z, structures(model, z, SIZES))
         if model.settings.network == "sites":
             # Polyhedra take longer to decode: only of promising latents.
             fresh = pool.best_of(fresh, HULLED)
