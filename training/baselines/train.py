@@ -28,12 +28,12 @@ import torch
 from torch import nn
 
 from diffpy_cbldm.crystals.table import load_table
-from diffpy_cbldm.files import write_atomic
+from diffpy_cbldm.files import appearing, write_atomic
 from diffpy_cbldm.settings import Model
 from training.baselines import LEARNED, WEIGHTS, mining
 from training.baselines.networks import network
 from training.baselines.pool import Pool, Rows, load_pool, rows_of
-from training.records import hardware, keep, log, write
+from training.records import hardware, keep, log
 from training.stream import Stream
 from training.trainer import NonFiniteLoss
 
@@ -177,7 +177,8 @@ class Trainer:
         state = {name: getattr(self, name) for name in names}
         state["model"] = self.model.state_dict()
         state["optimizer"] = self.optimizer.state_dict()
-        write(path, lambda out: torch.save(state, out))
+        with appearing(path) as unfinished:
+            torch.save(state, unfinished)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same system and seed."""
