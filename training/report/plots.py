@@ -78,9 +78,7 @@ def keep(figure: Figure, path: Path) -> None:
 
     words = {"Date": None} if path.suffix == ".svg" else {}
     with appearing(path) as unfinished:
-        figure.savefig(
-            unfinished, dpi=80, bbox_inches="tight", metadata=words
-        )
+        figure.savefig(unfinished, dpi=80, bbox_inches="tight", metadata=words)
     plt.close(figure)
 
 
