@@ -209,7 +209,8 @@ def cases(work: Path, measured: Path, names: Iterable[str]) -> list[Case]:
         path = folder.absolute() / f"{name}.gr"
         if name in wanted:
             if not path.exists():
-                simulated_cases.write(name, path)
+                with appearing(path) as unfinished:
+                    simulated_cases.write(name, unfinished)
             found.append(Case(name, path, recipe.element))
     return found
 
