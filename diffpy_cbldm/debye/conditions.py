@@ -21,7 +21,7 @@ class Conditions:
     Each is one number, or a (B,) tensor where a function takes one for each
     cluster.
 
-    Attributes
+    Parameters
     ----------
     u_iso : A^2
         Mean square displacement; for each atom where a function says so.
@@ -56,7 +56,7 @@ class Conditions:
 class Grid:
     """The points r at which G is wanted.
 
-    Attributes
+    Parameters
     ----------
     rmin, rmax : float, angstrom, default 0 and 30
         rmax itself is no point.
