@@ -114,11 +114,12 @@ def test_the_wheel_runs(wheel, tmp_path):
     run(str(target / "bin" / "cbldm-simulate"), "dimer.xyz", **here)
     assert (tmp_path / "dimer.gr").read_text().count("\n") > 3000
     code = (
-        f"from {PACKAGE} import cmi, families\n"
+        f"from {PACKAGE} import cmi\n"
+        f"from {PACKAGE}.crystals.table import load_table\n"
         f"from {PACKAGE}.model.cbldm import load_weights\n"
         "load_weights()\n"
         "cmi.copy_recipes('copied')\n"
-        "print(len(families.load_table().geometries))\n"
+        "print(len(load_table().geometries))\n"
     )
     assert int(run("-c", code, **here).split()[-1]) > 100
     assert (tmp_path / "copied" / "cbldm" / "recipes" / "series.py").exists()
