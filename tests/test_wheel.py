@@ -116,7 +116,7 @@ def test_the_wheel_runs(wheel, tmp_path):
     code = (
         f"from {PACKAGE} import cmi\n"
         f"from {PACKAGE}.crystals.table import load_table\n"
-        f"from {PACKAGE}.model.cbldm import load_weights\n"
+        f"from {PACKAGE}.model.weights import load_weights\n"
         "load_weights()\n"
         "cmi.copy_recipes('copied')\n"
         "print(len(load_table().geometries))\n"
