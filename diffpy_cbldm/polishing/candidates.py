@@ -1,6 +1,6 @@
 """Polishing as a user meets it: edits, guard-rails, and native refinement.
 
-The engine is `diffpy_cbldm.polish`; here its structures become candidates
+The engine is `diffpy_cbldm.polishing.front`; here its structures become candidates
 whose Rw and uncertainties come from SrFit recipes.
 """
 
