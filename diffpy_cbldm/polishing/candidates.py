@@ -1,7 +1,7 @@
 """Polishing as a user meets it: edits, guard-rails, and native refinement.
 
-The engine is `diffpy_cbldm.polishing.front`; here its structures become candidates
-whose Rw and uncertainties come from SrFit recipes.
+The engine is `diffpy_cbldm.polishing.front`; here its structures become
+candidates whose Rw and uncertainties come from SrFit recipes.
 """
 
 from __future__ import annotations
