@@ -298,3 +298,11 @@ def atom_symbol(label: str) -> str | None:
     if symbol == "H":
         return heavy.get(mass, "H")
     return f"{mass}-{symbol}"
+
+
+def element_and_mass(symbol: str) -> tuple[str, int]:
+    """The element of a symbol of `atom_symbol`, and the mass number or 0."""
+    mass, dash, element = symbol.rpartition("-")
+    if dash:
+        return element, int(mass)
+    return ("H", HYDROGEN[symbol]) if symbol in HYDROGEN else (symbol, 0)
