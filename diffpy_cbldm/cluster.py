@@ -237,7 +237,8 @@ class Candidate(Cluster, State):
     generator : str
         Name of the generator that proposed it.
     rw_raw : float, optional
-        Rw with the scale alone fitted.
+        Rw with the scale alone fitted; all points count alike, also where
+        the file has dG, by which `rw` is weighted.
     rw : float, optional
         Rw after the SrFit refinement.
     rw_heldout : float, optional
