@@ -175,7 +175,7 @@ def _read_heading(line: str) -> _Heading:
 def _kind(name: str) -> str | None:
     """What the name of a column stands for, None for an unknown one."""
     base, _, inside = name.partition("(")
-    base, of = base.strip(), inside.rstrip(")")
+    base, of = base.strip(), inside.partition(")")[0]
     low = re.sub(r"[\s_.^-]", "", base).lower()
     for kind, pattern in (
         ("calculated", "calc|gcal|model|fit|simul|theor"),

@@ -95,27 +95,28 @@ def _quantity(
     title: str, keys: str, text: str, notes: list[str]
 ) -> float | None:
     """The value of a key in 1/A; None where the header has none."""
+    bracket = (
+        r"(?:[ \t]*(?:\((?P<round>[^)\n=:]*)\)|\[(?P<square>[^]\n=:]*)\])"
+    )
+    after = rf"(?:[ \t]*[(\[]?[ \t]*(?P<after>{_INVERSE})(?![\w.]))?"
     match = re.search(
         # "Qmax (1/A) = 22", "qmax_1/nm: 220", "Qdamp = 0.04 1/A"
-        rf"\b(?:{keys})(?:[ \t]*[(\[{{](?P<bracket>[^)\]}}\n=:]*)[)\]}}]|"
+        rf"\b(?:{keys}){bracket}|"
         rf"[ \t_,]+(?:in[ \t]+)?(?P<before>{_INVERSE}))?"
-        rf"[ \t]*[=:][ \t]*(?P<number>{_NUMBER})"
-        rf"(?:[ \t]*[(\[]?[ \t]*(?P<after>{_INVERSE})(?![\w.]))?",
+        rf"[ \t]*[=:][ \t]*(?P<number>{_NUMBER}){after}",
         text,
         re.I,
     ) or re.search(
-        # "# Qmax 22.0": the key and its number alone in a line
-        rf"^[^\w\n]*(?:{keys})"
-        rf"(?:[ \t]*[(\[{{](?P<bracket>[^)\]}}\n=:]*)[)\]}}])?"
-        rf"(?P<before>)[ \t]+(?P<number>{_NUMBER})"
-        rf"[ \t]*(?P<after>{_INVERSE})?[ \t]*$",
+        # "# Qmax 22.0 qmin 0.8", where no sign stands between
+        rf"\b(?:{keys}){bracket})?(?P<before>)"
+        rf"[ \t]+(?P<number>{_NUMBER})(?![\w.]){after}",
         text,
-        re.I | re.M,
+        re.I,
     )
     if match is None:
         return None
     value = float(match["number"].replace(",", "."))
-    units = (match[place] for place in ("bracket", "before", "after"))
+    units = (match[place] for place in ("round", "square", "before", "after"))
     named = next((u.strip() for u in units if u and u.strip()), None)
     factor = 1.0 if named is None else _factor(title, named, notes)
     if factor != 1.0:

@@ -330,3 +330,10 @@ def test_srfit_names_no_isotopes_but_those_of_hydrogen():
     for function in (cb.make_recipe, cb.refine):
         with pytest.raises(CbldmError, match="SrFit cannot name .*'13-C'"):
             function(Cluster(["13-C", "Pt", "Pt"], places), pdf)
+
+
+def test_a_block_without_atoms_is_no_second_structure(tmp_path):
+    text = "data_global\n_journal_name 'J'\n\n"
+    text += (FIELD / "p1_setting.cif").read_text()
+    (tmp_path / "a.cif").write_text(text)
+    assert len(read_cluster(tmp_path / "a.cif")) == 13

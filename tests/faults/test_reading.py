@@ -100,6 +100,7 @@ def test_columns_are_taken_by_name(tmp_path, heading, order):
     "heading, way",
     [
         ("#L Q(A^-1) F(Q)", r"'F\(q\)'.*2/pi times the integral"),
+        ("#L Q S(Q)-1", r"Q \[S\(Q\) - 1\]"),
         ("# Q, S(Q)", r"Q \[S\(Q\) - 1\]"),
         ("#L Q I(Q)", "pdfgetx3"),
         ("# 2theta intensity", "pdfgetx3"),
@@ -153,6 +154,10 @@ def test_prose_is_no_heading(tmp_path):
         ("Q_max = 22", "qmax", 22.0),
         ("# Qbroad in 1/A = 0.01", "qbroad", 0.01),
         ("#qmax=22 a comment", "qmax", 22.0),
+        ("# Qmax [Å^{-1}] 22", "qmax", 22.0),
+        ("# qmin 0.8 qmax 22", "qmin", 0.8),
+        ("# transformed with Qmax 22 A^-1", "qmax", 22.0),
+        ("range Qmax(nm-1)=220", "qmax", 22.0),
     ],
 )
 def test_units_in_keys(tmp_path, line, name, value):
