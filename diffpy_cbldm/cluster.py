@@ -17,7 +17,7 @@ import numpy as np
 from diffpy_cbldm import conversions
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
-from diffpy_cbldm.formula import ELEMENTS
+from diffpy_cbldm.formula import atom_symbol
 from diffpy_cbldm.settings import Refinement
 from diffpy_cbldm.state import State, read_flags
 
@@ -32,7 +32,8 @@ class Cluster:
     Parameters
     ----------
     elements : str or sequence of str
-        One symbol for all atoms, or one for each.
+        One symbol for all atoms, or one for each.  Labels such as ``Pt1``,
+        ``PT`` and ``Pt4+`` are Pt; D, T and ``13-C`` stay what they are.
     positions : (n, 3) array, angstrom
         Cartesian coordinates.
 
@@ -51,13 +52,15 @@ class Cluster:
         given: Any = self.elements
         if isinstance(given, str):
             given = [given] * len(positions)
-        elements = tuple(map(str, given))
-        for symbol in dict.fromkeys(elements):
-            if symbol not in ELEMENTS:
+        labels = tuple(map(str, given))
+        symbols = {label: atom_symbol(label) for label in set(labels)}
+        for label in labels:
+            if symbols[label] is None:
                 raise CbldmError(
-                    f"unknown element {symbol!r}; expected a symbol such as "
+                    f"unknown element {label!r}; expected a symbol such as "
                     "'Pt': correct the elements."
                 )
+        elements = tuple(str(symbols[label]) for label in labels)
         if len(elements) != len(positions):
             raise CbldmError(
                 f"{len(elements)} elements for {len(positions)} positions; "
@@ -81,7 +84,9 @@ class Cluster:
     def composition(self) -> str:
         """The formula, such as ``Au144``; several elements by alphabet."""
         count = sorted(collections.Counter(self.elements).items())
-        return "".join(f"{s}{n if n > 1 else ''}" for s, n in count)
+        # The mass number of an isotope must not be taken for a count.
+        names = [(f"({s})" if "-" in s else s, n) for s, n in count]
+        return "".join(f"{s}{n if n > 1 else ''}" for s, n in names)
 
     def centered(self) -> Self:
         """Return the cluster with the mean of its positions at 0."""
@@ -133,12 +138,25 @@ class Cluster:
 
         In a cell larger than the unit lattice of an xyz file, a cluster
         that the cell's faces cut is put together again.
+
+        Raises
+        ------
+        CbldmError
+            A crystal, or sites with parts of atoms.
         """
         return cls(*conversions.from_diffpy(structure))
 
     @classmethod
     def from_ase(cls, atoms: Any) -> Self:
-        """Return the atoms of an ``ase.Atoms``, joined across its cell."""
+        """Return the atoms of an ``ase.Atoms``, joined across its cell.
+
+        Without periodic boundary conditions the cell has no meaning.
+
+        Raises
+        ------
+        CbldmError
+            A crystal, or sites with parts of atoms.
+        """
         return cls(*conversions.from_ase(atoms))
 
     @classmethod
@@ -151,7 +169,7 @@ class Cluster:
         Raises
         ------
         CbldmError
-            Its sites hold several elements each.
+            A crystal, or sites with several elements or parts of atoms.
         """
         return cls(*conversions.from_pymatgen(structure))
 
@@ -219,7 +237,8 @@ class Candidate(Cluster, State):
     generator : str
         Name of the generator that proposed it.
     rw_raw : float, optional
-        Rw with the scale alone fitted.
+        Rw with the scale alone fitted; all points count alike, also where
+        the file has dG, by which `rw` is weighted.
     rw : float, optional
         Rw after the SrFit refinement.
     rw_heldout : float, optional

@@ -6,18 +6,22 @@ this module needs numpy alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.formula import atom_symbol, element_and_mass
 
 Atoms = tuple[tuple[str, ...], np.ndarray]
 """Elements and (n, 3) Cartesian positions in angstrom."""
 
 VACUUM = 10.0
 """Space (A) between a cluster and the faces of the cell it is boxed in."""
+
+ISOTOPE = "isotope"
+"""The site property of pymatgen under which symbols such as D are kept."""
 
 LAYERS = 4.0
 """Layers of one cluster lie closer than this (A) along any direction."""
@@ -43,7 +47,12 @@ def to_ase(elements: Sequence[str], positions: np.ndarray) -> Any:
     """Return an ``ase.Atoms`` without cell, pbc False."""
     import ase
 
-    return ase.Atoms(list(elements), positions, pbc=False)
+    parts = [element_and_mass(symbol) for symbol in elements]
+    atoms = ase.Atoms([symbol for symbol, _ in parts], positions, pbc=False)
+    if any(mass for _, mass in parts):
+        # None leaves an atom at the mean mass of its element.
+        atoms.set_masses([mass or None for _, mass in parts])
+    return atoms
 
 
 def to_pymatgen(
@@ -52,15 +61,25 @@ def to_pymatgen(
     """Return a ``Molecule`` or ``Structure``; see `Cluster.to_pymatgen`."""
     from pymatgen.core import Lattice, Molecule, Structure
 
+    symbols = [element_and_mass(symbol)[0] for symbol in elements]
+    # pymatgen knows no isotopes but those of hydrogen.
+    heavy = any(s != e for s, e in zip(symbols, elements, strict=True))
+    properties = {ISOTOPE: list(elements)} if heavy else None
     if not boxed:
         # The check refuses an odd number of electrons.
-        return Molecule(list(elements), positions, charge_spin_check=False)
+        return Molecule(
+            symbols,
+            positions,
+            charge_spin_check=False,
+            site_properties=properties,
+        )
     size, sites = _box(positions)
     return Structure(
         Lattice.orthorhombic(*size),
-        list(elements),
+        symbols,
         sites,
         coords_are_cartesian=True,
+        site_properties=properties,
     )
 
 
@@ -73,26 +92,36 @@ def _box(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def from_diffpy(structure: Any) -> Atoms:
     """Return the atoms of a ``diffpy.structure.Structure``."""
-    elements = tuple(_symbol(atom.element) for atom in structure)
+    for k, atom in enumerate(structure):
+        check_whole(k, {str(atom.element): atom.occupancy})
+    elements = tuple(atom.element for atom in structure)
     positions = np.array(structure.xyz_cartn).reshape(-1, 3)
-    cell = np.array(structure.lattice.base)
-    # An xyz file is read into the unit lattice, which is no cell.
-    if not np.allclose(cell, np.eye(3)):
-        positions = _joined(positions, cell)
-    return elements, positions
-
-
-def _symbol(element: str) -> str:
-    """Return the symbol of an ion, such as Pt for Pt4+."""
-    return element.strip("0123456789+-")
+    return elements, in_free_space(positions, structure.lattice.base)
 
 
 def from_ase(atoms: Any) -> Atoms:
     """Return the atoms of an ``ase.Atoms``, joined across its cell."""
+    # The reader of cif files puts fractions of atoms there.
+    for k, sites in enumerate((atoms.info.get("occupancy") or {}).values()):
+        check_whole(k, sites)
+    elements = atoms.get_chemical_symbols()
+    if atoms.has("masses"):
+        masses = atoms.get_masses()
+        elements = map(_isotope, elements, masses)
     positions = atoms.get_positions()
-    if atoms.pbc.any() and atoms.cell.rank == 3:
-        positions = _joined(positions, atoms.cell.array, atoms.pbc)
-    return tuple(atoms.get_chemical_symbols()), positions
+    cell = atoms.cell.complete().array
+    return tuple(elements), in_free_space(positions, cell, atoms.pbc)
+
+
+def _isotope(element: str, mass: float) -> str:
+    """The symbol of an isotope by its mass in u, or the element's own."""
+    from ase.data import atomic_masses, atomic_numbers
+
+    number = round(mass)
+    usual = abs(mass - atomic_masses[atomic_numbers[element]]) < 0.5
+    if usual or abs(mass - number) > 0.1:
+        return element
+    return atom_symbol(f"{number}-{element}") or element
 
 
 def from_pymatgen(structure: Any) -> Atoms:
@@ -101,38 +130,106 @@ def from_pymatgen(structure: Any) -> Atoms:
     Raises
     ------
     CbldmError
-        Its sites hold several elements each.
+        Its sites hold several elements each, or parts of an atom.
     """
-    if not structure.is_ordered:
-        raise CbldmError(
-            "the pymatgen structure is disordered; expected one element "
-            "on each site: order it first."
-        )
-    elements = tuple(getattr(s.specie, "symbol", "?") for s in structure)
+    elements = []
+    for k, site in enumerate(structure):
+        if not site.is_ordered:
+            check_whole(k, {str(s): n for s, n in site.species.items()})
+        symbol = getattr(site.specie, "symbol", "?")
+        elements.append(str(site.properties.get(ISOTOPE) or symbol))
     positions = np.array(structure.cart_coords)
     if hasattr(structure, "lattice"):
-        positions = _joined(positions, structure.lattice.matrix)
-    return elements, positions
+        positions = in_free_space(positions, structure.lattice.matrix)
+    return tuple(elements), positions
+
+
+def check_whole(place: int, occupancies: Mapping[str, float]) -> None:
+    """Raise `CbldmError` where a site holds parts of atoms.
+
+    Parameters
+    ----------
+    place : int
+        Of the site, from 0.
+    occupancies : dict
+        What it holds.
+    """
+    if len(occupancies) == 1 and abs(sum(occupancies.values()) - 1) < 1e-3:
+        return
+    what = ", ".join(f"{name} {n:g}" for name, n in occupancies.items())
+    raise CbldmError(
+        f"site {place} is disordered or partly occupied ({what}); expected "
+        "one whole atom on each site: order the structure first."
+    )
+
+
+def in_free_space(
+    positions: np.ndarray, cell: np.ndarray, pbc: Sequence[bool] = (True,) * 3
+) -> np.ndarray:
+    """Take a cluster out of a periodic cell, put together again.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+    cell : (3, 3) array, angstrom
+        The edges; the unit matrix stands for no cell.
+    pbc : three bool
+        Along which edges the cell repeats; default all.
+
+    Raises
+    ------
+    CbldmError
+        The cell has no empty space around the atoms: it is a crystal.
+    """
+    cell = np.asarray(cell, dtype=float)
+    if not np.any(pbc) or len(positions) == 0:
+        return positions
+    if np.allclose(cell, np.eye(3)):
+        # diffpy reads an xyz file into the unit lattice, which is no cell.
+        if len(positions) > 4 and np.ptp(positions, axis=0).max() <= 1.0:
+            raise CbldmError(
+                "all atoms lie within a cell of 1 A, as diffpy.structure "
+                "writes a cluster without a cell, but wrapped into it; "
+                "expected Cartesian coordinates: write it as xyz."
+            )
+        return positions
+    positions = _joined(positions, cell, pbc)
+    normals = np.linalg.inv(cell)
+    extent = np.ptp(positions @ normals, axis=0)
+    empty = (1 - extent) / np.linalg.norm(normals, axis=0)
+    gap = float(empty[np.flatnonzero(pbc)].min())
+    if gap < LAYERS:
+        raise CbldmError(
+            f"{gap:.2f} A of empty space between the cluster and its "
+            f"images; expected {LAYERS:g} A or more: a crystal has to be cut "
+            "into a cluster first."
+        )
+    return positions
 
 
 def _joined(
-    positions: np.ndarray, cell: np.ndarray, pbc: Sequence[bool] = (True,) * 3
+    positions: np.ndarray, cell: np.ndarray, pbc: Sequence[bool]
 ) -> np.ndarray:
     """Move atoms by whole cell edges to where the widest gap is outside.
 
     A boxed cluster that stands across a face of its cell appears in pieces;
     along each edge the widest empty interval is the vacuum around it.  What
-    is not that close to its own image is left as it is.
+    neither leaves half of the edge empty nor lies close to its own image is
+    left as it is.
     """
-    fractional = positions @ np.linalg.inv(cell)
+    normals = np.linalg.inv(cell)
+    fractional = positions @ normals
     for axis in np.flatnonzero(pbc):
         inside = fractional[:, axis] % 1.0
         ordered = np.sort(inside)
         gaps = np.diff(ordered, append=ordered[0] + 1.0)
         widest = int(np.argmax(gaps))
-        across = gaps[-1] * np.linalg.norm(cell[axis])
-        if widest < len(gaps) - 1 and across < LAYERS:
+        across = gaps[-1] / np.linalg.norm(normals[:, axis])
+        near = gaps[widest] > 0.5 or across < LAYERS
+        if widest < len(gaps) - 1 and near:
             inside = np.where(inside > ordered[widest], inside - 1.0, inside)
+            fractional[:, axis] = inside
+        elif gaps[widest] > 0.5:
             fractional[:, axis] = inside
     return fractional @ cell
 

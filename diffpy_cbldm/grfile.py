@@ -17,6 +17,12 @@ from typing import IO, Any
 import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.grcolumns import place_of_r, read_columns
+from diffpy_cbldm.grheader import COMMENTS, read_settings
+from diffpy_cbldm.settings import MIN_POINTS
+
+AT_ZERO = 1e-6
+"""A distance below this (A) is r = 0."""
 
 _FINITE = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
 
@@ -26,25 +32,10 @@ _NUMBER = re.compile(rf"{_FINITE}|[+-]?(?:nan|inf|infinity)", re.I)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
 """A number with a decimal comma, or without a fraction."""
 
-_HEADER_NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
+_START_DATA = re.compile(r"\s*#+\s*start data")
 
-_HEADER_KEYS = {
-    "qmin": "qmin",
-    "qmax": "qmax",
-    "qdamp": "qdamp|qsig",
-    "qbroad": "qbroad|qalp",
-}
-"""Keys of the header by setting; qsig and qalp are the names of PDFFIT."""
-
-_COMMENTS = "#!%"
-
-
-def parse_stype(word: str) -> str | None:
-    """Return X or N for a spelling of the radiation, None for another."""
-    word = word.strip().lower()
-    if re.fullmatch(r"x|x[-_ ]?rays?", word):
-        return "X"
-    return "N" if re.fullmatch(r"n|neutrons?", word) else None
+_NEW_SET = re.compile(r"\s*#+\s*(?:start data|[SL]\s)", re.I)
+"""A line that begins another set of data."""
 
 
 @dataclasses.dataclass
@@ -75,19 +66,19 @@ def load(path: str | os.PathLike[str] | IO[Any]) -> tuple[str, str]:
     """Return the name and the text of a file or stream; "-" is stdin."""
     if isinstance(path, str) and path == "-":
         stream = getattr(sys.stdin, "buffer", sys.stdin)
-        return "standard input", _decode(stream.read())
+        return "standard input", decode(stream.read())
     if hasattr(path, "read"):
         name = getattr(path, "name", None)
         source = name if isinstance(name, str) else "stream"
         try:
-            return source, _decode(path.read())
+            return source, decode(path.read())
         except UnicodeDecodeError:
             raise CbldmError(
                 f"{source}: the text has another encoding than the stream; "
                 'expected bytes: open the file with mode "rb".'
             ) from None
     try:
-        return str(path), _decode(Path(path).read_bytes())
+        return str(path), decode(Path(path).read_bytes())
     except FileNotFoundError:
         raise CbldmError(
             f"{path}: no such file; expected a .gr file: check the name."
@@ -104,7 +95,7 @@ def load(path: str | os.PathLike[str] | IO[Any]) -> tuple[str, str]:
         ) from None
 
 
-def _decode(raw: bytes | str) -> str:
+def decode(raw: bytes | str) -> str:
     """Decode as UTF-8, UTF-16 by its mark, or else Latin-1."""
     if isinstance(raw, str):
         return raw.removeprefix("\ufeff")
@@ -120,22 +111,24 @@ def parse(text: str) -> GrText:
     """Read columns and settings; see `diffpy_cbldm.pdfdata.read_pdf`."""
     # Carriage returns alone end the lines of old Macintosh files.
     lines = re.split(r"\r\n|\r|\n", text)
-    first, rows, numbers = _rows(lines)
-    for row, number in zip(rows, numbers, strict=True):
-        if not (math.isfinite(row[0]) and math.isfinite(row[1])):
-            raise CbldmError(
-                f"line {number}: r is {row[0]:g} A and G is {row[1]:g}; "
-                "expected finite numbers: remove such lines."
-            )
     notes: list[str] = []
+    first, rows, numbers = _rows(lines, notes)
     header = [line.strip() for line in lines[:first]]
-    settings = _settings(header, notes)
-    return GrText(*_columns(rows, header, notes), settings, notes)
+    r, g, dg = read_columns(rows, header, notes)
+    # One point at r = 0 is often 0 / 0, and `PDFData` leaves it out.
+    offset = len(numbers) - len(r)
+    for k in np.flatnonzero(~(np.isfinite(r) & np.isfinite(g))):
+        if k > 0 or abs(r[0]) > AT_ZERO or not np.isfinite(g[1:]).all():
+            raise CbldmError(
+                f"line {numbers[k + offset]}: r is {r[k]:g} A and G is "
+                f"{g[k]:g}; expected finite numbers: remove such lines."
+            )
+    return GrText(r, g, dg, read_settings(header, notes), notes)
 
 
 def _row(line: str) -> list[float] | None:
     """Return the numbers of a data line; None where it is something else."""
-    text = re.split(rf"(?:^|\s)[{_COMMENTS}]", line, maxsplit=1)[0]
+    text = re.split(rf"(?:^|\s)[{COMMENTS}]", line, maxsplit=1)[0]
     text = text.strip().rstrip(",; \t")
     if not text:
         return None
@@ -150,30 +143,72 @@ def _row(line: str) -> list[float] | None:
     return [float(re.sub("[dD]", "e", token)) for token in tokens]
 
 
-def _rows(lines: list[str]) -> tuple[int, list[list[float]], list[int]]:
+def _rows(
+    lines: list[str], notes: list[str]
+) -> tuple[int, list[list[float]], list[int]]:
     """Return the first data line's index, the rows and their line numbers."""
     parsed = [_row(line) for line in lines]
-    marks = [
-        k for k, ln in enumerate(lines) if re.match(r"\s*#+\s*start data", ln)
-    ]
     numeric = [k for k, row in enumerate(parsed) if row and len(row) > 1]
-    if marks:
-        numeric = [k for k in numeric if k > marks[0]]
-    else:
-        # A header may hold a few pairs of numbers; data come in long runs.
-        runs = (
-            a for a, b in zip(numeric, numeric[4:], strict=False) if b == a + 4
-        )
-        start = next(runs, 0)
-        numeric = [k for k in numeric if k >= start]
+    numeric = _without_header(lines, numeric)
     if not numeric:
         raise CbldmError(
             "no data columns found; expected lines with r and G(r): check "
             "that this is a .gr file."
         )
-    _check_lines(lines, parsed, numeric[0], numeric[-1])
+    header = [line.strip() for line in lines[: numeric[0]]]
+    at_r = place_of_r(header, len(parsed[numeric[0]] or ()))
+    distances = [_at(parsed[k], at_r) for k in numeric]
+    count = _length_of_first_set(lines, numeric, distances)
+    end = len(lines)
+    if count < len(numeric):
+        notes.append(
+            f"The file holds several sets of data: the first was read (lines "
+            f"{numeric[0] + 1} to {numeric[count - 1] + 1}); what follows "
+            f"from line {numeric[count] + 1} on was left out."
+        )
+        end = numeric[count - 1] + 1
+        numeric = numeric[:count]
+    _check_lines(lines[:end], parsed, numeric[0], numeric[-1])
     rows = [parsed[k] or [] for k in numeric]
     return numeric[0], rows, [k + 1 for k in numeric]
+
+
+def _at(row: list[float] | None, place: int) -> float:
+    """One number of a row, nan where the row is shorter."""
+    return row[place] if row and place < len(row) else math.nan
+
+
+def _without_header(lines: list[str], numeric: list[int]) -> list[int]:
+    """Leave out lines of numbers that belong to the header."""
+    mark = next(
+        (k for k, ln in enumerate(lines) if _START_DATA.match(ln)), None
+    )
+    # A mark after so much data begins a second set.
+    if mark is not None and sum(k < mark for k in numeric) < MIN_POINTS:
+        return [k for k in numeric if k > mark]
+    # A header may hold a few pairs of numbers; data come in long runs.
+    runs = (
+        a for a, b in zip(numeric, numeric[4:], strict=False) if b == a + 4
+    )
+    start = next(runs, 0)
+    return [k for k in numeric if k >= start]
+
+
+def _length_of_first_set(
+    lines: list[str], numeric: list[int], distances: list[float]
+) -> int:
+    """How many of the data lines come before another measurement begins."""
+    rising = len(distances) > 1 and distances[0] < distances[1]
+    for i in range(1, len(numeric)):
+        between = lines[numeric[i - 1] + 1 : numeric[i]]
+        if any(map(_NEW_SET.match, between)):
+            return i
+        # r that starts again belongs to other data; rows out of order
+        # without a line in between are a fault that is named elsewhere.
+        again = bool(between) or distances[i] - distances[0] <= AT_ZERO
+        if rising and distances[i] < distances[i - 1] and again:
+            return i
+    return len(numeric)
 
 
 def _check_lines(
@@ -183,7 +218,7 @@ def _check_lines(
     for k in range(first, last + 1):
         text = lines[k].strip()
         # Empty lines and comments may stand between the data.
-        if text and text[0] not in _COMMENTS and len(parsed[k] or ()) < 2:
+        if text and text[0] not in COMMENTS and len(parsed[k] or ()) < 2:
             raise CbldmError(
                 f"line {k + 1}: {text[:40]!r} is not a row of numbers; "
                 "expected r and G(r): correct or remove the line."
@@ -194,110 +229,3 @@ def _check_lines(
                 f"line {k + 1}: {lines[k].strip()[:40]!r} holds one number; "
                 "expected r and G(r): the file seems to be cut off."
             )
-
-
-def _columns(
-    rows: list[list[float]], header: list[str], notes: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return r, G and dG; say in `notes` how further columns were read."""
-    fewest, most = min(map(len, rows)), max(map(len, rows))
-    table = np.array([row[:fewest] for row in rows])
-    r, g = table[:, 0], table[:, 1]
-    if fewest != most:
-        notes.append(
-            f"The lines have {fewest} to {most} columns: the first two were "
-            "read as r and G, the others were ignored."
-        )
-        return r, g, None
-    if fewest > 4:
-        notes.append(
-            f"The file has {fewest} columns: the first two were read as r "
-            f"and G; columns 3 to {fewest} were ignored."
-        )
-    if fewest not in (3, 4):
-        return r, g, None
-    column = _column_of_dg(header, fewest)
-    if fewest == 3:
-        what = "read as dG" if column else "taken for dr and ignored"
-        notes.append(f"The file has 3 columns: the third was {what}.")
-    dg = table[:, column] if column else np.zeros(len(table))
-    if np.all(np.isfinite(dg) & (dg > 0)):
-        return r, g, dg
-    if np.any(dg):  # a column of zeros is the usual sign of no uncertainty
-        notes.append(
-            "The column dG has values that are not positive: it was ignored."
-        )
-    return r, g, None
-
-
-def _column_of_dg(header: list[str], count: int) -> int | None:
-    """The place of dG among `count` columns; None where the last is dr."""
-    # The heading is the last line of a header, such as "#L r G dr dG".
-    heading = header[-1].lstrip("#").split() if header else []
-    names = [name.lower() for name in heading if name.lower() != "l"]
-    if len(names) == count:
-        named = [bool(re.match(r"(d|sig|err|e)\w*g", n)) for n in names]
-        if any(named):
-            return named.index(True)
-        if re.match(r"d_?r", names[-1]):
-            return None
-    return count - 1
-
-
-def _refuse_nanometres(header: list[str]) -> None:
-    heading = next((ln for ln in header if ln.startswith("#L")), "")
-    if re.search(
-        r"\br\s*[(\[_/,]?\s*nm\b", heading or "".join(header[-1:]), re.I
-    ):
-        raise CbldmError(
-            "r is in nanometres by its heading; expected angstrom: multiply "
-            "r by 10 and divide G by 100."
-        )
-
-
-def _settings(header: list[str], notes: list[str]) -> dict[str, Any]:
-    """Return the settings in the header lines, under `PDFData`'s names."""
-    _refuse_nanometres(header)
-    # What stands outside comments is a setting; a comment may be prose.
-    text = "\n".join(
-        sorted((ln for ln in header if ln), key=lambda ln: ln[0] in _COMMENTS)
-    )
-    settings: dict[str, Any] = {}
-    for name, keys in _HEADER_KEYS.items():
-        match = re.search(
-            rf"\b(?:{keys})\s*[=:]\s*({_HEADER_NUMBER})", text, re.I
-        )
-        if match:
-            settings[name] = float(match[1].replace(",", "."))
-    match = re.search(
-        r"^\W*(?:composition|(?:chemical[_ ])?formula)[ \t]*[=:]([^#\n]*)",
-        text,
-        re.I | re.M,
-    )
-    if match and match[1].strip(" \t'\"").lower() not in ("", "none"):
-        settings["composition"] = match[1].strip(" \t'\"")
-    stype = _header_stype(text, notes)
-    if stype:
-        settings["stype"] = stype
-    return settings
-
-
-def _header_stype(text: str, notes: list[str]) -> str | None:
-    """Return the scattering type: by `stype`, by `mode`, then by words."""
-    match = re.search(r"\bstype\s*[=:]\s*([\w-]+)", text, re.I)
-    if match:
-        return match[1]
-    match = re.search(r"^\W*mode\s*[=:]\s*([\w-]+)", text, re.I | re.M)
-    if match and parse_stype(match[1]):
-        return parse_stype(match[1])
-    # Names of files and folders say nothing about the radiation.
-    text = re.sub(
-        r"(?im)^\W*\w*(?:file|dir|path|title)\w*\s*[=:].*$", "", text
-    )
-    text = re.sub(r"\S*[/\\]\S*", "", text)
-    neutron = re.search(r"neutron|pdfgetn", text, re.I)
-    xray = re.search(r"x-?ray|pdfgetx", text, re.I)
-    if neutron and xray:
-        notes.append("The header names both X-rays and neutrons.")
-        return None
-    return "N" if neutron else "X" if xray else None

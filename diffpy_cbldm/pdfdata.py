@@ -15,13 +15,19 @@ import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
-from diffpy_cbldm.formula import parse_composition
-from diffpy_cbldm.grfile import load, parse, parse_stype
+from diffpy_cbldm.formula import DOMINANT, parse_composition, read_formula
+from diffpy_cbldm.grfile import AT_ZERO, load, parse
+from diffpy_cbldm.grheader import parse_stype
 from diffpy_cbldm.options import validate
-from diffpy_cbldm.settings import MIN_POINTS, Simulation
-
-R_SHORTEST = 4.0
-"""Data that end below this r (A) hold no second shell of any metal."""
+from diffpy_cbldm.pdfchecks import (
+    carried,
+    check_grid,
+    check_lengths,
+    check_values,
+    column,
+    number,
+)
+from diffpy_cbldm.settings import Simulation
 
 _ASSUMED = {
     "qmin": Simulation.qmin,
@@ -46,9 +52,11 @@ class PDFData:
     g : (n,) array, 1/A^2
         The reduced pair distribution function G(r).
     dg : (n,) array, 1/A^2, optional
-        Standard uncertainty of `g`, positive; None where unknown.
+        Standard uncertainty of `g`, positive; None where unknown, and where
+        a few points with a tiny one would carry every fit (see `notes`).
     composition : str, optional
-        Chemical formula of the particle.
+        Chemical formula of the particle.  Of several elements, the metal
+        that dominates the X-ray scattering is `element`.
     qmin, qmax : float, 1/A, optional
         Range of the Fourier transform.  Default: 0.7 and 25 are assumed,
         with a warning.
@@ -88,11 +96,14 @@ class PDFData:
     def __post_init__(self) -> None:
         # The instance is frozen; only here its fields take their final values.
         try:
+            self._set("notes", tuple(self.notes))
             for name in ("r", "g", "dg"):
-                self._set(name, _column(name, getattr(self, name)))
-            _check_lengths(self.r, self.g, self.dg)
-            _check_values(self.r, self.g, self.dg)
-            _check_grid(self.r)
+                self._set(name, column(name, getattr(self, name)))
+            check_lengths(self.r, self.g, self.dg)
+            self._leave_out_zero()
+            check_values(self.r, self.g, self.dg)
+            check_grid(self.r)
+            self._check_weights()
             self._check_settings()
         except CbldmError as error:
             text = f"{self.source}: {error}" if self.source else str(error)
@@ -100,6 +111,34 @@ class PDFData:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    def _add_note(self, text: str) -> None:
+        self._set("notes", (*self.notes, text))
+
+    def _leave_out_zero(self) -> None:
+        """Drop a G that is not finite at r = 0 alone: it is 0 / 0 there."""
+        bad = ~np.isfinite(self.g)
+        if (
+            len(bad)
+            and bad[0]
+            and not bad[1:].any()
+            and abs(self.r[0]) < AT_ZERO
+        ):
+            self._add_note(
+                f"G is {self.g[0]:g} at r = 0: that point was left out."
+            )
+            for name in ("r", "g", "dg"):
+                values = getattr(self, name)
+                self._set(name, None if values is None else values[1:])
+
+    def _check_weights(self) -> None:
+        """Ignore a dG by which few points carry the fit alone."""
+        if self.dg is None:
+            return
+        fault = carried(self.r, self.dg)
+        if fault:
+            self._set("dg", None)
+            self._add_note(fault)
 
     def _check_settings(self) -> None:
         # A value that was assumed once and then replaced is a given one.
@@ -109,9 +148,8 @@ class PDFData:
                 kept.add(name)
                 self._set(name, value)
         self._set("assumed", frozenset(kept))
-        self._set("notes", tuple(self.notes))
         for name in ("qmin", "qmax", "qdamp", "qbroad"):
-            self._set(name, _number(name, getattr(self, name)))
+            self._set(name, number(name, getattr(self, name)))
         # The limits stand in the table of settings, which needs a Qdamp.
         qdamp = Simulation.qdamp if self.qdamp is None else self.qdamp
         validate(Simulation(qmin=self.qmin, qmax=self.qmax, qdamp=qdamp))
@@ -151,7 +189,15 @@ class PDFData:
 
     @property
     def element(self) -> str:
-        """The single element; `CbldmError` where it is not exactly one."""
+        """The single element, or the metal that dominates the scattering.
+
+        Raises
+        ------
+        CbldmError
+            The composition is not given; or it has several elements, and
+            none is a metal with `formula.DOMINANT` of the X-ray scattering,
+            or these are neutrons.
+        """
         where = f"{self.source}: " if self.source else ""
         if self.composition is None:
             raise CbldmError(
@@ -159,14 +205,26 @@ class PDFData:
                 'pass composition="Pt" (--composition Pt).'
             )
         symbols = parse_composition(self.composition)
-        if len(symbols) > 1:
+        if len(symbols) == 1:
+            return symbols[0]
+        taken = self._dominant
+        if taken is None:
             raise CbldmError(
                 f"{where}the composition {self.composition!r} has "
                 f"{len(symbols)} elements; the model covers one element: "
                 "pass the one that dominates the scattering, as in "
                 'composition="Pt" (--composition Pt).'
             )
-        return symbols[0]
+        return taken[0]
+
+    @property
+    def _dominant(self) -> tuple[str, float] | None:
+        """The metal that stands for several elements, and its share."""
+        # Light elements scatter neutrons as well as metals do.
+        if self.composition is None or self.stype != "X":
+            return None
+        formula = read_formula(self.composition)
+        return formula.dominant if len(formula.amounts) > 1 else None
 
     @property
     def step(self) -> float:
@@ -189,6 +247,14 @@ class PDFData:
             texts.append(
                 'The composition is not given: pass composition="Pt" '
                 "(--composition Pt)."
+            )
+        if self._dominant is not None:
+            metal, share = self._dominant
+            texts.append(
+                f"The composition {self.composition!r} was taken for {metal},"
+                f" which has {share:.0%} of the X-ray scattering (by n Z^2; "
+                f"{DOMINANT:.0%} is asked for): pass composition "
+                "(--composition) for another element."
             )
         for name, title in (("qmin", "Qmin"), ("qmax", "Qmax")):
             if name in self.assumed:
@@ -232,100 +298,6 @@ def check_pdf(pdf: Any) -> None:
             'pass cb.read_pdf("particle.gr", composition="Pt"), or '
             'cb.PDFData(r=r, g=g, composition="Pt") for arrays.'
         )
-
-
-def _check_lengths(
-    r: np.ndarray, g: np.ndarray, dg: np.ndarray | None
-) -> None:
-    """Raise `CbldmError` where the columns do not match or are short."""
-    if len(g) != len(r) or (dg is not None and len(dg) != len(r)):
-        raise CbldmError(
-            f"r has {len(r)} points, G has {len(g)}"
-            + (f", dG has {len(dg)}" if dg is not None else "")
-            + "; expected equal lengths: pass matching arrays."
-        )
-    if len(r) < MIN_POINTS:
-        raise CbldmError(
-            f"{len(r)} data points found; at least {MIN_POINTS} are "
-            "needed: give the PDF to 10 A or further by 0.01 A."
-        )
-
-
-def _check_values(r: np.ndarray, g: np.ndarray, dg: np.ndarray | None) -> None:
-    """Raise `CbldmError` where a column cannot be what it is said to be."""
-    for name, values in (("r", r), ("G", g), ("dG", dg)):
-        if values is not None and not np.all(np.isfinite(values)):
-            k = int(np.argmin(np.isfinite(values)))
-            raise CbldmError(
-                f"{name} is {values[k]} at r = {r[k]:g} A (point {k + 1}); "
-                "expected finite numbers: remove such points."
-            )
-    if dg is not None and not np.all(dg > 0):
-        k = int(np.argmin(dg > 0))
-        raise CbldmError(
-            f"dG is {dg[k]:g} at r = {r[k]:g} A; expected positive "
-            "uncertainties: pass dg=None where they are unknown."
-        )
-    if np.ptp(g) == 0:
-        raise CbldmError(
-            f"G is {g[0]:g} everywhere; expected a curve: check that the "
-            "second column is G(r)."
-        )
-
-
-def _check_grid(r: np.ndarray) -> None:
-    """Raise `CbldmError` where distances do not increase, or end early."""
-    # Zero may be written as a tiny negative number.
-    if r[0] < -1e-6:
-        raise CbldmError(
-            f"r starts at {r[0]:g} A; expected 0 or more: remove the "
-            "negative r."
-        )
-    steps = np.diff(r)
-    if not np.all(steps > 0):
-        k = int(np.argmin(steps > 0))
-        raise CbldmError(
-            f"r goes from {r[k]:g} to {r[k + 1]:g} A at point {k + 2}; "
-            "expected increasing r: sort the rows and remove repeats."
-        )
-    if r[-1] < R_SHORTEST:
-        raise CbldmError(
-            f"r ends at {r[-1]:g} A, before a second shell of any metal: if "
-            "r is in nanometres, multiply it by 10 (and divide G by 100); "
-            "else give longer data."
-        )
-
-
-def _column(name: str, values: Any) -> np.ndarray | None:
-    """Return a read-only float copy of one column."""
-    if values is None and name == "dg":
-        return None
-    try:
-        column = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise CbldmError(
-            f"{name} does not hold numbers; expected a 1-D array of floats: "
-            f"pass {name} as an array."
-        ) from None
-    if column.ndim != 1:
-        raise CbldmError(
-            f"{name} has the shape {column.shape}; expected a 1-D array: "
-            f"pass {name} as one column."
-        )
-    # Results refer to the data long after they were read.
-    column.setflags(write=False)
-    return column
-
-
-def _number(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise CbldmError(
-            f"{name} is {value!r}; expected a number: pass {name} in 1/A."
-        ) from None
 
 
 def read_pdf(

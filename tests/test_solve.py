@@ -19,7 +19,8 @@ RNG = np.random.default_rng(1)
 
 
 def a_pdf(composition="Pt", reach=12.0):
-    g = np.where((reach > R) & (R > 2), np.sin(2.3 * R), 0.0)
+    # A wave with its first peak beyond 2 A at the bond of platinum.
+    g = np.where((reach > R) & (R > 2), np.sin(2.83 * R), 0.0)
     return cb.PDFData(
         R, g, composition=composition, qmin=1.0, qmax=22.0, stype="X"
     )

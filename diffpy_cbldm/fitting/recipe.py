@@ -103,6 +103,13 @@ def recipe_of(
 ) -> FitRecipe:
     """As `make_recipe`; `atoms` as for `ClusterParSet`."""
     elements = sorted(set(cluster.elements))
+    for element in elements:
+        if not element.isidentifier():
+            raise CbldmError(
+                f"SrFit cannot name a parameter after {element!r}; expected "
+                "elements, D or T: simulate takes isotopes, refine them as "
+                "their element."
+            )
     generator = make_generator(
         choose_backend(backend), cluster.to_diffpy(), atoms
     )

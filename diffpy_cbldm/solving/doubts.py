@@ -9,6 +9,8 @@ import numpy as np
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter, nearest_neighbour_distance
+from diffpy_cbldm.crystals.radii import neighbour_distance
+from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
 
 DOUBTFUL_RW = 0.3
@@ -16,6 +18,74 @@ DOUBTFUL_RW = 0.3
 
 SIGNAL_LEFT = 0.1
 """Signal beyond every candidate, relative to that inside, that is reported."""
+
+UNLIKE = 0.08
+"""First neighbours this far (relative) from the metal's are doubted."""
+
+SIZE_RANGE = 2.5
+"""A range that ends below so many bond lengths does not tell a size."""
+
+
+def label_doubts(target: Target) -> list[str]:
+    """Say so where the first neighbours are not those of the element.
+
+    The curve of another metal, or of a compound taken for its metal, fits
+    as well as its own: the bond length is read from the data.
+
+    Parameters
+    ----------
+    target : Target
+
+    Returns
+    -------
+    list of str
+        Empty where the distance fits the element, or is not known.
+    """
+    bond, expected = _bond(target), neighbour_distance(target.element)
+    if bond is None or expected is None:
+        return []
+    off = bond / expected - 1
+    if abs(off) <= UNLIKE:
+        return []
+    return [
+        f"The first neighbours are {bond:.2f} A apart, those of metallic "
+        f"{target.element} {expected:.2f} A ({off:+.0%}, up to "
+        f"{UNLIKE:.0%} is usual): the composition may be wrong, or the sample "
+        f"is no pure metal, such as an oxide; pass composition "
+        f"(--composition) where another metal is meant."
+    ]
+
+
+def range_doubts(target: Target) -> list[str]:
+    """Say so where the fitted range is too short to tell a size.
+
+    Parameters
+    ----------
+    target : Target
+
+    Returns
+    -------
+    list of str
+        Empty where it holds `SIZE_RANGE` bond lengths or more.
+    """
+    bond = _bond(target)
+    if bond is None or target.rmax >= SIZE_RANGE * bond:
+        return []
+    shells = target.rmax / bond
+    return [
+        f"The fitted range ends at {target.rmax:g} A, {shells:.1f} bond "
+        f"lengths: so few shells do not tell the size of a particle, and no "
+        f"number of atoms is given; expected {SIZE_RANGE * bond:.1f} A or "
+        f"more."
+    ]
+
+
+def _bond(target: Target) -> float | None:
+    """The bond length of the data, None where they show no first peak."""
+    try:
+        return target.bond
+    except CbldmError:
+        return None
 
 
 def size_doubts(best: Candidate, target: Target) -> list[str]:

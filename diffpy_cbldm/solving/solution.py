@@ -71,7 +71,8 @@ class Solution:
         apart; the simplest of each first.
     atoms : AtomRange or None
         The range of the number of atoms that holds it for nine of ten
-        simulated particles.  None without polishing.
+        simulated particles.  None without polishing, and where the range
+        of r is too short to tell a size.
     """
 
     candidates: list[Candidate]

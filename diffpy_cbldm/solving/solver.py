@@ -19,7 +19,12 @@ from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import built_in, generator_names, propose
-from diffpy_cbldm.solving.doubts import origin_doubts, size_doubts
+from diffpy_cbldm.solving.doubts import (
+    label_doubts,
+    origin_doubts,
+    range_doubts,
+    size_doubts,
+)
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.polish_stage import (
     STRETCH,
@@ -152,8 +157,9 @@ def _solve(
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
-    atoms = edits.atoms
+    too_short = range_doubts(target)
     about_size = size_doubts(candidates[0], target)
+    atoms = None if too_short else edits.atoms
     if atoms and about_size:
         atoms = dataclasses.replace(atoms, doubted=True)
     return Solution(
@@ -164,6 +170,8 @@ def _solve(
         warnings=(
             *target.pdf.warnings,
             *notes,
+            *label_doubts(target),
+            *too_short,
             *about_size,
             *origin_doubts(candidates, generators),
         ),
