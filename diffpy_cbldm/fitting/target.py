@@ -24,6 +24,10 @@ EDGE = 1e-6
 FEWEST = 20
 """A fit has at least so many data points."""
 
+FEWEST_INDEPENDENT = 6.0
+"""And so many independent ones: scale, stretch, Uiso, delta2 and Qdamp are
+fitted, and something must be left to judge by."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Target:
@@ -79,7 +83,8 @@ class Target:
         Raises
         ------
         CbldmError
-            Something else than a PDF, or fewer than `FEWEST` points.
+            Something else than a PDF, fewer than `FEWEST` points, a Q range
+            that leaves fewer than `FEWEST_INDEPENDENT`, or only zeros.
         """
         if isinstance(pdf, Target):
             return pdf
@@ -96,7 +101,7 @@ class Target:
         if pdf.dg is not None:
             weights = pdf.dg[keep] ** -2.0
             weights = weights / weights.mean()
-        return cls(
+        target = cls(
             pdf=pdf,
             rmin=rmin,
             rmax=min(rmax, float(pdf.r[-1])),
@@ -109,6 +114,25 @@ class Target:
             qdamp=pdf.qdamp,
             stype=pdf.stype,
         )
+        target._check()
+        return target
+
+    def _check(self) -> None:
+        """Raise `CbldmError` where there is nothing to fit."""
+        span = f"r from {self.r[0]:g} to {self.r[-1]:g} A"
+        if not self.g.any():
+            raise CbldmError(
+                f"G(r) is zero for all {span}; expected peaks: check the "
+                "data file and the range of r."
+            )
+        points = self.independent_points
+        if points < FEWEST_INDEPENDENT:
+            raise CbldmError(
+                f"Q from {self.qmin:g} to {self.qmax:g} 1/A and {span} hold "
+                f"{points:.1f} independent data (their ranges' product over "
+                f"pi); expected at least {FEWEST_INDEPENDENT:g}: correct "
+                "qmin and qmax, or give longer data."
+            )
 
     def __repr__(self) -> str:
         return (
@@ -129,8 +153,12 @@ class Target:
 
         Points nearer to one another than pi / Qmax tell nothing new.
         """
-        step = self.r[1] - self.r[0]
-        every = max(1, int(math.pi / self.qmax / density / step))
+        # The first two points of an uneven grid may lie anyhow.
+        step = float(np.median(np.diff(self.r)))
+        # 1e-9: a step must not be one fewer by the rounding of r.
+        every = max(1, int(math.pi / self.qmax / density / step + 1e-9))
+        if not self.g[::every].any():
+            return self  # of a curve of spikes the points between are zero
         return dataclasses.replace(
             self,
             r=self.r[::every],
@@ -147,6 +175,11 @@ class Target:
     def independent_points(self) -> float:
         """Independent points: the range of r times that of Q, over pi."""
         return (self.rmax - self.rmin) * (self.qmax - self.qmin) / math.pi
+
+    @property
+    def uncertainties(self) -> str:
+        """What tells how uncertain the data are: "dG", or the "misfit"."""
+        return "misfit" if self.pdf.dg is None else "dG"
 
     @functools.cached_property
     def _regridded(self) -> tuple[np.ndarray, np.ndarray]:
