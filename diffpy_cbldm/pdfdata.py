@@ -23,6 +23,12 @@ from diffpy_cbldm.settings import MIN_POINTS, Simulation
 R_SHORTEST = 4.0
 """Data that end below this r (A) hold no second shell of any metal."""
 
+UNCERTAINTIES = {
+    "misfit": "from the misfit, as the data have no dG",
+    "dG": "from the dG of the data",
+}
+"""How `PDFData.uncertainties` is said."""
+
 _ASSUMED = {
     "qmin": Simulation.qmin,
     "qmax": Simulation.qmax,
@@ -167,6 +173,11 @@ class PDFData:
                 'composition="Pt" (--composition Pt).'
             )
         return symbols[0]
+
+    @property
+    def uncertainties(self) -> str:
+        """What tells how uncertain G is: its "dG", or the "misfit"."""
+        return "misfit" if self.dg is None else "dG"
 
     @property
     def step(self) -> float:

@@ -191,7 +191,7 @@ class Results(FitResults):
 
     def __init__(self, recipe: FitRecipe, target: Target) -> None:
         self.target = target
-        self.uncertainties = target.uncertainties
+        self.uncertainties = target.pdf.uncertainties
         self.independent_points = min(
             target.independent_points, float(len(target.r))
         )

@@ -176,11 +176,6 @@ class Target:
         """Independent points: the range of r times that of Q, over pi."""
         return (self.rmax - self.rmin) * (self.qmax - self.qmin) / math.pi
 
-    @property
-    def uncertainties(self) -> str:
-        """What tells how uncertain the data are: "dG", or the "misfit"."""
-        return "misfit" if self.pdf.dg is None else "dG"
-
     @functools.cached_property
     def _regridded(self) -> tuple[np.ndarray, np.ndarray]:
         return regrid(self.pdf)
@@ -233,7 +228,8 @@ def regrid(
     Data on the grid are copied.  Others are interpolated, with G(-r) =
     -G(r) continuing the data below r = 0: by a spline of degree 7 where
     the step is below half of pi / Qmax (Nyquist), else by Whittaker's sum
-    of sinc functions, as a spline loses the fine structure there.
+    of sinc functions, as a spline loses the fine structure there, or by the
+    least sum of waves up to Qmax where the steps are uneven.
 
     Parameters
     ----------
@@ -291,12 +287,25 @@ def _interpolate(
         r = np.concatenate([-r[later][::-1], r])
         g = np.concatenate([-g[later][::-1], g])
     even = np.ptp(steps) < 1e-3 * step if len(steps) else False
-    if even and step > 0.5 * math.pi / qmax:
-        return np.sinc((at[:, None] - r) / step) @ g
+    if step > 0.5 * math.pi / qmax:
+        if even:
+            return np.sinc((at[:, None] - r) / step) @ g
+        return _from_waves(r, g, at, qmax)
     from scipy.interpolate import make_interp_spline
 
     degree = next((k for k in (7, 5, 3, 1) if len(r) > k), 0)
     return make_interp_spline(r, g, k=degree)(at)
+
+
+def _from_waves(
+    r: np.ndarray, g: np.ndarray, at: np.ndarray, qmax: float
+) -> np.ndarray:
+    """The least sum of waves up to Qmax through uneven points, at others."""
+    # Beyond the data the waves may go on: their period is not the range.
+    end = float(r[-1]) + 10 * math.pi / qmax
+    waves = np.arange(1, math.ceil(qmax * end / math.pi) + 1) * math.pi / end
+    sizes = np.linalg.lstsq(np.sin(r[:, None] * waves), g, rcond=1e-6)[0]
+    return np.sin(at[:, None] * waves) @ sizes
 
 
 def bond_estimate(pdf: PDFData) -> float:
