@@ -29,6 +29,12 @@ from diffpy_cbldm.pdfchecks import (
 )
 from diffpy_cbldm.settings import Simulation
 
+UNCERTAINTIES = {
+    "misfit": "from the misfit, as the data have no dG",
+    "dG": "from the dG of the data",
+}
+"""How `PDFData.uncertainties` is said."""
+
 _ASSUMED = {
     "qmin": Simulation.qmin,
     "qmax": Simulation.qmax,
@@ -225,6 +231,11 @@ class PDFData:
             return None
         formula = read_formula(self.composition)
         return formula.dominant if len(formula.amounts) > 1 else None
+
+    @property
+    def uncertainties(self) -> str:
+        """What tells how uncertain G is: its "dG", or the "misfit"."""
+        return "misfit" if self.dg is None else "dG"
 
     @property
     def step(self) -> float:

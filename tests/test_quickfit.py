@@ -143,7 +143,7 @@ def test_user_mistakes():
         qf.quick_fit([x], target(g), fit=("zoomscale",))
     with pytest.raises(CbldmError, match="data points"):
         target(g, rmin=31.0, rmax=40.0)
-    with pytest.raises(CbldmError, match="no Q range"):
+    with pytest.raises(CbldmError, match="independent data"):
         qf.quick_fit([x], target(g, qmin=9.995, qmax=10.0))
     with pytest.raises(CbldmError, match="one array per cluster"):
         qf.quick_fit([x[None]], target(g))

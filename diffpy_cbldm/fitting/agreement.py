@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -106,3 +107,40 @@ def misfit_by_range(
         float(r[block == a][0]),
         float(r[block == b - 1][-1]),
     )
+
+
+def power_in_range(
+    r: np.ndarray, misfit: np.ndarray, qmin: float, qmax: float
+) -> float:
+    """The sum of squares of what of a misfit lies between Qmin and Qmax.
+
+    A measured G(r) is a transform of that range, and so is what parameters
+    change: what lies beyond, such as noise of single points of r, moves no
+    parameter.
+
+    Parameters
+    ----------
+    r : (n,) array, angstrom
+        About even.
+    misfit : (n,) array
+    qmin, qmax : float, 1/A
+
+    Returns
+    -------
+    float
+        At most the sum of all squares.
+    """
+    total = float(misfit @ misfit)
+    count = len(r)
+    length = (r[-1] - r[0]) * count / (count - 1)
+    # Waves with whole numbers of periods are orthogonal on an even grid.
+    step = 2 * math.pi / length
+    last = min(math.floor(qmax / step), (count - 1) // 2)
+    waves = np.arange(max(1, math.ceil(qmin / step)), last + 1) * step
+    if not len(waves):
+        return total
+    turns = waves[:, None] * r
+    power = (np.cos(turns) @ misfit) ** 2 + (np.sin(turns) @ misfit) ** 2
+    # So many of them do not quite fill the range of Q.
+    filled = min((qmax - qmin) / step, count / 2) / len(waves)
+    return min(total, float(power.sum()) * 2 / count * filled)

@@ -190,6 +190,7 @@ def _linearise(model, data, p):
     # The scale is linear and eliminated: what a slope shares with the curve
     # itself, the scale would take up (Kaufman's approximation).
     obs, norm = data.root * data.g, g @ g
+    norm = norm + (norm == 0)  # of a curve that is 0 at all points
     scale = torch.clamp(obs @ g / norm, min=0.0)
     jac = scale * (slopes - g[:, None] * (g @ slopes / norm))
     return (scale * g - obs).numpy(), jac.numpy()
@@ -205,7 +206,10 @@ def _step(res, jac, p, damping, free, low, high):
     new = p.copy()
     while move.any():
         a = normal[np.ix_(move, move)]
-        a = a + damping * np.diag(np.diag(a) + 1e-12 * np.trace(a) + 1e-30)
+        size = np.trace(a)
+        if not size > 0:
+            break  # nothing that may move changes the curve
+        a = a + damping * np.diag(np.diag(a) + 1e-12 * size)
         step = np.linalg.solve(a, -gradient[move]) * _UNIT[move]
         new[move] = p[move] + step
         out = move & ((new < low) | (new > high))
@@ -285,11 +289,6 @@ def quick_fit(
     target = Target.of(target)
     values = {**START, **(start or {})}
     q, reach = target.q_grid(values["uiso"], values["delta2"])
-    if len(q) < 2:
-        raise CbldmError(
-            f"Qmin {target.qmin:g} and Qmax {target.qmax:g} 1/A leave no Q "
-            "range; expected Qmin below Qmax: correct them."
-        )
     # Twice as dense as G(r) needs to be known.
     few = target.thinned(2.0)
     data = _Data(few, q)

@@ -23,6 +23,9 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import Refinement, Solve
 
+_LEAST_SCALE = 1e-3
+"""A fit does not begin with less of `scale_unit`."""
+
 
 def make_recipe(
     cluster: Cluster | Any,
@@ -199,7 +202,9 @@ def _begin_at(recipe: FitRecipe, start: Mapping[str, float]) -> None:
             )
         getattr(recipe, name).value = value
     if "s1" not in start:
-        recipe.s1.value = best_scale_of(recipe)
+        scale, unit = best_scale_of(recipe), scale_unit(recipe)
+        # From a scale of 0 no other variable has a slope.
+        recipe.s1.value = scale if scale > _LEAST_SCALE * unit else unit
 
 
 def variable_names(recipe: FitRecipe) -> list[str]:
@@ -298,13 +303,36 @@ def _profile(target: Target) -> Profile:
 
 
 def best_scale_of(recipe: FitRecipe) -> float:
-    """The scale of least squares at the other variables' values."""
-    profile = recipe.cluster.profile
+    """The scale of least squares at the other variables' values.
+
+    0 where the curve goes against the data: no scale makes it fit.
+    """
+    curve, measured = _curve_and_data(recipe)
+    power = float(curve @ curve)
+    return max(float(curve @ measured), 0.0) / power if power else 0.0
+
+
+def scale_unit(recipe: FitRecipe) -> float:
+    """The scale at which the curve is as high as the data, root mean square.
+
+    The scale has the unit of the data, which may be any: what is small for
+    it can only be said in this.
+    """
+    curve, measured = _curve_and_data(recipe)
+    power = float(curve @ curve)
+    return math.sqrt(float(measured @ measured) / power) if power else 1.0
+
+
+def _curve_and_data(recipe: FitRecipe) -> tuple[np.ndarray, np.ndarray]:
+    """The curve at a scale of 1 and the data, (n,), over their dG."""
+    profile, scale = recipe.cluster.profile, recipe.s1.value
+    if not scale:
+        # Of a scale of 0 no curve could be told.
+        recipe.s1.value = 1.0
     recipe.residual()
     curve = profile.ycalc / profile.dy / recipe.s1.value
-    power = float(curve @ curve)
-    scale = float(curve @ (profile.y / profile.dy)) / power if power else 0.0
-    return scale if scale > 1e-3 else 1.0
+    recipe.s1.value = scale
+    return curve, profile.y / profile.dy
 
 
 def start_values(

@@ -18,13 +18,14 @@ from diffpy.srfit.fitbase import FitRecipe, FitResults
 
 from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.fitting import moves as moving
-from diffpy_cbldm.fitting.agreement import misfit_by_range
+from diffpy_cbldm.fitting.agreement import misfit_by_range, power_in_range
 from diffpy_cbldm.fitting.generator import choose_backend, named
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
     delta2_name,
     move_names_of,
     recipe_of,
+    scale_unit,
     variable_names,
 )
 from diffpy_cbldm.fitting.target import Target
@@ -35,8 +36,15 @@ from diffpy_cbldm.threads import one_thread
 _NO_DAMPING = 1e-3
 """A fitted Qdamp (1/A) below this changes no curve to 30 A."""
 
-_ZERO = 1e-6
-"""What stands for a refined value of 0 where derivatives are taken."""
+_VANISHED = 1e-6
+"""A refined value below this, the scale in `scale_unit`, changes no curve."""
+
+_ZERO = 1e-3
+"""What stands for a refined value of 0 where derivatives are taken, in
+changes that matter (`_step`)."""
+
+_SINGULAR = 1e-10
+"""Variables that the data tell apart by less are not determined."""
 
 _EVEN, _EXPLAINED = 0.6, 0.03
 """Evenness (`agreement.misfit_by_range`) below which, and Rw above which, a
@@ -59,33 +67,53 @@ def _rw(recipe: FitRecipe, values: Any, above: float = 0.0) -> float:
 
 
 def _fit(recipe: FitRecipe) -> np.ndarray:
-    """Refine all variables of a recipe within their bounds."""
+    """Refine all variables of a recipe within their bounds.
+
+    What is varied is the scale in its own unit (`scale_unit`), and what is
+    minimised the misfit over the root mean square of the data: the steps and
+    the ends of the optimiser do not know the unit of G.
+    """
     from scipy.optimize import least_squares
 
+    names = variable_names(recipe)
+    units, size = _units(recipe), _rms_of_data(recipe)
     bounds = named(recipe, "get_bounds_array", "getBounds2")()
-    low, high = (np.asarray(b, dtype=float) for b in bounds)
+    low, high = (np.asarray(b, dtype=float) / units for b in bounds)
     options: dict[str, Any] = {"x_scale": "jac"}
     if move_names_of(recipe):
         # The slopes of strains can vanish, and are no measure of a step; and
         # strains that G(r) hardly tells apart have no sharp minimum.
-        names = variable_names(recipe)
         options = {
             "x_scale": [_step(name) for name in names],
             "ftol": 1e-6,
             "max_nfev": 60,
         }
     fit = least_squares(
-        recipe.residual,
-        np.clip(recipe.values, low + 1e-9, high - 1e-9),
+        lambda x: recipe.residual(x * units) / size,
+        np.clip(np.array(recipe.values) / units, low + 1e-9, high - 1e-9),
         bounds=(low, high),
         **options,
     )
-    # At 0 the relative step of the derivatives in FitResults would vanish.
-    return np.where(np.abs(fit.x) < _ZERO, np.copysign(_ZERO, fit.x), fit.x)
+    # What is 0 but for where the optimiser ended is 0, as on a bound.
+    return np.where(np.abs(fit.x) < _VANISHED, 0.0, fit.x) * units
+
+
+def _units(recipe: FitRecipe) -> np.ndarray:
+    """In what each variable is counted: `scale_unit`, and 1."""
+    unit = scale_unit(recipe)
+    return np.array(
+        [unit if name == "s1" else 1.0 for name in variable_names(recipe)]
+    )
+
+
+def _rms_of_data(recipe: FitRecipe) -> float:
+    """Root mean square of the measured curve over its dG, never 0."""
+    profile = recipe.cluster.profile
+    return float(np.sqrt(np.mean((profile.y / profile.dy) ** 2))) or 1.0
 
 
 def _step(name: str) -> float:
-    """A change of a variable that matters, in its unit."""
+    """A change of a variable that matters, in its unit (`_units`)."""
     if name.endswith("_Delta2"):
         return 1.0
     if name.endswith("_Uiso"):
@@ -95,6 +123,23 @@ def _step(name: str) -> float:
 
 
 def _fit_moves(recipe: FitRecipe) -> np.ndarray:
+    """The best values, never worse than those it begins with.
+
+    Nor than with the scale alone fitted (`rw_raw`): where a minimum beside
+    the right one was met, the fit begins again from there.
+    """
+    begins = [np.array(recipe.values), _raw_values(recipe)]
+    began = [_rw(recipe, values) for values in begins]
+    recipe.residual(begins[0])
+    ends = [_fit_in_steps(recipe)]
+    if not _rw(recipe, ends[0]) <= min(began):
+        recipe.residual(begins[int(np.argmin(began))])
+        ends.append(_fit_in_steps(recipe))
+    # The first of equals stays.
+    return min([*ends, *begins], key=lambda values: _rw(recipe, values))
+
+
+def _fit_in_steps(recipe: FitRecipe) -> np.ndarray:
     """Refine without moves first, and then all variables.
 
     The strain begins at the best of a few small ones.  Where a move is not
@@ -123,34 +168,132 @@ def _fit_moves(recipe: FitRecipe) -> np.ndarray:
 
 
 class Results(FitResults):
-    """FitResults whose figures belong to the refined values.
+    """FitResults whose figures belong to the refined values and their data.
 
     The stock class takes them where its numeric derivatives end, a step
     off.  That step must be long here, since the native Q grid moves in jumps
     with Uiso: central differences of 1e-3 average over them.
+
+    The stock covariance takes the points of r as independent, and where
+    there is no dG their variance as 1.  Here the independent data are as
+    many as the range of r times that of Q, over pi, and what is not known of
+    their variance is taken from the misfit: see
+    ``docs/reference/conventions.md``.
+
+    Attributes
+    ----------
+    uncertainties : {"misfit", "dG"}
+        Where they come from.
+    independent_points : float
     """
 
     varvals: Any
 
+    def __init__(self, recipe: FitRecipe, target: Target) -> None:
+        self.target = target
+        self.uncertainties = target.pdf.uncertainties
+        self.independent_points = min(
+            target.independent_points, float(len(target.r))
+        )
+        super().__init__(recipe, update=False)
+        self.derivstep = 1e-3
+
     def _calculateCovariance(self) -> None:  # srfit up to 3.3
-        super()._calculateCovariance()
-        self._settle()
+        self._set_covariance()
 
     def _calculate_covariance(self) -> None:  # srfit from 3.4
-        super()._calculate_covariance()
-        self._settle()
+        self._set_covariance()
 
-    def _settle(self) -> None:
-        """Take the recipe to the refined values; a scale of 0 is 0 again.
+    def formatResults(self, *args: Any, **options: Any) -> str:
+        """As in the stock class, which knows no uncertainties without dG."""
+        return self._with_origin(super().formatResults(*args, **options))
 
-        Its stand-in serves the derivatives alone (`_fit`): without a scale
-        Rw is 1, and with it would be above.
+    def format_results(self, *args: Any, **options: Any) -> str:
+        """`formatResults` of srfit from 3.4."""
+        return self._with_origin(super().format_results(*args, **options))
+
+    def _with_origin(self, text: str) -> str:
+        return text.replace(
+            "(Uncertainties invalid)", f"(uncertainties: {self.uncertainties})"
+        )
+
+    def _set_covariance(self) -> None:
+        """Set `cov`, NaN where the data do not determine a variable.
+
+        The recipe is left at the refined values.
         """
         values = np.array(self.varvals)
-        scale = np.array([name == "s1" for name in self.varnames], dtype=bool)
-        values[scale & (values <= _ZERO)] = 0.0
+        jacobian = self._jacobian(values)
+        misfit = self.recipe.residual(values)[: len(self.target.r)]
+        self.cov = _inverse_normal(jacobian) * self._variance(misfit)
+
+    def _jacobian(self, values: np.ndarray) -> np.ndarray:
+        """Derivatives of the residual, (points, variables), at the values."""
+        names, units = list(self.varnames), _units(self.recipe)
+        steps = units * [_step(name) for name in names]
+        # The stock derivatives take relative steps, and at 0 none.
+        self.varvals = np.where(
+            np.abs(values) < _ZERO * steps,
+            np.copysign(_ZERO * steps, values),
+            values,
+        )
+        take = named(self, "_calculate_jacobian", "_calculateJacobian")
+        jacobian = take()
         self.varvals = values
-        self.recipe.residual(values)
+        if not values[names.index("s1")] > _ZERO * units[names.index("s1")]:
+            # A curve of height 0 tells nothing of the other variables.
+            jacobian[:, [name != "s1" for name in names]] = 0.0
+        return jacobian
+
+    def _variance(self, misfit: np.ndarray) -> float:
+        """Variance of the data, over that of the stock covariance.
+
+        With n points that are m independent data, the noise has m
+        components, each of n / m times the variance of a point; and so has
+        the misfit, less one for each of p variables:
+
+            misfit   (sum of squares) / (m - p)
+            dG       n / m
+
+        Of noise beyond the range of Q, which moves no variable, only that in
+        the range counts in both.
+        """
+        target, total = self.target, float(misfit @ misfit)
+        free = self.independent_points - len(self.varnames)
+        if free <= 0:
+            return math.nan
+        felt = power_in_range(target.r, misfit, target.qmin, target.qmax)
+        if self.uncertainties == "misfit":
+            return felt / free
+        share = felt / total if total else 1.0
+        return share * len(misfit) / free
+
+
+def _inverse_normal(jacobian: np.ndarray) -> np.ndarray:
+    """The inverse of J^T J, with NaN for what it does not determine.
+
+    Parameters
+    ----------
+    jacobian : (n, p) array
+
+    Returns
+    -------
+    (p, p) array
+    """
+    # Variables have units of their own: columns of one length are compared.
+    length = np.linalg.norm(jacobian, axis=0)
+    seen = np.isfinite(length) & (length > 0)
+    inverse = np.full(2 * (len(length),), np.nan)
+    if not seen.any():
+        return inverse
+    _, size, turn = np.linalg.svd(
+        jacobian[:, seen] / length[seen], full_matrices=False
+    )
+    if size[-1] > _SINGULAR * size[0]:
+        part = (turn.T / size**2) @ turn
+        part /= np.outer(length[seen], length[seen])
+        inverse[np.ix_(seen, seen)] = part
+    return inverse
 
 
 def refine(
@@ -207,7 +350,7 @@ def refine(
         held, split = None, Refinement.heldout_split
         if heldout and recipe.cluster.profile.x[-1] >= split + HELD_OUT:
             held = _rw(recipe, _fit_moves(recipe_to(split)), above=split)
-        results = _fit_results(recipe, target.qdamp is None)
+        results = _fit_results(recipe, target)
         uneven = _uneven_misfit(recipe, float(results.rw))
     plain = {"s1": "scale", delta2_name(cluster.elements): "delta2"}
     parameters = _parameters(results, plain)
@@ -227,20 +370,19 @@ def refine(
         at_bounds=_at_bounds(recipe, parameters, plain),
         # Coordinates that an earlier refinement adjusted stay so.
         refined_moves=tuple(dict.fromkeys((*cluster.refined_moves, *kinds))),
-        not_determined=_left_open(results, parameters, move_names),
+        not_determined=_left_open(parameters, move_names),
         uneven_misfit=uneven,
     )
 
 
-def _fit_results(recipe: FitRecipe, fitted_qdamp: bool) -> Results:
+def _fit_results(recipe: FitRecipe, target: Target) -> Results:
     """Refine a recipe, leave it at the best values and return the results."""
     recipe.residual(_fit_moves(recipe))
-    if fitted_qdamp and recipe.qdamp.value < _NO_DAMPING:
+    if target.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
         # G depends on its square: at 0 there is no uncertainty to give.
         recipe.qdamp.value = 0.0
         recipe.fix("qdamp")
-    results = Results(recipe, update=False)
-    results.derivstep = 1e-3
+    results = Results(recipe, target)
     results.update()
     # The derivatives were taken beside the best values.
     recipe.residual()
@@ -248,17 +390,13 @@ def _fit_results(recipe: FitRecipe, fitted_qdamp: bool) -> Results:
 
 
 def _parameters(
-    results: FitResults, plain: Mapping[str, str]
+    results: Results, plain: Mapping[str, str]
 ) -> dict[str, tuple[float, float]]:
     """Value and standard uncertainty of each variable by its plain name."""
-    names = list(results.varnames)
-    # Where the covariance is singular, FitResults has no uncertainties.
-    errors = getattr(results, "varunc", None)
-    errors = [math.nan] * len(names) if errors is None else errors
     return {
         plain.get(name, name): (float(value), float(error))
         for name, value, error in zip(
-            names, results.varvals, errors, strict=True
+            results.varnames, results.varvals, results.varunc, strict=True
         )
     }
 
@@ -277,18 +415,15 @@ def _moved(
 
 
 def _left_open(
-    results: FitResults,
     parameters: Mapping[str, tuple[float, float]],
     move_names: Iterable[str],
 ) -> tuple[str, ...]:
     """The moves that are not known better than by their bounds."""
-    # Without dG the misfit alone tells how uncertain the data are.
-    misfit = math.sqrt(results.rchi2)
     return tuple(
         name
         for name in move_names
         # Written so that an unknown uncertainty, NaN, counts as too large.
-        if not parameters[name][1] * misfit < moving.LIMITS[name]
+        if not parameters[name][1] < moving.LIMITS[name]
     )
 
 
@@ -310,22 +445,25 @@ def _at_bounds(
 ) -> tuple[tuple[str, float], ...]:
     """The parameters that ended at a bound, by plain names, with the bound."""
     variable_of = {name: variable for variable, name in plain.items()}
+    unit = scale_unit(recipe)
     reached = []
     for name in parameters:
         variable = getattr(recipe, variable_of.get(name, name))
         low, high = variable.bounds
-        span = (high if math.isfinite(high) else 1.0) - low
+        span = (high if math.isfinite(high) else unit) - low
         for limit in (low, high):
             if abs(variable.value - limit) < 1e-3 * span:
                 reached.append((name, float(limit)))
     return tuple(reached)
 
 
-def _raw(recipe: FitRecipe) -> float:
-    """Rw with the scale alone fitted, at the default Uiso and no delta2."""
-    names = variable_names(recipe)
-    moves, before = move_names_of(recipe), list(recipe.values)
-    for name in names:
+def _raw_values(recipe: FitRecipe) -> np.ndarray:
+    """The variables with the scale alone fitted; the recipe is left there.
+
+    At the default Uiso, no delta2, no stretch and no moves.
+    """
+    moves = move_names_of(recipe)
+    for name in variable_names(recipe):
         if name.endswith("_Uiso"):
             getattr(recipe, name).value = Refinement.uiso
         elif name.endswith("_Delta2"):
@@ -335,7 +473,12 @@ def _raw(recipe: FitRecipe) -> float:
         elif name in moves:
             getattr(recipe, name).value = 0.0
     recipe.s1.value = best_scale_of(recipe)
-    rw = _rw(recipe, recipe.values)
-    for name, value in zip(names, before, strict=True):
-        getattr(recipe, name).value = value
+    return np.array(recipe.values)
+
+
+def _raw(recipe: FitRecipe) -> float:
+    """Rw with the scale alone fitted; the recipe stays as it is."""
+    before = np.array(recipe.values)
+    rw = _rw(recipe, _raw_values(recipe))
+    recipe.residual(before)
     return rw

@@ -24,6 +24,10 @@ EDGE = 1e-6
 FEWEST = 20
 """A fit has at least so many data points."""
 
+FEWEST_INDEPENDENT = 6.0
+"""And so many independent ones: scale, stretch, Uiso, delta2 and Qdamp are
+fitted, and something must be left to judge by."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Target:
@@ -79,7 +83,8 @@ class Target:
         Raises
         ------
         CbldmError
-            Something else than a PDF, or fewer than `FEWEST` points.
+            Something else than a PDF, fewer than `FEWEST` points, a Q range
+            that leaves fewer than `FEWEST_INDEPENDENT`, or only zeros.
         """
         if isinstance(pdf, Target):
             return pdf
@@ -96,7 +101,7 @@ class Target:
         if pdf.dg is not None:
             weights = pdf.dg[keep] ** -2.0
             weights = weights / weights.mean()
-        return cls(
+        target = cls(
             pdf=pdf,
             rmin=rmin,
             rmax=min(rmax, float(pdf.r[-1])),
@@ -109,6 +114,25 @@ class Target:
             qdamp=pdf.qdamp,
             stype=pdf.stype,
         )
+        target._check()
+        return target
+
+    def _check(self) -> None:
+        """Raise `CbldmError` where there is nothing to fit."""
+        span = f"r from {self.r[0]:g} to {self.r[-1]:g} A"
+        if not self.g.any():
+            raise CbldmError(
+                f"G(r) is zero for all {span}; expected peaks: check the "
+                "data file and the range of r."
+            )
+        points = self.independent_points
+        if points < FEWEST_INDEPENDENT:
+            raise CbldmError(
+                f"Q from {self.qmin:g} to {self.qmax:g} 1/A and {span} hold "
+                f"{points:.1f} independent data (their ranges' product over "
+                f"pi); expected at least {FEWEST_INDEPENDENT:g}: correct "
+                "qmin and qmax, or give longer data."
+            )
 
     def __repr__(self) -> str:
         return (
@@ -129,8 +153,12 @@ class Target:
 
         Points nearer to one another than pi / Qmax tell nothing new.
         """
-        step = self.r[1] - self.r[0]
-        every = max(1, int(math.pi / self.qmax / density / step))
+        # The first two points of an uneven grid may lie anyhow.
+        step = float(np.median(np.diff(self.r)))
+        # 1e-9: a step must not be one fewer by the rounding of r.
+        every = max(1, int(math.pi / self.qmax / density / step + 1e-9))
+        if not self.g[::every].any():
+            return self  # of a curve of spikes the points between are zero
         return dataclasses.replace(
             self,
             r=self.r[::every],
@@ -200,7 +228,8 @@ def regrid(
     Data on the grid are copied.  Others are interpolated, with G(-r) =
     -G(r) continuing the data below r = 0: by a spline of degree 7 where
     the step is below half of pi / Qmax (Nyquist), else by Whittaker's sum
-    of sinc functions, as a spline loses the fine structure there.
+    of sinc functions, as a spline loses the fine structure there, or by the
+    least sum of waves up to Qmax where the steps are uneven.
 
     Parameters
     ----------
@@ -258,12 +287,25 @@ def _interpolate(
         r = np.concatenate([-r[later][::-1], r])
         g = np.concatenate([-g[later][::-1], g])
     even = np.ptp(steps) < 1e-3 * step if len(steps) else False
-    if even and step > 0.5 * math.pi / qmax:
-        return np.sinc((at[:, None] - r) / step) @ g
+    if step > 0.5 * math.pi / qmax:
+        if even:
+            return np.sinc((at[:, None] - r) / step) @ g
+        return _from_waves(r, g, at, qmax)
     from scipy.interpolate import make_interp_spline
 
     degree = next((k for k in (7, 5, 3, 1) if len(r) > k), 0)
     return make_interp_spline(r, g, k=degree)(at)
+
+
+def _from_waves(
+    r: np.ndarray, g: np.ndarray, at: np.ndarray, qmax: float
+) -> np.ndarray:
+    """The least sum of waves up to Qmax through uneven points, at others."""
+    # Beyond the data the waves may go on: their period is not the range.
+    end = float(r[-1]) + 10 * math.pi / qmax
+    waves = np.arange(1, math.ceil(qmax * end / math.pi) + 1) * math.pi / end
+    sizes = np.linalg.lstsq(np.sin(r[:, None] * waves), g, rcond=1e-6)[0]
+    return np.sin(at[:, None] * waves) @ sizes
 
 
 def bond_estimate(pdf: PDFData) -> float:

@@ -23,6 +23,7 @@ from diffpy_cbldm.output.views import (
     need,
     shape,
 )
+from diffpy_cbldm.pdfdata import UNCERTAINTIES
 
 if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate
@@ -93,6 +94,7 @@ def make_page(solution: Solution, source: str) -> str:
         name=os.path.basename(source) or source,
         answer=solution.explain(warnings=False).splitlines(),
         warnings=solution.warnings,
+        uncertainties=UNCERTAINTIES[solution.uncertainties],
         columns=[{"head": h, "word": word} for h, word in TABLE_HEADS],
         candidates=[
             _candidate(k + 1, c, curves[k], shapes[k], names.get(k))

@@ -56,6 +56,7 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "input": source,
         "settings": solution.settings,
+        "uncertainties": solution.uncertainties,
         "candidates": [
             {
                 "rank": rank,

@@ -202,7 +202,7 @@ class PairBasis:
         Both over the norm of the measured curve.
         """
         # The part of a change that lies along the curve, the scale takes.
-        norm = total @ total
+        norm = _not_zero(total @ total)
         scale = (self.data @ total).clamp_min(0) / norm
         rates = scale * (rates - torch.outer(rates @ total / norm, total))
         size = math.sqrt(self.power)
@@ -327,7 +327,7 @@ class PairBasis:
         rows = torch.stack([swell, wide, sharp, pair])
         curves = torch.einsum("b,kbq->kq", many, rows) @ self._rows
         total = curves[3]
-        scale = (self.data @ total).clamp_min(0) / (total @ total)
+        scale = (self.data @ total).clamp_min(0) / _not_zero(total @ total)
         curve = self._curves @ (self._turn @ total)
         # By the square of Qdamp, which dampens on the points of r: from the
         # basis to the curve and back.
@@ -335,6 +335,11 @@ class PairBasis:
         tangents = torch.cat([curves[:3], fall[None]])
         widths = torch.tensor(FOLLOWING).to(tangents)
         return scale * widths[:, None] * tangents
+
+
+def _not_zero(norm: Tensor) -> Tensor:
+    """A sum of squares to divide by: of a curve that is 0, 1."""
+    return norm + (norm == 0)
 
 
 def _pair_products(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -123,6 +123,11 @@ class Measured:
         q_range = target.qmax - target.qmin
         self.points = max(10.0, width * q_range / math.pi)
 
+    @property
+    def has_signal(self) -> bool:
+        """Whether the curve is not 0 at all points that count."""
+        return bool((self.target.weights * self.target.g**2).any())
+
     def at_qdamp(self, qdamp: float) -> Measured:
         """The same with Qdamp (1/A) held at a value."""
         other = copy.copy(self)
@@ -369,7 +374,7 @@ def _descend(
         step = np.linalg.solve(normal, jacobian @ residual)
         new = at + step.clip(-0.02, 0.02)
         found = misfit(new)
-        if found[0] >= square:
+        if not found[0] < square:
             damping *= 10
             continue
         at, damping = new, damping * 0.3

@@ -84,6 +84,8 @@ def _worthwhile(crystal: Crystal) -> tuple[float, np.ndarray]:
         for _ in range(NEWTON_STEPS):
             left, slopes = basis.atom_slopes(x + move.reshape(-1, 3))
             normal = slopes @ slopes.T
+            if not np.trace(normal) > 0:
+                return chosen  # no scale fits: the data pull nowhere
             # Springs as stiff as the data at the start, once for all.
             unit = unit or float(np.trace(normal) / np.trace(springs))
             stiff = stiffness * unit * springs

@@ -232,9 +232,10 @@ def predicted(
         prefers; both were fitted to the other blocks.
     """
     target = Target.of(target)
-    seen = Measured(target, part="seen")
+    seen, held = (Measured(target, part=part) for part in ("seen", "held"))
+    if not (seen.has_signal and held.has_signal):
+        return 1.0, 1.0  # a single spike: nothing to learn, or to predict
     found = _front(positions, structure_type, seen, kinds, limit, 0)
-    held = Measured(target, part="held")
     # What was left out is the judge: a smoother structure may fit worse here.
     return held.rw_of(found[0]), held.rw_of(best(found, lower=False))
 

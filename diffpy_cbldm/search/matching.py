@@ -269,9 +269,15 @@ def stretched(
     (n, S) float32 array; zero outside the compared range.
     """
     r, g = target.curve
+    # The unit of G is of no matter here, but must not end in single
+    # precision's last digits or in limits.
+    g = g / (np.abs(g).max() or 1.0)
+    joined = np.diff(r) < 1.5 * R_STEP
     out = np.zeros((len(x), len(stretches)), np.float32)
     for column, change in zip(out.T, stretches):
         at = x * bond * (1 + change)
         inside = (at >= max(target.rmin, r[0])) & (at <= r[-1])
+        # Nothing is known between points that are no neighbours.
+        inside &= joined[np.searchsorted(r, at).clip(1, len(r) - 1) - 1]
         column[inside] = np.interp(at[inside], r, g)
     return out

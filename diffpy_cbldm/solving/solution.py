@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.pdfdata import UNCERTAINTIES, PDFData
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
 
@@ -90,6 +90,11 @@ class Solution:
         """The candidates that were refined, best first."""
         return [c for c in self.candidates if c.rw is not None]
 
+    @property
+    def uncertainties(self) -> str:
+        """Where those of the parameters come from: "misfit" or "dG"."""
+        return self.pdf.uncertainties
+
     def explain(self, warnings: bool = True) -> str:
         """Say in a few sentences what was found and how far to trust it.
 
@@ -138,6 +143,11 @@ class Solution:
             if self.atoms.doubted:
                 text += ", but the warnings say that this one is not like them"
             lines.append(f"{text}.")
+        if self.refined:
+            lines.append(
+                f"Uncertainties of the parameters: "
+                f"{UNCERTAINTIES[self.uncertainties]}."
+            )
         if warnings:
             lines.extend(f"Warning: {text}" for text in self.warnings)
         return "\n".join(lines)
