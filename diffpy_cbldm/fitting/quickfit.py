@@ -278,8 +278,8 @@ def quick_fit(
     _check_names(fit, start)
     target = Target.of(target)
     values = {**START, **(start or {})}
-    base = target.q_grid(values["uiso"], values["delta2"]).base
-    if len(target.q_grid(values["uiso"], values["delta2"]).q) < 2:
+    before = target.q_grid(values["uiso"], values["delta2"])
+    if len(before.q) < 2:
         raise CbldmError(
             f"Qmin {target.qmin:g} and Qmax {target.qmax:g} 1/A leave no Q "
             "range; expected Qmin below Qmax: correct them."
@@ -306,7 +306,7 @@ def quick_fit(
     # The end of the range, and with it the Q grid, depends on Uiso: where
     # the start's was far off, the fits go on upon the grid of their own.
     _, uiso, delta2, _ = np.median(ends, axis=0) if ends else p0
-    if abs(target.q_grid(uiso, delta2).base - base) > _SAME_GRID:
+    if abs(target.q_grid(uiso, delta2).base - before.base) > _SAME_GRID:
         grids = _Grids(target, few)
         for i, (model, p, top) in enumerate(zip(models, ends, tops)):
             data = grids.at(uiso, delta2, p[0], model)
