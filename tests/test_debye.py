@@ -76,6 +76,7 @@ def test_golden_curves(precision, bar):
         g = pure.debye_pdf(
             torch.tensor(x, dtype=torch.float64)[None],
             u_iso=case["B"] / (8 * math.pi**2),
+            grid="native",
             precision=precision,
             **{name: case[name] for name in SHARED},
         )
@@ -113,6 +114,7 @@ def test_float32_agrees_to_its_digits():
     g = pure.debye_pdf(
         torch.tensor(x, dtype=torch.float32)[None],
         u_iso=case["B"] / (8 * math.pi**2),
+        grid="native",
         precision=1e-4,
         **{name: case[name] for name in SHARED},
     )
@@ -341,10 +343,12 @@ def test_q_grid_is_that_of_the_curves(qbroad, delta2):
         u, widths.end_ratio(1.5, rmax), qmin, qmax, rmax, 0.01
     )
     ratio = end_ratio(1.5, rmax, delta2=delta2, qbroad=qbroad)
-    q, end = qgrid.q_grid(qmin, qmax, rmax, u, ratio)
-    assert end == reach
-    assert np.array_equal(q, dq * np.arange(first, count))
-    assert (end > qgrid.q_grid(qmin, qmax, rmax, u)[1]) == (qbroad > 0)
+    grid = qgrid.q_grid(qmin, qmax, rmax, u, ratio)
+    assert grid.reach == reach and grid.parts == 1
+    assert np.array_equal(grid.q, dq * np.arange(first, count))
+    assert np.all(grid.weights == 1)
+    plain = qgrid.q_grid(qmin, qmax, rmax, u)
+    assert (grid.reach > plain.reach) == (qbroad > 0)
 
 
 @pytest.mark.parametrize("order", [4, 6])

@@ -143,6 +143,7 @@ def test_native_curves(case):
         [str(s) for s in golden()[name + ".elements"]],
         u_iso=case["B"] / (8 * math.pi**2),
         stype=case["stype"],
+        grid="native",
         **{setting: case[setting] for setting in SETTINGS},
     )
     assert deviation(g, torch.tensor(golden()[case["key"] + ".g"])) < 1e-10
@@ -155,7 +156,9 @@ def test_widths_of_each_atom(stype, precision):
     settings = {"stype": stype, "qmin": 0.8, "qmax": 22.0, "rmin": 1.5}
     settings |= {"rmax": 20.0, **WIDTHS}
     exact = double_loop(x, symbols, u, **settings)
-    g = mixed.mixed_pdf(x, symbols, u_iso=u, precision=precision, **settings)
+    g = mixed.mixed_pdf(
+        x, symbols, u_iso=u, precision=precision, grid="native", **settings
+    )
     assert deviation(g, exact) < precision
 
 

@@ -25,10 +25,11 @@ def fcc(n, bond=2.775, centre=(0.3, 0.2, 0.1)):
 
 
 def native(x, r, *, uiso, delta2, qdamp, qmin, qmax, qbroad=0.0):
-    """G(r) by the rules of the native calculator, as a plain sum."""
-    q, reach = qgrid.q_grid(qmin, qmax, r[-1], uiso)
+    """G(r) by the rules of the native calculator to 30 A, as a plain sum."""
+    grid = qgrid.q_grid(qmin, qmax, r[-1], uiso)
+    q = grid.q
     d = np.linalg.norm(x[:, None] - x, axis=-1)[np.triu_indices(len(x), 1)]
-    d = d[d <= reach]
+    assert d.max() <= grid.reach and grid.parts == 1
     f = np.zeros_like(q)
     for one in d:
         corr = max(0.0, 1 - delta2 / one**2 + (qbroad * one) ** 2)
@@ -62,8 +63,8 @@ def test_shells_keep_every_distance():
 
 def test_derivatives_against_differences():
     x = np.random.default_rng(1).uniform(-5, 5, (20, 3))
-    model = qf._Model(x, 20.0, 0.01)
-    model.use(qgrid.q_grid(1.0, 20.0, 20.0, 0.008)[0])
+    model = qf._Model(x, 0.01)
+    model.use(qgrid.q_grid(1.0, 20.0, 20.0, 0.008).q)
     p = np.array([1.01, 0.01, 1.5])
     f = model.f(*p, derivatives=True)
     assert torch.allclose(f[:, 0], model.f(*p))

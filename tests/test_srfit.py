@@ -17,8 +17,13 @@ import diffpy_cbldm as cb
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting import recipe as recipes
 from diffpy_cbldm.fitting.calculator import DebyeCalculator
-from diffpy_cbldm.fitting.generator import DebyeGenerator, choose_backend
+from diffpy_cbldm.fitting.generator import (
+    DebyeGenerator,
+    choose_backend,
+    make_generator,
+)
 
 HERE = pathlib.Path(__file__).resolve().parent
 MEASURED = HERE.parents[1] / "shared" / "data" / "experimental"
@@ -396,7 +401,13 @@ def test_a_misfit_that_is_no_noise_is_flagged(simulated):
 
 
 @pytest.mark.parametrize("fit", FITS["fits"], ids=lambda f: f["data"])
-def test_native_fits_are_reproduced(fit):
+def test_native_fits_are_reproduced(fit, monkeypatch):
+    def native(*settings):
+        generator = make_generator(*settings)
+        generator.setDiscretisation("native")
+        return generator
+
+    monkeypatch.setattr(recipes, "make_generator", native)
     path = MEASURED / fit["data"]
     if not path.exists():
         pytest.skip("the measured PDF is not part of this repository")

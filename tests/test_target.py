@@ -104,17 +104,17 @@ def test_thinning_keeps_what_the_q_range_can_tell():
 @pytest.mark.parametrize("uiso", [0.003, 0.02])
 def test_the_q_grid_is_the_native_one_with_qbroad_too(qbroad, uiso):
     target = Target.of(a_pdf(qbroad=qbroad))
-    q, reach = target.q_grid(uiso)
+    grid = target.q_grid(uiso)
     end = float(target.r[-1])
     ratio = 1 + (qbroad * end) ** 2
     expected, step, first, count = native_range(
         uiso, ratio, 1.0, 22.0, end, 0.01
     )
-    assert reach == pytest.approx(expected, abs=1e-9)
-    assert len(q) == count - first
-    assert q[0] == pytest.approx(first * step)
+    assert grid.reach == pytest.approx(expected, abs=1e-9)
+    assert len(grid.q) == count - first
+    assert grid.q[0] == pytest.approx(first * step)
     if qbroad:
-        assert reach > Target.of(a_pdf()).q_grid(uiso)[1] + 0.05
+        assert grid.reach > Target.of(a_pdf()).q_grid(uiso).reach + 0.05
 
 
 def test_qbroad_in_quick_fit_and_refinement():

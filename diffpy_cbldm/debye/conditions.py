@@ -61,14 +61,20 @@ class Grid:
     rmin, rmax : float, angstrom, default 0 and 30
         rmax itself is no point.
     rstep : float, angstrom, default 0.01
+    at : (M,) tensor, angstrom, optional
+        Points in place of those in steps of `rstep`; between `rmin` and
+        `rmax`.
     """
 
     rmin: float = 0.0
     rmax: float = 30.0
     rstep: float = R_STEP
+    at: Tensor | None = dataclasses.field(default=None, compare=False)
 
     def points(self) -> Tensor:
         """The points, (M,), see `diffpy_cbldm.debye.qgrid.r_grid`."""
+        if self.at is not None:
+            return self.at
         return r_grid(self.rmin, self.rmax, self.rstep)
 
 
@@ -77,6 +83,8 @@ def check_curve(conditions: Conditions, grid: Grid, precision: float) -> None:
     check_ranges(
         qmin=conditions.qmin,
         qmax=conditions.qmax,
-        **dataclasses.asdict(grid),
+        rmin=grid.rmin,
+        rmax=grid.rmax,
+        rstep=grid.rstep,
         precision=precision,
     )

@@ -62,6 +62,7 @@ def mixed_pdf(
     rmin: float = 0.0,
     rmax: float = 30.0,
     rstep: float = 0.01,
+    grid: str = "whole",
     precision: float = 1e-10,
 ) -> Tensor:
     """Simulate G(r) of a cluster of any elements, X-ray or neutron.
@@ -80,14 +81,17 @@ def mixed_pdf(
     delta1, delta2 : float, A and A^2, default 0
     scale : float, default 1
     rmin, rmax, rstep : float, angstrom, default 0, 30, 0.01
+    grid : {"whole", "native"}
+        As for `diffpy_cbldm.debye.pure.debye_pdf`: by default all pairs
+        count wherever the range ends; "native" leaves out what diffpy.srreal
+        leaves out.
     precision : float, default 1e-10
         Largest deviation from the plain sum, relative to the highest peak.
 
     Returns
     -------
-    (M,) tensor, 1/A^2, on ``debye.r_grid(rmin, rmax, rstep)``, with the
-    discretisation of diffpy.srreal's DebyePDFCalculator.  Differentiable
-    with respect to positions and u_iso.
+    (M,) tensor, 1/A^2, on ``debye.r_grid(rmin, rmax, rstep)``.
+    Differentiable with respect to positions and u_iso.
 
     Raises
     ------
@@ -106,6 +110,7 @@ def mixed_pdf(
         elements,
         conditions,
         Grid(rmin, rmax, rstep),
+        discretisation=grid,
         stype=stype,
         precision=precision,
     )
@@ -117,11 +122,17 @@ def evaluate(
     conditions: Conditions,
     grid: Grid,
     *,
+    discretisation: str = "whole",
     stype: str,
     precision: float,
 ) -> Tensor:
     """`mixed_pdf`; all conditions but u_iso are numbers."""
     form_factors.check_stype(stype)
+    if discretisation not in ("whole", "native"):
+        raise CbldmError(
+            f"grid is {discretisation!r}; expected 'whole' or 'native': pass "
+            "one."
+        )
     check_curve(conditions, grid, precision)
     check_least_zero(qdamp=conditions.qdamp, qbroad=conditions.qbroad)
     x, u = _checked(positions, elements, conditions.u_iso)
@@ -130,18 +141,27 @@ def evaluate(
         conditions.delta2,
         conditions.qbroad,
     )
-    cut, dq, first, count = qgrid.native_range(
-        float(u.detach().max()),
-        end_ratio(grid.rmin, grid.rmax, *law),
-        conditions.qmin,
-        conditions.qmax,
-        grid.rmax,
-        grid.rstep,
-    )
+    i, j, d = _pairs(x)
+    widest, qs = float(u.detach().max()), (conditions.qmin, conditions.qmax)
+    if discretisation == "native":
+        ratio = end_ratio(grid.rmin, grid.rmax, *law)
+        cut, dq, first, count = qgrid.native_range(
+            widest, ratio, *qs, grid.rmax, grid.rstep
+        )
+        parts, rstep = 1, grid.rstep
+        near = d <= cut
+        i, j, d = i[near], j[near], d[near]
+    else:
+        ratio = end_ratio(grid.rmin, qgrid.whole_end(grid.rmax), *law)
+        longest = float(d.detach().max()) if len(d) else 0.0
+        _, dq, first, count, parts = qgrid.whole_range(
+            widest, ratio, *qs, grid.rmax, longest
+        )
+        # A coarse grid of r takes its points from a fine curve.
+        rstep = min(grid.rstep, qgrid.R_STEP)
     q = torch.arange(count, dtype=torch.float64) * dq
     kind, f, mean = _scattering(elements, q, stype)
 
-    i, j, d = _pairs(x, cut)
     w = (u[i] + u[j]) / 2 * width_ratio(d, *law).clamp(min=0)
     # Each unordered pair of elements has its own histogram.
     low = torch.minimum(kind[i], kind[j])
@@ -155,7 +175,7 @@ def evaluate(
     total = total / (len(elements) * mean.square())
 
     r = grid.points()
-    g = qgrid.native_curves(total[None], dq, first, r, grid.rstep)[0]
+    g = qgrid.native_curves(total[None], dq, first, r, rstep, parts)[0]
     fall = (conditions.qdamp * r).square()
     return g * torch.exp(-0.5 * fall) * conditions.scale
 
@@ -202,8 +222,8 @@ def _scattering(
     return kind, f, mean
 
 
-def _pairs(x: Tensor, cut: float) -> tuple[Tensor, Tensor, Tensor]:
-    """First and second atom and distance of all pairs within the cut."""
+def _pairs(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """First and second atom and distance of all pairs."""
     i, j = torch.triu_indices(len(x), len(x), 1)
     d = torch.nn.functional.pdist(x)
     if len(d) and float(d.detach().min()) < TOUCHING:
@@ -213,8 +233,7 @@ def _pairs(x: Tensor, cut: float) -> tuple[Tensor, Tensor, Tensor]:
             f"apart; expected at least {TOUCHING:g}: remove the atom "
             "that stands twice at one place."
         )
-    near = d <= cut
-    return i[near], j[near], d[near]
+    return i, j, d
 
 
 def _spread(frac: Tensor, order: int) -> Tensor:

@@ -7,7 +7,7 @@ Debye scattering equation for one element, with the widths of DiffPy::
     G(r) = (2/pi) int_Qmin^Qmax F(Q) sin(Q r) dQ  scale exp(-(qdamp r)^2/2)
 
 The sum is in `diffpy_cbldm.debye.pair_sums`, s in
-`diffpy_cbldm.debye.widths`, the transform to G(r) in `_native` and
+`diffpy_cbldm.debye.widths`, the transform to G(r) in `_sampled` and
 `_integral`, and the damping in `evaluate`.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -38,12 +38,18 @@ from diffpy_cbldm.debye.pair_sums import (
 )
 from diffpy_cbldm.debye.pairgrid import EXACT, chunks
 from diffpy_cbldm.debye.qgrid import (
+    R_END,
+    R_STEP,
     native_curves,
     native_range,
     quadrature,
+    whole_end,
+    whole_range,
 )
 from diffpy_cbldm.debye.widths import Widths
 from diffpy_cbldm.errors import CbldmError
+
+DISCRETISATIONS = ("whole", "native", "integral")
 
 
 def debye_pdf(
@@ -62,7 +68,7 @@ def debye_pdf(
     rmin: float = 0.0,
     rmax: float = 30.0,
     rstep: float = 0.01,
-    grid: str = "native",
+    grid: str = "whole",
     precision: float = 1e-6,
     chunk: int | None = None,
 ) -> Tensor:
@@ -82,10 +88,13 @@ def debye_pdf(
     scale, stretch : float or (B,) tensor, default 1
         Factors on G and on the positions.
     rmin, rmax, rstep : float, angstrom, default 0, 30, 0.01
-    grid : {"native", "integral"}
+    grid : {"whole", "native", "integral"}
         "native" is the discretisation of diffpy.srreal's
         DebyePDFCalculator, with one Q grid for the batch, chosen by its
-        largest widths.  "integral" evaluates the integral over Q itself.
+        largest widths; pairs beyond its range do not count.  "whole", the
+        default, is the same at the range of 30 A for every rmax, and finer
+        for particles and ranges beyond: all pairs count, and no curve
+        depends on rmax.  "integral" evaluates the integral over Q itself.
     precision : float, default 1e-6
         Largest deviation relative to the highest peak.  Below 1e-11 the sum
         over pairs is done directly.
@@ -131,17 +140,21 @@ def evaluate(
     conditions: Conditions,
     grid: Grid,
     *,
-    discretisation: str = "native",
+    discretisation: str = "whole",
     precision: float,
     chunk: int | None = None,
     cached: Pairs | None = None,
+    longest: Tensor | None = None,
 ) -> Tensor:
-    """`debye_pdf` of checked, stretched positions; cached has their pairs."""
+    """`debye_pdf` of checked, stretched positions; cached has their pairs.
+
+    longest (B,) has their longest distances, A, where these are known.
+    """
     check_curve(conditions, grid, precision)
-    if discretisation not in ("native", "integral"):
+    if discretisation not in DISCRETISATIONS:
         raise CbldmError(
-            f"grid is {discretisation!r}; expected 'native' or 'integral': "
-            "pass one."
+            f"grid is {discretisation!r}; expected one of "
+            f"{', '.join(DISCRETISATIONS)}: pass one."
         )
     u, d1, d2, qbroad, qdamp, scale = (
         conditions.of_each(name, positions)
@@ -151,17 +164,22 @@ def evaluate(
     r = grid.points().to(positions.device)
     if not len(positions):
         return positions.new_zeros(0, len(r))
-    if discretisation == "native":
-        transform = _native(widths, conditions, grid, r, precision)
-    else:
+    if discretisation == "integral":
         transform = _integral(positions, conditions, grid, r, precision)
+        ways = [(torch.arange(len(positions)), transform)]
+    else:
+        if discretisation == "native":
+            longest = None
+        elif longest is None:
+            longest = _longest(positions, lengths)
+        ways = _sampled(widths, conditions, grid, r, precision, longest)
     damped = qdamp.requires_grad or bool((qdamp != 0).any())
     direct = precision < EXACT or widths.u.dim() == 2
-    q, cut = transform.plan.q, transform.cut
     out, order = [], []
-    for part in chunks(positions, lengths, 8 * len(r) + 8 * len(q), chunk):
+    for part, transform in _parts(ways, positions, lengths, len(r), chunk):
         size = lengths[part]
         x = positions[part, : int(size.max())]
+        q, cut = transform.plan.q, transform.cut
         if direct:
             f = direct_sum(x, size, widths.take(part), cut, q)
         else:
@@ -202,29 +220,90 @@ class _Transform:
     curves: Callable[[Tensor], Tensor]
 
 
-def _native(
+def _parts(
+    ways: list[tuple[Tensor, _Transform]],
+    positions: Tensor,
+    lengths: Tensor,
+    points: int,
+    chunk: int | None,
+) -> Iterator[tuple[Tensor, _Transform]]:
+    """Clusters that are worked on at once, each lot with its transform."""
+    for rows, transform in ways:
+        extra = 8 * points + 8 * len(transform.plan.q)
+        rows = rows.to(lengths.device)
+        for part in chunks(positions, lengths[rows], extra, chunk):
+            yield rows[part], transform
+
+
+@torch.no_grad()
+def _longest(positions: Tensor, lengths: Tensor) -> Tensor:
+    """The longest distance in each cluster (B,), A; 0 where below `R_END`."""
+    x = positions.detach()
+    n = x.shape[1]
+    real = (torch.arange(n, device=x.device) < lengths[:, None])[..., None]
+    centre = (x * real).sum(1, keepdim=True) / lengths[:, None, None]
+    # No pair is longer than twice the radius: few clusters have to be
+    # looked at pair by pair.
+    radius = ((x - centre) * real).norm(dim=2).amax(1)
+    longest = torch.zeros_like(radius)
+    for b in (2 * radius > R_END).nonzero()[:, 0].tolist():
+        some = x[b, : int(lengths[b])]
+        longest[b] = max(
+            float(torch.cdist(rows, some).max()) for rows in some.split(1024)
+        )
+    return longest
+
+
+def _sampled(
     widths: Widths,
     conditions: Conditions,
     grid: Grid,
     r: Tensor,
     precision: float,
-) -> _Transform:
-    """As diffpy.srreal does it, one Q grid for all clusters."""
-    reach, dq, first, count = native_range(
-        float(widths.u.detach().max()),
-        widths.end_ratio(grid.rmin, grid.rmax),
-        conditions.qmin,
-        conditions.qmax,
-        grid.rmax,
-        grid.rstep,
-    )
-    like = widths.u
-    plan = native_plan(dq, count, precision, like.dtype, like.device)
+    longest: Tensor | None,
+) -> list[tuple[Tensor, _Transform]]:
+    """Sums at even steps in Q: clusters (rows of the batch), and the sum.
 
-    def curves(f: Tensor) -> Tensor:
-        return native_curves(f, dq, first, r, grid.rstep)
+    As diffpy.srreal does it, one Q grid for all clusters, where no longest
+    distances (B,) are given; else by `whole_range`, which divides the steps
+    of that grid as far as each cluster needs.
+    """
+    like, qs = widths.u, (conditions.qmin, conditions.qmax)
+    widest = float(widths.u.detach().max())
 
-    return _Transform(plan, reach, curves)
+    def transform(
+        reach: float,
+        dq: float,
+        first: int,
+        count: int,
+        parts: int,
+        rstep: float,
+    ) -> _Transform:
+        plan = native_plan(dq, count, precision, like.dtype, like.device)
+        return _Transform(
+            plan,
+            reach,
+            lambda f: native_curves(f, dq, first, r, rstep, parts),
+        )
+
+    if longest is None:
+        ratio = widths.end_ratio(grid.rmin, grid.rmax)
+        native = native_range(widest, ratio, *qs, grid.rmax, grid.rstep)
+        shared = transform(*native, 1, grid.rstep)
+        return [(torch.arange(len(widths.delta1)), shared)]
+    ratio = widths.end_ratio(grid.rmin, whole_end(grid.rmax))
+    groups: dict[tuple, list[int]] = {}
+    for row, far in enumerate(longest.tolist()):
+        # Distances that lie inside share one entry of the cache.
+        far = far if far > R_END else 0.0
+        given = whole_range(widest, ratio, *qs, grid.rmax, far)
+        groups.setdefault(given, []).append(row)
+    # A coarse grid of r takes its points from a fine curve.
+    rstep = min(grid.rstep, R_STEP)
+    return [
+        (torch.tensor(rows), transform(*given, rstep))
+        for given, rows in groups.items()
+    ]
 
 
 def _integral(

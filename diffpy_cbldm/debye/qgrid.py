@@ -1,18 +1,25 @@
 """The Q and r grids of the native Debye calculator, and its transform.
 
 Its Q grid follows from the range of r: with R the end of that range and of
-the tail of a peak there, Q_k = k pi / R (`native_range`, and `q_grid` for
-those who need the points).  `native_curves` is its sum over Q_k in place of
+the tail of a peak there, Q_k = k pi / R (`native_range`).  `native_curves` is
+its sum over Q_k in place of
 
     G(r) = (2/pi) int_Qmin^Qmax F(Q) sin(Q r) dQ,
 
 and `quadrature` has points for the integral itself.
+
+That grid leaves out pairs at d > R, and the Q at which its sum begins moves
+with R: its curve of a particle depends on where the range of r ends.
+`whole_range`, and `q_grid` for those who need the points, has the grid of the
+native calculator at its range of 30 A for every range, and a finer one with
+the same ends in Q where particle or range are longer.
 
 Source: libdiffpy 1.4, PDFUtils and DebyePDFCalculator.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 
@@ -27,6 +34,16 @@ DROP = 3.33e-6
 
 R_STEP = 0.01
 """Default step of r, A; the end of the range is a multiple of it."""
+
+R_END = 30.0
+"""End of the range (A) whose native Q grid all others take over."""
+
+SAME_END = 0.05
+"""A range that ends so near to `R_END` (A) has its own native grid: the last
+point of data lies a step or some before."""
+
+EDGE_CELLS = 6
+"""Native steps in Q over which a finer grid goes over from the native one."""
 
 # --------------------------------------------------------------- the Q grids
 
@@ -67,32 +84,139 @@ def native_range(
     return extended, dq, math.ceil(qmin / dq), math.ceil(qmax / dq)
 
 
+def whole_end(rmax: float) -> float:
+    """Where the range ends whose native Q grid a curve to `rmax` has, A."""
+    return rmax if abs(rmax - R_END) <= SAME_END + 1e-9 else R_END
+
+
+@functools.lru_cache(maxsize=1024)
+def whole_range(
+    widths_max: float,
+    ratio_max: float,
+    qmin: float,
+    qmax: float,
+    rmax: float,
+    longest: float,
+) -> tuple[float, float, int, int, int]:
+    """The Q grid of the whole particle, wherever the range of r ends.
+
+    Parameters
+    ----------
+    widths_max : float, largest Uiso, A^2
+    ratio_max : float, largest factor s at rmin and at `whole_end(rmax)`
+    qmin, qmax : float, 1/A
+    rmax : float, A
+    longest : float, A
+        The longest distance between two atoms.
+
+    Returns
+    -------
+    (reach in A, dQ in 1/A, first k, number of k, parts)
+        As `native_range`.  No pair lies beyond the reach.  Each native step
+        in Q is divided into so many parts, an odd number; 1 is the native
+        grid itself.
+    """
+    base, dq, first, count = native_range(
+        widths_max, ratio_max, qmin, qmax, whole_end(rmax), R_STEP
+    )
+    if rmax > whole_end(rmax):
+        beyond = native_range(widths_max, ratio_max, qmin, qmax, rmax, R_STEP)[
+            0
+        ]
+        longest = max(longest, beyond)
+    parts = 1
+    # Odd numbers alone keep each native point, and the ends half a step
+    # before the first and after the last one, on the finer grid.
+    while parts * base < longest:
+        parts += 2
+    side = parts // 2
+    return (
+        parts * base,
+        dq / parts,
+        max(0, parts * first - side),
+        parts * (count - 1) + side + 1,
+        parts,
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def edge_weights(first: int, count: int, parts: int) -> np.ndarray:
+    """Weights (count,) of F at the points of a `whole_range`; 0 below first.
+
+    A native sum has no points between its own, which shows where it is cut
+    at Qmin and Qmax.  There the finer grid begins with the native points
+    alone, and goes over to all of its own within `EDGE_CELLS` native steps:
+    one particle has the same ripples on both.
+    """
+    k = np.arange(count)
+    side = parts // 2
+    cell = (k + side) // parts
+    away = cell[-1] - cell
+    if 0 < first < count:
+        away = np.minimum(away, cell - cell[first])
+    turn = np.cos(0.5 * np.pi * np.clip(away / EDGE_CELLS, 0, 1)) ** 2
+    own = np.where(k % parts == 0, parts - 1.0, -1.0)
+    return np.where(k >= first, 1.0 + turn * own, 0.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class QGrid:
+    """The points of a Q grid inside [Qmin, Qmax).
+
+    Attributes
+    ----------
+    q : (K,) array, 1/A
+    weights : (K,) array
+        Of F(Q) in the sum over the points, see `edge_weights`.
+    reach : float, angstrom
+        Half the period of the sum in r: it holds pairs up to there.
+    parts : int
+        Of each native step in Q.
+    """
+
+    q: np.ndarray
+    weights: np.ndarray
+    reach: float
+    parts: int
+
+    @property
+    def base(self) -> float:
+        """The native reach, which the widths of the peaks move, A."""
+        return self.reach / self.parts
+
+
 def q_grid(
-    qmin: float, qmax: float, rmax: float, uiso: float, ratio: float = 1.0
-) -> tuple[np.ndarray, float]:
-    """The points of the native Q grid inside [Qmin, Qmax).
+    qmin: float,
+    qmax: float,
+    rmax: float,
+    uiso: float,
+    ratio: float = 1.0,
+    longest: float = 0.0,
+) -> QGrid:
+    """The points of the Q grid of a whole particle.
 
     Parameters
     ----------
     qmin, qmax : float, 1/A
     rmax : float, angstrom
-        End of the calculated range, in steps of 0.01 A.
+        End of the calculated range.
     uiso : float, A^2
         It widens the range of r by the tail of a peak.
     ratio : float, default 1
         The largest s at the two ends of the range, see
         `diffpy_cbldm.debye.widths.end_ratio`: Qbroad widens the tail.
-
-    Returns
-    -------
-    q : (K,) array, 1/A
-    reach : float, angstrom
-        The end of the extended range of r; pairs beyond it do not count.
+    longest : float, angstrom
+        The longest pair distance; default: it lies within the reach.
     """
-    reach, dq, first, count = native_range(
-        float(uiso), float(ratio), qmin, qmax, float(rmax), R_STEP
+    reach, dq, first, count, parts = whole_range(
+        float(uiso), float(ratio), qmin, qmax, float(rmax), float(longest)
     )
-    return np.arange(first, count) * dq, reach
+    return QGrid(
+        np.arange(first, count) * dq,
+        edge_weights(first, count, parts)[first:],
+        reach,
+        parts,
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -113,14 +237,24 @@ def quadrature(
 
 
 def native_curves(
-    f: Tensor, dq: float, first: int, r: Tensor, rstep: float
+    f: Tensor, dq: float, first: int, r: Tensor, rstep: float, parts: int = 1
 ) -> Tensor:
-    """Sine transform as DiffPy does it: padded, then linear in r."""
+    """Sine transform as DiffPy does it: padded, then linear in r.
+
+    parts : int
+        Of each native step in Q, see `whole_range`.
+    """
     count = f.shape[1]
-    # DiffPy pads F(Q) to a power of two whose step in r is at most rstep.
-    size = max(count, math.ceil(math.pi / (rstep * dq)))
-    size = 1 << math.ceil(math.log2(size))
-    f = f * (torch.arange(count, device=f.device) >= first)
+    # DiffPy pads F(Q) to a power of two whose step in r is at most rstep.  A
+    # finer grid in Q keeps that step, and with it what is lost between.
+    size = max(
+        math.ceil(count / parts), math.ceil(math.pi / (rstep * dq * parts))
+    )
+    size = parts << math.ceil(math.log2(size))
+    if parts == 1:
+        f = f * (torch.arange(count, device=f.device) >= first)
+    else:
+        f = f * f.new_tensor(edge_weights(first, count, parts))
     f = torch.nn.functional.pad(f, (0, size + 1 - count))
     g = sine_back(f, size) * (2 / math.pi * dq)
     place = r * (size * dq / math.pi)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 PRECISION = 1e-6
-"""Deviation from the native calculator, relative to the highest peak."""
+"""Deviation from the plain sum, relative to the highest peak."""
 
 
 def simulate(
@@ -53,8 +53,9 @@ def simulate(
     Returns
     -------
     list of PDFData
-        As diffpy.srreal's DebyePDFCalculator computes them, in the order
-        of the clusters.
+        In the order of the clusters: of the whole particles wherever
+        `rmax` lies, with the discretisation that diffpy.srreal's
+        DebyePDFCalculator has at an rmax of 30 A.
 
     Raises
     ------

@@ -69,9 +69,10 @@ class PairCache:
         grid: Grid,
         *,
         stretch: float = 1.0,
+        discretisation: str = "whole",
         precision: float = PRECISION,
     ) -> np.ndarray:
-        """Return G(r) (M,), 1/A^2, as `pure.debye_pdf` on the native grid.
+        """Return G(r) (M,), 1/A^2, as `pure.debye_pdf`.
 
         Parameters
         ----------
@@ -80,6 +81,8 @@ class PairCache:
         grid : Grid
         stretch : float, default 1
             Factor on the positions.
+        discretisation : str, default "whole"
+            The ``grid`` of `pure.debye_pdf`.
         precision : float, default 1e-10
             Largest deviation relative to the highest peak.
 
@@ -99,10 +102,20 @@ class PairCache:
                 self._lengths,
                 conditions,
                 grid,
+                discretisation=discretisation,
                 precision=precision,
                 cached=None if self._distances is None else pairs,
+                longest=self._longest(float(stretch)),
             )
         return g[0].numpy()
+
+    def _longest(self, stretch: float) -> Tensor | None:
+        """The longest distance (1,), A, where the distances are kept."""
+        if self._distances is None:
+            return None
+        if not self._distances.numel():
+            return torch.zeros(1)
+        return self._distances.amax(1) * stretch
 
     def _gather(self, stretch: float, plan: Plan, limits: Limits) -> Bins:
         """`Pairs.gather` of the kept distances.
@@ -147,7 +160,10 @@ class DebyeCalculator:
     Attributes, with the native defaults: ``qmin`` 0, ``qmax`` 25 (1/A),
     ``rmin`` 0, ``rmax`` 10, ``rstep`` 0.01 (A), ``scale`` 1, ``delta1``
     (A), ``delta2`` (A^2), ``qdamp``, ``qbroad`` (1/A) 0, ``precision``
-    1e-10 of the highest peak.
+    1e-10 of the highest peak.  Of its own: ``grid`` "whole" calculates all
+    of the particle wherever the range ends, "native" leaves out the pairs
+    that the native calculator leaves out; ``points``, (m,) in A between
+    rmin and rmax, or None, takes the place of the steps of rstep.
     """
 
     def __init__(self) -> None:
@@ -156,6 +172,8 @@ class DebyeCalculator:
         self.scale = 1.0
         self.delta1 = self.delta2 = self.qbroad = self.qdamp = 0.0
         self.precision = PRECISION
+        self.grid = "whole"
+        self.points: np.ndarray | None = None
         self._radiation = "X"
         self._last: tuple[np.ndarray, np.ndarray] | None = None
         self._pairs: PairCache | None = None
@@ -216,7 +234,8 @@ class DebyeCalculator:
             qdamp=abs(self.qdamp),
             scale=self.scale,
         )
-        grid = Grid(self.rmin, self.rmax, self.rstep)
+        at = None if self.points is None else torch.tensor(self.points)
+        grid = Grid(self.rmin, self.rmax, self.rstep, at)
         with torch.no_grad():
             if len(set(elements)) == 1 and np.all(u == u[0]):
                 if self._pairs is None:
@@ -225,6 +244,7 @@ class DebyeCalculator:
                     dataclasses.replace(conditions, u_iso=float(u[0])),
                     grid,
                     stretch=stretch,
+                    discretisation=self.grid,
                     precision=self.precision,
                 )
             else:
@@ -233,6 +253,7 @@ class DebyeCalculator:
                     elements,
                     conditions,
                     grid,
+                    discretisation=self.grid,
                     stype=self._radiation,
                     precision=self.precision,
                 ).numpy()

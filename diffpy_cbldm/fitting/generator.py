@@ -15,6 +15,7 @@ import numpy as np
 from diffpy.srfit.pdf.basepdfgenerator import BasePDFGenerator
 from diffpy.srfit.structure.diffpyparset import DiffpyStructureParSet
 
+from diffpy_cbldm.debye.qgrid import R_STEP
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.calculator import DebyeCalculator
 
@@ -95,6 +96,10 @@ class DebyeGenerator(BasePDFGenerator):
     noticed; after a direct edit of the structure's atoms, which SrFit cannot
     see, call `refresh`.
 
+    G(r) is that of the whole particle at the points of the profile, wherever
+    their range ends and however far apart they are.  With
+    ``setDiscretisation("native")`` it is that of diffpy.srreal.
+
     Parameters
     ----------
     name : str
@@ -139,6 +144,17 @@ class DebyeGenerator(BasePDFGenerator):
         super().setQmin(qmin)
         self.refresh()
 
+    def setDiscretisation(self, grid: str) -> None:
+        """Set "whole" (the default) or "native", see `DebyeCalculator`."""
+        if grid not in ("whole", "native"):
+            raise CbldmError(
+                f"grid is {grid!r}; expected 'whole' or 'native': pass one."
+            )
+        self._calc.grid = grid
+        # The points are chosen anew with the next curve.
+        self._lastr = np.empty(0)
+        self.refresh()
+
     def setScatteringType(self, stype: str = "X") -> None:
         """Set the radiation, "X" or "N"."""
         super().setScatteringType(stype)
@@ -150,10 +166,24 @@ class DebyeGenerator(BasePDFGenerator):
 
     def _prepare(self, r: np.ndarray) -> None:
         super()._prepare(r)
-        steps = np.diff(r)
-        if len(steps) and np.ptp(steps) > 1e-3 * steps.min():
-            # G is interpolated to r: a mean step would be too coarse.
-            self._calc.rstep = min(float(steps.min()), 0.01)
+        calculator = self._calc
+        places = r / R_STEP
+        steps = np.diff(np.rint(places))
+        even = np.abs(places - np.rint(places)).max() < 1e-3
+        calculator.points = None
+        if even and np.all(steps == 1):
+            return
+        if calculator.grid == "native":
+            gaps = np.diff(r)
+            if len(gaps) and np.ptp(gaps) > 1e-3 * gaps.min():
+                # G is interpolated to r: a mean step would be too coarse.
+                calculator.rstep = min(float(gaps.min()), R_STEP)
+            return
+        # SrFit interpolates G to r, which costs a coarse or uneven grid its
+        # peaks: G is calculated at these points.
+        calculator.points = np.array(r, dtype=float)
+        calculator.rstep = R_STEP
+        calculator.rmax = float(r.max())
 
 
 def named(obj: Any, *names: str) -> Any:

@@ -2,9 +2,8 @@
 
 It ranks candidates before the native refinement: five parameters (scale,
 stretch, Uiso, delta2, Qdamp), analytic derivatives, some ten milliseconds a
-cluster.  The Q grid follows the native Debye calculator
-(`docs/reference/conventions.md`), so that the Rw found here is the one to
-expect there.
+cluster.  The Q grid is that of the refinement (`whole_range`), so that the Rw
+found here is the one to expect there; G(r) is summed at the data's points.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.agreement import best_scale, rw
@@ -72,7 +72,7 @@ class QuickFit:
 
 
 def shells(
-    positions: np.ndarray | torch.Tensor, rmax: float
+    positions: np.ndarray | torch.Tensor, rmax: float = math.inf
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Collapse the pair distances of a cluster into few shells.
 
@@ -80,7 +80,7 @@ def shells(
     ----------
     positions : (N, 3) array, angstrom
     rmax : float, angstrom
-        Longer distances do not count.
+        Longer distances do not count.  Default: all do.
 
     Returns
     -------
@@ -106,22 +106,20 @@ def shells(
 class _Model:
     """F(Q) and G(r) of one cluster with their derivatives."""
 
-    def __init__(self, positions, rmax, qbroad):
+    def __init__(self, positions, qbroad):
         if np.ndim(positions) != 2 or len(positions) < 2:
             raise CbldmError(
                 f"positions have shape {np.shape(positions)}; expected "
                 "(N, 3) with two atoms or more: pass one array per cluster."
             )
-        found = shells(positions, (rmax + 10.0) / BOUNDS["stretch"][0])
-        self.shells = torch.from_numpy(np.stack(found))
-        self.shells[2] *= 2.0 / len(positions)
+        self.d, self.v, self.m = torch.from_numpy(np.stack(shells(positions)))
+        self.m *= 2.0 / len(positions)
+        self.longest = float(self.d.max())
         self.qbroad = qbroad
 
-    def use(self, q, rmax=math.inf):
-        """Set the Q grid, and the distance from which pairs are left out."""
+    def use(self, q):
+        """Set the Q grid."""
         self.q = torch.from_numpy(q)[:, None]
-        keep = self.shells[0] <= rmax
-        self.d, self.v, self.m = self.shells[:, keep]
 
     def f(self, stretch, uiso, delta2, derivatives=False):
         """F(Q), shape (K,), or (K, 4) with its three derivatives."""
@@ -155,14 +153,16 @@ class _Model:
 class _Data:
     """The measured curve, its sine matrix, and the Rw of a model."""
 
-    def __init__(self, target: Target, q: np.ndarray):
+    def __init__(self, target: Target, grid: QGrid):
         self.r, self.g, self.w = (
             torch.tensor(a) for a in (target.r, target.g, target.weights)
         )
         self.root = self.w.sqrt()
-        step = float(q[1] - q[0])
-        self.sines = torch.sin(self.r[:, None] * torch.from_numpy(q)[None])
+        self.q, step = grid.q, float(grid.q[1] - grid.q[0])
+        self.sines = torch.sin(self.r[:, None] * torch.from_numpy(self.q))
         self.sines *= 2.0 / math.pi * step
+        if grid.parts > 1:
+            self.sines *= torch.from_numpy(grid.weights)
         self.norm = float((self.w * self.g**2).sum())
 
     def curve(self, f, qdamp):
@@ -288,10 +288,10 @@ def quick_fit(
     _check_names(fit, start)
     target = Target.of(target)
     values = {**START, **(start or {})}
-    q, reach = target.q_grid(values["uiso"], values["delta2"])
+    before = target.q_grid(values["uiso"], values["delta2"])
     # Twice as dense as G(r) needs to be known.
     few = target.thinned(2.0)
-    data = _Data(few, q)
+    grids = _Grids(target, few)
     if target.qdamp is not None:
         values["qdamp"] = target.qdamp
         fit = [name for name in fit if name != "qdamp"]
@@ -302,8 +302,8 @@ def quick_fit(
     low, high = np.where(free, low, -np.inf), np.where(free, high, np.inf)
     models, ends, tops = [], [], []
     for positions in positions_list:
-        model = _Model(positions, float(target.r[-1]), target.qbroad)
-        model.use(q, reach / p0[0])
+        model = _Model(positions, target.qbroad)
+        data = grids.at(values["uiso"], values["delta2"], p0[0], model)
         first, top = _first(model, data, p0, free, high, scan)
         models.append(model)
         tops.append(top)
@@ -311,13 +311,30 @@ def quick_fit(
     # The end of the range, and with it the Q grid, depends on Uiso: where
     # the start's was far off, the fits go on upon the grid of their own.
     _, uiso, delta2, _ = np.median(ends, axis=0) if ends else p0
-    q, own = target.q_grid(uiso, delta2)
-    if abs(own - reach) > _SAME_GRID:
-        data = _Data(few, q)
+    if abs(target.q_grid(uiso, delta2).base - before.base) > _SAME_GRID:
+        grids = _Grids(target, few)
         for i, (model, p, top) in enumerate(zip(models, ends, tops)):
-            model.use(q, own / p0[0])
+            data = grids.at(uiso, delta2, p[0], model)
             ends[i] = _fit_one(model, data, p, free, low, top, AFTER)
     return _finish(models, ends, target)
+
+
+class _Grids:
+    """The data on the Q grids that clusters of different lengths need."""
+
+    def __init__(self, target: Target, points: Target):
+        self.target, self.points = target, points
+        self._data: dict[int, _Data] = {}
+
+    def at(self, uiso, delta2, stretch, model):
+        """The data for a model, which takes over the Q grid."""
+        longest = stretch * model.longest
+        grid = self.target.q_grid(uiso, delta2, longest=longest)
+        if grid.parts not in self._data:
+            self._data[grid.parts] = _Data(self.points, grid)
+        data = self._data[grid.parts]
+        model.use(data.q)
+        return data
 
 
 def _first(model, data, p0, free, high, scan):
@@ -333,7 +350,7 @@ def _first(model, data, p0, free, high, scan):
     if free[2]:
         # Beyond d^2 the nearest peak has no width left, and the fit a false
         # minimum.
-        shortest = p[0] * float(model.shells[0].min())
+        shortest = p[0] * float(model.d.min())
         top[2] = min(high[2], 0.95 * shortest**2)
         p[2] = min(p[2], top[2])
     return p, top
@@ -341,16 +358,17 @@ def _first(model, data, p0, free, high, scan):
 
 def _finish(models, ends, target):
     """Rw on all points, each on the Q grid that its widths ask for."""
-    grids = [target.q_grid(p[1], p[2]) for p in ends]
+    grids = [
+        target.q_grid(p[1], p[2], longest=p[0] * model.longest)
+        for p, model in zip(ends, models)
+    ]
     fits, data, last = [None] * len(ends), None, None
     # By reach, so that neighbours share one sine matrix.
-    for i in sorted(range(len(ends)), key=lambda i: grids[i][1]):
-        q, reach = grids[i]
-        if last is None or reach > last + _SAME_GRID:
-            data, last = _Data(target, q), reach
-            used = q
+    for i in sorted(range(len(ends)), key=lambda i: grids[i].reach):
+        if last is None or grids[i].reach > last + _SAME_GRID:
+            data, last = _Data(target, grids[i]), grids[i].reach
         p = ends[i]
-        models[i].use(used, last / p[0])
+        models[i].use(data.q)
         found, scale = data.rw(models[i].f(*p[:3]), p[3])
         fits[i] = QuickFit(found, scale, *(float(x) for x in p))
     return fits

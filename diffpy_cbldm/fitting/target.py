@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.debye.qgrid import q_grid
+from diffpy_cbldm.debye.qgrid import QGrid, q_grid, whole_end
 from diffpy_cbldm.debye.widths import end_ratio
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
@@ -197,9 +197,13 @@ class Target:
         return r[keep], g[keep]
 
     def q_grid(
-        self, uiso: float, delta2: float = 0.0, end: float | None = None
-    ) -> tuple[np.ndarray, float]:
-        """The native Q grid (K,), 1/A, and its reach in r, angstrom.
+        self,
+        uiso: float,
+        delta2: float = 0.0,
+        end: float | None = None,
+        longest: float = 0.0,
+    ) -> QGrid:
+        """The Q grid of a whole particle, wherever the range ends.
 
         Parameters
         ----------
@@ -208,11 +212,16 @@ class Target:
         delta2 : float, A^2
         end : float, angstrom
             Where the calculated range ends; default: the last point.
+        longest : float, angstrom
+            The longest distance between two atoms; default: it lies within
+            the native calculator's reach at 30 A.
         """
         first = float(self.r[0])
         last = float(self.r[-1]) if end is None else end
-        ratio = end_ratio(first, last, delta2=delta2, qbroad=self.qbroad)
-        return q_grid(self.qmin, self.qmax, last, uiso, ratio)
+        ratio = end_ratio(
+            first, whole_end(last), delta2=delta2, qbroad=self.qbroad
+        )
+        return q_grid(self.qmin, self.qmax, last, uiso, ratio, longest)
 
 
 def r_grid(rmax: float = R_MAX, rstep: float = R_STEP) -> np.ndarray:

@@ -37,7 +37,14 @@ _CELL = 0.02
 class SineGrid:
     """The sines of a Q grid at the points of r, which bases share.
 
-    The grid of the native calculator depends on Uiso a little.
+    The grid depends on Uiso a little.
+
+    Parameters
+    ----------
+    target, fit, device
+        As for `PairBasis`.
+    longest : float, angstrom
+        The longest distance between two atoms.
 
     Attributes
     ----------
@@ -45,16 +52,25 @@ class SineGrid:
     sines : (n, K) tensor
         Times 2/pi and the step in Q.
     reach : float, angstrom
-        Where the native calculator ends.
+        No pair is longer.
     """
 
-    def __init__(self, target: Target, fit: QuickFit, device: str = "cpu"):
-        q, self.reach = target.q_grid(fit.uiso, fit.delta2)
+    def __init__(
+        self,
+        target: Target,
+        fit: QuickFit,
+        device: str = "cpu",
+        longest: float = 0.0,
+    ):
+        grid = target.q_grid(fit.uiso, fit.delta2, longest=longest)
+        q, self.reach, self._parts = grid.q, grid.reach, grid.parts
         self.wave = torch.tensor(q).to(device)
         self.sines = torch.sin(
             torch.tensor(target.r).to(device)[:, None] * self.wave
         )
         self.sines *= 2 / math.pi * float(q[1] - q[0])
+        if grid.parts > 1:
+            self.sines *= torch.tensor(grid.weights).to(device)
         self._cells: tuple[Tensor, Tensor, Tensor] | None = None
 
     def waves(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,10 +82,15 @@ class SineGrid:
             self._cells = d, torch.sin(turn), torch.cos(turn)
         return self._cells
 
-    def serves(self, target: Target, fit: QuickFit) -> bool:
-        """Whether other widths ask for the same grid, to 0.02 A in r."""
-        reach = target.q_grid(fit.uiso, fit.delta2)[1]
-        return abs(reach - self.reach) < 0.02
+    def serves(
+        self, target: Target, fit: QuickFit, longest: float = 0.0
+    ) -> bool:
+        """Whether another fit asks for the same grid, to 0.02 A in r."""
+        grid = target.q_grid(fit.uiso, fit.delta2, longest=longest)
+        return (
+            grid.parts == self._parts
+            and abs(grid.base - self.reach / self._parts) < 0.02
+        )
 
 
 class PairBasis:
@@ -86,6 +107,8 @@ class PairBasis:
         Where the vectors lie.
     grid : SineGrid, optional
         From a basis at nearly the same Uiso; a new one by default.
+    longest : float, angstrom
+        The longest distance between two atoms, where it may lie beyond 30.
 
     Attributes
     ----------
@@ -97,7 +120,7 @@ class PairBasis:
     outside : float
         The share of `power` that the basis cannot show: noise above Qmax.
     reach : float, angstrom
-        Pairs beyond it leave no trace in the range.
+        Pairs beyond it do not count.
     """
 
     def __init__(
@@ -107,8 +130,9 @@ class PairBasis:
         *,
         device: str = "cpu",
         grid: SineGrid | None = None,
+        longest: float = 0.0,
     ):
-        grid = grid or SineGrid(target, fit, device)
+        grid = grid or SineGrid(target, fit, device, longest)
         self.grid, self.reach, wave = grid, grid.reach, grid.wave
         r, root = target.r, np.sqrt(target.weights)
         fall = torch.as_tensor(np.exp(-0.5 * (fit.qdamp * r) ** 2)).to(device)

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import (
     BULK,
+    diameter,
     ideal_roughness,
     nearest_neighbour_distance,
     roughness,
@@ -147,14 +148,20 @@ class Measured:
     def rw_of(self, p: Polished) -> float:
         """Rw in this range with what was fitted in another one."""
         scale = 2 * p.fit.scale / len(p.positions)
-        return self.basis(p.fit).rw_at(p.positions, scale)
+        return self.basis(p.fit, p.positions).rw_at(p.positions, scale)
 
-    def basis(self, fit: QuickFit) -> PairBasis:
-        """Vectors of pairs at the widths and the damping of a fit."""
+    def basis(self, fit: QuickFit, positions: np.ndarray) -> PairBasis:
+        """Vectors of pairs at the widths and the damping of a fit.
+
+        positions (n, 3), A, tell how long pairs may be.
+        """
+        longest = diameter(positions)
         grid = self._grids.get("last")
-        if grid and not grid.serves(self.target, fit):
+        if grid and not grid.serves(self.target, fit, longest):
             grid = None
-        basis = PairBasis(self.target, fit, device=self.device, grid=grid)
+        basis = PairBasis(
+            self.target, fit, device=self.device, grid=grid, longest=longest
+        )
         self._grids["last"] = basis.grid
         return basis
 
@@ -189,7 +196,7 @@ class Crystal:
         self.bond = nearest_neighbour_distance(self.lattice)
         self.fit = data.fit(self.atoms())
         self._stretch(self.fit.stretch)
-        self.basis = data.basis(self.fit)
+        self.basis = data.basis(self.fit, self.atoms())
         self.grow()
 
     def _stretch(self, factor: float) -> None:
@@ -247,7 +254,7 @@ class Crystal:
             self._relax()
         self.fit = self.data.fit(self.atoms(), self.fit)
         self._stretch(self.fit.stretch)
-        self.basis = self.data.basis(self.fit)
+        self.basis = self.data.basis(self.fit, self.atoms())
 
     def _relax(self, steps: int = 4) -> None:
         """Stretch and moves by Gauss-Newton steps on the basis."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
 from diffpy_cbldm.debye.pure import debye_pdf
+from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.agreement import rw_scaled
 from diffpy_cbldm.fitting.target import EDGE, Target
 from diffpy_cbldm.pdfdata import PDFData
@@ -121,22 +123,9 @@ def screen(
     squares, found = [], []
     for width in motion.uiso:
         # The native Q grid: its limits are off by up to one step, which rods
-        # and plates feel at Qmin, and longer pairs do not count.
-        native, reach = target.q_grid(width, end=float(r[-1]))
-        half = 0.5 * (native[1] - native[0])
-        model = pdf_from_histogram(
-            hist[:, : round(reach / bond / HIST_STEP)],
-            lengths,
-            Conditions(
-                u_iso=width / bond**2,
-                delta2=motion.delta2 / bond**2,
-                qmin=max(native[0] - half, 0.0) * bond,
-                qmax=(native[-1] + half) * bond,
-            ),
-            step=HIST_STEP,
-            points=points,
-            order=HIST_ORDER,
-        )
+        # and plates feel at Qmin.
+        grid = target.q_grid(width, end=float(r[-1]))
+        model = _curves(hist, lengths, grid, points, bond, width, motion)
         cross = (model @ data).clamp_min(0)
         power = model.square() @ mask
         miss = 1 - cross**2 / (power * total).clamp_min(1e-20)
@@ -162,8 +151,37 @@ def screen(
     return square.sqrt().numpy(), bond * (1 + moved)
 
 
+def _curves(
+    hist: Tensor,
+    lengths: Tensor,
+    grid: QGrid,
+    points: int,
+    bond: float,
+    width: float,
+    motion: Motion,
+) -> Tensor:
+    """G(r) of whole clusters, (C, points), in steps of `HIST_STEP` bonds."""
+    half = 0.5 * (grid.q[1] - grid.q[0])
+    conditions = Conditions(
+        u_iso=width / bond**2,
+        delta2=motion.delta2 / bond**2,
+        qmin=max(grid.q[0] - half, 0.0) * bond,
+        qmax=(grid.q[-1] + half) * bond,
+    )
+    curves_of = functools.partial(
+        pdf_from_histogram, step=HIST_STEP, points=points, order=HIST_ORDER
+    )
+    # Few bins are fast, and hold all pairs of all but a few clusters.
+    near = round(grid.reach / bond / HIST_STEP)
+    long = hist[:, near:].any(1)
+    model = curves_of(hist[:, :near], lengths, conditions)
+    if bool(long.any()):
+        model[long] = curves_of(hist[long], lengths[long], conditions)
+    return model
+
+
 def histograms(structures: Sequence[np.ndarray]) -> Tensor:
-    """Pair histograms of positions in bond lengths, (C, BINS)."""
+    """Pair histograms of positions in bond lengths, (C, HIST_BINS)."""
     out = torch.zeros(len(structures), HIST_BINS)
     order = np.argsort([len(s) for s in structures], kind="stable")
     for start in range(0, len(order), BATCH):
