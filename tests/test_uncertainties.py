@@ -83,8 +83,12 @@ def test_uncertainties_follow_the_noise_but_not_with_dg(clean):
 
 
 def test_the_step_of_r_changes_no_uncertainty(clean):
-    fine = with_noise(clean, "F(Q)", 0.05, 2)
-    coarse = dataclasses.replace(fine, r=fine.r[::2], g=fine.g[::2])
+    coarse = with_noise(clean, "F(Q)", 0.05, 2)
+    (exact,) = cb.simulate(
+        [CLUSTER], qmin=QMIN, qmax=QMAX, rmax=16.0, rstep=0.02, qdamp=0.05,
+        biso=0.6, delta2=2.5,
+    )  # fmt: skip
+    fine = with_noise(exact, "F(Q)", 0.05, 2)
     fits = [cb.refine(CLUSTER, p, heldout=False) for p in (fine, coarse)]
     for name, (_, esd) in fits[0].parameters.items():
         assert fits[1].parameters[name][1] == pytest.approx(esd, rel=0.1)
