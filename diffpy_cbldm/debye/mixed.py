@@ -142,23 +142,12 @@ def evaluate(
         conditions.qbroad,
     )
     i, j, d = _pairs(x)
-    widest, qs = float(u.detach().max()), (conditions.qmin, conditions.qmax)
-    if discretisation == "native":
-        ratio = end_ratio(grid.rmin, grid.rmax, *law)
-        cut, dq, first, count = qgrid.native_range(
-            widest, ratio, *qs, grid.rmax, grid.rstep
-        )
-        parts, rstep = 1, grid.rstep
-        near = d <= cut
-        i, j, d = i[near], j[near], d[near]
-    else:
-        ratio = end_ratio(grid.rmin, qgrid.whole_end(grid.rmax), *law)
-        longest = float(d.detach().max()) if len(d) else 0.0
-        _, dq, first, count, parts = qgrid.whole_range(
-            widest, ratio, *qs, grid.rmax, longest
-        )
-        # A coarse grid of r takes its points from a fine curve.
-        rstep = min(grid.rstep, qgrid.R_STEP)
+    (cut, dq, first, count, parts), rstep = _q_range(
+        u, d, conditions, grid, discretisation
+    )
+    # The native calculator leaves out pairs; of others none is so long.
+    near = d <= cut
+    i, j, d = i[near], j[near], d[near]
     q = torch.arange(count, dtype=torch.float64) * dq
     kind, f, mean = _scattering(elements, q, stype)
 
@@ -178,6 +167,38 @@ def evaluate(
     g = qgrid.native_curves(total[None], dq, first, r, rstep, parts)[0]
     fall = (conditions.qdamp * r).square()
     return g * torch.exp(-0.5 * fall) * conditions.scale
+
+
+def _q_range(
+    u: Tensor,
+    d: Tensor,
+    conditions: Conditions,
+    grid: Grid,
+    discretisation: str,
+) -> tuple[tuple[float, float, int, int, int], float]:
+    """The Q grid as `qgrid.whole_range` has it, and the step in r it is for.
+
+    u (N,) in A^2, and d (P,) in A, all distances.
+    """
+    native = discretisation == "native"
+    end = grid.rmax if native else qgrid.whole_end(grid.rmax)
+    law: tuple[Any, ...] = (
+        conditions.delta1,
+        conditions.delta2,
+        conditions.qbroad,
+    )
+    ratio = end_ratio(grid.rmin, end, *law)
+    qs: tuple[Any, Any] = conditions.qmin, conditions.qmax
+    widest = float(u.detach().max())
+    if native:
+        given = qgrid.native_range(widest, ratio, *qs, grid.rmax, grid.rstep)
+        return (*given, 1), grid.rstep
+    longest = float(d.detach().max()) if len(d) else 0.0
+    # A coarse grid of r takes its points from a fine curve.
+    return (
+        qgrid.whole_range(widest, ratio, *qs, grid.rmax, longest),
+        min(grid.rstep, qgrid.R_STEP),
+    )
 
 
 def _checked(

@@ -292,7 +292,7 @@ def _sampled(
         shared = transform(*native, 1, grid.rstep)
         return [(torch.arange(len(widths.delta1)), shared)]
     ratio = widths.end_ratio(grid.rmin, whole_end(grid.rmax))
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[float, float, int, int, int], list[int]] = {}
     for row, far in enumerate(longest.tolist()):
         # Distances that lie inside share one entry of the cache.
         far = far if far > R_END else 0.0
