@@ -175,10 +175,13 @@ class Pairs:
     gather(plan, (low, high)) has the pairs at low < d <= high; near(plan,
     limit) the clusters (P,) and the distances (P,), A, of those at d <=
     limit.  Both compare in the same way: no pair is lost or counted twice.
+    longest (B,) has the longest distance of each cluster, A, where the pairs
+    are kept.
     """
 
     gather: Callable[[Plan, Limits], Bins]
     near: Callable[[Plan, Tensor], tuple[Tensor, Tensor]]
+    longest: Tensor | None = None
 
 
 def gather_pairs(

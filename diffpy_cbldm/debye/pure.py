@@ -144,12 +144,8 @@ def evaluate(
     precision: float,
     chunk: int | None = None,
     cached: Pairs | None = None,
-    longest: Tensor | None = None,
 ) -> Tensor:
-    """`debye_pdf` of checked, stretched positions; cached has their pairs.
-
-    longest (B,) has their longest distances, A, where these are known.
-    """
+    """`debye_pdf` of checked, stretched positions; cached has their pairs."""
     check_curve(conditions, grid, precision)
     if discretisation not in DISCRETISATIONS:
         raise CbldmError(
@@ -168,10 +164,13 @@ def evaluate(
         transform = _integral(positions, conditions, grid, r, precision)
         ways = [(torch.arange(len(positions)), transform)]
     else:
-        if discretisation == "native":
-            longest = None
-        elif longest is None:
-            longest = _longest(positions, lengths)
+        longest = None
+        if discretisation != "native":
+            longest = (
+                _longest(positions, lengths)
+                if cached is None or cached.longest is None
+                else cached.longest
+            )
         ways = _sampled(widths, conditions, grid, r, precision, longest)
     damped = qdamp.requires_grad or bool((qdamp != 0).any())
     direct = precision < EXACT or widths.u.dim() == 2

@@ -96,6 +96,7 @@ class PairCache:
             pairs = Pairs(
                 functools.partial(self._gather, float(stretch)),
                 functools.partial(self._near, float(stretch)),
+                self._longest(float(stretch)),
             )
             g = pure.evaluate(
                 x,
@@ -105,7 +106,6 @@ class PairCache:
                 discretisation=discretisation,
                 precision=precision,
                 cached=None if self._distances is None else pairs,
-                longest=self._longest(float(stretch)),
             )
         return g[0].numpy()
 
