@@ -270,7 +270,8 @@ def _settings(header: list[str], notes: list[str]) -> dict[str, Any]:
         if match:
             settings[name] = float(match[1].replace(",", "."))
     match = re.search(
-        r"^\W*(?:composition|(?:chemical[_ ])?formula)[ \t]*[=:]([^#\n]*)",
+        r"^[^\w\n]*(?:composition|(?:chemical[_ ])?formula)[ \t]*[=:]"
+        r"([^#\n]*)",
         text,
         re.I | re.M,
     )
@@ -287,14 +288,18 @@ def _header_stype(text: str, notes: list[str]) -> str | None:
     match = re.search(r"\bstype\s*[=:]\s*([\w-]+)", text, re.I)
     if match:
         return match[1]
-    match = re.search(r"^\W*mode\s*[=:]\s*([\w-]+)", text, re.I | re.M)
+    match = re.search(r"^[^\w\n]*mode\s*[=:]\s*([\w-]+)", text, re.I | re.M)
     if match and parse_stype(match[1]):
         return parse_stype(match[1])
     # Names of files and folders say nothing about the radiation.
+    # The time stays linear: no run of signs or letters is read again from
+    # each of its characters, or from each line of an empty comment.
     text = re.sub(
-        r"(?im)^\W*\w*(?:file|dir|path|title)\w*\s*[=:].*$", "", text
+        r"(?im)^[^\w\n]*(?=\w*(?:file|dir|path|title))\w+\s*[=:].*$",
+        "",
+        text,
     )
-    text = re.sub(r"\S*[/\\]\S*", "", text)
+    text = re.sub(r"(?<!\S)[^\s/\\]*[/\\]\S*", "", text)
     neutron = re.search(r"neutron|pdfgetn", text, re.I)
     xray = re.search(r"x-?ray|pdfgetx", text, re.I)
     if neutron and xray:
