@@ -252,10 +252,12 @@ class _Run:
         with _Bar(show=self._says("warning")) as bar:
             solution = solve_pdf(pdf, progress=bar.update, **self.search)
         # What was found comes first: an output may fail, or take long.
-        self.tell(name, solution)
-        written = writers.write(solution, name, planned, self.address)
-        for output, error in written.failed:
-            self.account.lost(name, output, error)
+        try:
+            self.tell(name, solution)
+        finally:
+            written = writers.write(solution, name, planned, self.address)
+            for output, error in written.failed:
+                self.account.lost(name, output, error)
         if self.stream:
             kind = self.types[0]
             common.say(writers.text(solution, name, kind, self.count), end="")

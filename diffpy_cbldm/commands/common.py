@@ -79,8 +79,17 @@ class Parser(argparse.ArgumentParser):
         raise CbldmError(f"{message}: see {self.prog} --help")
 
     def given(self, words: Sequence[str]) -> dict[str, Any]:
-        """What the command line says, with its ``inputs``."""
-        return vars(self.parse_intermixed_args(self._spelled_out(words)))
+        """What the command line says, with its ``inputs``.
+
+        What follows ``--`` are inputs, whatever they begin with.
+        """
+        words = list(words)
+        # argparse mixes options and inputs, or knows --, but not both.
+        end = words.index("--") if "--" in words else len(words)
+        spelled = self._spelled_out(words[:end])
+        said = vars(self.parse_intermixed_args(spelled))
+        said["inputs"] = [*said["inputs"], *words[end + 1 :]]
+        return said
 
     def _spelled_out(self, words: Sequence[str]) -> list[str]:
         """Keep ``--force`` from taking the file that follows for its value."""

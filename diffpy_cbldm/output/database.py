@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from diffpy_cbldm.solving.solution import Solution
 
 
+SERVERS = ("postgresql", "postgres", "mysql", "mariadb")
+"""How addresses begin."""
+
 WAIT = 30.0
 """So long is waited for a database that another program writes to, s."""
 
@@ -84,7 +87,7 @@ def _check_server(address: str) -> None:
     import importlib.util
 
     scheme = address.split("://")[0]
-    if scheme not in ("postgresql", "postgres", "mysql", "mariadb"):
+    if scheme not in SERVERS:
         raise CbldmError(
             f"databases of the kind {scheme} are not known; expected "
             f"postgresql or mysql: change --database."
@@ -238,8 +241,8 @@ def _runs(process: int) -> bool:
 
 def masked(text: str) -> str:
     """A text without the user and the password in addresses."""
-    # The last @ of a word counts, and a password may hold others.
-    for scheme in (r"\b(?!https?:)\w+:/+", r"\b\w+:(?=[^\s/@]+:\S*@)"):
+    # The last @ of a word counts: a password may hold others, and anything.
+    for scheme in (r"\b(?!https?:)\w+:/+", rf"\b(?:{'|'.join(SERVERS)}):"):
         text = re.sub(rf"({scheme})[^@\n]*@(?:\S*@)?", r"\1***@", text)
     return re.sub(r"(?i)(password=)[^&\s'\"]+", r"\1***", text)
 
