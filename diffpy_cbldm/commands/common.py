@@ -267,6 +267,18 @@ def _wants_debug(words: Sequence[str]) -> bool:
     return any(level(word) >= LEVELS["debug"] for word in asked)
 
 
+def _settle_home() -> None:
+    """Name a home folder where the system knows none, as in a container.
+
+    ASE looks for its configuration there when it is imported, and ends
+    where it cannot tell the folder.
+    """
+    try:
+        pathlib.Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/nonexistent"
+
+
 def guarded(
     prog: str,
     body: Callable[[Sequence[str]], int],
@@ -285,6 +297,7 @@ def guarded(
     """
     words = sys.argv[1:] if words is None else words
     _open_standard_streams()
+    _settle_home()
     try:
         code = body(words)
         # What libraries printed may still wait; a closed pipe shows here.

@@ -122,7 +122,7 @@ def read_weights(
         # Weights of earlier versions have none.
         if record.get("sha256", "") not in ("", _sha256(path)):
             raise ValueError("the checksum is another one")
-        table = record["table"]
+        table = str(record["table"])
         tensors = {k: v.float() for k, v in load_file(path).items()}
     except Exception as error:  # safetensors has errors of its own
         remedy = (

@@ -242,7 +242,10 @@ def _runs(process: int) -> bool:
 def masked(text: str) -> str:
     """A text without the user and the password in addresses."""
     # The last @ of a word counts: a password may hold others, and anything.
-    for scheme in (r"\b(?!https?:)\w+:/+", rf"\b(?:{'|'.join(SERVERS)}):(?!/)"):
+    for scheme in (
+        r"\b(?!https?:)\w+:/+",
+        rf"\b(?:{'|'.join(SERVERS)}):(?!/)",
+    ):
         text = re.sub(rf"({scheme})[^@\n]*@(?:\S*@)?", r"\1***@", text)
     return re.sub(r"(?i)(password=)[^&\s'\"]+", r"\1***", text)
 
