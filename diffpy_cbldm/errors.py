@@ -1,4 +1,4 @@
-"""The one exception that a user's input can cause."""
+"""The one exception that a user's input can cause, and the one warning."""
 
 
 class CbldmError(ValueError):
@@ -7,3 +7,7 @@ class CbldmError(ValueError):
     The message names the value, what was expected and the next step.  The
     command line prints it as one line and ends with exit code 1.
     """
+
+
+class CbldmWarning(UserWarning):
+    """Something that a user should know; the work goes on without it."""

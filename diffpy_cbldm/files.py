@@ -1,10 +1,11 @@
-"""Files that appear as a whole or not at all."""
+"""Files that appear as a whole or not at all, and those of the package."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ----------
     path : path
         The file to be written; one that exists stays as it is until the new
-        one is complete.
+        one is complete.  A folder that is missing is made.
 
     Yields
     ------
@@ -45,6 +46,7 @@ def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
     folder = path.parent / f".{os.urandom(6).hex()}.part"
     try:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
             unfinished = folder / path.name
             yield unfinished
@@ -55,8 +57,8 @@ def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise CbldmError(
             f"{path}: cannot be written ({error.strerror or error}); expected "
-            "a file name in a folder that exists, is writable and has room: "
-            "choose another."
+            "a file name in a folder that is writable and has room: choose "
+            "another."
         ) from None
 
 
@@ -81,3 +83,54 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
         content = content.encode("utf-8")
     with appearing(path) as unfinished:
         unfinished.write_bytes(content)
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Find out whether files can be written to a folder, or it can be made.
+
+    Parameters
+    ----------
+    folder : Path
+    option : str
+        The option that named it, for the message.
+
+    Raises
+    ------
+    CbldmError
+        Neither can be.
+    """
+    # A missing one is made with its first file: no run leaves it empty.
+    there = next(
+        (p for p in (folder, *folder.parents) if os.path.lexists(p)), folder
+    )
+    try:
+        # Trying it is the only sure test: mounts and quotas say no late.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise CbldmError(
+            f"the folder {folder} cannot be written ({error.strerror}); "
+            f"expected one that is writable or can be made: change {option}."
+        ) from None
+
+
+@contextlib.contextmanager
+def packaged(name: str) -> Iterator[None]:
+    """Name a file of the package that cannot be read as what it is.
+
+    Raises
+    ------
+    CbldmError
+        In place of whatever a reader raises: no input is to blame.
+    """
+    try:
+        yield
+    except CbldmError:
+        raise
+    except Exception as error:  # readers of damaged files raise anything
+        raise CbldmError(
+            f"{name} of the package is missing or damaged "
+            f"({type(error).__name__}); expected it as it was installed: "
+            "reinstall with pip install --force-reinstall --no-deps "
+            "diffpy_cbldm."
+        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from diffpy_cbldm.errors import CbldmError
@@ -93,7 +92,7 @@ class Option:
         """The accepted values in words; empty where any will do."""
         if self.choices:
             return ", ".join(self.choices)
-        return "{:g} to {:g}".format(*self.limits) if self.limits else ""
+        return " to ".join(map(_figure, self.limits or ()))
 
 
 def options(table: type) -> list[Option]:
@@ -156,19 +155,29 @@ def check(option: Option, value: Any) -> None:
     if value is None:
         return
     limits = option.limits
-    # NaN is neither above nor below a limit, and infinity no setting.
-    if limits is not None and not (
-        math.isfinite(value) and limits[0] <= value <= limits[1]
-    ):
+    # NaN is neither above nor below a limit, infinity above every one.
+    if limits is not None and not limits[0] <= value <= limits[1]:
         raise CbldmError(
-            f"{option.name} is {value:g}{option.unit and ' ' + option.unit}; "
-            f"expected {limits[0]:g} to {limits[1]:g}: change {option.name}."
+            f"{option.name} is {_figure(value)}"
+            f"{option.unit and ' ' + option.unit}; expected "
+            f"{_figure(limits[0])} to {_figure(limits[1])}: change "
+            f"{option.name}."
         )
     if option.choices and value not in option.choices:
         raise CbldmError(
             f"{option.name} is {value!r}; expected one of "
             f"{', '.join(option.choices)}."
         )
+
+
+def _figure(number: float) -> str:
+    """A number as a message shows it: whole ones with all of their digits."""
+    # Six digits would make 2^63 and 2^63 - 1 the same.
+    if not isinstance(number, int):
+        return f"{number:g}"
+    if abs(number) < 10**20:
+        return str(number)
+    return f"a whole number of {number.bit_length()} bits"
 
 
 def validate(settings: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -10,15 +11,58 @@ from typing import TypeVar
 import torch
 
 
+class _Visitors:
+    """Who computes with one thread now, and the number before all of them.
+
+    PyTorch keeps a number for each thread and one for those that are new: a
+    thread that begins while another one computes would take its 1 for the
+    number to go back to.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.number = 1
+        self.here = threading.local()
+
+    def enter(self) -> None:
+        depth = getattr(self.here, "depth", 0)
+        self.here.depth = depth + 1
+        if depth:
+            return
+        with self.lock:
+            mine = torch.get_num_threads()
+            if self.inside == 0:
+                self.number = mine
+            # A number other than 1 is this thread's own.
+            self.here.number = mine if mine > 1 else self.number
+            self.inside += 1
+            torch.set_num_threads(1)
+
+    def leave(self) -> None:
+        self.here.depth -= 1
+        if self.here.depth:
+            return
+        with self.lock:
+            self.inside -= 1
+            torch.set_num_threads(self.here.number)
+
+
+_VISITORS = _Visitors()
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """One cluster is too small to share between cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """One cluster is too small to share between cores.
+
+    May be entered again inside, and by several threads at once; afterwards
+    each has the number of threads that it had before.
+    """
+    _VISITORS.enter()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _VISITORS.leave()
 
 
 Item = TypeVar("Item")
@@ -35,15 +79,18 @@ def side_by_side(
     the results do not depend on how many there are.
     """
     threads = torch.get_num_threads()
+
+    def alone(item: Item) -> Answer:
+        with one_thread():
+            return function(item)
+
     # Threads suffice: nearly all of the time is spent in PyTorch and NumPy,
     # which let the others run.
-    workers = ThreadPoolExecutor(
-        threads, initializer=torch.set_num_threads, initargs=(1,)
-    )
+    workers = ThreadPoolExecutor(threads)
     try:
-        return list(workers.map(function, items))
+        return list(workers.map(alone, items))
     finally:
         # After an error, what has not begun would only delay it.
         workers.shutdown(cancel_futures=True)
-        # The initializer may have changed the number for this thread, too.
+        # Not every build of PyTorch keeps a number for each thread.
         torch.set_num_threads(threads)

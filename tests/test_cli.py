@@ -109,8 +109,7 @@ def test_composition_of_the_header(here, capfd):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["-o", "nowhere/@b"], "does not exist"),
-        (["-o", "a.gr/@b"], "a.gr"),
+        (["-o", "a.gr/@b"], "folder a.gr cannot be written"),
         (["-o", "/proc/@b"], "cannot be written"),
         (["-o", "folder"], "folder.res"),
         (["-t", "pdf"], "'pdf' is not known"),
@@ -139,9 +138,12 @@ def test_two_inputs_with_one_output(force, here, capfd):
     from diffpy_cbldm.output import writers
 
     paths = [writers.output_name("@b", p, "res") for p in (first, second)]
-    with pytest.raises(cbldm.CbldmError, match="written by this run"):
-        writers.check_outputs(paths[1:], force, written=paths[:1])
-    writers.check_outputs(paths[1:], "yes", written=paths[:1])
+    planned = writers.check_outputs(paths[:1], force)
+    (here / "link").symlink_to(here)  # the same folder by another name
+    for path in (paths[1], pathlib.Path("link") / paths[1]):
+        with pytest.raises(cbldm.CbldmError, match="written by this run"):
+            writers.check_outputs([path], force, written=planned)
+    writers.check_outputs(paths[1:], "yes", written=planned)
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,15 @@ def test_nothing_written_is_an_error(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_missing_folders_and_folders_of_the_same_name(tmp_path):
-    with pytest.raises(CbldmError, match="none/out.txt: cannot be written"):
-        write_atomic(tmp_path / "none" / "out.txt", "text")
+def test_missing_folders_are_made(tmp_path):
+    write_atomic(tmp_path / "a" / "b" / "out.txt", "text")
+    assert (tmp_path / "a" / "b" / "out.txt").read_text() == "text"
+    assert names(tmp_path / "a") == ["b"]
+
+
+def test_folders_and_files_of_the_same_name(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(CbldmError, match="Not a directory.*folder that exi"):
+    with pytest.raises(CbldmError, match="file/out.txt: cannot be written"):
         write_atomic(tmp_path / "file" / "out.txt", "text")
     (tmp_path / "folder").mkdir()
     with pytest.raises(CbldmError, match="folder: cannot be written"):

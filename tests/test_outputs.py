@@ -164,7 +164,7 @@ def test_one_database_gathers_runs(done, measured, here):
     ("address", "text"),
     [
         ("all.sqlite", "expected a file NAME.db"),
-        ("none/all.db", "folder of the database"),
+        ("bad.db/all.db", "folder bad.db cannot be written"),
         ("oracle://host/x", "kind oracle"),
         ("bad.db", "bad.db cannot be written"),
     ],

@@ -109,7 +109,7 @@ def test_all_files_are_written(tmp_path):
     template = str(tmp_path / "@b")
     planned = writers.plan(template, ("xyz", "cif", "res"), "a.gr", 8)
     assert len(planned) == 17
-    written = writers.write(a_solution(), "a.gr", planned)
+    written = writers.write(a_solution(), "a.gr", planned).files
     names = {"a-1.xyz", "a-2.xyz", "a-1.cif", "a-2.cif", "a.res"}
     assert {p.name for p in written} == names
     assert {p.name for p in tmp_path.iterdir()} == names
@@ -120,12 +120,18 @@ def test_all_files_are_written(tmp_path):
     assert modes == {(tmp_path / "other").stat().st_mode & 0o777}
 
 
-def test_nothing_is_half_written(tmp_path, monkeypatch):
+def test_what_cannot_be_written_is_told_and_the_rest_is_there(
+    tmp_path, monkeypatch
+):
     def full(self, path):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(cb.Cluster, "write_cif", full)
     planned = writers.plan(str(tmp_path / "@b"), ("xyz", "cif"), "a.gr", 2)
-    with pytest.raises(cb.CbldmError, match="No space left"):
-        writers.write(a_solution(), "a.gr", planned)
-    assert list(tmp_path.iterdir()) == []
+    written = writers.write(a_solution(), "a.gr", planned)
+    lost = [pathlib.Path(path).name for path, _ in written.failed]
+    assert lost == ["a-1.cif", "a-2.cif"]
+    assert all("No space left" in str(error) for _, error in written.failed)
+    names = [path.name for path in written.files]
+    assert names == ["a-1.xyz", "a-2.xyz"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names

@@ -52,6 +52,7 @@ def drawn(monkeypatch):
         return histograms(wanted)
 
     monkeypatch.setattr(screening_set, "BUILD_PART", 5)
+    monkeypatch.setattr(screening_set, "SHIPPED", 10)
     monkeypatch.setattr(screening_set, "histograms", record)
     return numbers
 

@@ -72,7 +72,7 @@ def test_through_standard_streams(here, capfd, monkeypatch):
         (["crystal.cif"], "empty space"),
         (["a.xyz", "--qmax=1e9"], "qmax is 1e+09"),
         (["a.xyz", "--count=3"], "--count"),
-        (["a.xyz", "-o", "none/@b"], "none does not exist"),
+        (["a.xyz", "-o", "bad.cif/@b"], "bad.cif cannot be written"),
     ],
 )
 def test_mistakes(words, text, here, capfd):

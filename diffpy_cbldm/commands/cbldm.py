@@ -6,6 +6,7 @@ Only settings and the standard library are imported at the top, so that
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import sys
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from diffpy_cbldm import settings
 from diffpy_cbldm.commands import common, config, examples, inputs
 from diffpy_cbldm.commands.common import FINE, LEVELS
-from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.output import database, results, writers
 from diffpy_cbldm.output.tables import front_table, summary, summary_row, table
@@ -73,9 +74,13 @@ def _main(words: Sequence[str]) -> int:
         return FINE
     if given.get("list_examples"):
         for example in examples.EXAMPLES:
-            print(f"{example.name}\n    {example.about}")
+            common.say(f"{example.name}\n    {example.about}")
         return FINE
-    configured = config.read(TABLES, given.get("config"), given.get("section"))
+    configured, here = config.read_with_origins(
+        TABLES, given.get("config"), given.get("section")
+    )
+    for note in config.notes(configured, here, given):
+        common.complain(PROG, note, "note")
     # The input of a result that is repeated gives way to another one.
     if given["inputs"] or given.get("example"):
         configured.pop("inputs", None)
@@ -96,7 +101,7 @@ def _create_config(given: Mapping[str, Any]) -> None:
     text = config.template(TABLES, given)
     path = pathlib.Path(given["createconfig"])
     if str(path) == "-":
-        print(text, end="")
+        common.say(text, end="")
         return
     writers.check_outputs([path], filled["output"].force)
     write_atomic(path, text)
@@ -113,6 +118,7 @@ class _Run:
         self.level = common.level(self.output.verbose)
         self.types = self._output_types()
         self.stream = self.output.output == "-"
+        self.unheard = ""  # why standard output cannot be written
         if self.stream:
             writers.stream_type(self.types)
         files: settings.Inputs = tables["inputs"]
@@ -154,7 +160,7 @@ class _Run:
                 name, partial(inputs.locate, name, folders)
             )
             if path is not None:
-                print(path)
+                common.say(path)
         return self.account.close()
 
     def solve_all(self) -> int:
@@ -165,8 +171,19 @@ class _Run:
             database.check(self.address)
         # Libraries add filters of their own; recording holds for all.
         quiet = self.level < LEVELS["debug"]
-        with warnings.catch_warnings(record=quiet):
-            return self._solve_all()
+        with warnings.catch_warnings(record=quiet) as caught:
+            try:
+                return self._solve_all()
+            finally:
+                said = [
+                    str(warning.message)
+                    for warning in caught or ()
+                    if issubclass(warning.category, CbldmWarning)
+                ]
+                for text in dict.fromkeys(
+                    said if self._says("warning") else ()
+                ):
+                    common.complain(PROG, text, "warning")
 
     def _solve_all(self) -> int:
         """Solve what can be read; end with a table where there are several."""
@@ -187,7 +204,11 @@ class _Run:
             )
         if len(self.inputs) > 1 and any(rows.values()):
             self.say("Summary\n" + summary(rows.items()))
-        return self.account.close()
+        code = self.account.close()
+        if self.unheard:
+            common.complain(PROG, f"{self.unheard}; files were not affected")
+            return common.FATAL
+        return code
 
     def prepare(
         self, name: str, folders: Sequence[str], others: set[pathlib.Path]
@@ -209,8 +230,9 @@ class _Run:
         ]
         source = inputs.output_source(path)
         planned = writers.plan(self.output.output, types, source, self.count)
-        writers.check_outputs(planned.values(), self.output.force, others)
-        others.update(planned.values())
+        others.update(
+            writers.check_outputs(planned.values(), self.output.force, others)
+        )
         return path, pdf, planned
 
     @property
@@ -229,36 +251,46 @@ class _Run:
 
         with _Bar(show=self._says("warning")) as bar:
             solution = solve_pdf(pdf, progress=bar.update, **self.search)
-        files = writers.write(solution, name, planned, self.address)
+        # What was found comes first: an output may fail, or take long.
+        try:
+            self.tell(name, solution)
+        finally:
+            written = writers.write(solution, name, planned, self.address)
+            for output, error in written.failed:
+                self.account.lost(name, output, error)
         if self.stream:
             kind = self.types[0]
-            print(writers.text(solution, name, kind, self.count), end="")
-            sys.stdout.flush()
-        self.tell(name, solution, files)
+            common.say(writers.text(solution, name, kind, self.count), end="")
+        if self.level >= LEVELS["info"]:
+            for file in written.files:
+                self.say(f"wrote {file}")
+        if self.output.plot == "screen":
+            self.show_plot(name, solution)
+        self.say("")
         return summary_row(solution)
 
-    def tell(
-        self, name: str, solution: Solution, files: Sequence[pathlib.Path]
-    ) -> None:
+    def tell(self, name: str, solution: Solution) -> None:
         """Print what came out, as much of it as is asked for."""
         self.say(f"{name}\n{table(solution)}")
         if solution.front:
             self.say("From ideal to rough (before the last refinement):")
             self.say(front_table(solution))
         self.say(solution.explain(warnings=False))
-        if self.output.plot == "screen":
-            from diffpy_cbldm.output import plots
-
-            plots.show(solution)
         if self.level >= LEVELS["info"]:
             for step, seconds in solution.timings.items():
                 self.say(f"{step}: {seconds:.1f} s")
-            for path in files:
-                self.say(f"wrote {path}")
-        self.say("")
         if self._says("warning"):
             for text in solution.warnings:
                 common.complain(PROG, text, "warning")
+
+    def show_plot(self, name: str, solution: Solution) -> None:
+        """Show the curves in a window, until it is closed."""
+        from diffpy_cbldm.output import plots
+
+        try:
+            plots.show(solution)
+        except Exception as error:  # what a window system raises
+            self.account.lost(name, "--plot", error)
 
     def _says(self, what: str) -> bool:
         """Whether what is of this level of ``--verbose`` is printed."""
@@ -266,9 +298,20 @@ class _Run:
 
     def say(self, text: str) -> None:
         """Tell people; on standard error where outputs go to the other."""
-        if not self.output.quiet:
-            where = sys.stderr if self.stream else sys.stdout
-            print(text, flush=True, file=where)
+        if self.output.quiet or self.unheard:
+            return
+        if self.stream:
+            with contextlib.suppress(OSError):  # closed as well
+                print(text, flush=True, file=sys.stderr)
+            return
+        try:
+            common.say(text)
+        except common.NobodyListens as error:
+            # Files are written all the same; without any, nothing is left
+            # to do.
+            if not self.types and self.output.plot == "no":
+                raise
+            self.unheard = str(error)
 
 
 class _Bar:

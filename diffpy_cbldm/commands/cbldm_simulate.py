@@ -89,7 +89,7 @@ class _Run:
 
     def show_input(self, name: str, folders: Sequence[str]) -> None:
         """Print an input where it was found."""
-        print(inputs.locate(name, folders))
+        common.say(inputs.locate(name, folders))
 
     def simulate(self, name: str, folders: Sequence[str]) -> None:
         """Simulate the cluster of an input and write its PDF."""
@@ -102,16 +102,22 @@ class _Run:
         source = inputs.output_source(name)
         path = writers.output_name(self.output.output, source, "gr")
         if not stream:
-            writers.check_outputs([path], self.output.force, self.written)
+            (whole,) = writers.check_outputs(
+                [path], self.output.force, self.written
+            )
         cluster = read_cluster(name)
         try:
             (pdf,) = simulate_pdfs([cluster], **self.simulation)
         except CbldmError as error:
             raise CbldmError(f"{name}: {error}") from None
         if stream:
-            print(pdfdata.gr_text(pdf), end="")
+            common.say(pdfdata.gr_text(pdf), end="")
             return
-        pdfdata.write_gr(path, pdf)
-        self.written.add(path)
+        try:
+            pdfdata.write_gr(path, pdf)
+        except CbldmError as error:
+            self.account.lost(name, str(path), error)
+            return
+        self.written.add(whole)
         if not self.output.quiet and self.level >= LEVELS["info"]:
-            print(f"wrote {path}")
+            common.say(f"wrote {path}")

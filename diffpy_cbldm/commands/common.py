@@ -7,6 +7,7 @@ Only settings and the standard library are imported at the top, so that
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -18,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 from diffpy_cbldm import options
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.output.database import masked
 
 FINE, MISTAKE, FATAL = 0, 1, 2
 """Exit codes: all went well, a mistake in the input, anything else."""
@@ -77,8 +79,17 @@ class Parser(argparse.ArgumentParser):
         raise CbldmError(f"{message}: see {self.prog} --help")
 
     def given(self, words: Sequence[str]) -> dict[str, Any]:
-        """What the command line says, with its ``inputs``."""
-        return vars(self.parse_intermixed_args(self._spelled_out(words)))
+        """What the command line says, with its ``inputs``.
+
+        What follows ``--`` are inputs, whatever they begin with.
+        """
+        words = list(words)
+        # argparse mixes options and inputs, or knows --, but not both.
+        end = words.index("--") if "--" in words else len(words)
+        spelled = self._spelled_out(words[:end])
+        said = vars(self.parse_intermixed_args(spelled))
+        said["inputs"] = [*said["inputs"], *words[end + 1 :]]
+        return said
 
     def _spelled_out(self, words: Sequence[str]) -> list[str]:
         """Keep ``--force`` from taking the file that follows for its value."""
@@ -177,8 +188,63 @@ def level(verbose: str) -> int:
 
 
 def complain(prog: str, message: str, kind: str = "error") -> None:
-    """Print one line on standard error."""
-    print(f"{prog}: {kind}: {' '.join(message.split())}", file=sys.stderr)
+    """Print one line on standard error, without passwords."""
+    text = masked(" ".join(message.split()))
+    # Without a standard error there is nobody to tell.
+    with contextlib.suppress(OSError):
+        print(f"{prog}: {kind}: {text}", file=sys.stderr, flush=True)
+
+
+class NobodyListens(Exception):
+    """Standard output was closed before the end, or its disk is full."""
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print on standard output.
+
+    Raises
+    ------
+    NobodyListens
+        It cannot be written; what is printed later goes nowhere.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except OSError as error:
+        # What is left in its buffer is tried again at the end of Python.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        reason = (
+            "was closed before the end"
+            if isinstance(error, BrokenPipeError)
+            else f"cannot be written ({error.strerror})"
+        )
+        raise NobodyListens(f"standard output {reason}") from None
+
+
+def _open_standard_streams() -> None:
+    """Give the process the streams that its caller closed, as in ``>&-``.
+
+    Files opened later would take their numbers, and what libraries print
+    would be written into them.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The least number that is free is this one.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)
+    if sys.stdout is None:
+        # A pipe whose reader has gone.
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
+        os.close(writer)
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
 
 
 def fault(prog: str, error: Exception, debug: bool) -> str:
@@ -186,7 +252,8 @@ def fault(prog: str, error: Exception, debug: bool) -> str:
     if debug:
         import traceback
 
-        traceback.print_exception(error)
+        lines = "".join(traceback.format_exception(error))
+        print(masked(lines), end="", file=sys.stderr)
     return (
         f"{type(error).__name__}: {error} (this is a fault of {prog}: report "
         f"it with what --verbose=debug prints)"
@@ -198,6 +265,18 @@ def _wants_debug(words: Sequence[str]) -> bool:
     said = " ".join(words)
     asked = re.findall(r"(?:^| )--verbose[= ](\S+)", said)
     return any(level(word) >= LEVELS["debug"] for word in asked)
+
+
+def _settle_home() -> None:
+    """Name a home folder where the system knows none, as in a container.
+
+    ASE looks for its configuration there when it is imported, and ends
+    where it cannot tell the folder.
+    """
+    try:
+        pathlib.Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/nonexistent"
 
 
 def guarded(
@@ -217,10 +296,12 @@ def guarded(
         The arguments; those of the process where None.
     """
     words = sys.argv[1:] if words is None else words
+    _open_standard_streams()
+    _settle_home()
     try:
         code = body(words)
-        # A pipe that was closed shows here, and not after the end.
-        sys.stdout.flush()
+        # What libraries printed may still wait; a closed pipe shows here.
+        say("", end="")
         return code
     except CbldmError as error:
         complain(prog, str(error))
@@ -228,10 +309,8 @@ def guarded(
     except KeyboardInterrupt:
         complain(prog, "interrupted; outputs that were complete are kept")
         return FATAL
-    except BrokenPipeError:
-        # Python flushes once more at its end, to where nobody listens.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        complain(prog, "standard output was closed before the end")
+    except NobodyListens as error:
+        complain(prog, str(error))
         return FATAL
     except Exception as error:
         complain(prog, fault(prog, error, _wants_debug(words)))
@@ -267,16 +346,28 @@ class Account:
             return work()
         except CbldmError as error:
             text, code = str(error), MISTAKE
-        except BrokenPipeError:  # nobody listens to the other inputs either
+        except NobodyListens:  # to the other inputs either
             raise
         except Exception as error:
             text, code = fault(self.prog, error, self.debug), FATAL
         self.failed.append(name)
+        self._blame(name, text, code)
+        return None
+
+    def lost(self, name: str, output: str, error: Exception) -> None:
+        """Say that an output of an input could not be written."""
+        text = str(error)
+        if not isinstance(error, CbldmError):
+            text = fault(self.prog, error, self.debug)
+        if output not in text:
+            text = f"{output}: {text}"
+        self._blame(name, text, FATAL)
+
+    def _blame(self, name: str, text: str, code: int) -> None:
         self.code = max(self.code, code)
         if self.count > 1 and not text.startswith(name):
             text = f"{name}: {text}"
         complain(self.prog, text)
-        return None
 
     def close(self) -> int:
         """Say which inputs failed; return the exit code of the worst."""
@@ -314,7 +405,7 @@ def _row(option: options.Option) -> str:
 def shown(prog: str, given: Mapping[str, Any], tables: Tables) -> bool:
     """Whether the version or the manual was asked for; it is printed."""
     if given.get("version"):
-        print(f"{prog} {__version__}")
+        say(f"{prog} {__version__}")
         return True
     if given.get("manual"):
         import pydoc

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diffpy_cbldm import options as options_module
+from diffpy_cbldm import settings
 from diffpy_cbldm.commands.common import Tables
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.options import Option, check, convert
@@ -44,6 +45,21 @@ def read(
         A file that cannot be read, an unknown key or section, a value that
         is not accepted; the file is named.
     """
+    return read_with_origins(tables, config, section)[0]
+
+
+def read_with_origins(
+    tables: Tables, config: str | None = None, section: str | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """As `read`, with what comes from files that the user did not name.
+
+    Returns
+    -------
+    values : dict
+        By the names of settings.
+    origins : dict of str to str
+        The file of each value that comes from the working folder.
+    """
     options = keys(tables)
     if config is not None and config.endswith(".res"):
         if section is not None:
@@ -51,28 +67,91 @@ def read(
                 f"{config} has no sections; expected --section with "
                 f"configuration files alone: leave one of the two out."
             )
-        return _of_result(config, options)
-    paths = [] if config == "NONE" else list(NAMES)
-    files = [path for path in paths if _expand(path).is_file()]
-    # The home folder may be the current one.
-    files = list({_expand(path).resolve(): path for path in files}.values())
+        return _of_result(config, keys(_written(tables))), {}
+    files = [] if config == "NONE" else _files_by_themselves()
+    # What lies in the working folder may have come with somebody's data.
+    lying_about = {file for file in files if file != _expand(NAMES[0])}
     if config not in (None, "NONE"):
-        files.append(str(config))
-    defaults: dict[str, Any] = {}
-    sections: dict[str, dict[str, Any]] = {}
-    for path in files:
-        for name, values in _of_file(path, options).items():
+        files.append(_expand(str(config)))
+    defaults: dict[str, tuple[Any, pathlib.Path]] = {}
+    sections: dict[str, dict[str, tuple[Any, pathlib.Path]]] = {}
+    for file in files:
+        for name, values in _of_file(str(file), options).items():
             target = sections.setdefault(name, {}) if name else defaults
-            target.update(values)
-    if section is None or section == "DEFAULT":
-        return defaults
-    if section not in sections:
+            target.update({key: (v, file) for key, v in values.items()})
+    if section not in (None, "DEFAULT", *sections):
         raise CbldmError(
             f"section {section!r} is not in "
-            f"{', '.join(files) or 'any configuration file'}"
-            f"{_near(section, sections)}: change --section."
+            f"{', '.join(map(str, files)) or 'any configuration file'}"
+            f"{_near(str(section), sections)}: change --section."
         )
-    return defaults | sections[section]
+    chosen = defaults | sections.get(section or "DEFAULT", {})
+    return (
+        {key: value for key, (value, _) in chosen.items()},
+        {k: str(f) for k, (_, f) in chosen.items() if f in lying_about},
+    )
+
+
+def _files_by_themselves() -> list[pathlib.Path]:
+    """The files of `NAMES` that exist, each once."""
+    files: dict[str, pathlib.Path] = {}
+    for path in map(_expand, NAMES):
+        # No home, or one that may not be read, holds no configuration.
+        if not str(path).startswith("~") and os.path.isfile(path):
+            # The home folder may be the current one.
+            files.setdefault(os.path.realpath(path), path)
+    return list(files.values())
+
+
+def _written(tables: Tables) -> Tables:
+    """The tables whose settings a result holds."""
+    return {
+        title: table
+        for title, table in tables.items()
+        if table in (settings.Reading, settings.Solve)
+    }
+
+
+def notes(
+    configured: Mapping[str, Any],
+    origins: Mapping[str, str],
+    given: Mapping[str, Any],
+) -> list[str]:
+    """What files of the working folder change beyond it, in one line each.
+
+    Parameters
+    ----------
+    configured, origins : dict
+        As `read_with_origins` returns them.
+    given : dict
+        What the command line says, which wins.
+    """
+    said = []
+    for key, file in origins.items():
+        value = configured[key]
+        if key in given or not value:
+            continue
+        if (key in ("output", "database") and _leaves(value)) or (
+            key == "force" and value != "no"
+        ):
+            said.append(
+                f"{file} sets {key} = {value}: pass --{key} or "
+                f"--config=NONE where that is not wanted"
+            )
+    return said
+
+
+def _leaves(name: str) -> bool:
+    """Whether an output or a database is outside of the working folder."""
+    if "://" in name:
+        return True
+    # The folder and the path of an input are those that the user named.
+    path = re.sub("^@[hr]", ".", os.path.expanduser(name))
+    try:
+        whole = pathlib.Path(path).resolve()
+    except ValueError:  # no name of a file, as is said where it is used
+        return False
+    return not whole.is_relative_to(pathlib.Path().resolve())
 
 
 def keys(tables: Tables) -> dict[str, Option]:
@@ -99,7 +178,7 @@ def _near(word: str, known: Iterable[str]) -> str:
 def _text(path: str) -> str:
     try:
         return _expand(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # also other encodings
         reason = getattr(error, "strerror", None) or error
         raise CbldmError(
             f"{path}: cannot be read ({reason}); expected a configuration "
@@ -171,22 +250,23 @@ def _of_result(path: str, options: Mapping[str, Option]) -> dict[str, Any]:
         content = json.loads(_text(path))
         if content["schema"] != SCHEMA:
             raise ValueError
-        used, source = dict(content["settings"]), str(content["input"])
-    except (ValueError, KeyError, TypeError):
+        used, source = content["settings"], content["input"]
+        if not (isinstance(used, dict) and isinstance(source, str)):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CbldmError(
             f"{path}: not a result of cbldm; expected JSON with the schema "
             f"{SCHEMA}: name a file written by -t res."
         ) from None
-    # The one entry of the settings that is no option.
-    used.pop("version", None)
     values = {
         key: _value(path, key, _word(value), options)
         for key, value in used.items()
-        if value is not None
+        # The one entry of the settings that is no option.
+        if key != "version" and value is not None
     }
     # A result may have been moved together with its input.
     beside = pathlib.Path(path).parent / source
-    if not pathlib.Path(source).exists() and beside.is_file():
+    if not os.path.exists(source) and os.path.isfile(beside):
         source = str(beside)
     return {**values, "inputs": [source]}
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from diffpy_cbldm.crystals.lattices import TEMPLATES, directions, place
+from diffpy_cbldm.files import packaged
 from diffpy_cbldm.settings import STRUCTURE_TYPES
 
 TEMPLATE_OF = {
@@ -201,7 +202,7 @@ class Table:
 def load_table() -> Table:
     """Read the stored geometry table of the package (numpy alone)."""
     path = resources.files("diffpy_cbldm.crystals").joinpath(_TABLE_FILE)
-    with path.open("rb") as stream:
+    with packaged(_TABLE_FILE), path.open("rb") as stream:
         with np.load(stream, allow_pickle=False) as data:
             return _unpack(dict(data))
 

@@ -1,10 +1,19 @@
-"""Weights: safetensors in half precision, and a JSON record beside them."""
+"""Weights: safetensors in half precision, and a JSON record beside them.
+
+    python -m diffpy_cbldm.model.weights small.safetensors
+
+writes the checksum of weights into their record, which `save_weights` does by
+itself.
+"""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import hashlib
 import json
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -63,7 +72,11 @@ def write_tensors(
 
 
 def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write the JSON record of the weights in ``path`` beside them."""
+    """Write the JSON record of the weights in ``path`` beside them.
+
+    The SHA-256 of the weights, which are there already, is added.
+    """
+    record = {**record, "sha256": _sha256(Path(path))}
     text = json.dumps(record, indent=1) + "\n"
     write_atomic(Path(path).with_suffix(".json"), text)
 
@@ -87,30 +100,57 @@ def read_weights(
     Raises
     ------
     CbldmError
-        There are no such weights, or they belong to another site table.
+        There are no such weights, they are damaged, or they belong to
+        another site table.
     """
     from safetensors.torch import load_file
 
-    path = Path(name)
+    path, shipped = Path(name), False
     if path.suffix != ".safetensors":
-        folder = resources.files("diffpy_cbldm").joinpath("weights")
+        folder, shipped = (
+            resources.files("diffpy_cbldm").joinpath("weights"),
+            True,
+        )
         path = Path(str(folder)) / f"{name}.safetensors"
     if not path.is_file():
         raise CbldmError(
             f"there are no weights {name!r}; expected a preset with packaged "
             f"weights (of {', '.join(PRESETS)}) or a .safetensors file."
         )
-    record = json.loads(path.with_suffix(".json").read_text())
+    try:
+        record = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        # Weights of earlier versions have none.
+        if record.get("sha256", "") not in ("", _sha256(path)):
+            raise ValueError("the checksum is another one")
+        table = str(record["table"])
+        tensors = {k: v.float() for k, v in load_file(path).items()}
+    except Exception as error:  # safetensors has errors of its own
+        remedy = (
+            "reinstall with pip install --force-reinstall --no-deps "
+            "diffpy_cbldm"
+            if shipped
+            else "copy both files again, or train them again"
+        )
+        raise CbldmError(
+            f"the weights {name!r} or their record are damaged "
+            f"({type(error).__name__}: {error}); expected {path} and its "
+            f".json as they were written: {remedy}."
+        ) from error
     # The decoder's outputs are numbers of sites: on another table they mean
     # other sites, and nothing else would tell.
     digest = load_table().digest
-    if record["table"] != digest:
+    if table != digest:
         raise CbldmError(
             f"the weights {name!r} were trained on another table of sites "
-            f"({record['table'][:12]}); expected {digest[:12]}: train them "
+            f"({table[:12]}); expected {digest[:12]}: train them "
             "again."
         )
-    return {k: v.float() for k, v in load_file(path).items()}, record
+    return tensors, record
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_weights(
@@ -136,7 +176,14 @@ def load_weights(
         As for `read_weights`, or other weights are missing.
     """
     tensors, record = read_weights(name)
-    model = CbLDM(Model(**record["model"]))
+    try:
+        model = CbLDM(Model(**record["model"]))
+    except (KeyError, TypeError) as error:
+        raise CbldmError(
+            f"the record of the weights {name!r} has no settings of a model "
+            f"that is known here ({error}); expected those of `Model`: take "
+            "both files from one training run of this version."
+        ) from None
     # Not strict: the parts that only training uses may be left out.
     fit = model.load_state_dict(tensors, strict=False)
     parts = {part: f"{part}." for part in TRAINING_ONLY}
@@ -158,3 +205,18 @@ def load_weights(
             owner, _, attribute = part.rpartition(".")
             setattr(model.get_submodule(owner), attribute, None)
     return model.to(device).eval()
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Write the checksum of weights into their record."""
+    parser = argparse.ArgumentParser(
+        "python -m diffpy_cbldm.model.weights", description=main.__doc__
+    )
+    parser.add_argument("path", type=Path, help="a .safetensors file")
+    path = parser.parse_args(words).path
+    record = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    write_record(record, path)
+
+
+if __name__ == "__main__":
+    main()

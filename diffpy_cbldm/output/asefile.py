@@ -52,18 +52,34 @@ def read_cbldm(file: TextIO, index: Any) -> list[Atoms]:
     CbldmError
         The file is something else.
     """
-    from ase import Atoms
-
     try:
         content = json.load(file)
         if content["schema"] != SCHEMA:
             raise ValueError
-        candidates = content["candidates"]
-    except (ValueError, KeyError, TypeError):
+        structures = _structures(content["candidates"])
+    # Also where a part of it is missing, or something else.
+    except (
+        ArithmeticError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
         raise CbldmError(
             f"not a result of cbldm; expected JSON with the schema {SCHEMA}: "
             f"name a file written by -t res."
         ) from None
+    # ASE expects a list also where one structure is asked for.
+    if isinstance(index, slice):
+        return structures[index]
+    return [structures[index]]
+
+
+def _structures(candidates: list[dict[str, Any]]) -> list[Atoms]:
+    """The refined structures, or some where none was; the best comes last."""
+    from ase import Atoms
+
     chosen = [c for c in candidates if c["rw"] is not None]
     structures = []
     # ASE takes the last structure by default, so the best one is the last.
@@ -74,7 +90,4 @@ def read_cbldm(file: TextIO, index: Any) -> list[Atoms]:
         for name, pair in c["parameters"].items():
             atoms.info[name] = pair["value"]
         structures.append(atoms)
-    # ASE expects a list also where one structure is asked for.
-    if isinstance(index, slice):
-        return structures[index]
-    return [structures[index]]
+    return structures

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
 import json
+import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.files import appearing
+from diffpy_cbldm.files import appearing, check_folder
 from diffpy_cbldm.output import database
 from diffpy_cbldm.output.results import figures, parameters, result, shown
 from diffpy_cbldm.output.tables import rw_text
@@ -58,7 +59,17 @@ def output_name(
         The output extension, without the dot.
     rank : int, optional
         The rank of a structure; None for files that hold all of them.
+
+    Raises
+    ------
+    CbldmError
+        The template can be no name of a file.
     """
+    if "\0" in template:
+        raise CbldmError(
+            f"the output name {template!r} holds a zero byte; expected the "
+            f"name of a file: change --output."
+        )
     template = template or "@b"
     if "@o" not in template:
         template += ".@o"
@@ -102,7 +113,7 @@ def check_outputs(
     paths: Collection[pathlib.Path],
     force: str = "no",
     written: Collection[pathlib.Path] = (),
-) -> None:
+) -> list[pathlib.Path]:
     """Find out before any work whether the outputs can be written.
 
     Parameters
@@ -112,57 +123,72 @@ def check_outputs(
     force : {"no", "yes", "once"}
         Whether existing files may be overwritten; ``once`` keeps those that
         this run has written.
-    written : collection of Path
-        What this run has written so far.
+    written : set of Path
+        What this run has written so far, as this function returned it.
+
+    Returns
+    -------
+    list of Path
+        `paths` without links, each file by the same name.
 
     Raises
     ------
     CbldmError
-        A file exists, or its folder is missing or cannot be written.
+        A file exists, or its folder cannot be written.
     """
-    for path in paths:
-        mine = path.resolve() in {p.resolve() for p in written}
-        if path.is_dir():
+    # Looked at once: many outputs share a folder, and links are slow.
+    folders = {folder: folder.resolve() for folder in _folders(paths)}
+    resolved = [folders[path.parent] / path.name for path in paths]
+    for path, whole in zip(paths, resolved, strict=True):
+        if os.path.isdir(path):
             raise CbldmError(
                 f"{path} is a folder; expected the name of a file: "
                 f"change --output."
             )
-        if mine and force != "yes":
+        if whole in written and force != "yes":
             raise CbldmError(
                 f"{path} was written by this run for another input; expected "
                 f"a name of its own for each: use @h or @b in --output."
             )
-        if path.exists() and force == "no":
+        if os.path.lexists(path) and force == "no":
             raise CbldmError(
                 f"{path} exists: pass --force to overwrite it, or another "
                 f"--output."
             )
-    for folder in {path.parent for path in paths}:
-        if not folder.is_dir():
-            raise CbldmError(
-                f"the output folder {folder} does not exist: make it, or "
-                f"change --output."
-            )
-        try:
-            # Trying it is the only sure test: mounts and quotas say no late.
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise CbldmError(
-                f"the output folder {folder} cannot be written "
-                f"({error.strerror}): change --output."
-            ) from error
+    for folder in folders:
+        check_folder(folder, "--output")
+    return resolved
+
+
+def _folders(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    return list(dict.fromkeys(path.parent for path in paths))
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What became of the outputs of one input.
+
+    Attributes
+    ----------
+    files : list of Path
+        Those that are whole and in their places.
+    failed : list of (str, Exception)
+        The others, by path or as "database", with what went wrong.
+    """
+
+    files: list[pathlib.Path]
+    failed: list[tuple[str, Exception]]
 
 
 def write(
     solution: Solution,
     source: str,
-    planned: dict[tuple[str, int | None], pathlib.Path],
+    planned: Mapping[tuple[str, int | None], pathlib.Path],
     address: str | None = None,
-) -> list[pathlib.Path]:
-    """Write all outputs of one input, or none of them.
+) -> Written:
+    """Write the outputs of one input, each of them as a whole or not at all.
 
-    Each file takes its place once all of them are complete.
+    One that cannot be written does not keep the others from it.
 
     Parameters
     ----------
@@ -173,33 +199,27 @@ def write(
         The path of each output by type and rank, from `plan`.
     address : str, optional
         A database to add rows to, besides.
-
-    Returns
-    -------
-    list of Path
-        The files written.
-
-    Raises
-    ------
-    CbldmError
-        A file could not be written.
     """
     best = shown(solution)
-    written = []
-    # The stack ends, and the files appear, where nothing failed.
-    with contextlib.ExitStack() as stack:
-        for (kind, rank), path in planned.items():
-            if rank is not None and rank > len(best):
-                continue
-            unfinished = stack.enter_context(appearing(path))
-            if rank is None:
-                _WHOLE[kind](solution, source, unfinished)
-            else:
-                _EACH[kind](solution, source, unfinished, rank)
-            written.append(path)
-        # A database can refuse, renaming hardly can: so files come last.
-        if address is not None:
+    written = Written([], [])
+    for (kind, rank), path in planned.items():
+        if rank is not None and rank > len(best):
+            continue
+        try:
+            with appearing(path) as unfinished:
+                if rank is None:
+                    _WHOLE[kind](solution, source, unfinished)
+                else:
+                    _EACH[kind](solution, source, unfinished, rank)
+        except Exception as error:  # libraries raise whatever occurs
+            written.failed.append((str(path), error))
+        else:
+            written.files.append(path)
+    if address is not None:
+        try:
             database.add_rows(solution, source, address)
+        except Exception as error:
+            written.failed.append(("database", error))
     return written
 
 
@@ -224,12 +244,19 @@ def text(solution: Solution, source: str, kind: str, count: int) -> str:
     """What goes to standard output, one structure after another.
 
     Where a file of this type can hold one structure alone, that is the best.
+
+    Raises
+    ------
+    CbldmError
+        It cannot be written.
     """
     with tempfile.TemporaryDirectory() as folder:
         best = 1 if kind in ("cif", "stru") else count
         planned = plan(f"{folder}/@k.@o", (kind,), "result", best)
-        paths = write(solution, source, planned)
-        return "".join(path.read_text(encoding="utf-8") for path in paths)
+        written = write(solution, source, planned)
+        for _, error in written.failed:
+            raise error
+        return "".join(f.read_text(encoding="utf-8") for f in written.files)
 
 
 def _write_xyz(

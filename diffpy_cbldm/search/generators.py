@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from diffpy_cbldm import options, settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
@@ -144,9 +145,11 @@ def propose(
     Raises
     ------
     CbldmError
-        No such generator, one that fails, or a PDF without its element.
+        No such generator, one that fails, a PDF without its element, or a
+        seed outside its limits.
     """
     target = Target.of(pdf, rmin, rmax)
+    options.validate(settings.Solve(seed=seed))
     if count < 1:
         raise CbldmError(f"count is {count}; expected 1 or more.")
     found: list[Candidate] = []

@@ -30,8 +30,8 @@ from diffpy_cbldm.crystals.cuts import CUT_WEIGHTS, kept_back, random_cut
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
-from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.files import appearing
+from diffpy_cbldm.errors import CbldmError, CbldmWarning
+from diffpy_cbldm.files import appearing, packaged
 from diffpy_cbldm.settings import MIN_ATOMS
 
 SEED = 20_260
@@ -95,7 +95,7 @@ def histograms(numbers: Sequence[int]) -> np.ndarray:
 
     Returns
     -------
-    (C, BINS) array of float16
+    (C, SET_BINS) array of float16
         Sums of 1/d over the pairs, in bond lengths, for each atom.
     """
     table = load_table()
@@ -117,9 +117,15 @@ def histograms(numbers: Sequence[int]) -> np.ndarray:
 
 @functools.cache
 def shipped_set() -> np.ndarray:
-    """(SHIPPED, BINS) array of float16: the set's beginning, packaged."""
+    """(SHIPPED, SET_BINS) array of float16: the set's beginning, packaged.
+
+    Raises
+    ------
+    CbldmError
+        The file is damaged.
+    """
     path = resources.files("diffpy_cbldm.search").joinpath(_SHIPPED)
-    with path.open("rb") as stream:
+    with packaged(_SHIPPED), path.open("rb") as stream:
         with np.load(stream, allow_pickle=False) as data:
             return data["hist"]
 
@@ -129,7 +135,7 @@ def load_set() -> np.ndarray:
 
     Returns
     -------
-    (C, BINS) array of float16, from the cache folder, or the shipped one.
+    (C, SET_BINS) array of float16, from the cache folder, or the shipped one.
 
     Raises
     ------
@@ -137,12 +143,22 @@ def load_set() -> np.ndarray:
         No set belongs to the clusters that are drawn here.
     """
     for count, path in _kept():
+        if count < SHIPPED:
+            warnings.warn(
+                f"{path} holds {count} clusters and is left out, as "
+                f"{SHIPPED} come with the package; make more with {COMMAND} "
+                f"--count {FULL}.",
+                CbldmWarning,
+                stacklevel=2,
+            )
+            continue
         hist = _read(path, count)
         if hist is not None:
             return hist
         warnings.warn(
             f"{path} does not hold the first {count} clusters and is left "
             f"out; make it again with {COMMAND} --count {count}.",
+            CbldmWarning,
             stacklevel=2,
         )
     hist = shipped_set()
@@ -202,13 +218,26 @@ def cache_folder() -> Path:
     The folder that the environment variable CBLDM_CACHE names, or
     ``diffpy_cbldm`` in the user's cache folder (XDG_CACHE_HOME, or
     LOCALAPPDATA on Windows; ``~/.cache`` where neither is set).
+
+    Raises
+    ------
+    CbldmError
+        None of these is set, and the user has no home folder.
     """
     own = os.environ.get("CBLDM_CACHE")
     if own:
-        return Path(own).expanduser()
+        return Path(os.path.expanduser(own))
     name = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
     base = os.environ.get(name)
-    return Path(base or Path.home() / ".cache") / "diffpy_cbldm"
+    if base:
+        return Path(base) / "diffpy_cbldm"
+    try:
+        return Path.home() / ".cache" / "diffpy_cbldm"
+    except RuntimeError:
+        raise CbldmError(
+            "there is no home folder for the cache; expected one: set "
+            "CBLDM_CACHE to a folder."
+        ) from None
 
 
 def _path(count: int) -> Path:
@@ -218,13 +247,19 @@ def _path(count: int) -> Path:
 
 def _kept() -> list[tuple[int, Path]]:
     """Sizes and files of the sets in the cache folder, the largest first."""
-    beginning = _path(0).stem.removesuffix("0")
-    found = [
-        (int(size), path)
-        for path in cache_folder().glob(f"{beginning}*.npy")
-        if (size := path.stem.removeprefix(beginning)).isdecimal()
+    try:
+        beginning = _path(0).stem.removesuffix("0")
+        names = os.listdir(cache_folder())
+    except (CbldmError, OSError):  # no cache, or none that may be read
+        return []
+    kept = [
+        (int(size), cache_folder() / name)
+        for name in names
+        if name.startswith(beginning)
+        and name.endswith(".npy")
+        and (size := Path(name).stem.removeprefix(beginning)).isdecimal()
     ]
-    return sorted(found, reverse=True)
+    return sorted(kept, reverse=True)
 
 
 def _read(path: Path, count: int, first: int = 0) -> np.ndarray | None:
@@ -234,6 +269,12 @@ def _read(path: Path, count: int, first: int = 0) -> np.ndarray | None:
     except (OSError, ValueError, EOFError):
         return None
     if hist.shape != (count, SET_BINS) or hist.dtype != np.float16:
+        return None
+    # Each row is compared with the data: one bad value would win or lose.
+    if not all(
+        np.isfinite(hist[k : k + BUILD_PART]).all()
+        for k in range(0, count, BUILD_PART)
+    ):
         return None
     return hist if _belongs(hist, first) else None
 
