@@ -71,7 +71,9 @@ def test_a_lock_of_a_dead_process_is_no_obstacle(solution, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "owner", ["", "elsewhere 1\n", f"{platform.node()} {os.getpid()}", "?"]
+    "owner",
+    ["", "elsewhere 1\n", f"{platform.node()} {os.getpid()}", "?"],
+    ids=["nobody", "elsewhere", "alive", "unreadable"],
 )
 def test_another_lock_is_waited_for_and_named(owner, solution, monkeypatch):
     """It may belong to a program that writes, and is left alone."""
