@@ -30,7 +30,7 @@ from diffpy_cbldm.pdfchecks import (
 from diffpy_cbldm.settings import Simulation
 
 UNCERTAINTIES = {
-    "misfit": "from the misfit, as the data have no dG",
+    "misfit": "from the misfit, as no dG was used",
     "dG": "from the dG of the data",
 }
 """How `PDFData.uncertainties` is said."""
