@@ -88,6 +88,12 @@ class Parser(argparse.ArgumentParser):
         end = words.index("--") if "--" in words else len(words)
         spelled = self._spelled_out(words[:end])
         said = vars(self.parse_intermixed_args(spelled))
+        # argparse takes the value of "-n--" away and leaves an empty list.
+        for table in self.tables.values():
+            for option in options.options(table):
+                value = said.get(option.name)
+                if value == [] or isinstance(value, list) and [] in value:
+                    self.error(f"argument {'/'.join(option.flags)} is '--'")
         said["inputs"] = [*said["inputs"], *words[end + 1 :]]
         return said
 

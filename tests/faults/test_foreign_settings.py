@@ -160,6 +160,12 @@ def test_names_after_two_dashes(words):
     assert given == {"inputs": ["--force", "--", "-n"]}
 
 
+@pytest.mark.parametrize("word", ["-n--", "--qmax=--", "-o--", "-d--"])
+def test_two_dashes_are_no_value(word):
+    with pytest.raises(cb.CbldmError, match="argument -.* is '--'"):
+        cbldm.make_parser().given(["a.gr", word])
+
+
 def test_zero_bytes_in_names(capfd):
     pathlib.Path("a.cfg").write_text("[DEFAULT]\noutput = a\0b\n")
     pathlib.Path("a.gr").write_text(
