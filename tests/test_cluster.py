@@ -245,12 +245,13 @@ def test_cif_file_is_read_by_all(cluster, tmp_path):
 @pytest.mark.parametrize("kind", ["xyz", "cif"])
 def test_failed_writing_leaves_nothing_behind(cluster, tmp_path, kind):
     write = getattr(cluster, f"write_{kind}")
+    (tmp_path / "a").write_text("a file where a folder should be")
     with pytest.raises(CbldmError, match="cannot be written"):
-        write(tmp_path / "none" / f"a.{kind}")
+        write(tmp_path / "a" / f"a.{kind}")
     (tmp_path / "b").mkdir()
     with pytest.raises(CbldmError, match="cannot be written"):
         write(tmp_path / "b")
-    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -475,13 +475,15 @@ def test_assumed_values_are_not_written_as_given(tmp_path):
 
 
 def test_failed_writing_leaves_nothing_behind(tmp_path):
+    (tmp_path / "file").write_text("where a folder should be")
     with pytest.raises(CbldmError, match="cannot be written"):
-        write_gr(tmp_path / "none" / "out.gr", make())
+        write_gr(tmp_path / "file" / "out.gr", make())
     folder = tmp_path / "out.gr"
     folder.mkdir()
     with pytest.raises(CbldmError, match="cannot be written"):
         write_atomic(folder, "text")
-    assert [p.name for p in tmp_path.iterdir()] == ["out.gr"]
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["file", "out.gr"]
     assert not list(folder.iterdir())
 
 

@@ -85,6 +85,7 @@ def test_pdffit_agrees(pdffit, pair, stype, sigma, qmax):
         qmin=0.0,
         qmax=qmax,
         rmax=RMAX + 0.02,
+        grid="native",
         **widths,
     ).numpy()
     g = np.interp(r, 0.01 * np.arange(len(g)), g)
