@@ -100,24 +100,10 @@ def load(folder: Path) -> dict[str, Any]:
     names += [ABLATIONS, TRAINED, TUNING.name]
     names += [file_name("geometry", c) for c in WORSE]
     return {
-        name: _capped(json.loads((folder / name).read_text()))
+        name: json.loads((folder / name).read_text())
         for name in names
         if (folder / name).is_file()
     }
-
-
-def _capped(state: dict[str, Any]) -> dict[str, Any]:
-    """Figures of a file, refined Rw above 1 as 1: a scale of 0 has that.
-
-    For rows alone that were recorded with a calculator whose curves could
-    overflow where two atoms stand nearly at one place; `refine` gives no
-    such Rw any more.
-    """
-    for r in state["rows"]:
-        for part in (r, r.get("polished", {})):
-            if part.get("rw") is not None:
-                part["rw"] = min(part["rw"], 1.0)
-    return state
 
 
 def by_split(files: dict[str, Any]) -> dict[str, list[Row]]:

@@ -156,10 +156,8 @@ it comes against the noise-free PDF, at the Biso and Qdamp of the simulation,
 with no parameter fitted, not the scale either.  (All generators stretch their
 candidates to the PDF, and all but the regressors and the classifier order
 them by a fit.)  Rw is that of the best of {candidates} candidates (a regressor
-has one) after SrFit has refined scale, stretch, Uiso, delta2 and Qdamp; above
-1, which a scale of 0 has, it counts as 1 (atoms that a regressor puts at
-nearly one place can make a fit diverge).  Solved: the right N and an RMSD
-below {solved} A.  `library` and `mining` know no held-out geometry; conditions
+has one) after SrFit has refined scale, stretch, Uiso, delta2 and Qdamp.
+Solved: the right N and an RMSD below {solved} A.  `library` and `mining` know no held-out geometry; conditions
 are those of the paper's Table 1.
 """
 
