@@ -13,7 +13,7 @@ PARTICLE = cb.Cluster("Pt", Octahedron("Pt", 5, cutoff=1).positions)
 
 
 def measured(r):
-    """The particle's noisy PDF at some r; the noise lies within the Q range."""
+    """The particle's PDF at some r, with noise within the Q range."""
     (pdf,) = cb.simulate(
         PARTICLE, qmin=QMIN, qmax=QMAX, qdamp=0.04, rmax=30.0, rstep=0.001
     )

@@ -157,8 +157,8 @@ with no parameter fitted, not the scale either.  (All generators stretch their
 candidates to the PDF, and all but the regressors and the classifier order
 them by a fit.)  Rw is that of the best of {candidates} candidates (a regressor
 has one) after SrFit has refined scale, stretch, Uiso, delta2 and Qdamp.
-Solved: the right N and an RMSD below {solved} A.  `library` and `mining` know no held-out geometry; conditions
-are those of the paper's Table 1.
+Solved: the right N and an RMSD below {solved} A.  `library` and `mining` know
+no held-out geometry; conditions are those of the paper's Table 1.
 """
 
 PAPER_WORDS = """
