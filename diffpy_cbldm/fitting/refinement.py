@@ -108,11 +108,14 @@ def _fit_moves(recipe: FitRecipe) -> np.ndarray:
     began = [_rw(recipe, values) for values in begins]
     recipe.residual(begins[0])
     ends = [_fit_in_steps(recipe)]
-    if not _rw(recipe, ends[0]) <= min(began):
+    ended = [_rw(recipe, ends[0])]
+    if not ended[0] <= min(began):
         recipe.residual(begins[int(np.argmin(began))])
         ends.append(_fit_in_steps(recipe))
+        ended.append(_rw(recipe, ends[1]))
     # The first of equals stays.
-    return min([*ends, *begins], key=lambda values: _rw(recipe, values))
+    values, rws = [*ends, *begins], [*ended, *began]
+    return values[min(range(len(rws)), key=rws.__getitem__)]
 
 
 def _fit_in_steps(recipe: FitRecipe) -> np.ndarray:
