@@ -361,6 +361,17 @@ class Model:
     )
     denoiser_width: int = parameter(48, "Channels of the U-Net.")
     steps: int = parameter(1000, "Steps T of the diffusion.")
+    patch: int = parameter(
+        0,
+        "Side of the patches of the Laplacian that the paper's networks read "
+        "and write at once; 0 for convolutions at all 128 x 128 pixels.",
+    )
+    atom_order: str = parameter(
+        "sites",
+        "Order of the rows of the Laplacian: as the sites of the template, "
+        "from the centre outwards, or layer by layer.",
+        choices=("sites", "layers"),
+    )
 
 
 PRESETS = {
@@ -390,11 +401,13 @@ PRESETS = {
         pdf_step=0.01 / 2.8,
         pdf_length=500,
         condition_channels=2,
-        condition_width=64,
+        condition_width=32,
         encoder_width=64,
-        decoder_width=32,
+        decoder_width=64,
         decoder_blocks=4,
-        denoiser_width=64,
+        denoiser_width=48,
+        patch=4,
+        atom_order="layers",
     ),
 }
 """The model's presets: ``tiny`` for tests, ``small`` ships with weights,

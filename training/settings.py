@@ -67,6 +67,16 @@ class Training:
     ema: float = parameter(0.999, "Decay of the averaged weights.")
     clip: float = parameter(1.0, "Largest norm of the gradient.")
     beta_condition: float = parameter(1e-3, "Weight of KL in Algorithm 1.")
+    schedule: str = parameter(
+        "cosine",
+        "Course of the rate after its rise: down to a hundredth at the last "
+        "step, or constant, with no end: the averaged weights are then the "
+        "result at any time.",
+        choices=("cosine", "constant"),
+    )
+    half: bool = parameter(
+        False, "bfloat16 where it is safe, on processors that have it."
+    )
     beta_structure: float = parameter(1.0, "Weight of KL in Algorithm 2.")
     gamma: float = parameter(3.0, "Weight of the soft Laplacian's error.")
     optimizer: str = parameter(
@@ -83,6 +93,28 @@ TRAINING = {
     "base": Training(
         batch=256, condition_steps=1000, structure_steps=40000, ema=0.9995
     ),
-    "paper": Training(optimizer="adan", structure_steps=40000),
+    "paper": Training(
+        batch=16,
+        optimizer="adan",
+        schedule="constant",
+        half=True,
+        rate=3e-3,
+        warmup=100,
+        ema=0.998,
+    ),
 }
 """How each preset is trained."""
+
+WORLDS = {
+    "paper": World(
+        cuts=0.0,
+        deformed=0.0,
+        qmin=(0.7, 0.7),
+        qmax=(25.0, 25.0),
+        biso=(0.3, 0.3),
+        sharpening=(0.0, 0.0),
+        rmax=(30.0, 30.0),
+        noise=(0.0, 0.0),
+    )
+}
+"""What presets see that do not see all of `World`: Table 1 of the paper."""

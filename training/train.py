@@ -104,6 +104,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--skip", choices=STAGES, help="stages before this one are not run"
     )
     parser.add_argument(
+        "--slice",
+        action="append",
+        default=[],
+        metavar="STAGE=MINUTES",
+        help="trains a stage for so long, from where it was left; repeatable",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -132,6 +139,22 @@ def chosen(
     return training
 
 
+def planned(
+    options: argparse.Namespace, parser: argparse.ArgumentParser
+) -> list[tuple[str, float]]:
+    """The slices of the options: stages and minutes."""
+    slices = []
+    for item in options.slice:
+        stage, _, minutes = item.partition("=")
+        if stage not in STAGES or not minutes.replace(".", "", 1).isdigit():
+            parser.error(
+                f"--slice {item}: expected STAGE=MINUTES, the stage one of "
+                f"{', '.join(STAGES)}"
+            )
+        slices.append((stage, float(minutes)))
+    return slices
+
+
 def main(words: list[str] | None = None) -> int:
     """The command line; see the module's text."""
     words = sys.argv[1:] if words is None else words
@@ -141,18 +164,23 @@ def main(words: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     out = Path(options.out or f"runs/{options.preset}")
     training = chosen(options, parser)
+    slices = planned(options, parser)
     found = (out / "checkpoint.pt").exists()
     if found and not options.resume:
         parser.error(f"{out} holds a run: add --resume or take another --out")
     device = _join_processes(options.device)
     trainer = Trainer(options.preset, out, options.seed, device, training)
-    trainer.half = options.half
+    trainer.half |= options.half
     if found:
         trainer.load()
     else:
         trainer.start(options.init, options.skip)
     try:
-        follow(trainer, options.minutes, options.tensorboard)
+        for stage, minutes in slices:
+            trainer.go_to(stage)
+            follow(trainer, minutes, options.tensorboard)
+        if not slices:
+            follow(trainer, options.minutes, options.tensorboard)
     except KeyboardInterrupt:
         if trainer.rank == 0:
             trainer.save()

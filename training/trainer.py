@@ -22,12 +22,12 @@ from diffpy_cbldm.files import appearing
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.diffusion import algorithm_3
-from diffpy_cbldm.model.laplacian import laplacian_tensor
+from diffpy_cbldm.model.laplacian import by_layers, laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_sample
 from diffpy_cbldm.model.structure import algorithm_2
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
-from training.settings import TRAINING, Training, World
+from training.settings import TRAINING, WORLDS, Training, World
 from training.stream import Batch, Stream
 
 STAGES = ("condition", "structure", "denoiser")
@@ -70,7 +70,7 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         self.device = torch.device(device)
         self.training = training or TRAINING[preset]
-        self.world = World()
+        self.world = WORLDS.get(preset, World())
         torch.manual_seed(seed)
         self.model = CbLDM(PRESETS[preset]).to(self.device)
         self.stream = Stream(
@@ -78,12 +78,15 @@ class Trainer:
         )
         self.rank = int(os.environ.get("RANK", 0))
         self.noise = torch.Generator(self.device)
-        self.half = False
+        self.half = self.training.half and has_bfloat16(self.device)
         self.stage, self.step, self.seconds = 0, 0, 0.0
         self.averaged = self._copy()
         self.best: dict[str, Tensor] | None = None
         self.best_loss = math.inf
         self.optimizer = self._make_optimizer()
+        # Of stages that were left: where, and the state of the optimiser.
+        self.left: dict[int, tuple[int, dict]] = {}
+        self.endless = False
 
     def _seeded(self, step: int) -> np.random.Generator:
         """The source of all that a step draws; sets the noise as well.
@@ -138,9 +141,11 @@ class Trainer:
         return self.stage == len(STAGES)
 
     def rate(self) -> float:
-        """Learning rate: linear rise, then a cosine to a hundredth."""
+        """Learning rate: linear rise, then as `Training.schedule` says."""
         t = self.training
         rise = min(1.0, (self.step + 1) / max(1, t.warmup))
+        if t.schedule == "constant":
+            return t.rate * rise
         fall = 0.5 * (1 + math.cos(math.pi * self.step / self.stage_steps))
         return t.rate * rise * (0.01 + 0.99 * fall)
 
@@ -174,24 +179,29 @@ class Trainer:
         model = self.model
         # A quarter of the batch keeps c_0 a code of the PDF.
         loss_c = self._condition_loss(batch, c, (len(c) + 3) // 4)
-        sigma2 = model.settings.sigma2
         loss, parts = algorithm_2(
             model.structure,
-            laplacian_tensor(batch.positions, batch.lengths, sigma2),
+            self._laplacians(batch),
             model.condition.encode(c)[0],
             batch.target,
             self.noise,
             self.training.beta_structure,
             self.training.gamma,
-            sigma2,
+            model.settings.sigma2,
         )
         return loss + loss_c, {**parts, "condition": loss_c}
+
+    def _laplacians(self, batch: Batch) -> Tensor:
+        """What the encoder of the structure reads, (B, 4, 128, 128)."""
+        settings, xyz = self.model.settings, batch.positions
+        if settings.atom_order == "layers":
+            xyz = by_layers(xyz, batch.lengths)
+        return laplacian_tensor(xyz, batch.lengths, settings.sigma2)
 
     def _denoiser_loss(self, batch: Batch, c: Tensor) -> Tensor:
         """Algorithm 3 on latents of the encoder, which learns no more."""
         model = self.model
-        sigma2 = model.settings.sigma2
-        x = laplacian_tensor(batch.positions, batch.lengths, sigma2)
+        x = self._laplacians(batch)
         with torch.no_grad():
             c_0 = model.condition.encode(c)[0]
             coded = model.structure.encoder(x, c_0, batch.target["shape"])
@@ -206,7 +216,7 @@ class Trainer:
 
     def advance(self) -> dict[str, float]:
         """One step; returns its figures."""
-        start = time.perf_counter()
+        start = self._clock()
         self.model.train()
         rng = self._seeded(self.step)
         batch = self.stream.batch(self.training.batch, rng)
@@ -222,7 +232,7 @@ class Trainer:
                 "resume with a lower rate."
             )
         self._descend(loss)
-        self.seconds += time.perf_counter() - start
+        self.seconds += self._clock() - start
         row = {
             "stage": STAGES[self.stage],
             "step": self.step,
@@ -231,12 +241,18 @@ class Trainer:
         }
         row.update({k: float(v.detach()) for k, v in parts.items()})
         self.step += 1
-        last = self.step >= self.stage_steps
+        last = self.step >= self.stage_steps and not self.endless
         if last or self.step % self.training.validate_every == 0:
             row["validation"] = self.validate()
         if last:
             self._next_stage()
         return row
+
+    def _clock(self) -> float:
+        """Seconds: of the processor, or of the wall beside a GPU."""
+        if self.device.type == "cpu":
+            return time.process_time()
+        return time.perf_counter()
 
     def _descend(self, loss: Tensor) -> None:
         """A step of the optimiser along the mean gradient of all processes."""
@@ -319,13 +335,31 @@ class Trainer:
         if not self.done:
             self.optimizer = self._make_optimizer()
 
+    def go_to(self, stage: str) -> None:
+        """Take a stage up where it was left, with no end to its steps.
+
+        The stage that is left hands its averaged weights over, and may be
+        taken up again: the state of its optimiser is kept.
+        """
+        self.endless = True
+        number = STAGES.index(stage)
+        if number == self.stage:
+            return
+        self.left[self.stage] = self.step, self.optimizer.state_dict()
+        # At a constant rate the last average is the best.
+        self.best = None
+        self._next_stage()
+        self.stage = number
+        self.step, state = self.left.pop(number, (0, None))
+        self.optimizer = self._make_optimizer()
+        if state is not None:
+            self.optimizer.load_state_dict(state)
+
     def _latent_scale(self) -> float:
         batch = self.stream.batch(64, self._seeded(-2))
         model = self.model
         c_0 = model.c_0(batch.g)
-        x = laplacian_tensor(
-            batch.positions, batch.lengths, model.settings.sigma2
-        )
+        x = self._laplacians(batch)
         coded = model.structure.encoder(x, c_0, batch.target["shape"])
         return float(gaussian_sample(*coded).std())
 
@@ -375,6 +409,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
             "best_loss": self.best_loss,
+            "left": self.left,
         }
         with appearing(self.out / "checkpoint.pt") as unfinished:
             torch.save(state, unfinished)
@@ -398,12 +433,20 @@ class Trainer:
             self.optimizer = self._make_optimizer()
             self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.best_loss = state["best"], state["best_loss"]
+        self.left = state.get("left", {})
 
     def averaged_model(self) -> CbLDM:
         """The model with its averaged weights."""
         model = CbLDM(self.model.settings).to(self.device)
         model.load_state_dict(self.averaged)
         return model.eval()
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 there."""
+    if device.type == "cpu":
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.cuda.is_bf16_supported()
 
 
 def training_parts(name: str) -> dict[str, Tensor]:

@@ -67,8 +67,11 @@ def shared_sites(proposals: list[Proposal]) -> float:
     """The mean share of filled sites that two structures have in common.
 
     Over the geometric mean of their numbers of atoms; none between
-    structures on different templates.
+    structures on different templates, nor of decoded Laplacians, which
+    stand on no sites.
     """
+    if any(not len(p.sites) for p in proposals):
+        return 0.0
     shares = []
     # Sites of two templates have nothing to do with one another.
     for a, b in itertools.combinations(proposals, 2):

@@ -201,6 +201,38 @@ def laplacian_tensor(
     return to_blocks(full)
 
 
+def by_layers(positions: Tensor, lengths: Tensor) -> Tensor:
+    """The atoms of each cluster in layers along its longest axis.
+
+    The rows of a Laplacian may stand in any order.  In this one neighbouring
+    rows are neighbouring atoms, and W is a band: convolutions find it easy,
+    where the order from the centre outwards leaves all pixels unlike.
+
+    Parameters
+    ----------
+    positions : (B, N, 3) tensor
+        Zero-padded.
+    lengths : (B,) tensor
+        Numbers of atoms.
+
+    Returns
+    -------
+    (B, N, 3) tensor
+        The axis of the largest spread decides first, the others in turn.
+    """
+    out = positions.clone()
+    for row, n in zip(out, lengths.tolist()):
+        # Rounded: what is equal but for rounding must not decide.
+        xyz = row[:n].mul(1e3).round()
+        spread = row[:n].var(0, unbiased=False).mul(1e2).round()
+        index = torch.arange(n, device=row.device)
+        # The last key of stable sorts counts first.
+        for axis in spread.argsort(descending=True, stable=True).flip(0):
+            index = index[xyz[index, axis].argsort(stable=True)]
+        row[:n] = row[index]
+    return out
+
+
 def laplacian_of(x: Tensor) -> Tensor:
     """`laplacian_tensor` turned round: (B, 4, 128, 128) -> (B, 256, 256)."""
     full = from_blocks(x)

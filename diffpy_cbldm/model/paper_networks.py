@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from diffpy_cbldm.model.layers import (
@@ -65,3 +66,47 @@ class PaperDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """(B, 1, 16, 16) -> (B, 4, 128, 128), of `laplacian_tensor`."""
         return self.body(z)
+
+
+class PatchEncoder(PaperEncoder):
+    """The same of patches: 16 times fewer pixels at the largest width."""
+
+    def __init__(self, settings: Model, condition: int):
+        nn.Module.__init__(self)
+        w, self.side = settings.encoder_width, settings.latent_size
+        self.body = nn.Sequential(
+            nn.Conv2d(4, w, settings.patch, stride=settings.patch),
+            nn.SiLU(),
+            nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
+            ConvBlock(2 * w, 2),
+            nn.SiLU(),
+        )
+        self.mix = nn.Linear(condition, 2 * w)
+        self.head = nn.Conv2d(2 * w, 2, 1)
+
+
+class PatchDecoder(PaperDecoder):
+    """The same to patches: residual blocks and self-attention at 16 x 16.
+
+    Of 4 x 4 patches in four blocks of L, 64 channels are all that there is
+    to tell: nothing is lost, where 128 x 128 pixels take most of the time.
+    """
+
+    def __init__(self, settings: Model):
+        nn.Module.__init__(self)
+        w, side = settings.decoder_width, settings.latent_size
+        self.stem = nn.Conv2d(1, w, 3, padding=1)
+        # Attention and convolutions alike do not know where a pixel lies.
+        self.place = nn.Parameter(0.02 * torch.randn(w, side, side))
+        blocks: list[nn.Module] = []
+        # Attention takes as long as two blocks: after every second one.
+        for _ in range(settings.decoder_blocks // 2):
+            blocks += [ConvBlock(w, 2), ConvBlock(w, 2), SelfAttention(w, 2)]
+        blocks += [nn.ConvTranspose2d(w, w, 2, stride=2), ConvBlock(w, 2)]
+        blocks += [nn.GroupNorm(groups(w), w), nn.SiLU()]
+        last = nn.ConvTranspose2d(w, 4, settings.patch, stride=settings.patch)
+        self.body = nn.Sequential(*blocks, last)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, 1, 16, 16) -> (B, 4, 128, 128), of `laplacian_tensor`."""
+        return self.body(self.stem(z) + self.place)

@@ -24,7 +24,12 @@ from diffpy_cbldm.model.layers import (
     gaussian_sample,
     narrow_normal,
 )
-from diffpy_cbldm.model.paper_networks import PaperDecoder, PaperEncoder
+from diffpy_cbldm.model.paper_networks import (
+    PaperDecoder,
+    PaperEncoder,
+    PatchDecoder,
+    PatchEncoder,
+)
 from diffpy_cbldm.settings import CRYSTAL_TYPES, Model
 
 SHAPE_WIDTHS = (0.005, 0.005, 0.02)
@@ -245,6 +250,9 @@ class StructureVAE(nn.Module):
         if settings.network == "sites":
             self.encoder = Encoder(settings, condition)
             self.decoder = Decoder(settings, self.sites)
+        elif settings.patch:
+            self.encoder = PatchEncoder(settings, condition)
+            self.decoder = PatchDecoder(settings)
         else:
             self.encoder = PaperEncoder(settings, condition)
             self.decoder = PaperDecoder(settings)
