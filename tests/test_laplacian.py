@@ -75,6 +75,32 @@ def test_distances_come_back():
     assert torch.isfinite(far).all() and far[0, 0, 0] == 0
 
 
+def test_layers_do_not_depend_on_the_order_of_the_atoms():
+    """A box of 6 x 4 x 3 atoms, its long axis second, in a padded batch."""
+    axes = [torch.arange(float(n)) for n in (4, 6, 3)]
+    box = torch.cartesian_prod(*axes)
+    noise = torch.Generator().manual_seed(0)
+    batch = torch.zeros(3, 80, 3)
+    for row in batch:
+        row[:72] = box[torch.randperm(72, generator=noise)]
+    batch[2, 20:72] = 0.0
+    lengths = torch.tensor([72, 72, 20])
+    before = batch.clone()
+    ordered = lap.by_layers(batch, lengths)
+    assert torch.equal(batch, before)
+    assert torch.equal(ordered[0], ordered[1])
+    assert (ordered[0, :72, 1].diff() >= 0).all()
+    # The same atoms, one for one, and the padding behind them.
+    assert torch.equal(ordered[:2].sum(1), batch[:2].sum(1))
+    assert (ordered[2, 20:] == 0).all()
+
+    # Neighbouring rows are neighbours: distances change little between rows.
+    def change(x):
+        return torch.cdist(x, x).diff(dim=0).abs().mean()
+
+    assert change(ordered[0, :72]) < 0.6 * change(batch[0, :72])
+
+
 def test_blocks_round_trip():
     L = lap.pad(lap.laplacian(cloud(130)))
     blocks = lap.to_blocks(L)

@@ -18,6 +18,7 @@ from diffpy_cbldm.settings import CRYSTAL_TYPES, PRESETS
 from training import pieces, records
 from training.datasets import paper_dataset, tuning_set
 from training.evaluation.evaluate import excess
+from training.losses import laplacians
 from training.settings import TRAINING, World
 from training.stream import Stream
 from training.train import main, run
@@ -58,6 +59,64 @@ def test_resumed_run_follows_the_same_curve(tmp_path):
     assert losses(again) == losses(whole)
     for name, value in whole.averaged.items():
         assert torch.equal(value, again.averaged[name]), name
+
+
+def sliced(trainer, *slices):
+    for stage, steps in slices:
+        trainer.go_to(stage)
+        list(run(trainer, 10, every=1, until=steps))
+
+
+def test_stages_in_slices_follow_the_same_curve(tmp_path):
+    """Stopped within a slice and taken up again, or not stopped at all."""
+    training = dataclasses.replace(BRIEF, schedule="constant")
+    whole = Trainer("tiny", tmp_path / "a", seed=3, training=training)
+    plan = [("condition", 2), ("structure", 3), ("denoiser", 4)]
+    sliced(whole, *plan, ("structure", 5), ("denoiser", 5))
+    assert not whole.done and whole.steps_of("structure") == 5
+    # Beyond `structure_steps`, which bind no slice.
+    assert [row[:2] for row in losses(whole)[-3:]] == [
+        *(("structure", "3"), ("structure", "4"), ("denoiser", "4"))
+    ]
+
+    first = Trainer("tiny", tmp_path / "b", seed=3, training=training)
+    sliced(first, *plan, ("structure", 4))
+    again = Trainer("tiny", tmp_path / "b", seed=3)
+    again.load()
+    sliced(again, ("structure", 5), ("denoiser", 5))
+    assert losses(again) == losses(whole)
+    for name, value in whole.averaged.items():
+        assert torch.equal(value, again.averaged[name]), name
+
+
+def test_a_slice_that_is_done_is_not_trained_again(tmp_path):
+    words = ["--preset", "tiny", "--out", str(tmp_path), "--resume"]
+    words += ["--set", "batch=2", "--slice", "condition=2"]
+    assert main([*words, "--slice", "structure=1"]) == 0
+    assert main([*words, "--slice", "structure=1"]) == 0
+    record = json.loads((tmp_path / "tiny.json").read_text())
+    assert record["steps"] == {"condition": 2, "structure": 1}
+    with pytest.raises(SystemExit):
+        main([*words, "--slice", "structure=1.5"])
+
+
+def test_a_constant_rate_has_no_end(tmp_path):
+    training = dataclasses.replace(BRIEF, schedule="constant", warmup=4)
+    trainer = Trainer("tiny", tmp_path, training=training)
+    rates = []
+    for trainer.step in (0, 1, 3, 10, 10**6):
+        rates.append(trainer.rate() / training.rate)
+    assert rates == [0.25, 0.5, 1, 1, 1]
+
+
+def test_the_papers_network_sees_the_papers_conditions(tmp_path):
+    """Table 1, and ideal clusters that are not held out."""
+    trainer = Trainer("paper", tmp_path, training=BRIEF)
+    batch = trainer.stream.batch(8, np.random.default_rng(0))
+    assert torch.equal(batch.g, batch.clean)
+    assert float(batch.target["shape"].abs().max()) == 0
+    x = laplacians(trainer.model.settings, batch)
+    assert x.shape == (8, 4, 128, 128)
 
 
 def test_command_leaves_weights_with_their_record(tmp_path, capsys):

@@ -79,6 +79,13 @@ def _rounded(name: str, value: Any) -> Any:
     return value
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 faster than in float32."""
+    if device.type == "cpu":
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.cuda.is_bf16_supported()
+
+
 def keep(path: Path | str, record: dict[str, Any]) -> None:
     """Write a record as JSON, by rename."""
     write_atomic(path, json.dumps(record, indent=1) + "\n")

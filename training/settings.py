@@ -94,7 +94,7 @@ TRAINING = {
         batch=256, condition_steps=1000, structure_steps=40000, ema=0.9995
     ),
     "paper": Training(
-        batch=16,
+        batch=8,
         optimizer="adan",
         schedule="constant",
         half=True,

@@ -31,9 +31,10 @@ from typing import Any
 import torch
 
 from diffpy_cbldm.model.weights import save_weights
+from training.losses import STAGES
 from training.records import hardware, log
 from training.settings import TRAINING, Training
-from training.trainer import STAGES, Trainer
+from training.trainer import Trainer
 from training.validate import validate
 
 COLUMNS = (
@@ -45,22 +46,27 @@ COLUMNS = (
 
 
 def run(
-    trainer: Trainer, minutes: float, every: int = 25, save_every: float = 60
+    trainer: Trainer,
+    minutes: float,
+    every: int = 25,
+    save_every: float = 60,
+    until: int | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Train until all is done or the time is up.
+    """Train until all is done, the time is up or a step is reached.
 
     Yields the mean figures of each `every` steps, after writing them to
     ``loss.csv``.
     """
     start = saved = time.monotonic()
     rows: list[dict[str, Any]] = []
-    while not trainer.done:
+    while not trainer.done and trainer.step != until:
         # Clocks differ: a process that stopped alone would hang the others.
         if trainer.agree(time.monotonic() - start >= 60 * minutes):
             break
         stage = trainer.stage
         rows.append(trainer.advance())
-        if len(rows) == every or trainer.stage != stage or trainer.done:
+        over = trainer.stage != stage or trainer.done
+        if len(rows) == every or over or trainer.step == until:
             if trainer.rank == 0:
                 yield _log(trainer.out / "loss.csv", rows)
             rows = []
@@ -107,8 +113,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--slice",
         action="append",
         default=[],
-        metavar="STAGE=MINUTES",
-        help="trains a stage for so long, from where it was left; repeatable",
+        metavar="STAGE=STEPS",
+        help="trains a stage until it has so many steps, from where it was "
+        "left; repeatable",
     )
     parser.add_argument(
         "--set",
@@ -123,10 +130,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def chosen(
-    options: argparse.Namespace, parser: argparse.ArgumentParser
+    options: argparse.Namespace,
+    parser: argparse.ArgumentParser,
+    training: Training | None = None,
 ) -> Training:
-    """The preset's settings with those that the options replace."""
-    training = TRAINING[options.preset]
+    """The preset's settings, or others, with those that options replace."""
+    training = training or TRAINING[options.preset]
     if options.optimizer:
         training = dataclasses.replace(training, optimizer=options.optimizer)
     for item in options.set:
@@ -135,23 +144,24 @@ def chosen(
             parser.error(f"--set {item}: there is no such field")
         # The default tells what kind of value a field has.
         kind = type(getattr(training, name))
-        training = dataclasses.replace(training, **{name: kind(value)})
+        new = value == "True" if kind is bool else kind(value)
+        training = dataclasses.replace(training, **{name: new})
     return training
 
 
 def planned(
     options: argparse.Namespace, parser: argparse.ArgumentParser
-) -> list[tuple[str, float]]:
-    """The slices of the options: stages and minutes."""
+) -> list[tuple[str, int]]:
+    """The slices of the options: stages, and steps to go to."""
     slices = []
     for item in options.slice:
-        stage, _, minutes = item.partition("=")
-        if stage not in STAGES or not minutes.replace(".", "", 1).isdigit():
+        stage, _, steps = item.partition("=")
+        if stage not in STAGES or not steps.isdigit():
             parser.error(
-                f"--slice {item}: expected STAGE=MINUTES, the stage one of "
+                f"--slice {item}: expected STAGE=STEPS, the stage one of "
                 f"{', '.join(STAGES)}"
             )
-        slices.append((stage, float(minutes)))
+        slices.append((stage, int(steps)))
     return slices
 
 
@@ -173,14 +183,20 @@ def main(words: list[str] | None = None) -> int:
     trainer.half |= options.half
     if found:
         trainer.load()
+        if options.set:
+            trainer.training = chosen(options, parser, trainer.training)
     else:
         trainer.start(options.init, options.skip)
     try:
-        for stage, minutes in slices:
-            trainer.go_to(stage)
-            follow(trainer, minutes, options.tensorboard)
-        if not slices:
-            follow(trainer, options.minutes, options.tensorboard)
+        # None stands for all stages, one after another.
+        start = time.monotonic()
+        for stage, steps in slices or [(None, None)]:
+            left = options.minutes - (time.monotonic() - start) / 60
+            if stage is not None and steps is not None:
+                if left <= 0 or trainer.steps_of(stage) >= steps:
+                    continue
+                trainer.go_to(stage)
+            follow(trainer, left, options.tensorboard, steps)
     except KeyboardInterrupt:
         if trainer.rank == 0:
             trainer.save()
@@ -194,10 +210,15 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def follow(trainer: Trainer, minutes: float, tensorboard: bool) -> None:
+def follow(
+    trainer: Trainer,
+    minutes: float,
+    tensorboard: bool,
+    until: int | None = None,
+) -> None:
     """Train, and print the figures on the way."""
     board = _board(trainer.out) if tensorboard else None
-    for row in run(trainer, minutes):
+    for row in run(trainer, minutes, until=until):
         if board is not None:
             _plot(board, row)
         print(
@@ -246,6 +267,9 @@ def finish(trainer: Trainer, command: str) -> None:
         "hardware": hardware(trainer.device),
         "torch": torch.__version__,
         "seconds": round(trainer.seconds, 1),
+        "steps": {s: n for s in STAGES if (n := trainer.steps_of(s))},
+        "seconds_before": trainer.before,
+        "parameters": sum(p.numel() for p in model.parameters()),
         "stage": "done" if trainer.done else STAGES[trainer.stage],
         "training": dataclasses.asdict(trainer.training),
         "world": dataclasses.asdict(trainer.world),

@@ -20,17 +20,13 @@ from torch import Tensor
 
 from diffpy_cbldm.files import appearing
 from diffpy_cbldm.model.cbldm import CbLDM
-from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
-from diffpy_cbldm.model.diffusion import algorithm_3
-from diffpy_cbldm.model.laplacian import by_layers, laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_sample
-from diffpy_cbldm.model.structure import algorithm_2
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
+from training.losses import STAGES, laplacians, stage_losses
+from training.records import has_bfloat16
 from training.settings import TRAINING, WORLDS, Training, World
 from training.stream import Batch, Stream
-
-STAGES = ("condition", "structure", "denoiser")
 
 PARTS = Path(__file__).parent / "weights"
 """Where the parts of packaged weights lie that only training uses."""
@@ -87,6 +83,8 @@ class Trainer:
         # Of stages that were left: where, and the state of the optimiser.
         self.left: dict[int, tuple[int, dict]] = {}
         self.endless = False
+        # Of earlier runs, whose weights this one started from.
+        self.before = 0.0
 
     def _seeded(self, step: int) -> np.random.Generator:
         """The source of all that a step draws; sets the noise as well.
@@ -151,67 +149,8 @@ class Trainer:
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the present stage and its parts."""
-        c = pdf_tensor(batch.g, self.model.settings)
-        if self.stage == 0:
-            loss = self._condition_loss(batch, c, len(c))
-            return loss, {"condition": loss}
-        if self.stage == 1:
-            return self._structure_loss(batch, c)
-        loss = self._denoiser_loss(batch, c)
-        return loss, {"denoiser": loss}
-
-    def _condition_loss(self, batch: Batch, c: Tensor, part: int) -> Tensor:
-        """Algorithm 1 on the first PDFs of a batch."""
-        clean = pdf_tensor(batch.clean, self.model.settings)
-        loss, _ = algorithm_1(
-            self.model.condition,
-            c[:part],
-            self.noise,
-            self.training.beta_condition,
-            clean[:part],
-        )
-        return loss
-
-    def _structure_loss(
-        self, batch: Batch, c: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Algorithm 2, the condition encoder going on to learn with it."""
-        model = self.model
-        # A quarter of the batch keeps c_0 a code of the PDF.
-        loss_c = self._condition_loss(batch, c, (len(c) + 3) // 4)
-        loss, parts = algorithm_2(
-            model.structure,
-            self._laplacians(batch),
-            model.condition.encode(c)[0],
-            batch.target,
-            self.noise,
-            self.training.beta_structure,
-            self.training.gamma,
-            model.settings.sigma2,
-        )
-        return loss + loss_c, {**parts, "condition": loss_c}
-
-    def _laplacians(self, batch: Batch) -> Tensor:
-        """What the encoder of the structure reads, (B, 4, 128, 128)."""
-        settings, xyz = self.model.settings, batch.positions
-        if settings.atom_order == "layers":
-            xyz = by_layers(xyz, batch.lengths)
-        return laplacian_tensor(xyz, batch.lengths, settings.sigma2)
-
-    def _denoiser_loss(self, batch: Batch, c: Tensor) -> Tensor:
-        """Algorithm 3 on latents of the encoder, which learns no more."""
-        model = self.model
-        x = self._laplacians(batch)
-        with torch.no_grad():
-            c_0 = model.condition.encode(c)[0]
-            coded = model.structure.encoder(x, c_0, batch.target["shape"])
-            z_0 = gaussian_sample(*coded, self.noise) / model.latent_scale
-            prior = model.structure.prior(c_0)
-        return algorithm_3(
-            lambda x_t, step: model.predict_noise(x_t, step, c_0, prior),
-            model.schedule,
-            z_0,
-            self.noise,
+        return stage_losses(
+            STAGES[self.stage], self.model, batch, self.training, self.noise
         )
 
     def advance(self) -> dict[str, float]:
@@ -335,6 +274,13 @@ class Trainer:
         if not self.done:
             self.optimizer = self._make_optimizer()
 
+    def steps_of(self, stage: str) -> int:
+        """How many steps a stage has behind it."""
+        number = STAGES.index(stage)
+        if number == self.stage:
+            return self.step
+        return self.left.get(number, (0, None))[0]
+
     def go_to(self, stage: str) -> None:
         """Take a stage up where it was left, with no end to its steps.
 
@@ -359,9 +305,9 @@ class Trainer:
         batch = self.stream.batch(64, self._seeded(-2))
         model = self.model
         c_0 = model.c_0(batch.g)
-        x = self._laplacians(batch)
+        x = laplacians(model.settings, batch)
         coded = model.structure.encoder(x, c_0, batch.target["shape"])
-        return float(gaussian_sample(*coded).std())
+        return float(gaussian_sample(*coded, self.noise).std())
 
     def start(self, init: str | None, skip: str | None) -> None:
         """Take weights over, and go to a stage at once.
@@ -382,7 +328,8 @@ class Trainer:
 
     def _take(self, name: str) -> None:
         """Take over the weights that fit."""
-        given, _ = read_weights(name)
+        given, record = read_weights(name)
+        self.before = record["seconds"] + record.get("seconds_before", 0.0)
         given |= training_parts(name)
         state = self.model.state_dict()
         fit = {
@@ -410,6 +357,7 @@ class Trainer:
             "best": self.best,
             "best_loss": self.best_loss,
             "left": self.left,
+            "before": self.before,
         }
         with appearing(self.out / "checkpoint.pt") as unfinished:
             torch.save(state, unfinished)
@@ -434,19 +382,13 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.best_loss = state["best"], state["best_loss"]
         self.left = state.get("left", {})
+        self.before = state.get("before", 0.0)
 
     def averaged_model(self) -> CbLDM:
         """The model with its averaged weights."""
         model = CbLDM(self.model.settings).to(self.device)
         model.load_state_dict(self.averaged)
         return model.eval()
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32 there."""
-    if device.type == "cpu":
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.cuda.is_bf16_supported()
 
 
 def training_parts(name: str) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ from training.baselines.networks import (
 from training.baselines.pool import Rows
 
 CONVOLVED = Model(network="laplacian", decoder_width=4, decoder_blocks=1)
-"""Shape of the published decoder here: an eighth of the paper's channels."""
+"""Shape of the published decoder here; the paper gives no widths."""
 
 BATCHES = {"convolutions": 16}
 """PDFs of a step where they are fewer: convolutions up to 128 x 128 take so

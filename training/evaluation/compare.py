@@ -58,6 +58,7 @@ from training.evaluation.results import Results
 from training.evaluation.systems import (
     BRIEF,
     EXAMPLES,
+    PAPER,
     RESULTS,
     SPLITS,
     STRUCTURES,
@@ -82,8 +83,8 @@ def generator(system: str, weights: str = "small") -> Generator:
             return library_generator(pdf, exclude=exclude, **words)
 
         return library
-    if system in ("cbldm", "cbldm-brief"):
-        name = weights if system == "cbldm" else str(BRIEF)
+    if system.startswith("cbldm"):
+        name = _weights_of(system, weights)
 
         def model(pdf: PDFData, **words: Any) -> list[Candidate]:
             return cbldm_generator(pdf, weights=name, **words)
@@ -92,6 +93,12 @@ def generator(system: str, weights: str = "small") -> Generator:
     if system == "screen":
         return screen_generator
     return baseline_generator(system)
+
+
+def _weights_of(system: str, weights: str) -> str:
+    """Name or path of the weights of a system that is a CbLDM."""
+    paths = {"cbldm-brief": BRIEF, "cbldm-paper": PAPER}
+    return str(paths[system]) if system in paths else weights
 
 
 def rwp(
@@ -228,15 +235,16 @@ def about(system: str, weights: str = "small") -> dict[str, Any]:
             "steps": known.get("steps") or known["rounds"],
             "bytes": path.stat().st_size,
         }
-    if system in ("cbldm", "cbldm-brief"):
-        name = weights if system == "cbldm" else str(BRIEF)
-        tensors, known = read_weights(name)
+    if system.startswith("cbldm"):
+        tensors, known = read_weights(_weights_of(system, weights))
         state = hashlib.sha256()
         for key in sorted(tensors):
             state.update(tensors[key].numpy().tobytes())
         return {
             "digest": state.hexdigest(),
-            "minutes": round(known["seconds"] / 60, 1),
+            "minutes": round(
+                (known["seconds"] + known.get("seconds_before", 0.0)) / 60, 1
+            ),
             "bytes": 2 * sum(t.numel() for t in tensors.values()),
         }
     return {"digest": load_table().digest}

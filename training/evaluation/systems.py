@@ -6,9 +6,20 @@ from pathlib import Path
 
 from training.baselines import LEARNED
 
-SYSTEMS = ("cbldm", "cbldm-brief", "library", "screen", *LEARNED)
+SYSTEMS = (
+    *("cbldm", "cbldm-brief", "cbldm-paper"),
+    *("library", "screen", *LEARNED),
+)
 """All that are compared.  `cbldm-brief` is CbLDM with no more training than
-the others had; its weights are not kept."""
+the others had; its weights are not kept.  `cbldm-paper` has the paper's own
+network, whose decoder emits the Laplacian."""
+
+PAPER = Path("training/weights/paper.safetensors")
+"""Weights of `cbldm-paper`."""
+
+NETWORK = "paper-network.json"
+"""Figures of `training.evaluation.paper_network`."""
+
 
 BRIEF = Path("runs/brief/small.safetensors")
 """Where `cbldm-brief` lies."""

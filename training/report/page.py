@@ -19,8 +19,9 @@ import numpy as np
 from diffpy_cbldm.files import write_atomic
 from training.baselines import LEARNED
 from training.evaluation.cases import TIE
-from training.evaluation.systems import RESULTS, TRAINED
+from training.evaluation.systems import NETWORK, RESULTS, TRAINED
 from training.report import words
+from training.report.network import network_section
 from training.report.rows import (
     ABLATIONS,
     QUANTITIES,
@@ -274,6 +275,7 @@ def page(folder: Path) -> str:
     text += ["![examples](benchmarks/examples.png)"]
     text += training_section(files, known)
     text += ablation_sections(files, known)
+    text += network_section(files, folder)
     worse = by_condition(files)
     if worse:
         text += ["## Worse data", robust(worse, found["geometry"])]
@@ -292,6 +294,11 @@ def all_commands(files: dict[str, Any]) -> str:
         more.append(
             "python -m training.evaluation.ablate --trained --minutes "
             f"{settings['minutes']:g} --structures {settings['structures']}"
+        )
+    if NETWORK in files:
+        more.append(
+            "python -m training.evaluation.paper_network --structures "
+            f"{files[NETWORK]['settings']['structures']}"
         )
     if TUNING.name in files:
         trial = files[TUNING.name]["settings"]["seconds"]

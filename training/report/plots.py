@@ -15,7 +15,8 @@ from diffpy_cbldm.files import appearing
 from diffpy_cbldm.fitting.agreement import best_scale
 from training.baselines import LEARNED, WEIGHTS
 from training.evaluation.cases import Case, Conditions, cases, measured
-from training.evaluation.systems import EXAMPLES, SPLITS, WORSE
+from training.evaluation.systems import EXAMPLES, NETWORK, SPLITS, WORSE
+from training.report.network import paper_figure
 from training.report.rows import (
     ABLATIONS,
     Row,
@@ -35,6 +36,7 @@ FLOOR = 1e-5
 COLOURS = {
     "cbldm": "#c1272d",
     "cbldm-brief": "#f08080",
+    "cbldm-paper": "#8b008b",
     "library": "#0b5394",
     "screen": "#3d9bd9",
     "mlp": "#7f7f7f",
@@ -67,6 +69,8 @@ def draw(files: dict[str, Any], folder: Path) -> None:
     keep(learning(), folder / "learning.png")
     if ABLATIONS in files:
         keep(calls(files[ABLATIONS]["rows"]), folder / "calls.svg")
+    if NETWORK in files:
+        keep(paper_figure(), folder / "paper-network.svg")
     worse = by_condition(files)
     if worse:
         keep(conditions(worse, rows), folder / "robust.svg")

@@ -13,6 +13,7 @@ from diffpy_cbldm.settings import CRYSTAL_TYPES
 from training.baselines.tune import RESULTS as TUNING
 from training.evaluation.cases import TIE
 from training.evaluation.systems import (
+    NETWORK,
     SPLITS,
     SYSTEMS,
     TRAINED,
@@ -97,7 +98,7 @@ def share(rows: Sequence[Row], system: str, other: str) -> tuple[float, float]:
 def load(folder: Path) -> dict[str, Any]:
     """The files of the comparison that are there, by name."""
     names = [f"{s}.json" for s in SPLITS]
-    names += [ABLATIONS, TRAINED, TUNING.name]
+    names += [ABLATIONS, TRAINED, TUNING.name, NETWORK]
     names += [file_name("geometry", c) for c in WORSE]
     return {
         name: json.loads((folder / name).read_text())

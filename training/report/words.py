@@ -11,7 +11,6 @@ import re
 import textwrap
 from typing import Any
 
-from diffpy_cbldm.settings import PRESETS
 from training.baselines import LEARNED
 from training.baselines.generators import record
 from training.baselines.networks import TRUNKS
@@ -78,7 +77,6 @@ def figures(files: dict[str, Any]) -> dict[str, Any]:
     records = {system: record(system) for system in LEARNED}
     minutes = {r["minutes"] for r in records.values()}
     (pool,) = {r["pool_size"] for r in records.values() if "pool_size" in r}
-    part = CONVOLVED.decoder_width / PRESETS["paper"].decoder_width
     known = {
         "candidates": files["geometry.json"]["settings"]["count"],
         "solved": SOLVED,
@@ -90,7 +88,7 @@ def figures(files: dict[str, Any]) -> dict[str, Any]:
         "rounds": records["mining"]["rounds"],
         "pool": f"{pool:,}",
         "file": f"{BATCH * PART:,}",
-        "channels": f"1/{1 / part:g}",
+        "channels": CONVOLVED.decoder_width,
     }
     if TUNING.name in files:
         known["trial"] = files[TUNING.name]["settings"]["seconds"]
@@ -146,7 +144,8 @@ mining); `screen` fits random plausible ones by brute force; the others are
 the systems of the paper's Table 2, trained by us on the same stream of PDFs
 (`training.baselines`): {regressors} regressors from G(r) to the Laplacian, a
 conditional VAE of coordinates like DeepStruc, and boosted trees like
-MLstructureMining.  They are not part of the package.
+MLstructureMining.  `cbldm-paper` is CbLDM with the paper's own network.  They
+are not part of the package.
 """
 
 METHOD = """
@@ -206,8 +205,9 @@ of structures with the right N.  Laplacians and distances become coordinates by
 """
 
 OUTPUT_NOTES = """
-The convolutions have {channels} of the published channels and batches of
-{small} in place of {large}, as a CPU takes few steps of wider ones.  None of
+The convolutions have {channels} channels at all pixels (the paper gives no
+number) and batches of {small} in place of {large}, as a CPU takes few steps of
+wider ones.  None of
 them is a generative model, and none searches: this tells outputs apart, not
 systems.  Sites know the lattices beforehand, also those of held-out clusters;
 the other outputs must learn where atoms can be.  The machine had other work,
@@ -231,6 +231,8 @@ NOT_DONE = """
   (the trees with one setting).  Other hyperparameters were not tried.
 - The trained ablations were short (above) and had one seed: enough for orders
   of magnitude, not for small differences.
+- `cbldm-paper`, the paper's own network, was not trained to the end of its
+  curve (above).
 - `cbldm-brief`, CbLDM with no more training than the others had, was run on
   held-out geometries and on clusters of no library alone.
 - The weights of the published systems are not used: all are our own

@@ -1,0 +1,119 @@
+"""The loss of each stage of the training: Algorithms 1 to 3 on a batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.model.cbldm import CbLDM
+from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
+from diffpy_cbldm.model.diffusion import algorithm_3
+from diffpy_cbldm.model.laplacian import by_layers, laplacian_tensor
+from diffpy_cbldm.model.layers import gaussian_sample
+from diffpy_cbldm.model.structure import algorithm_2
+from diffpy_cbldm.settings import Model
+from training.settings import Training
+from training.stream import Batch
+
+STAGES = ("condition", "structure", "denoiser")
+"""The stages in their order."""
+
+
+def stage_losses(
+    stage: str,
+    model: CbLDM,
+    batch: Batch,
+    training: Training,
+    noise: torch.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a stage and its parts.
+
+    Parameters
+    ----------
+    stage : str
+        One of `STAGES`.
+    model : CbLDM
+    batch : Batch
+    training : Training
+        Weights of the parts.
+    noise : torch.Generator
+        Source of the noise.
+
+    Returns
+    -------
+    loss : scalar tensor
+    parts : dict of scalar tensors
+    """
+    c = pdf_tensor(batch.g, model.settings)
+    if stage == "condition":
+        loss = _condition(model, batch, c, training, noise)
+        return loss, {"condition": loss}
+    if stage == "structure":
+        return _structure(model, batch, c, training, noise)
+    loss = _denoiser(model, batch, c, noise)
+    return loss, {"denoiser": loss}
+
+
+def laplacians(settings: Model, batch: Batch) -> Tensor:
+    """What the encoder of the structure reads, (B, 4, 128, 128)."""
+    xyz = batch.positions
+    if settings.atom_order == "layers":
+        xyz = by_layers(xyz, batch.lengths)
+    return laplacian_tensor(xyz, batch.lengths, settings.sigma2)
+
+
+def _condition(
+    model: CbLDM,
+    batch: Batch,
+    c: Tensor,
+    training: Training,
+    noise: torch.Generator,
+) -> Tensor:
+    """Algorithm 1 on the PDFs c, the first of a batch."""
+    clean = pdf_tensor(batch.clean, model.settings)[: len(c)]
+    loss, _ = algorithm_1(
+        model.condition, c, noise, training.beta_condition, clean
+    )
+    return loss
+
+
+def _structure(
+    model: CbLDM,
+    batch: Batch,
+    c: Tensor,
+    training: Training,
+    noise: torch.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Algorithm 2, the condition encoder going on to learn with it."""
+    # A quarter of the batch keeps c_0 a code of the PDF.
+    part = c[: (len(c) + 3) // 4]
+    loss_c = _condition(model, batch, part, training, noise)
+    loss, parts = algorithm_2(
+        model.structure,
+        laplacians(model.settings, batch),
+        model.condition.encode(c)[0],
+        batch.target,
+        noise,
+        training.beta_structure,
+        training.gamma,
+        model.settings.sigma2,
+    )
+    return loss + loss_c, {**parts, "condition": loss_c}
+
+
+def _denoiser(
+    model: CbLDM, batch: Batch, c: Tensor, noise: torch.Generator
+) -> Tensor:
+    """Algorithm 3 on latents of the encoder, which learns no more."""
+    x = laplacians(model.settings, batch)
+    with torch.no_grad():
+        c_0 = model.condition.encode(c)[0]
+        coded = model.structure.encoder(x, c_0, batch.target["shape"])
+        z_0 = gaussian_sample(*coded, noise) / model.latent_scale
+        prior = model.structure.prior(c_0)
+    return algorithm_3(
+        lambda x_t, step: model.predict_noise(x_t, step, c_0, prior),
+        model.schedule,
+        z_0,
+        noise,
+    )

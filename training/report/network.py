@@ -1,0 +1,350 @@
+"""The section on the paper's own network: tables, words and curve.
+
+Its figures are those of `training.evaluation.paper_network`, and the learning
+curve and the record beside the weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.evaluation.systems import NETWORK, PAPER
+from training.report.rows import Row, systems_of
+from training.report.tables import published, table
+from training.report.words import prose, wrapped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+CURVE = PAPER.with_name("paper-loss.csv")
+"""The learning curve of the weights."""
+
+WAYS = {
+    "encoder": "encoder, which is told the structure",
+    "prior": "mean of the conditional prior",
+    "skip, derived": "skip, Eq. (8) as derived",
+    "skip, printed": "skip, Eq. (8) as printed",
+    "no skip": "no skip",
+}
+"""Where latents come from, as the tables name it."""
+
+SIZES = ((5, 60), (60, 150), (150, 257))
+"""Bins of the number of atoms."""
+
+WORDS = """
+Algorithms 1 to 3 with the Laplacian as the decoder's output: preset `paper`,
+with the published tensors, losses and optimisers.  The paper gives no widths:
+these are narrow ({parameters} weights), the outermost convolutions read and
+write patches of {patch} x {patch} entries, and the rows of L stand layer by
+layer (`Model.atom_order`).  It was trained on ideal clusters that are not held
+out, at the conditions of Table 1, for {hours} hours of one thread that had the
+lowest priority: {steps} of batches of {batch} ({seconds} of the processor).
+`{command}` repeats it from nothing, and with `--resume` and more steps it goes
+on; from the weights alone
+`python -m training.train --preset paper --init {weights} --seed 1 --slice
+structure=STEPS --slice denoiser=STEPS` does.
+"""
+
+TABLE_WORDS = """
+One latent for each of {count} PDFs a split, its Laplacian's squared error as
+in the loss, and Rwp of the recovered structure with nothing fitted and nothing
+searched; the paper's solver (trust-constr from the generalised eigenproblem,
+at most {slow_steps} steps) on the first {slow} of them, ours beside it on the
+same (`python -m training.evaluation.paper_network`).
+"""
+
+ERROR_WORDS = """
+Where the squared error lies, and the root mean squares of W and of the
+distances d between neighbours (in bond lengths: read off W entry by entry, and
+in the recovered structure where N is right), on trained geometries:
+"""
+
+NEEDED_WORDS = """
+How exact a decoder must be: Rwp of structures recovered from exact Laplacians
+that were made wrong (root mean square of W), and of exact structures without
+their outermost atoms.
+"""
+
+
+def paper_curve() -> list[dict[str, str]]:
+    """The lines of the learning curve."""
+    if not CURVE.is_file():
+        return []
+    with CURVE.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def record() -> dict[str, Any]:
+    """The record of the weights."""
+    return json.loads(PAPER.with_suffix(".json").read_text())
+
+
+def network_section(files: dict[str, Any], folder: Path) -> list[str]:
+    """The paragraphs of the section; none where it was not run."""
+    if NETWORK not in files:
+        return []
+    state, known = files[NETWORK], record()
+    rows = state["rows"]
+    seconds = known["seconds"] + known.get("seconds_before", 0.0)
+    figures = {
+        "parameters": f"{known['parameters']:,}",
+        "patch": known["model"]["patch"],
+        "batch": known["training"]["batch"],
+        "hours": f"{seconds / 3600:.1f}",
+        "seconds": f"{seconds:.0f} s",
+        "steps": ", ".join(f"{s} {n}" for s, n in known["steps"].items()),
+        "command": known["command"],
+        "weights": PAPER,
+        "count": state["settings"]["structures"],
+        "slow": state["settings"]["slow"],
+        "slow_steps": state["settings"]["slow_steps"],
+    }
+    text = ["## The paper's own network", prose(WORDS, figures)]
+    text += ["![curve](benchmarks/paper-network.svg)", falling(paper_curve())]
+    text += [prose(TABLE_WORDS, figures), ways(rows)]
+    text += [prose(ERROR_WORDS, figures), errors(rows), sizes(rows)]
+    text += [prose(NEEDED_WORDS, figures), needed(state["needed"])]
+    return [*text, lessons(rows, state["needed"], folder, files)]
+
+
+def _mean(rows: Sequence[Row], name: str) -> float:
+    values = [r[name] for r in rows if r.get(name) is not None]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _of(rows: Sequence[Row], split: str, way: str) -> list[Row]:
+    return [r for r in rows if r["split"] == split and r["way"] == way]
+
+
+def missed(row: Row) -> float:
+    """The squared error of a decoded Laplacian, as in the loss."""
+    return sum(row[k] for k in ("diagonal", "near", "far", "outside"))
+
+
+def ways(rows: Sequence[Row]) -> str:
+    """Error, Rwp by both solvers and N by the origin of the latent."""
+    lines = []
+    for split, title in (("training", "trained"), ("geometry", "held out")):
+        for way, name in WAYS.items():
+            own = _of(rows, split, way)
+            slow = [r for r in own if "rwp_paper" in r]
+            right = np.mean([r["atoms"] == r["n"] for r in own])
+            off = np.mean([abs(r["atoms"] - r["n"]) / r["n"] for r in own])
+            lines.append(
+                [
+                    f"{title}: {name}",
+                    f"{np.mean([missed(r) for r in own]):.1f}",
+                    f"{_mean(own, 'rwp'):.3f}",
+                    f"{_mean(slow, 'rwp'):.3f}",
+                    f"{_mean(slow, 'rwp_paper'):.3f}",
+                    f"{right:.0%}",
+                    f"{off:.0%}",
+                ]
+            )
+    return table(
+        (
+            *("latent from", "squared error", "Rwp"),
+            *("Rwp, ours, first", "Rwp, paper's solver", "right N", "N off"),
+        ),
+        lines,
+    )
+
+
+def errors(rows: Sequence[Row]) -> str:
+    """Where the error lies."""
+    lines = []
+    for way in WAYS:
+        own = _of(rows, "training", way)
+        total = sum(missed(r) for r in own)
+        parts = [
+            f"{sum(r[k] for r in own) / total:.0%}"
+            for k in ("diagonal", "near", "far", "outside")
+        ]
+        lines.append(
+            [
+                WAYS[way],
+                *parts,
+                f"{_mean(own, 'rms_near'):.4f}",
+                f"{_mean(own, 'rms_far'):.4f}",
+                f"{_mean(own, 'apart'):.3f}",
+                f"{_mean(own, 'neighbours'):.3f}",
+            ]
+        )
+    return table(
+        (
+            *("latent from", "diagonal", "neighbours", "other pairs"),
+            *("rows of no atom", "rms W, neighbours", "rms W, others"),
+            *("rms d, read", "rms d, recovered"),
+        ),
+        lines,
+    )
+
+
+def sizes(rows: Sequence[Row]) -> str:
+    """Error and Rwp by the number of atoms, of the encoder's latents."""
+    lines = []
+    for low, high in SIZES:
+        own = [
+            r for r in _of(rows, "training", "encoder") if low <= r["n"] < high
+        ]
+        if own:
+            each = np.mean([missed(r) / r["n"] ** 2 for r in own])
+            lines.append(
+                [
+                    f"{low} to {high - 1}",
+                    str(len(own)),
+                    f"{np.mean([missed(r) for r in own]):.1f}",
+                    f"{each**0.5:.4f}",
+                    f"{_mean(own, 'rwp'):.3f}",
+                ]
+            )
+    return table(
+        ("atoms", "PDFs", "squared error", "root per entry", "Rwp"), lines
+    )
+
+
+def needed(rows: Sequence[Row]) -> str:
+    """Rwp of structures that are wrong by a known amount."""
+    titles = {
+        "each entry": "W, each entry for itself",
+        "all alike": "W, all entries alike",
+        "sites": "sites: this share left out",
+    }
+    lines = []
+    for what, title in titles.items():
+        own = [r for r in rows if r["what"] == what]
+        means = []
+        for size in sorted({r["size"] for r in own}):
+            rwp = _mean([r for r in own if r["size"] == size], "rwp")
+            means.append(f"{size:g}: {rwp:.3f}")
+        lines.append([title, *means, *[""] * (4 - len(means))])
+    return table(("what is wrong", *["size: Rwp"] * 4), lines)
+
+
+def falling(curve: Sequence[dict[str, str]]) -> str:
+    """How the error of L falls with time, and what more time would give."""
+    power, last, seconds = _power(curve)
+    return wrapped(
+        f"The squared error of L fell to {last:.0f}; over the last three "
+        f"quarters of the curve as the processor time to the power "
+        f"{-power:.2f}.  If it went on like that, eight hours would lead to "
+        f"{last * (8 * 3600 / seconds) ** -power:.0f}, and a thousand times "
+        f"as many steps, about what a GPU takes in a day, to "
+        f"{last * 1e3**-power:.1f}; the widths would set a floor before."
+    )
+
+
+def _power(curve: Sequence[dict[str, str]]) -> tuple[float, float, float]:
+    """Of time by which the error falls; the error at the end, and when."""
+    own = [r for r in curve if r["laplacian"]]
+    seconds = np.array([float(r["seconds"]) for r in own])
+    miss = np.array([float(r["laplacian"]) for r in own])
+    # The time of the first stages is none in which this error could fall.
+    spent = seconds - seconds[0] + (seconds[1] - seconds[0])
+    late = slice(len(own) // 4, None)
+    slope, height = np.polyfit(np.log(spent[late]), np.log(miss[late]), 1)
+    last = float(np.exp(height + slope * np.log(spent[-1])))
+    return -float(slope), last, float(spent[-1])
+
+
+def lessons(
+    rows: Sequence[Row],
+    wrong: Sequence[Row],
+    folder: Path,
+    files: dict[str, Any],
+) -> str:
+    """What the comparison of the two decoders teaches."""
+    coded = _of(rows, "training", "encoder")
+    drawn = _of(rows, "training", "skip, derived")
+    total = sum(missed(r) for r in coded)
+    part = {
+        k: sum(r[k] for r in coded) / total
+        for k in ("diagonal", "near", "far", "outside")
+    }
+
+    def rwp_at(what: str, size: float) -> float:
+        return _mean(
+            [r for r in wrong if (r["what"], r["size"]) == (what, size)],
+            "rwp",
+        )
+
+    lines = [
+        f"- Of the error of L, {part['far']:.0%} lies in pairs that are no "
+        f"neighbours, {part['near']:.0%} in neighbours, "
+        f"{part['diagonal']:.0%} on the diagonal, {part['outside']:.0%} in "
+        "rows of no atom.",
+        f"- The peaks of G(r) ask for neighbours: a W that is wrong by "
+        f"{_mean(coded, 'rms_near'):.3f} there puts them "
+        f"{_mean(coded, 'apart'):.2f} bond lengths off, read entry by entry "
+        "(the kernel is flat at short distances: dW = 0.06 dd).",
+        f"- Recovery brings that to {_mean(coded, 'neighbours'):.2f} where N "
+        "is right: all pairs of an atom vote on its place.",
+        "- So errors that differ from entry to entry hardly harm (Rwp "
+        f"{rwp_at('each entry', 0.01):.2f} at 0.01), and errors that "
+        "neighbouring entries share do not average out (Rwp "
+        f"{rwp_at('all alike', 0.01):.2f}).  A decoder's are of the second "
+        "kind: it mixes the Laplacians of clusters that it cannot tell "
+        "apart.",
+        f"- A site decoder errs by whole atoms: without {0.1:.0%} of them "
+        f"Rwp is {rwp_at('sites', 0.1):.2f}, as the others stand where they "
+        "should.  It is told where atoms can be, and learns which of them "
+        "are there; the Laplacian's must learn geometry from numbers.",
+        f"- The latent from the PDF costs little beside the decoder: squared "
+        f"error {np.mean([missed(r) for r in drawn]):.0f} by Algorithm 4 "
+        f"against {np.mean([missed(r) for r in coded]):.0f} of the encoder's "
+        "own latent.",
+    ]
+    lines += beside(files, folder)
+    return "\n".join(wrapped(line) for line in lines)
+
+
+def beside(files: dict[str, Any], folder: Path) -> list[str]:
+    """Rwp of the whole generator beside the paper's, where it was run."""
+    state = files.get("training.json")
+    if state is None or "cbldm-paper" not in systems_of(state["rows"]):
+        return []
+    paper = published(folder)
+    total = dict(zip(paper["systems"], paper["rows"]["total"]))["cbldm"]
+    own = [r for r in state["rows"] if r["system"] == "cbldm-paper"]
+    site = [r for r in state["rows"] if r["system"] == "cbldm"]
+    return [
+        f"- As a generator (many latents, the best by a fit first) it has Rwp "
+        f"{_mean(own, 'rwp'):.3f} on trained structures, where the paper "
+        f"prints {total:.3f} and our site decoder has "
+        f"{_mean(site, 'rwp'):.3f}."
+    ]
+
+
+def paper_figure() -> Figure:
+    """The learning curve of the paper's network."""
+    import matplotlib.pyplot as plt
+
+    rows = paper_curve()
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+    for axis, stage, names in (
+        (axes[0], "condition", ("loss", "validation")),
+        (axes[1], "structure", ("laplacian", "kl")),
+        (axes[2], "denoiser", ("loss", "validation")),
+    ):
+        for name in names:
+            own = [r for r in rows if r["stage"] == stage and r[name]]
+            axis.plot(
+                [float(r["seconds"]) / 60 for r in own],
+                [float(r[name]) for r in own],
+                label=name,
+                lw=1,
+            )
+        axis.set_title(stage, fontsize=9)
+        axis.set_xlabel("minutes of the processor")
+        axis.set_yscale("log")
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    return figure
