@@ -96,6 +96,7 @@ def test_a_slice_that_is_done_is_not_trained_again(tmp_path):
     assert main([*words, "--slice", "structure=1"]) == 0
     record = json.loads((tmp_path / "tiny.json").read_text())
     assert record["steps"] == {"condition": 2, "structure": 1}
+    assert record["slices"] == ["condition=2", "structure=1"]
     with pytest.raises(SystemExit):
         main([*words, "--slice", "structure=1.5"])
 

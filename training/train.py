@@ -259,7 +259,11 @@ def _plot(board: Any, row: dict[str, Any]) -> None:
 def finish(trainer: Trainer, command: str) -> None:
     """Validate the averaged weights and write them with their record."""
     model = trainer.averaged_model()
-    figures = validate(model, count=64, seed=trainer.seed)
+    # Laplacians take long to recover.
+    count = 64 if model.settings.network == "sites" else 14
+    figures = validate(model, count=count, seed=trainer.seed)
+    stage = "done" if trainer.done else STAGES[trainer.stage]
+    now = stage, trainer.step
     record = {
         "preset": trainer.preset,
         "seed": trainer.seed,
@@ -268,9 +272,15 @@ def finish(trainer: Trainer, command: str) -> None:
         "torch": torch.__version__,
         "seconds": round(trainer.seconds, 1),
         "steps": {s: n for s in STAGES if (n := trainer.steps_of(s))},
+        # All that was trained, in its order: slices that repeat it.
+        "slices": [
+            f"{stage}={steps}"
+            for stage, steps in (*trainer.rounds, now)
+            if trainer.endless
+        ],
         "seconds_before": trainer.before,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "stage": "done" if trainer.done else STAGES[trainer.stage],
+        "stage": stage,
         "training": dataclasses.asdict(trainer.training),
         "world": dataclasses.asdict(trainer.world),
         "validation": figures,

@@ -82,6 +82,7 @@ class Trainer:
         self.optimizer = self._make_optimizer()
         # Of stages that were left: where, and the state of the optimiser.
         self.left: dict[int, tuple[int, dict]] = {}
+        self.rounds: list[tuple[str, int]] = []
         self.endless = False
         # Of earlier runs, whose weights this one started from.
         self.before = 0.0
@@ -292,6 +293,8 @@ class Trainer:
         if number == self.stage:
             return
         self.left[self.stage] = self.step, self.optimizer.state_dict()
+        if self.step:
+            self.rounds.append((STAGES[self.stage], self.step))
         # At a constant rate the last average is the best.
         self.best = None
         self._next_stage()
@@ -357,6 +360,8 @@ class Trainer:
             "best": self.best,
             "best_loss": self.best_loss,
             "left": self.left,
+            "rounds": self.rounds,
+            "endless": self.endless,
             "before": self.before,
         }
         with appearing(self.out / "checkpoint.pt") as unfinished:
@@ -382,6 +387,8 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.best_loss = state["best"], state["best_loss"]
         self.left = state.get("left", {})
+        self.rounds = state.get("rounds", [])
+        self.endless = state.get("endless", False)
         self.before = state.get("before", 0.0)
 
     def averaged_model(self) -> CbLDM:

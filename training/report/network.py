@@ -100,7 +100,8 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
         "hours": f"{seconds / 3600:.1f}",
         "seconds": f"{seconds:.0f} s",
         "steps": ", ".join(f"{s} {n}" for s, n in known["steps"].items()),
-        "command": known["command"],
+        "command": "python -m training.train --preset paper "
+        + " ".join(f"--slice {item}" for item in known["slices"]),
         "weights": PAPER,
         "count": state["settings"]["structures"],
         "slow": state["settings"]["slow"],
