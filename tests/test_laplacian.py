@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.model import laplacian as lap
 
@@ -50,6 +51,25 @@ def test_lengths_mask_the_padding():
     assert torch.allclose(L[1, :6, :6], lap.laplacian(x[1:, :6])[0])
     assert L[1, 6:].abs().max() == 0 and L[1, :, 6:].abs().max() == 0
     assert lap.n_atoms(L).tolist() == [9, 6]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_atoms_are_counted_by_whole_blocks(noise):
+    """Of clusters of all types and sizes, rows of noise behind the atoms."""
+    table, sigma2 = load_table(), lap.SIGMA2 / 2.8**2
+    draw = torch.Generator().manual_seed(0)
+    for index in range(5, len(table), 97):
+        xyz = torch.as_tensor(table.positions(index))[None].float()
+        n = xyz.shape[1]
+        xyz = lap.by_layers(xyz, torch.tensor([n]))
+        L = lap.pad(lap.laplacian(xyz, sigma2=sigma2))
+        L = L + noise * torch.randn(L.shape, generator=draw)
+        off = abs(int(lap.likely_atoms(L)) - n)
+        assert off <= (0.02 * n if noise else 0)
+        # Row by row, noise passes for atoms.
+        if noise and n < 200:
+            diagonal = 64 * noise * torch.randn(L.shape[1], generator=draw)
+            assert int(lap.n_atoms(L + diagonal.diag())) > 1.1 * n
 
 
 def test_soft_occupancies_are_differentiable_and_exact_at_one():

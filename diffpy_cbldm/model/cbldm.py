@@ -22,8 +22,8 @@ from diffpy_cbldm.model.diffusion import (
     algorithm_4,
     renew,
 )
-from diffpy_cbldm.model.laplacian import laplacian_of, n_atoms
-from diffpy_cbldm.model.recovery import recover
+from diffpy_cbldm.model.laplacian import laplacian_of, likely_atoms
+from diffpy_cbldm.model.recovery import moved_apart, recover
 from diffpy_cbldm.model.structure import StructureVAE
 from diffpy_cbldm.settings import CRYSTAL_TYPES, MIN_ATOMS, Model, Sampling
 
@@ -324,9 +324,9 @@ def structures(
         return model.decode_sizes(z, sizes)
     L = model.decode_laplacians(z)
     # An untrained decoder may leave fewer rows than a cluster has atoms.
-    lengths = n_atoms(L).clamp(min=MIN_ATOMS)
+    lengths = likely_atoms(L).clamp(min=MIN_ATOMS)
     xyz = recover(L, lengths, sigma2=model.settings.sigma2)
     return [
-        [Proposal("", row[:n].double().cpu().numpy())]
+        [Proposal("", moved_apart(row[:n].double().cpu().numpy()))]
         for row, n in zip(xyz, lengths.tolist())
     ]

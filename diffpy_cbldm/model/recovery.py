@@ -27,6 +27,9 @@ METHODS = ("fast", "trust-constr")
 
 STARTS = ("mds", "spectral")
 
+APART = 0.01
+"""Bond lengths that atoms which fell together are moved by."""
+
 # Elements of L worked on at a time: on a CPU they should stay in the cache,
 # on a GPU in some 3 GB.
 _CHUNK = 2**17
@@ -388,6 +391,31 @@ def _trust(x, L, lengths, sigma2, steps):
         ).x
         out[i, :n] = torch.from_numpy(np.asarray(best).reshape(n, 3))
     return _centre(out, mask(lengths, L.shape[-1]))
+
+
+def moved_apart(xyz: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Atoms that fell together, moved by about `APART`.
+
+    No calculator takes two atoms at one place, where a Laplacian that
+    belongs to no cluster may lead to.
+
+    Parameters
+    ----------
+    xyz : (n, 3) array, bond lengths
+    seed : int
+        Of the directions.
+    """
+    from scipy.spatial import cKDTree
+
+    rng = np.random.default_rng(seed)
+    xyz = np.array(xyz, dtype=float)
+    while True:
+        near = cKDTree(xyz).query_pairs(APART / 2, output_type="ndarray")
+        if not len(near):
+            return xyz
+        # One of each pair stays where it was.
+        moved = np.unique(near[:, 1])
+        xyz[moved] += rng.normal(0, APART, (len(moved), 3))
 
 
 def _check(L: Tensor, method: str, start: str) -> None:

@@ -22,6 +22,10 @@ of atoms for each set of facets."""
 SIZES = 24
 """Numbers of atoms that are tried for each latent, at most."""
 
+LAPLACIANS = 8
+"""Latents of a network that decodes Laplacians, in one round: each takes half
+a second to recover."""
+
 ROUNDS, NOISED_TO = 2, 400
 """How often `POPULATION` latents are drawn, the first time by Algorithm 4, and
 the step, of 1000, to which the best are noised for the later rounds."""
@@ -70,21 +74,22 @@ def cbldm_generator(
     pool = Pool(target)
     # Round 0 draws from the model; later rounds noise the best latents and
     # denoise them again, which stays in the model's distribution.
-    for k in range(ROUNDS):
+    sites = model.settings.network == "sites"
+    for k in range(ROUNDS if sites else 1):
         if k == 0:
-            z = model.sample(curve, POPULATION, seed)
+            z = model.sample(curve, POPULATION if sites else LAPLACIANS, seed)
         else:
             parents = pool.best_latents(POPULATION // 4)
             z = parents.repeat(4, 1, 1, 1)[:POPULATION]
             z = model.renew(curve, z, NOISED_TO, seed + k * 1_000_003)
         fresh = pool.add(z, structures(model, z, SIZES))
-        if model.settings.network == "sites":
+        if sites:
             # Polyhedra take longer to decode: only of promising latents.
             fresh = pool.best_of(fresh, HULLED)
             planes = torch.stack([pool.latents[i] for i in fresh])
             pool.extend(fresh, model.decode_hulls(planes, FACETED))
         pool.learn()
-    if model.settings.network == "sites":
+    if sites:
         move_surfaces(model.filling, pool, seed)
     return pool.candidates(count)
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.model.recovery import moved_apart
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.generators import Generator
 from diffpy_cbldm.search.matching import histograms, screen
@@ -31,9 +31,6 @@ from diffpy_cbldm.settings import R_MAX, Model
 from training.baselines import LEARNED, WEIGHTS, mining
 from training.baselines.networks import network
 from training.baselines.pool import curves
-
-APART = 0.01
-"""Bond lengths that atoms which fell together are moved by."""
 
 
 def baseline_generator(
@@ -126,29 +123,16 @@ def emitted(
 ) -> list[np.ndarray]:
     """What a network emits, stretched, the best fit first; (n, 3), angstrom.
 
-    Nothing is refused: atoms may fall together, and are then moved apart by
-    about `APART`, as no calculator takes two atoms at one place.
+    Nothing is refused: atoms may fall together, and are then moved
+    apart (`moved_apart`), as no calculator takes two atoms at one place.
     """
     target = Target.of(target)
     g = _read(target)
-    found = [_apart(x, seed) for x in model.structures(g, count, seed)]
+    found = [moved_apart(x, seed) for x in model.structures(g, count, seed)]
     # The first peak tells the bond length to a few per cent only.
     rw, bonds = _stretched(found, target)
     order = np.argsort(rw, kind="stable")
     return [found[i] * bonds[i] for i in order]
-
-
-def _apart(xyz: np.ndarray, seed: int) -> np.ndarray:
-    """Atoms nearer than half of `APART` moved, in random directions."""
-    rng = np.random.default_rng(seed)
-    xyz = np.array(xyz, dtype=float)
-    while True:
-        near = cKDTree(xyz).query_pairs(APART / 2, output_type="ndarray")
-        if not len(near):
-            return xyz
-        # One of each pair stays where it was.
-        moved = np.unique(near[:, 1])
-        xyz[moved] += rng.normal(0, APART, (len(moved), 3))
 
 
 def _mined(

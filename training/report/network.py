@@ -143,8 +143,10 @@ def ways(rows: Sequence[Row]) -> str:
                     f"{title}: {name}",
                     f"{np.mean([missed(r) for r in own]):.1f}",
                     f"{_mean(own, 'rwp'):.3f}",
-                    f"{_mean(slow, 'rwp'):.3f}",
-                    f"{_mean(slow, 'rwp_paper'):.3f}",
+                    *(
+                        f"{_mean(slow, name):.3f}" if slow else "-"
+                        for name in ("rwp", "rwp_paper")
+                    ),
                     f"{right:.0%}",
                     f"{off:.0%}",
                 ]
