@@ -84,21 +84,26 @@ def _structure(
     training: Training,
     noise: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Algorithm 2, the condition encoder going on to learn with it."""
-    # A quarter of the batch keeps c_0 a code of the PDF.
-    part = c[: (len(c) + 3) // 4]
-    loss_c = _condition(model, batch, part, training, noise)
+    """Algorithm 2; the condition encoder may go on to learn with it."""
+    if training.joint:
+        # A quarter of the batch keeps c_0 a code of the PDF.
+        part = c[: (len(c) + 3) // 4]
+        loss_c = _condition(model, batch, part, training, noise)
+    with torch.set_grad_enabled(training.joint and torch.is_grad_enabled()):
+        c_0 = model.condition.encode(c)[0]
     loss, parts = algorithm_2(
         model.structure,
         laplacians(model.settings, batch),
-        model.condition.encode(c)[0],
+        c_0,
         batch.target,
         noise,
         training.beta_structure,
         training.gamma,
         model.settings.sigma2,
     )
-    return loss + loss_c, {**parts, "condition": loss_c}
+    if training.joint:
+        return loss + loss_c, {**parts, "condition": loss_c}
+    return loss, parts
 
 
 def _denoiser(

@@ -66,6 +66,11 @@ class Training:
     warmup: int = parameter(300, "Steps over which the rate rises.")
     ema: float = parameter(0.999, "Decay of the averaged weights.")
     clip: float = parameter(1.0, "Largest norm of the gradient.")
+    joint: bool = parameter(
+        True,
+        "Whether the condition encoder goes on to learn in Algorithm 2; in "
+        "the paper it does not.",
+    )
     beta_condition: float = parameter(1e-3, "Weight of KL in Algorithm 1.")
     schedule: str = parameter(
         "cosine",
@@ -98,6 +103,10 @@ TRAINING = {
         optimizer="adan",
         schedule="constant",
         half=True,
+        joint=False,
+        # 1 / (2 width^2) at a width of 0.1 for the entries of L: at 3 the
+        # latent has no cause to tell errors that spoil the structure.
+        gamma=50.0,
         rate=3e-3,
         warmup=100,
         ema=0.998,

@@ -102,11 +102,10 @@ class Trainer:
     def _parameters(self) -> list[torch.nn.Parameter]:
         """What the present stage trains."""
         model = self.model
-        parts: list[torch.nn.Module] = [
-            [model.condition],
-            [model.condition, model.structure],
-            [model.denoiser],
-        ][self.stage]
+        vae: list[torch.nn.Module] = [model.structure]
+        if self.training.joint:
+            vae.insert(0, model.condition)
+        parts = [[model.condition], vae, [model.denoiser]][self.stage]
         return [p for part in parts for p in part.parameters()]
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
