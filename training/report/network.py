@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffpy_cbldm.settings import PRESETS
 from training.evaluation.systems import NETWORK, PAPER
 from training.report.rows import Row, systems_of
 from training.report.tables import published, table
@@ -44,8 +46,9 @@ with the published tensors, losses and optimisers.  The paper gives no widths:
 these are narrow ({parameters} weights), the outermost convolutions read and
 write patches of {patch} x {patch} entries, and the rows of L stand layer by
 layer (`Model.atom_order`).  It was trained on ideal clusters that are not held
-out, at the conditions of Table 1, for {hours} hours of one thread that had the
-lowest priority: {steps} of batches of {batch} ({seconds} of the processor).
+out, at the conditions of Table 1, for {minutes} minutes of the processor, on
+one thread of the lowest priority beside other work; steps of batches of
+{batch}: {steps}.
 `{command}` repeats it from nothing, and with `--resume` and more steps it goes
 on; from the weights alone
 `python -m training.train --preset paper --init {weights} --seed 1 --slice
@@ -74,11 +77,19 @@ their outermost atoms.
 
 
 def paper_curve() -> list[dict[str, str]]:
-    """The lines of the learning curve."""
+    """The lines of the learning curve, with the seconds of all runs."""
     if not CURVE.is_file():
         return []
     with CURVE.open() as stream:
-        return list(csv.DictReader(stream))
+        rows = list(csv.DictReader(stream))
+    before = last = 0.0
+    for row in rows:
+        # A run that started from weights counts its own seconds.
+        if float(row["seconds"]) < last:
+            before += last
+        last = float(row["seconds"])
+        row["seconds"] = str(before + last)
+    return rows
 
 
 def record() -> dict[str, Any]:
@@ -97,8 +108,7 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
         "parameters": f"{known['parameters']:,}",
         "patch": known["model"]["patch"],
         "batch": known["training"]["batch"],
-        "hours": f"{seconds / 3600:.1f}",
-        "seconds": f"{seconds:.0f} s",
+        "minutes": f"{seconds / 60:.0f}",
         "steps": ", ".join(f"{s} {n}" for s, n in known["steps"].items()),
         "command": "python -m training.train --preset paper "
         + " ".join(f"--slice {item}" for item in known["slices"]),
@@ -266,46 +276,73 @@ def lessons(
     """What the comparison of the two decoders teaches."""
     coded = _of(rows, "training", "encoder")
     drawn = _of(rows, "training", "skip, derived")
+    lines = [*of_laplacians(coded), *of_sites(wrong)]
+    own = np.mean([missed(r) for r in coded])
+    read = np.mean([missed(r) for r in drawn])
+    lines.append(
+        f"- Reading the PDF is the other half: with latents by Algorithm 4 "
+        f"the squared error is {read:.0f}, {read / own:.1f} times that of the "
+        "encoder's own latents, which only compress."
+    )
+    lines += beside(files, folder)
+    return "\n".join(wrapped(line) for line in lines)
+
+
+def of_laplacians(coded: Sequence[Row]) -> list[str]:
+    """Where the decoder's error lies, and what recovery makes of it."""
     total = sum(missed(r) for r in coded)
     part = {
         k: sum(r[k] for r in coded) / total
         for k in ("diagonal", "near", "far", "outside")
     }
-
-    def rwp_at(what: str, size: float) -> float:
-        return _mean(
-            [r for r in wrong if (r["what"], r["size"]) == (what, size)],
-            "rwp",
-        )
-
+    # -dW / dd at d = 1, where neighbours are.
+    sigma2 = PRESETS["paper"].sigma2
+    slope = math.exp(-0.5 / sigma2) / sigma2
     lines = [
         f"- Of the error of L, {part['far']:.0%} lies in pairs that are no "
         f"neighbours, {part['near']:.0%} in neighbours, "
         f"{part['diagonal']:.0%} on the diagonal, {part['outside']:.0%} in "
-        "rows of no atom.",
-        f"- The peaks of G(r) ask for neighbours: a W that is wrong by "
-        f"{_mean(coded, 'rms_near'):.3f} there puts them "
-        f"{_mean(coded, 'apart'):.2f} bond lengths off, read entry by entry "
-        "(the kernel is flat at short distances: dW = 0.06 dd).",
-        f"- Recovery brings that to {_mean(coded, 'neighbours'):.2f} where N "
-        "is right: all pairs of an atom vote on its place.",
-        "- So errors that differ from entry to entry hardly harm (Rwp "
-        f"{rwp_at('each entry', 0.01):.2f} at 0.01), and errors that "
-        "neighbouring entries share do not average out (Rwp "
-        f"{rwp_at('all alike', 0.01):.2f}).  A decoder's are of the second "
+        "rows of no atom.  The loss counts entries, and most are far pairs.",
+        "- The peaks of G(r) count near pairs: a W that is wrong by "
+        f"{_mean(coded, 'rms_near'):.3f} there puts neighbours "
+        f"{_mean(coded, 'apart'):.2f} bond lengths off, read entry by entry: "
+        f"the kernel is flat at short distances (dW = {slope:.2f} dd).",
+    ]
+    found = [r for r in coded if r["neighbours"] is not None]
+    if found:
+        lines.append(
+            f"- Recovery brings that from {_mean(found, 'apart'):.2f} to "
+            f"{_mean(found, 'neighbours'):.2f} where N is right "
+            f"({len(found)} of {len(coded)}): all pairs of an atom vote on "
+            "its place."
+        )
+    return lines
+
+
+def of_sites(wrong: Sequence[Row]) -> list[str]:
+    """What errors of L and of sites do to G(r), and why sites learn faster."""
+
+    def rwp_at(what: str, size: float) -> float:
+        kind = (what, size)
+        own = [r for r in wrong if (r["what"], r["size"]) == kind]
+        return _mean(own, "rwp")
+
+    return [
+        "- Errors that differ from entry to entry average out: at a root mean "
+        f"square of 0.01, Rwp is {rwp_at('each entry', 0.01):.2f}.  Errors "
+        "that entries share do not: "
+        f"{rwp_at('all alike', 0.01):.2f}.  A decoder's are of the second "
         "kind: it mixes the Laplacians of clusters that it cannot tell "
         "apart.",
-        f"- A site decoder errs by whole atoms: without {0.1:.0%} of them "
-        f"Rwp is {rwp_at('sites', 0.1):.2f}, as the others stand where they "
-        "should.  It is told where atoms can be, and learns which of them "
-        "are there; the Laplacian's must learn geometry from numbers.",
-        f"- The latent from the PDF costs little beside the decoder: squared "
-        f"error {np.mean([missed(r) for r in drawn]):.0f} by Algorithm 4 "
-        f"against {np.mean([missed(r) for r in coded]):.0f} of the encoder's "
-        "own latent.",
+        "- So a Laplacian is useless until nearly all of it is right, and Rwp "
+        "stays near 1 while the loss falls; a site decoder that errs in every "
+        f"tenth atom has {rwp_at('sites', 0.1):.2f}, for the others stand "
+        "exactly where they should.",
+        "- Sites learn faster as they are told where atoms can be, and learn "
+        "which are there: bits, each of which the PDF speaks on.  The "
+        "Laplacian's decoder has to learn geometry as numbers, to three "
+        "digits, in an order of the atoms that is no property of the cluster.",
     ]
-    lines += beside(files, folder)
-    return "\n".join(wrapped(line) for line in lines)
 
 
 def beside(files: dict[str, Any], folder: Path) -> list[str]:
