@@ -22,6 +22,7 @@ import dataclasses
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -187,6 +188,8 @@ def main(words: list[str] | None = None) -> int:
             trainer.training = chosen(options, parser, trainer.training)
     else:
         trainer.start(options.init, options.skip)
+    # A kill that can be caught loses nothing, like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # None stands for all stages, one after another.
         start = time.monotonic()
