@@ -263,8 +263,8 @@ def finish(trainer: Trainer, command: str) -> None:
     """Validate the averaged weights and write them with their record."""
     model = trainer.averaged_model()
     # Laplacians take long to recover.
-    count = 64 if model.settings.network == "sites" else 14
-    figures = validate(model, count=count, seed=trainer.seed)
+    count, draws = (64, 8) if model.settings.network == "sites" else (7, 2)
+    figures = validate(model, count, draws, trainer.seed)
     stage = "done" if trainer.done else STAGES[trainer.stage]
     now = stage, trainer.step
     record = {

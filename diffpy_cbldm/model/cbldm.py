@@ -23,13 +23,17 @@ from diffpy_cbldm.model.diffusion import (
     renew,
 )
 from diffpy_cbldm.model.laplacian import laplacian_of, likely_atoms
-from diffpy_cbldm.model.recovery import moved_apart, recover
+from diffpy_cbldm.model.recovery import gathered, moved_apart, recover
 from diffpy_cbldm.model.structure import StructureVAE
 from diffpy_cbldm.settings import CRYSTAL_TYPES, MIN_ATOMS, Model, Sampling
 
 CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
 candidate's numbers do not depend on how many are asked for."""
+
+REACH = 13.0
+"""Bond lengths from the centre beyond which no atom of a decoded Laplacian
+stands: those of the longest known clusters reach 12.4."""
 
 
 class CbLDM(nn.Module):
@@ -327,6 +331,11 @@ def structures(
     lengths = likely_atoms(L).clamp(min=MIN_ATOMS)
     xyz = recover(L, lengths, sigma2=model.settings.sigma2)
     return [
-        [Proposal("", moved_apart(row[:n].double().cpu().numpy()))]
+        [Proposal("", settled(row[:n].double().cpu().numpy()))]
         for row, n in zip(xyz, lengths.tolist())
     ]
+
+
+def settled(xyz: np.ndarray) -> np.ndarray:
+    """Recovered atoms, (n, 3) in bond lengths, as a cluster can have them."""
+    return moved_apart(gathered(xyz, REACH))

@@ -418,6 +418,17 @@ def moved_apart(xyz: np.ndarray, seed: int = 0) -> np.ndarray:
         xyz[moved] += rng.normal(0, APART, (len(moved), 3))
 
 
+def gathered(xyz: np.ndarray, far: float) -> np.ndarray:
+    """Atoms beyond `far` from the median atom, brought to that distance.
+
+    A Laplacian that belongs to no cluster sends atoms as far as they can go,
+    where W is zero.
+    """
+    away = xyz - np.median(xyz, axis=0)
+    r = np.linalg.norm(away, axis=1, keepdims=True)
+    return away * np.minimum(1.0, far / np.maximum(r, 1e-9))
+
+
 def _check(L: Tensor, method: str, start: str) -> None:
     for name, value, choices in (
         ("method", method, METHODS),

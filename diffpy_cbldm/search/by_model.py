@@ -22,7 +22,7 @@ of atoms for each set of facets."""
 SIZES = 24
 """Numbers of atoms that are tried for each latent, at most."""
 
-LAPLACIANS = 8
+LAPLACIANS = 4
 """Latents of a network that decodes Laplacians, in one round: each takes half
 a second to recover."""
 

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.model.cbldm import CbLDM
+from diffpy_cbldm.model.cbldm import CbLDM, settled
 from diffpy_cbldm.model.diffusion import SeededNoise, algorithm_4
 from diffpy_cbldm.model.laplacian import (
     DEGREE_SCALE,
@@ -42,7 +42,7 @@ from diffpy_cbldm.model.laplacian import (
     weights,
     weights_of,
 )
-from diffpy_cbldm.model.recovery import moved_apart, recover
+from diffpy_cbldm.model.recovery import recover
 from diffpy_cbldm.model.weights import load_weights
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, Sampling
 from training.evaluation.cases import Case, Conditions, cases, measured
@@ -172,7 +172,7 @@ def recovered(L: Tensor, sigma2: float, solver: str) -> np.ndarray:
     method, start = SOLVERS[solver]
     steps = None if solver == "ours" else PAPER_STEPS
     xyz = recover(L, n, method, start, sigma2, steps)
-    return moved_apart(xyz[0, : int(n)].double().numpy())
+    return settled(xyz[0, : int(n)].double().numpy())
 
 
 def scored(one: Seen, xyz: np.ndarray) -> float:
