@@ -31,6 +31,10 @@ CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
 candidate's numbers do not depend on how many are asked for."""
 
+LATENT = 4.0
+"""Largest entries of a latent of unit variance, for samplers whose network
+predicts the noise outright: what DDPM's clipping of x_0 is for images."""
+
 REACH = 13.0
 """Bond lengths from the centre beyond which no atom of a decoded Laplacian
 stands: those of the longest known clusters reach 12.4."""
@@ -91,7 +95,8 @@ class CbLDM(nn.Module):
         if self.settings.network == "laplacian":
             # The paper's network sees the condition by c_0 alone.
             hints = x.new_zeros(len(x), 2, *x.shape[2:])
-            return self.denoiser(x, t, c_0, hints)
+            eps = self.denoiser(x, t, c_0, hints)
+            return eps if self.training else self._bounded(x, t, eps)
         mean, logvar = prior
         # The prior is that of z_x, the diffusion that of z_x / latent_scale.
         m = mean / self.latent_scale
@@ -107,6 +112,18 @@ class CbLDM(nn.Module):
         return b * unit / power.sqrt() + left * self.denoiser(
             unit, t, c_0, hints
         )
+
+    def _bounded(self, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """The noise for which x_0 is at most `LATENT` in size.
+
+        Near T there is next to no x_0 in x, and what eps is wrong by would
+        become the whole of it.
+        """
+        abar = self.schedule.abar.to(x.device)[t].to(x.dtype)
+        abar = abar.reshape(-1, 1, 1, 1)
+        a, b = abar.sqrt(), (1 - abar).sqrt()
+        x_0 = ((x - b * eps) / a).clamp(-LATENT, LATENT)
+        return (x - a * x_0) / b
 
     @torch.no_grad()
     def sample(

@@ -16,7 +16,7 @@ import numpy as np
 
 from diffpy_cbldm.settings import PRESETS
 from training.evaluation.systems import NETWORK, PAPER
-from training.report.rows import Row, systems_of
+from training.report.rows import Row
 from training.report.tables import published, table
 from training.report.words import prose, wrapped
 
@@ -37,6 +37,12 @@ WAYS = {
 }
 """Where latents come from, as the tables name it."""
 
+SPLITS = {"training": "trained", "geometry": "held out"}
+"""Splits of the comparison that it stands in."""
+
+BESIDE = ("cbldm-paper", "cbldm", "mlp", "deepstruc", "mining")
+"""Systems that are shown beside it."""
+
 SIZES = ((5, 60), (60, 150), (150, 257))
 """Bins of the number of atoms."""
 
@@ -53,6 +59,11 @@ one thread of the lowest priority beside other work; steps of batches of
 on; from the weights alone
 `python -m training.train --preset paper --init {weights} --seed 1 --slice
 structure=STEPS --slice denoiser=STEPS` does.
+"""
+
+FIRST_WORDS = """
+As a generator, on the first PDFs of the comparison above, all systems on the
+same ones:
 """
 
 TABLE_WORDS = """
@@ -119,6 +130,9 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
     }
     text = ["## The paper's own network", prose(WORDS, figures)]
     text += ["![curve](benchmarks/paper-network.svg)", falling(paper_curve())]
+    found = compared(files)
+    if found:
+        text += [prose(FIRST_WORDS), first_pdfs(found)]
     text += [prose(TABLE_WORDS, figures), ways(rows)]
     text += [prose(ERROR_WORDS, figures), errors(rows), sizes(rows)]
     text += [prose(NEEDED_WORDS, figures), needed(state["needed"])]
@@ -142,7 +156,7 @@ def missed(row: Row) -> float:
 def ways(rows: Sequence[Row]) -> str:
     """Error, Rwp by both solvers and N by the origin of the latent."""
     lines = []
-    for split, title in (("training", "trained"), ("geometry", "held out")):
+    for split, title in SPLITS.items():
         for way, name in WAYS.items():
             own = _of(rows, split, way)
             slow = [r for r in own if "rwp_paper" in r]
@@ -284,7 +298,7 @@ def lessons(
         f"the squared error is {read:.0f}, {read / own:.1f} times that of the "
         "encoder's own latents, which only compress."
     )
-    lines += beside(files, folder)
+    lines += beside(compared(files), folder)
     return "\n".join(wrapped(line) for line in lines)
 
 
@@ -345,19 +359,53 @@ def of_sites(wrong: Sequence[Row]) -> list[str]:
     ]
 
 
-def beside(files: dict[str, Any], folder: Path) -> list[str]:
+def compared(files: dict[str, Any]) -> dict[str, list[Row]]:
+    """The rows of the PDFs that `cbldm-paper` solved, by split."""
+    found = {}
+    for split in SPLITS:
+        rows = files.get(f"{split}.json", {"rows": []})["rows"]
+        known = {r["index"] for r in rows if r["system"] == "cbldm-paper"}
+        if known:
+            found[split] = [r for r in rows if r["index"] in known]
+    return found
+
+
+def first_pdfs(found: dict[str, list[Row]]) -> str:
+    """`cbldm-paper` beside other systems, on the PDFs that it solved."""
+    lines = []
+    for split, rows in found.items():
+        for system in BESIDE:
+            own = [r for r in rows if r["system"] == system]
+            cells = [f"{_mean(own, name):.3f}" for name in ("rwp", "rw")]
+            cells += [
+                f"{np.mean([r[name] for r in own]):.0%}"
+                for name in ("right_n", "solved")
+            ]
+            apart = [r["rmsd"] for r in own if r["rmsd"] is not None]
+            cells.append(f"{np.mean(apart):.3f}" if apart else "-")
+            lines.append([f"{SPLITS[split]}, {system}", str(len(own)), *cells])
+    return table(
+        (
+            *("", "PDFs", "Rwp, nothing refined", "Rw, refined"),
+            *("right N", "solved", "RMSD (A) where N is right"),
+        ),
+        lines,
+    )
+
+
+def beside(found: dict[str, list[Row]], folder: Path) -> list[str]:
     """Rwp of the whole generator beside the paper's, where it was run."""
-    state = files.get("training.json")
-    if state is None or "cbldm-paper" not in systems_of(state["rows"]):
+    if "training" not in found:
         return []
     paper = published(folder)
     total = dict(zip(paper["systems"], paper["rows"]["total"]))["cbldm"]
-    own = [r for r in state["rows"] if r["system"] == "cbldm-paper"]
-    site = [r for r in state["rows"] if r["system"] == "cbldm"]
+    rows = found["training"]
+    own = [r for r in rows if r["system"] == "cbldm-paper"]
+    site = [r for r in rows if r["system"] == "cbldm"]
     return [
-        f"- As a generator (many latents, the best by a fit first) it has Rwp "
-        f"{_mean(own, 'rwp'):.3f} on trained structures, where the paper "
-        f"prints {total:.3f} and our site decoder has "
+        f"- As a generator (a few latents, the best by a fit first) it has "
+        f"Rwp {_mean(own, 'rwp'):.3f} on {len(own)} trained structures, where "
+        f"the paper prints {total:.3f} and our site decoder has "
         f"{_mean(site, 'rwp'):.3f}."
     ]
 
