@@ -18,7 +18,7 @@ from diffpy_cbldm.crystals.filling import (
 )
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.model.cbldm import CbLDM, structures
+from diffpy_cbldm.model.cbldm import LATENT, CbLDM, structures
 from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
 from diffpy_cbldm.model.laplacian import laplacian_of, laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_kl
@@ -273,6 +273,27 @@ def test_paper_preset_has_the_published_tensors():
         assert np.isfinite(proposal.positions).all()
     with pytest.raises(CbldmError, match="Laplacians"):
         paper.decode(z)
+
+
+def test_a_wild_noise_is_bounded_by_what_latents_can_be():
+    """Near T, where a wrong eps would become all of x_0."""
+    paper = CbLDM(dataclasses.replace(PRESETS["paper"], denoiser_width=8))
+    noise = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 1, 16, 16, generator=noise)
+    t = torch.tensor([999, 500, 10])
+    eps = x + 0.5 * torch.randn(x.shape, generator=noise)
+    abar = paper.schedule.abar[t].float().reshape(-1, 1, 1, 1)
+
+    def x_0(eps):
+        return (x - (1 - abar).sqrt() * eps) / abar.sqrt()
+
+    bounded = paper._bounded(x, t, eps)
+    assert x_0(eps)[0].abs().max() > 100
+    assert x_0(bounded).abs().max() < LATENT * 1.01
+    # What is a possible latent already stays as it is.
+    inside = x_0(eps).abs() < LATENT
+    assert inside[2].any()
+    assert torch.allclose(bounded[inside], eps[inside], atol=1e-4)
 
 
 def test_decoded_laplacians_give_the_structure_back(batch):

@@ -324,11 +324,12 @@ def of_laplacians(coded: Sequence[Row]) -> list[str]:
     ]
     found = [r for r in coded if r["neighbours"] is not None]
     if found:
+        read, left = _mean(found, "apart"), _mean(found, "neighbours")
+        verb = "lowers" if left < read else "does not lower"
         lines.append(
-            f"- Recovery brings that from {_mean(found, 'apart'):.2f} to "
-            f"{_mean(found, 'neighbours'):.2f} where N is right "
-            f"({len(found)} of {len(coded)}): all pairs of an atom vote on "
-            "its place."
+            f"- Recovery {verb} that ({read:.2f} to {left:.2f} where N is "
+            f"right, {len(found)} of {len(coded)}): all pairs of an atom vote "
+            "on its place, but what they have wrong in common stays."
         )
     return lines
 
