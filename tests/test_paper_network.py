@@ -141,7 +141,7 @@ def test_tables_of_known_rows():
     rows[0]["rwp_paper"] = 0.8
     assert network.ways(rows).splitlines()[2] == (
         "| trained: encoder, which is told the structure | 15.0 | 0.900 "
-        "| 0.900 | 0.800 | 100% | 0% |"
+        "| 0.900 | 0.900 | 0.800 | 100% | 0% |"
     )
     assert "| 7% | 13% | 80% | 0% |" in network.errors(rows).splitlines()[2]
     sizes = network.sizes(rows).splitlines()[2:]
@@ -155,9 +155,9 @@ def test_a_power_law_is_read_off_the_curve():
     seconds = np.arange(40) * 5.0 + 30.0
     spent = seconds - 30.0 + 5.0
     curve = [
-        {"seconds": str(s), "laplacian": str(900 * t**-0.5)}
+        {"step": "9", "seconds": str(s), "laplacian": str(900 * t**-0.5)}
         for s, t in zip(seconds, spent)
     ]
-    text = " ".join(network.falling(curve).split())
-    assert "to the power -0.50" in text
+    text = " ".join(network.falling(curve, [{"n": 100}]).split())
+    assert "to the power -0.50" in text and "is 1.0." in text
     assert f"fell to {900 / math.sqrt(spent[-1]):.0f};" in text
