@@ -19,6 +19,7 @@ from diffpy_cbldm.errors import CbldmError
 if TYPE_CHECKING:
     from diffpy_cbldm import debye
     from diffpy_cbldm.cluster import Candidate, Cluster
+    from diffpy_cbldm.crystals.alike import rmsd, same_structure
     from diffpy_cbldm.debye.simulation import simulate
     from diffpy_cbldm.fitting.recipe import make_recipe
     from diffpy_cbldm.fitting.refinement import refine
@@ -45,6 +46,8 @@ __all__ = [
     "propose",
     "read_pdf",
     "refine",
+    "rmsd",
+    "same_structure",
     "simulate",
     "solve",
 ]
@@ -54,6 +57,7 @@ __getattr__, _, _ = lazy_loader.attach(
     submodules=["debye"],
     submod_attrs={
         "cluster": ["Candidate", "Cluster"],
+        "crystals.alike": ["rmsd", "same_structure"],
         "debye.simulation": ["simulate"],
         "fitting.recipe": ["make_recipe"],
         "fitting.refinement": ["refine"],
