@@ -1,7 +1,7 @@
 """A finite cluster of atoms, and a candidate: one with what is known of it.
 
-Importing this module needs numpy alone; `conversions` knows the forms in
-diffpy, ASE and pymatgen.
+Importing this module needs numpy and monty alone; `conversions` knows the
+forms in diffpy, ASE and pymatgen.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from diffpy_cbldm import conversions
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.formula import atom_symbol
+from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.settings import Refinement
 from diffpy_cbldm.state import State, read_flags
 
@@ -26,7 +27,7 @@ COINCIDENT = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Cluster:
+class Cluster(Stored):
     """Atoms in free space; checked and read-only.
 
     Parameters
@@ -223,7 +224,7 @@ class Cluster:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Candidate(Cluster, State):
+class Candidate(Cluster, State, Displayed):
     """A proposed structure, with what is known of its agreement.
 
     Use `dataclasses.replace` to add a result.

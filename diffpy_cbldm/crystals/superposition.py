@@ -82,8 +82,8 @@ class Pair:
     @functools.cached_property
     def sized(self) -> np.ndarray:
         """b, stretched to the size of a as far as it may be."""
-        sizes = np.sqrt([(self.a**2).sum(), (self.b**2).sum()])
-        return self.b * best_factor(*sizes, self.stretch)
+        size_a, size_b = (float(np.linalg.norm(x)) for x in (self.a, self.b))
+        return self.b * best_factor(size_a, size_b, self.stretch)
 
 
 def best_factor(top: float, bottom: float, stretch: float) -> float:
@@ -152,8 +152,8 @@ def _refined(pair: Pair, rotation: np.ndarray, rounds: int = 30) -> float:
             break
         partners = new
         rotation = _kabsch(a, pair.b[partners], pair.reflection)
-        dots = (a @ rotation.T * pair.b[partners]).sum(), (pair.b**2).sum()
-        b = pair.b * best_factor(*dots, pair.stretch)
+        along = (a @ rotation.T * pair.b[partners]).sum()
+        b = pair.b * best_factor(along, (pair.b**2).sum(), pair.stretch)
     square = ((a @ rotation.T - b[partners]) ** 2).sum(1)
     return float(np.sqrt(np.mean(square)))
 

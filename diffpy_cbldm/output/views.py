@@ -94,6 +94,22 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
     )
 
 
+def refined_curve(candidate: Candidate) -> Curve | None:
+    """The curve that the refinement left, None without one of SrFit."""
+    left = getattr(candidate.results, "conresults", {}).values()
+    # Something else was fitted where the Rw is another one.
+    if len(left) != 1 or candidate.results.rw != candidate.rw:
+        return None
+    (con,) = left
+    return Curve(
+        r=con.x,
+        measured=con.y,
+        calculated=con.ycalc,
+        weights=1 / con.dy**2,
+        rw=float(con.rw),
+    )
+
+
 def difference(a: Curve, b: Curve) -> float:
     """How far two calculated curves are apart, in the unit of Rw.
 

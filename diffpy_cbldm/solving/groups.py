@@ -17,6 +17,7 @@ from diffpy_cbldm.crystals.bonds import (
 )
 from diffpy_cbldm.crystals.lattices import turns
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
+from diffpy_cbldm.protocols import Stored
 
 CHANCE = 11.07
 """Chi-squared that five fitted parameters exceed in 5 % of cases."""
@@ -26,7 +27,7 @@ EXACT = 5e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class Group(Stored):
     """Candidates that the data do not tell apart.
 
     Attributes
