@@ -97,23 +97,32 @@ def tagged(given: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
         "@module": type(given).__module__,
         "@class": type(given).__name__,
         "@version": __version__,
-        **{name: _plain(value) for name, value in fields.items()},
+        **{name: plain(value) for name, value in fields.items()},
     }
 
 
-def _plain(value: Any) -> Any:
-    """Numbers, texts, lists and dicts, of what holds them."""
-    if value is None or isinstance(value, str | bool | int | float):
-        # A float of NumPy is one of Python's, but not to those who write yaml.
-        return value.item() if isinstance(value, np.generic) else value
+def plain(value: Any) -> Any:
+    """Numbers, texts, lists and dicts, of what holds them.
+
+    Raises
+    ------
+    CbldmError
+        It holds something else.
+    """
+    # The floats of NumPy and of those who read yaml are kinds of Python's.
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    if value is None:
+        return None
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if hasattr(value, "as_dict"):
         return value.as_dict()
     raise CbldmError(
@@ -131,4 +140,4 @@ def restored(value: Any) -> Any:
         if "@module" in value:
             return MontyDecoder().process_decoded(value)
         return {name: restored(one) for name, one in value.items()}
-    return value
+    return plain(value) if isinstance(value, int | float) else value

@@ -19,7 +19,7 @@ from diffpy_cbldm.fitting.agreement import power_in_range
 from diffpy_cbldm.fitting.generator import named
 from diffpy_cbldm.fitting.recipe import scale_unit, variable_names
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.protocols import tagged
+from diffpy_cbldm.protocols import plain, tagged
 
 _ZERO = 1e-3
 """What stands for a refined value of 0 where derivatives are taken, in
@@ -117,7 +117,7 @@ class Results(FitResults):
         They can be read, printed and saved, but not updated.
         """
         new = cls.__new__(cls)
-        known = {n: v for n, v in d.items() if not n.startswith("@")}
+        known = {n: plain(v) for n, v in d.items() if n[0] != "@"}
         contributions = known.pop("conresults")
         new.__dict__ |= dict.fromkeys(_LIVE) | _with_arrays(known)
         new.conresults = collections.OrderedDict()
