@@ -211,7 +211,7 @@ def rmsd(
 ) -> float:
     """RMSD of two clusters up to what leaves them the same structure.
 
-    The least root mean square distance of partners,
+    The least root mean square distance of partners::
 
         sqrt(1/N sum_i |R a_i + t - f b_p(i)|^2),
 

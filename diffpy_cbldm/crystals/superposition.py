@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -109,15 +111,15 @@ def least_rmsd(pair: Pair, keep: int, enough: float = COPY) -> float:
     float, angstrom
     """
     best = np.inf
-    for rotation in _starts(pair)[:keep]:
+    for rotation in itertools.islice(_starts(pair), keep):
         best = min(best, _refined(pair, rotation))
         if best < enough:
             break
     return float(best)
 
 
-def _starts(pair: Pair) -> np.ndarray:
-    """Rotations, those first that bring atoms onto atoms, (n, 3, 3)."""
+def _starts(pair: Pair) -> Iterator[np.ndarray]:
+    """Rotations, (3, 3), those first that bring atoms onto atoms."""
     starts = np.concatenate(
         [_rotations_onto_pairs(pair), _general_rotations(pair.a, pair.sized)]
     )
@@ -135,10 +137,11 @@ def _starts(pair: Pair) -> np.ndarray:
     ):
         cost = _mean_square_nearest(pair, chosen, starts)
         starts = starts[np.argsort(cost, kind="stable")[:most]]
+    yield starts[0]  # that of a copy
     cost = np.array([_mean_square_matched(pair, r) for r in starts])
     order = np.argsort(cost, kind="stable")
     # Rotations of one cost are the same up to the clusters' own symmetry.
-    return starts[order][np.diff(cost[order], prepend=-np.inf) > _EQUAL]
+    yield from starts[order][np.diff(cost[order], prepend=-np.inf) > _EQUAL]
 
 
 def _refined(pair: Pair, rotation: np.ndarray, rounds: int = 30) -> float:
