@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from diffpy_cbldm.output.plots import plot
     from diffpy_cbldm.pdfdata import PDFData, read_pdf
     from diffpy_cbldm.polishing.candidates import polish
+    from diffpy_cbldm.renames import modern
     from diffpy_cbldm.search.generators import propose
     from diffpy_cbldm.solving.solution import Solution
     from diffpy_cbldm.solving.solver import solve
@@ -41,6 +42,7 @@ __all__ = [
     "bond_estimate",
     "debye",
     "make_recipe",
+    "modern",
     "plot",
     "polish",
     "propose",
@@ -65,6 +67,7 @@ __getattr__, _, _ = lazy_loader.attach(
         "output.plots": ["plot"],
         "pdfdata": ["PDFData", "read_pdf"],
         "polishing.candidates": ["polish"],
+        "renames": ["modern"],
         "search.generators": ["propose"],
         "solving.solution": ["Solution"],
         "solving.solver": ["solve"],

@@ -17,6 +17,7 @@ from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.clusterfile import read_xyz
 from diffpy_cbldm.conversions import VACUUM
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.renames import modern
 
 CUBE = 2.7 * np.array(
     [[x, y, z] for x in (0, 1, 2) for y in (0, 1) for z in (0, 1)], float
@@ -102,7 +103,7 @@ def test_centered_and_scaled(cluster):
 
 def test_diffpy(cluster):
     structure = cluster.to_diffpy()
-    assert structure.lattice.abcABG() == (1, 1, 1, 90, 90, 90)
+    assert modern(structure.lattice).cell_parms() == (1, 1, 1, 90, 90, 90)
     np.testing.assert_allclose(structure.xyz, cluster.positions, atol=1e-12)
     assert not np.any(structure.Uisoequiv)
     back = Cluster.from_diffpy(structure)

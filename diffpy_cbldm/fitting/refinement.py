@@ -19,7 +19,7 @@ from diffpy.srfit.fitbase import FitRecipe
 from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.fitting import moves as moving
 from diffpy_cbldm.fitting.agreement import misfit_by_range
-from diffpy_cbldm.fitting.generator import choose_backend, named
+from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
     delta2_name,
@@ -31,6 +31,7 @@ from diffpy_cbldm.fitting.recipe import (
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.uncertainties import Results, step_of, units_of
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.renames import modern
 from diffpy_cbldm.settings import Refinement, Solve
 from diffpy_cbldm.threads import one_thread
 
@@ -71,7 +72,7 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
 
     names = variable_names(recipe)
     units, size = units_of(recipe), _rms_of_data(recipe)
-    bounds = named(recipe, "get_bounds_array", "getBounds2")()
+    bounds = modern(recipe).get_bounds_array()
     low, high = (np.asarray(b, dtype=float) / units for b in bounds)
     options: dict[str, Any] = {"x_scale": "jac"}
     if move_names_of(recipe):

@@ -16,10 +16,10 @@ from diffpy.srfit.fitbase import FitRecipe, FitResults
 from diffpy.srfit.fitbase.fitresults import ContributionResults
 
 from diffpy_cbldm.fitting.agreement import power_in_range
-from diffpy_cbldm.fitting.generator import named
 from diffpy_cbldm.fitting.recipe import scale_unit, variable_names
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.protocols import plain, tagged
+from diffpy_cbldm.renames import modern
 
 _ZERO = 1e-3
 """What stands for a refined value of 0 where derivatives are taken, in
@@ -128,7 +128,7 @@ class Results(FitResults):
                 [types.SimpleNamespace(name=part) for part in at]
                 for at in values["conlocs"]
             ]
-            named(con, "_calculate_metrics", "_calculateMetrics")()
+            modern(con)._calculate_metrics()
             new.conresults[name] = con
         return new
 
@@ -165,7 +165,7 @@ class Results(FitResults):
             np.copysign(_ZERO * steps, values),
             values,
         )
-        take = named(self, "_calculate_jacobian", "_calculateJacobian")
+        take = modern(self)._calculate_jacobian
         jacobian = take()
         self.varvals = values
         if not values[names.index("s1")] > _ZERO * units[names.index("s1")]:
