@@ -42,6 +42,7 @@ OLD_NAMES = {
     "add_parameter_set": "addParameterSet",
     "bound_range": "boundRange",
     "get_value": "getValue",
+    "new_parameter": "newParameter",
     "remove_parameter_set": "removeParameterSet",
     "set_value": "setValue",
     # FitResults

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MACRO = "dp-in"
 """The output type, and the extension that diffpy.apps gives its macros."""
 
+_VANISHING = 1e-4
+"""A delta2 (A^2), Qdamp or Qbroad (1/A) that changes no curve."""
+
 _TEXT = """\
 # Rank {rank} of {source}, {composition}; run with
 #     diffpy.apps runmacro {macro}
@@ -35,10 +38,10 @@ save to "{results}"
 # those of the cif file.  Others can be added: G1.a, G1.b, G1.c, G1.Uiso_0, ...
 variables:
 ---
-- s0: {scale:.8g}
-- G1.delta2: {delta2:.8g}
-- qdamp: {qdamp:.8g}
-- qbroad: {qbroad:.8g}
+- s0: {scale}
+- G1.delta2: {delta2}
+- qdamp: {qdamp}
+- qbroad: {qbroad}
 ---
 """
 
@@ -83,8 +86,16 @@ def macro_text(
         qmax=used["qmax"],
         rmin=used["rmin"],
         rmax=used["rmax"],
-        scale=values.get("scale", 1.0),
-        delta2=values.get("delta2", 0.0),
-        qdamp=values.get("qdamp", pdf.qdamp or 0.0),
-        qbroad=pdf.qbroad or 0.0,
+        scale=_number(values.get("scale", 1.0)),
+        delta2=_number(values.get("delta2", 0.0)),
+        qdamp=_number(values.get("qdamp", pdf.qdamp or 0.0)),
+        qbroad=_number(pdf.qbroad or 0.0),
     )
+
+
+def _number(value: float) -> str:
+    """A start value as YAML reads numbers, from which SrFit can step."""
+    # SrFit's steps are parts of the value: from 0 there are none.
+    text = f"{value or _VANISHING:.8g}"
+    # YAML takes 1e-05 for a word.
+    return text if "." in text else text.replace("e", ".0e")

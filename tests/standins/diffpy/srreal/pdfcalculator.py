@@ -1,4 +1,4 @@
-"""G(r) of a periodic structure as a sum of peaks over r.
+"""G(r) of a periodic structure as a sum of peaks over r, and of a cluster.
 
 By the rules of libdiffpy's PDFCalculator, for one element: each pair is a
 Gaussian over its distance, as wide as (U_i + U_j)(1 - delta1/d - delta2/d^2 +
@@ -10,6 +10,10 @@ import itertools
 
 import numpy as np
 from scipy.fft import dst
+
+from diffpy_cbldm.fitting.calculator import (  # noqa: F401
+    DebyeCalculator as DebyePDFCalculator,
+)
 
 TAILS = 5.0
 """Peaks end at so many widths."""
