@@ -276,18 +276,23 @@ def _write_xyz(
     c.write_xyz(path, f"rank {rank} of {source}: {about}")
 
 
+def _end_of_range(solution: Solution) -> float:
+    """Up to where r was fitted, A."""
+    return float(solution.settings.get("rmax", solution.pdf.r[-1]))
+
+
 def _write_cif(
     solution: Solution, source: str, path: pathlib.Path, rank: int
 ) -> None:
     candidate = solution.candidates[rank - 1]
-    candidate.write_cif(path, rmax=solution.settings["rmax"])
+    candidate.write_cif(path, rmax=_end_of_range(solution))
 
 
 def _write_stru(
     solution: Solution, source: str, path: pathlib.Path, rank: int
 ) -> None:
     candidate = solution.candidates[rank - 1]
-    candidate.write_stru(path, rmax=solution.settings["rmax"])
+    candidate.write_stru(path, rmax=_end_of_range(solution))
 
 
 def _write_extxyz(
