@@ -135,20 +135,14 @@ class DebyeGenerator(ProfileGenerator):
     their range ends and however far apart they are.  With
     ``set_discretisation("native")`` it is that of diffpy.srreal.
 
+    Its Parameters are ``scale``, ``delta1`` (A), ``delta2`` (A^2), ``qbroad``
+    and ``qdamp`` (1/A); those of the structure are in ``phase``, or under the
+    name that was given with it.
+
     Parameters
     ----------
     name : str
         Name of the generator in the equation.  Default "pdf".
-
-    Attributes
-    ----------
-    structure, stru : diffpy Structure or None
-        What the curve is calculated of.
-    scale, delta1, delta2, qbroad, qdamp : Parameter
-    phase : ParameterSet
-        Of the structure, under the name that was given with it.
-    meta : dict
-        The metadata of the profile, with the Q range and the radiation.
     """
 
     def __init__(self, name: str = "pdf") -> None:
