@@ -12,7 +12,10 @@ from torch import Tensor
 
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
-from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
+from diffpy_cbldm.debye.histogram import (
+    cluster_histograms,
+    pdf_from_histogram,
+)
 from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.agreement import rw_scaled
@@ -182,15 +185,9 @@ def _curves(
 
 def histograms(structures: Sequence[np.ndarray]) -> Tensor:
     """Pair histograms of positions in bond lengths, (C, HIST_BINS)."""
-    out = torch.zeros(len(structures), HIST_BINS)
-    order = np.argsort([len(s) for s in structures], kind="stable")
-    for start in range(0, len(order), BATCH):
-        part = order[start : start + BATCH]
-        xyz, lengths = padded([structures[k] for k in part])
-        out[part] = pair_histogram(
-            xyz, lengths, step=HIST_STEP, bins=HIST_BINS, order=HIST_ORDER
-        )
-    return out
+    return cluster_histograms(
+        structures, step=HIST_STEP, bins=HIST_BINS, order=HIST_ORDER
+    )
 
 
 def least_between(
