@@ -88,8 +88,10 @@ class SitePairs:
         out = np.zeros((len(clusters), self.count), np.int64)
         if len(clusters):
             sites = np.concatenate(clusters).astype(np.int64)
-            room = np.zeros((2, len(self.classes)), np.int64)
-            site_counts(self.classes, sites, _starts(clusters), *room, out)
+            state, members = np.zeros((2, len(self.classes)), np.int64)
+            site_counts(
+                self.classes, sites, _starts(clusters), state, members, out
+            )
         return out
 
     def histograms(self, clusters: Sequence[np.ndarray]) -> Tensor:

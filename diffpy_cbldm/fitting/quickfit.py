@@ -85,17 +85,24 @@ class _Data:
         factors = 2.0 / math.pi * step * torch.from_numpy(grid.weights)
         self.waves *= factors[:, None]
 
-    def curves(self, clusters: Sequence[Shells], p: np.ndarray) -> Tensor:
-        """G(r) before the scale, and its derivatives: (C, 5, n).
+    def curves(
+        self, clusters: Sequence[Shells], p: np.ndarray, slopes: bool = False
+    ) -> Tensor:
+        """G(r) before the scale, and its derivatives if asked: (C, 1 or 5, n).
 
         p (C, 4): `PARAMETERS`, which the derivatives are by, too.
         """
-        f = structure_factors(clusters, *p.T[:3], self.qbroad, self.grid)
+        z, uiso, delta2, qdamp = p.T
+        f = structure_factors(
+            clusters, z, uiso, delta2, self.qbroad, self.grid
+        )
+        damping = torch.from_numpy(qdamp)[:, None]
+        fall = torch.exp(-0.5 * (damping * self.r) ** 2)[:, None]
+        if not slopes:
+            return (torch.from_numpy(f[:, :1]) @ self.waves).mul_(fall)
         out = torch.empty(len(f), 5, len(self.r), dtype=self.r.dtype)
-        out[:, :4] = torch.from_numpy(f) @ self.waves
-        qdamp = torch.from_numpy(p[:, 3:])
-        out[:, :4] *= torch.exp(-0.5 * (qdamp * self.r) ** 2)[:, None]
-        out[:, 4] = -qdamp * self.r**2 * out[:, 0]
+        out[:, :4] = (torch.from_numpy(f) @ self.waves).mul_(fall)
+        out[:, 4] = -damping * self.r**2 * out[:, 0]
         return out
 
     def rw(
@@ -105,7 +112,7 @@ class _Data:
         g = self.curves(clusters, p)[:, 0]
         scale = best_scale(self.g, g, self.w).clamp(min=0.0)
         found = rw(self.g, scale[:, None] * g, self.w)
-        return found.numpy(), scale.numpy()
+        return np.asarray(found), np.asarray(scale)
 
     def linearised(
         self, clusters: Sequence[Shells], p: np.ndarray
@@ -115,12 +122,11 @@ class _Data:
         Of the least squares of what the scale leaves (Kaufman's variable
         projection), in parts of `_UNIT`.
         """
-        curves = self.curves(clusters, p)
+        curves = self.curves(clusters, p, slopes=True)
         # All that is asked for are products of curves with one another and
         # with the data.
-        products = (curves * self.w) @ curves.transpose(1, 2)
+        products = ((curves * self.w) @ curves.transpose(1, 2)).numpy()
         with_data = (curves @ (self.w * self.g)).numpy()
-        products = products.numpy()
         own, slopes = products[:, 0, 0], products[:, 0, 1:]
         norm = own + (own == 0)  # of a curve that is 0 at all points
         seen = with_data[:, 0]
@@ -134,8 +140,8 @@ class _Data:
         normal = products[:, 1:, 1:] - share[:, :, None] * slopes[:, None]
         left = (scale * own - seen)[:, None]
         gradient = scale[:, None] * slopes - with_data[:, 1:] - share * left
-        gradient *= scale[:, None] * _UNIT
-        normal *= scale[:, None, None] ** 2 * np.outer(_UNIT, _UNIT)
+        gradient = gradient * scale[:, None] * _UNIT
+        normal = normal * scale[:, None, None] ** 2 * np.outer(_UNIT, _UNIT)
         return list(zip(cost, gradient, normal))
 
 
@@ -146,11 +152,12 @@ def _step(gradient, normal, p, damping, free, low, high):
     move &= ~((p >= high) & (gradient < 0))
     new = p.copy()
     while move.any():
-        a = normal[np.ix_(move, move)]
-        size = np.trace(a)
+        a = normal[move][:, move]
+        own = a.diagonal()
+        size = own.sum()
         if not size > 0:
             break  # nothing that may move changes the curve
-        a = a + damping * np.diag(np.diag(a) + 1e-12 * size)
+        a.flat[:: len(a) + 1] = own + damping * (own + 1e-12 * size)
         step = np.linalg.solve(a, -gradient[move]) * _UNIT[move]
         new[move] = p[move] + step
         out = move & ((new < low) | (new > high))
@@ -170,9 +177,9 @@ Asked = Generator[np.ndarray, tuple[float, np.ndarray, np.ndarray], np.ndarray]
 def _search(p, free, low, high, steps) -> Asked:
     """Damped Gauss-Newton from p; the parameters it ends at."""
     damping = 1e-2
-    cost, *slopes = yield p
+    cost, gradient, normal = yield p
     for _ in range(steps):
-        new = _step(*slopes, p, damping, free, low, high)
+        new = _step(gradient, normal, p, damping, free, low, high)
         cost_new, *slopes_new = yield new
         # Worse, or not a number: shorter steps, towards the gradient's.
         if not cost_new < cost:
@@ -181,7 +188,7 @@ def _search(p, free, low, high, steps) -> Asked:
                 break
             continue
         gain = (cost - cost_new) / cost
-        p, slopes, cost = new, slopes_new, cost_new
+        p, cost, (gradient, normal) = new, cost_new, slopes_new
         damping *= 0.2
         if gain < 1e-3:
             break

@@ -140,9 +140,9 @@ def structure_factors(
         np.cumsum([0, *sizes], dtype=np.int64),
         sums,
     )
-    sums = sums.reshape(len(clusters), blocks, 5, LANES).transpose(2, 0, 1, 3)
-    sums = sums.reshape(5, len(clusters), -1)[:, :, first:]
-    f, f_u, f_d2, f_z, cosines = sums[:, :, : len(grid.q)]
+    parts = sums.reshape(len(clusters), blocks, 5, LANES)
+    rows = parts.transpose(2, 0, 1, 3).reshape(5, len(clusters), -1)
+    f, f_u, f_d2, f_z, cosines = rows[:, :, first : first + len(grid.q)]
     q, square = grid.q, grid.q**2
     z, u = stretch[:, None], uiso[:, None]
     f_z = (q * cosines - f - square * f_z) / z
