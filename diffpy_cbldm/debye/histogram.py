@@ -23,7 +23,7 @@ from torch import Tensor
 from diffpy_cbldm.debye.arguments import checked_positions
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
-from diffpy_cbldm.debye.kernels import pair_moments, site_counts
+from diffpy_cbldm.debye.kernels import MOMENTS, pair_moments, site_counts
 from diffpy_cbldm.debye.pairgrid import (
     TOUCHING,
     Moments,
@@ -43,7 +43,7 @@ SAME_DISTANCE = 0.001
 """Distances that differ by less, in bond lengths, are counted together, at
 their mean: what their spread takes from a peak is far below its own width."""
 
-_MOMENTS = 1 << 18
+_AT_ONCE = 1 << 18
 """Moments of pairs that are held at a time: 2 MB."""
 
 
@@ -183,7 +183,8 @@ def pair_histogram(
             f"step is {step:g} and bins {bins}; expected step > 0 and at "
             f"least {2 * order} bins: cover the largest distance."
         )
-    if positions.device.type == "cpu" and not positions.requires_grad:
+    plain = positions.device.type == "cpu" and not positions.requires_grad
+    if plain and order <= MOMENTS:
         sizes = lengths.tolist()
         clusters = [x[:n].numpy() for x, n in zip(positions, sizes)]
         return cluster_histograms(
@@ -221,7 +222,7 @@ def cluster_histograms(
     ----------
     clusters : sequence of (n, 3) arrays, any unit
     step, bins, order
-        As there.
+        As there; an order of at most `MOMENTS`.
     dtype : torch.dtype, default float32
         Of the result; sums are taken in double precision.
 
@@ -232,18 +233,19 @@ def cluster_histograms(
     out = torch.zeros(len(clusters), bins, dtype=dtype)
     like = torch.zeros(0, dtype=torch.float64)
     # The moments of so many clusters stay in the processor's cache.
-    count = max(1, _MOMENTS // (bins * order))
+    count = max(1, _AT_ONCE // (bins * MOMENTS))
     for first in range(0, len(clusters), count):
         part = clusters[first : first + count]
         moments, below = distance_moments(
-            part, step, order, low=TOUCHING / step, high=bins, inverse=True
+            part, step, low=TOUCHING / step, high=bins, inverse=True
         )
         if below:
             # The slower way names the atoms in its error.
             xyz, lengths = padded(part, torch.float64)
             PairGrid.apply(xyz, lengths, None, step, bins, order)
         total = Moments(len(part), moments.shape[1], order, like)
-        total.cells[:, :, :-1] = torch.from_numpy(moments).permute(2, 0, 1)
+        cells = torch.from_numpy(moments[:, :, :order])
+        total.cells[:, :, :-1] = cells.permute(2, 0, 1)
         grid = total.grid() * (2 / step)
         grid = torch.nn.functional.pad(grid, (0, bins - moments.shape[1]))
         out[first : first + count] = fold(grid, bins, order)[:, :bins]
@@ -253,7 +255,6 @@ def cluster_histograms(
 def distance_moments(
     clusters: Sequence[np.ndarray],
     step: float,
-    order: int,
     *,
     low: float,
     high: float,
@@ -266,8 +267,6 @@ def distance_moments(
     clusters : sequence of (n, 3) arrays, any unit
     step : float, same unit
         Width of a cell.
-    order : int
-        How many powers are summed, from 0 on.
     low, high : float
         In steps; pairs outside [low, high) are left out.
     inverse : bool
@@ -275,19 +274,18 @@ def distance_moments(
 
     Returns
     -------
-    moments : (C, cells, order) array
+    moments : (C, cells, MOMENTS) array
         Cells as far as the clusters reach.
     below : int
         Pairs nearer than `low`.
     """
     longest = max(float(np.linalg.norm(np.ptp(x, axis=0))) for x in clusters)
     cells = math.ceil(min(longest / step + 1, high))
-    out = np.zeros((len(clusters), cells, order))
+    out = np.zeros((len(clusters), cells, MOMENTS))
     flat = np.concatenate(clusters).T.astype(float, order="C")
     top = min(high, float(cells))
-    room = np.empty(flat.shape[1])
     below = pair_moments(
-        flat, _starts(clusters), 1 / step, low, top, inverse, room, out
+        flat, _starts(clusters), 1 / step, low, top, inverse, out
     )
     return out, below
 

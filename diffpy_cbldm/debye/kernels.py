@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from diffpy_cbldm.compiled import compiled
+
+MOMENTS = 6
+"""So many powers are summed by `pair_moments`."""
 
 
 @compiled
-def pair_moments(x, starts, per_step, low, high, inverse, t, out):
+def pair_moments(x, starts, per_step, low, high, inverse, out):
     """Add up what the pairs of clusters leave in cells of distance.
 
     With t the distance in steps, each pair i < j adds w f^p to
@@ -25,9 +30,7 @@ def pair_moments(x, starts, per_step, low, high, inverse, t, out):
         Pairs with t < low or t >= high are left out.
     inverse : bool
         Whether w is 1/t.
-    t : (n,) array of float64
-        Room to work in.
-    out : (C, cells, P) array of float64, cells >= high
+    out : (C, cells, MOMENTS) array of float64, cells >= high
         Changed in place.
 
     Returns
@@ -35,27 +38,38 @@ def pair_moments(x, starts, per_step, low, high, inverse, t, out):
     int
         How many pairs had t < low.
     """
-    order = out.shape[2]
+    t, per_t = np.empty(x.shape[1]), np.empty(x.shape[1])
     below = 0
     for c in range(len(starts) - 1):
-        for i in range(starts[c], starts[c + 1]):
+        cells = out[c]
+        first, last = starts[c], starts[c + 1]
+        xs, ys, zs = x[0, first:last], x[1, first:last], x[2, first:last]
+        for i in range(last - first):
+            xi, yi, zi = xs[i], ys[i], zs[i]
             # Distances first, in a loop that works on several at once.
-            first, count = i + 1, starts[c + 1] - i - 1
-            for j in range(count):
-                dx = x[0, first + j] - x[0, i]
-                dy = x[1, first + j] - x[1, i]
-                dz = x[2, first + j] - x[2, i]
-                t[j] = math.sqrt(dx * dx + dy * dy + dz * dz) * per_step
-            for j in range(count):
-                if t[j] < low:
+            for j in range(i):
+                dx, dy, dz = xs[j] - xi, ys[j] - yi, zs[j] - zi
+                d = math.sqrt(dx * dx + dy * dy + dz * dz) * per_step
+                t[j] = d
+                per_t[j] = 1.0 / d
+            for j in range(i):
+                d = t[j]
+                if d < low:
                     below += 1
-                elif t[j] < high:
-                    k = int(t[j])
-                    f = t[j] - k
-                    w = 1.0 / t[j] if inverse else 1.0
-                    for p in range(order):
-                        out[c, k, p] += w
-                        w *= f
+                elif d < high:
+                    k = int(d)
+                    f = d - k
+                    w = per_t[j] if inverse else 1.0
+                    # Written out: products of pairs do not wait in a row.
+                    square = f * f
+                    w2 = w * square
+                    w4 = w2 * square
+                    cells[k, 0] += w
+                    cells[k, 1] += w * f
+                    cells[k, 2] += w2
+                    cells[k, 3] += w2 * f
+                    cells[k, 4] += w4
+                    cells[k, 5] += w4 * f
     return below
 
 

@@ -47,13 +47,12 @@ def shells(
     moments, _ = distance_moments(
         [np.asarray(positions)],
         _BIN,
-        3,
         low=_APART / _BIN,
         high=rmax / _BIN,
         inverse=False,
     )
     some = np.flatnonzero(moments[0, :, 0])
-    count, total, square = moments[0, some].T
+    count, total, square = moments[0, some, :3].T
     # In cells, from their lower ends, for the sake of rounding.
     mean = total / count
     variance = (square / count - mean**2).clip(min=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,6 +44,9 @@ HIST_STEP, HIST_BINS, HIST_ORDER = 0.02, 1024, 6
 
 BATCH = 256
 """Structures that are worked on at a time."""
+
+_ROWS = 128
+"""Bins of histograms are taken in parts of so many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,28 +197,42 @@ def _curves(
     # Few bins are fast, and hold all pairs of all but a few clusters.
     near = min(round(grid.reach / bond / HIST_STEP), share.shape[1])
     used = 1 + int(np.flatnonzero(share.sum(0)).max(initial=-1))
-    curves = _curve_matrix(near, points, conditions)
+    curves = _curve_matrix(used, near, points, conditions)
     model = share[:, : min(near, used)] @ curves[:used]
     if used > near:
         long = share[:, near:].any(1)
-        curves = _curve_matrix(share.shape[1], points, conditions)
+        curves = _curve_matrix(used, share.shape[1], points, conditions)
         model[long] = share[long, :used] @ curves[:used]
     return model
 
 
+def _curve_matrix(
+    used: int, bins: int, points: int, conditions: Conditions
+) -> Tensor:
+    """What the first bins of a pair histogram add to G(r), each at 1.
+
+    At least `used` of all `bins`: (n, points).
+    """
+    # In steps, so that what was made serves the next clusters.
+    rows = min(bins, math.ceil(used / _ROWS) * _ROWS)
+    return _made_matrix(rows, bins, points, conditions)
+
+
 @functools.lru_cache(maxsize=8)
-def _curve_matrix(bins: int, points: int, conditions: Conditions) -> Tensor:
-    """What each bin of a pair histogram adds to G(r): (bins, points)."""
+def _made_matrix(
+    rows: int, bins: int, points: int, conditions: Conditions
+) -> Tensor:
+    """`_curve_matrix` with so many rows, (rows, points)."""
     # A product with it is faster than two transforms of each cluster, and
     # ends where the clusters end.
     return pdf_from_histogram(
-        torch.eye(bins, dtype=torch.float64),
-        torch.ones(bins, dtype=torch.int64),
+        torch.eye(rows, bins),
+        torch.ones(rows, dtype=torch.int64),
         conditions,
         step=HIST_STEP,
         points=points,
         order=HIST_ORDER,
-    ).float()
+    )
 
 
 def histograms(structures: Sequence[np.ndarray]) -> Tensor:
