@@ -279,14 +279,16 @@ def distance_moments(
     below : int
         Pairs nearer than `low`.
     """
-    longest = max(float(np.linalg.norm(np.ptp(x, axis=0))) for x in clusters)
+    flat = np.concatenate(clusters).T.astype(float, order="C")
+    starts = _starts(clusters)
+    # No pair is longer than the diagonal of the box around its cluster.
+    box = np.maximum.reduceat(flat, starts[:-1], axis=1)
+    box -= np.minimum.reduceat(flat, starts[:-1], axis=1)
+    longest = float(np.sqrt((box**2).sum(0).max()))
     cells = math.ceil(min(longest / step + 1, high))
     out = np.zeros((len(clusters), cells, MOMENTS))
-    flat = np.concatenate(clusters).T.astype(float, order="C")
     top = min(high, float(cells))
-    below = pair_moments(
-        flat, _starts(clusters), 1 / step, low, top, inverse, out
-    )
+    below = pair_moments(flat, starts, 1 / step, low, top, inverse, out)
     return out, below
 
 
