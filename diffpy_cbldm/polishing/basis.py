@@ -236,7 +236,7 @@ class PairBasis:
             int(self.reach / _CELL) + 1,
         )
         used = int(np.flatnonzero(moments[0]).max(initial=0)) + 1
-        return moments[:, :used], rates[:, :used]
+        return moments[:, :used], rates[:used]
 
     def _sums(self, moments: np.ndarray, rates: np.ndarray) -> np.ndarray:
         """The sum of all vectors, and what changes make of it, (1 + k, m)."""
@@ -244,7 +244,7 @@ class PairBasis:
         wave, slope = self._tables(len(count))
         # Linear in the distance within a cell: its number of pairs and the
         # sum of their offsets say all.
-        rows = product(np.concatenate([off[None], rates]), slope)
+        rows = product(np.concatenate([off[None], rates.T]), slope)
         rows[0] += product(wave.T, count)
         return product(rows, self._rows)
 

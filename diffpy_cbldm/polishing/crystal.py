@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -231,8 +232,10 @@ class Crystal:
     def edit(self, price: float | None, limit: float) -> None:
         """Edit the sites at a price of roughness, or at the criterion's."""
 
-        def allowed(count: np.ndarray) -> np.ndarray:
-            return limit * ideal_roughness(self.kind, count)
+        @functools.cache
+        def allowed(count: int) -> float:
+            ideal = ideal_roughness(self.kind, np.array([count]))
+            return limit * float(ideal[0])
 
         if self.filled.all():
             self.grow()

@@ -40,11 +40,11 @@ def pair_cells(
     moments : (3, cells) array
         The number of pairs, and the sums of their offsets from the centre of
         the cell and of the squares of these.
-    rates : (k, cells) array
+    rates : (cells, k) array
         The sum of what each change adds to the distances.
     """
     moves = changes.shape[1]
-    moments, rates = np.zeros((3, cells)), np.zeros((moves, cells))
+    moments, rates = np.zeros((3, cells)), np.zeros((cells, moves))
     for i in range(len(x)):
         for j in range(i):
             a, b, c = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
@@ -56,11 +56,12 @@ def pair_cells(
             moments[0, cell] += 1.0
             moments[1, cell] += off
             moments[2, cell] += off * off
+            a, b, c = a / d, b / d, c / d
             for k in range(moves):
                 along = a * (changes[i, k, 0] - changes[j, k, 0])
                 along += b * (changes[i, k, 1] - changes[j, k, 1])
                 along += c * (changes[i, k, 2] - changes[j, k, 2])
-                rates[k, cell] += along / d
+                rates[cell, k] += along
     return moments, rates
 
 

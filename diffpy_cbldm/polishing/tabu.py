@@ -19,7 +19,7 @@ LEAST_GAIN = 1e-10
 def search(
     editor: Editor,
     price: float,
-    limit: Callable[[np.ndarray], np.ndarray],
+    limit: Callable[[int], float],
     kicks: int = KICKS,
 ) -> int:
     """Lower Rw^2 + price * roughness by one edit at a time, with tabu.
@@ -33,8 +33,8 @@ def search(
         Left at the best state found.
     price : float
     limit : callable
-        The greatest roughness allowed, of (n,) numbers of atoms.  Edits
-        beyond it must not roughen.
+        The greatest roughness allowed, of a number of atoms.  Edits beyond
+        it must not roughen.
     kicks : int
         How many steps uphill end the search.
 
@@ -71,7 +71,7 @@ def search(
 def _next(
     editor: Editor,
     price: float,
-    limit: Callable[[np.ndarray], np.ndarray],
+    limit: Callable[[int], float],
     tabu: np.ndarray,
     value: float,
     best: float,
@@ -88,12 +88,12 @@ def _next(
         Rw^2 + price * roughness now, and the least so far.
     """
     current = editor.missing / editor.atoms ** (2 / 3)
-    fewer, same, more = limit(editor.atoms + np.array([-1, 0, 1]))
+    fewer, same, more = (limit(editor.atoms + k) for k in (-1, 0, 1))
 
     def priced(
         square: np.ndarray,
         rough: np.ndarray,
-        bound: np.ndarray,
+        bound: np.ndarray | float,
         resting: np.ndarray,
     ) -> np.ndarray:
         """Values after some edits, infinite for those that may not be."""
