@@ -107,11 +107,12 @@ class Editor:
         """The present state."""
         # Rounded as in the figures of `docs/reference/polishing.md`: a search
         # whose start seems higher by 1e-7 may come back to it once.
-        y, norm = (np.float64(np.float32(v)) for v in (self._y, self._norm))
+        single = np.array([[self._y], [self._norm]], np.float32)
+        y, norm = single.astype(float)
         square = self.basis.square(y, norm)
         return Shape(
             self.filled.copy(),
-            float(np.sqrt(square)),
+            float(np.sqrt(square[0])),
             self.missing / self.atoms ** (2 / 3),
         )
 

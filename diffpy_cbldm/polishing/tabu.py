@@ -63,7 +63,7 @@ def search(
         else:
             worse += 1
     # Back to the best state by flips, which keep the editor's sums.
-    for site in np.flatnonzero(kept != editor.filled):
+    for site in np.flatnonzero(kept != editor.filled).tolist():
         editor.flip(site)
     return int((kept != start).sum())
 
