@@ -12,6 +12,7 @@ import functools
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
@@ -180,5 +181,6 @@ def surface_shells(positions: np.ndarray | torch.Tensor) -> np.ndarray:
 def diameter(positions: np.ndarray) -> float:
     """The longest distance between two atoms, angstrom (0 for one atom)."""
     x = np.asarray(positions, dtype=float)
-    # One atom at a time: all pairs at once would take N^2 memory.
-    return float(max(np.linalg.norm(x - p, axis=1).max() for p in x))
+    # Some atoms at a time: all pairs at once would take N^2 memory.
+    blocks = np.split(x, range(128, len(x), 128))
+    return float(max(cdist(block, x).max() for block in blocks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -95,8 +96,6 @@ class Measured:
     ----------
     target : Target
         The measured curve on its fitting range.
-    device : str
-        Where the vectors of pairs lie.
     part : {"all", "seen", "held"}
         All of the range, or without every third block of r (`BLOCK`), or
         these blocks alone: what was left out judges what was fitted.
@@ -107,9 +106,7 @@ class Measured:
         Independent points that count.
     """
 
-    def __init__(
-        self, target: Target, device: str = "cpu", part: str = "all"
-    ) -> None:
+    def __init__(self, target: Target, part: str = "all") -> None:
         # Three times as dense as G(r) needs to be known.
         target = target.thinned(3.0)
         counts = np.ones(len(target.r))
@@ -117,7 +114,7 @@ class Measured:
             held = (target.r // BLOCK).astype(int) % 3 == 1
             counts = (held if part == "held" else ~held).astype(float)
             target = target.with_weights(target.weights * counts)
-        self.target, self.device = target, device
+        self.target = target
         # Shared with copies at other Qdamp: the grid does not depend on it.
         self._grids: dict[str, SineGrid] = {}
         width = (target.r[-1] - target.r[0]) * counts.mean()
@@ -159,15 +156,15 @@ class Measured:
         grid = self._grids.get("last")
         if grid and not grid.serves(self.target, fit, longest):
             grid = None
-        basis = PairBasis(
-            self.target, fit, device=self.device, grid=grid, longest=longest
-        )
+        basis = PairBasis(self.target, fit, grid=grid, longest=longest)
         self._grids["last"] = basis.grid
         return basis
 
 
 class Crystal:
     """Sites of which some are filled, moves of them, and how they fit.
+
+    At first the sites are those of the atoms; `edit` adds the shell around.
 
     Attributes
     ----------
@@ -197,7 +194,6 @@ class Crystal:
         self.fit = data.fit(self.atoms())
         self._stretch(self.fit.stretch)
         self.basis = data.basis(self.fit, self.atoms())
-        self.grow()
 
     def _stretch(self, factor: float) -> None:
         self.lattice = self.lattice * factor
@@ -219,7 +215,8 @@ class Crystal:
 
     def atoms(self) -> np.ndarray:
         """Positions as fitted, (n, 3)."""
-        return self.points()[self.filled]
+        atoms = self.lattice[self.filled]
+        return moves.moved(atoms, self.values) if self.values else atoms
 
     def grow(self) -> None:
         """Take the sites of the next shell, too."""
@@ -235,14 +232,18 @@ class Crystal:
     def edit(self, price: float | None, limit: float) -> None:
         """Edit the sites at a price of roughness, or at the criterion's."""
 
-        def allowed(count: np.ndarray) -> np.ndarray:
-            return limit * ideal_roughness(self.kind, count)
+        @functools.cache
+        def allowed(count: int) -> float:
+            ideal = ideal_roughness(self.kind, np.array([count]))
+            return limit * float(ideal[0])
 
+        if self.filled.all():
+            self.grow()
         for _ in range(ROUNDS):
             self.refit()
             editor = self.editor()
             edits = search(editor, price or self.price(), allowed)
-            self.filled = editor.filled.cpu().numpy()
+            self.filled = editor.filled
             if not edits:
                 return
             self.grow()
@@ -273,7 +274,7 @@ class Crystal:
         if not any(at[1:]):
             # G(r) of a symmetric cluster is even in the strain.
             tries = [at + FIRST_STRAIN * t for t in self._directions(names)]
-            tries.sort(key=lambda t: misfit(t, ())[0])
+            tries.sort(key=lambda t: misfit(t, None)[0])
             starts += tries[:4]
         for k, name in enumerate(names, 1):
             if name not in moves.STRAIN and not at[k]:
