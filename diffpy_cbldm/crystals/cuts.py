@@ -36,7 +36,7 @@ CUT_WEIGHTS = {
 }
 """How often each kind is drawn among random cuts."""
 
-_BOND_SQUARE = 1.44
+BOND_SQUARE = 1.44
 """Square of the longest bond, `bonds.BOND`, in bond lengths."""
 
 
@@ -246,7 +246,7 @@ def deformed(xyz: np.ndarray, shape: np.ndarray) -> np.ndarray:
         norm = (xyz**2).sum(1)
         square = norm[:, None] + norm - 2 * xyz @ xyz.T
         # Each atom counts itself.
-        neighbours = (square < _BOND_SQUARE).sum(1) - 1
+        neighbours = (square < BOND_SQUARE).sum(1) - 1
         lack = 1 - neighbours / max(neighbours.max(), 1)
         radius = np.linalg.norm(xyz, axis=1).clip(1e-6)
         # No atom crosses the middle, however strong the relaxation.

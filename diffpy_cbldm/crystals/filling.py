@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from diffpy_cbldm.crystals.cuts import deformed
+from diffpy_cbldm.crystals.cuts import BOND_SQUARE
 from diffpy_cbldm.crystals.facets import (
     LOGIT_PER_BOND,
     Facets,
     facets,
     moved_facets,
 )
+from diffpy_cbldm.crystals.kernels import deformed_sites, without_overlaps
 from diffpy_cbldm.crystals.symmetry import Symmetry
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS
@@ -35,6 +37,9 @@ DOUBTFUL = math.log((1 - DOUBT) / DOUBT)
 
 SHAPE_UNIT = 0.01
 """Scale of strain and relaxation in the network, and half its dead zone."""
+
+# The network tells strain, in the first two, more finely than relaxation.
+_DEAD_ZONE = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
 
 
 def overlapping(sites: np.ndarray) -> np.ndarray:
@@ -61,21 +66,16 @@ def ranked_sites(
         overlap, as the A, B and C sites of a layer do, the less likely one
         is left out.
     """
+    likely = np.flatnonzero(logits > -DOUBTFUL)
     # Some sites more than atoms: of those that overlap half will go.
-    n = int(np.clip((logits > -DOUBTFUL).sum(), MIN_ATOMS, 2 * MAX_ATOMS))
-    index = np.argsort(-logits, kind="stable")[:n]
-    keep = np.ones(n, bool)
+    n = int(np.clip(len(likely), MIN_ATOMS, 2 * MAX_ATOMS))
+    # Where enough are likely, the others need no order.
+    if len(likely) < n:
+        likely = np.arange(len(logits))
+    index = likely[np.argsort(-logits[likely], kind="stable")[:n]]
     if len(close):
-        rank = np.full(len(logits), n)
-        rank[index] = np.arange(n)
-        # Pairs of which both are ranked, the likelier site before the other.
-        pairs = np.sort(rank[close], axis=1)
-        pairs = pairs[pairs[:, 1] < n]
-        # In the order of the less likely site: whether the likelier one is
-        # itself left out is decided by then.
-        for i, j in pairs[np.lexsort(pairs.T)].tolist():
-            keep[j] = keep[j] and not keep[i]
-    return index[keep], logits[index[keep]]
+        index = index[without_overlaps(index, close, len(logits))]
+    return index, logits[index]
 
 
 def likely_numbers(
@@ -145,6 +145,35 @@ class Proposal:
     shape: np.ndarray = dataclasses.field(default_factory=_no_sites)
 
 
+class _Sites(NamedTuple):
+    """The sites of a template and how they lie to one another.
+
+    Attributes
+    ----------
+    xyz : (S, 3) array, bond lengths
+    close : (P, 2) array of int
+        From `overlapping`.
+    starts, bonded : (S + 1,) and (B,) arrays of int
+        The neighbours of site k are bonded[starts[k]:starts[k + 1]].
+    """
+
+    xyz: np.ndarray
+    close: np.ndarray
+    starts: np.ndarray
+    bonded: np.ndarray
+
+    @classmethod
+    def of(cls, xyz: np.ndarray) -> _Sites:
+        """Found for some sites, (S, 3)."""
+        pairs = cKDTree(xyz).query_pairs(
+            math.sqrt(BOND_SQUARE), output_type="ndarray"
+        )
+        both = np.concatenate([pairs, pairs[:, ::-1]])
+        both = both[np.argsort(both[:, 0], kind="stable")]
+        starts = np.searchsorted(both[:, 0], np.arange(len(xyz) + 1))
+        return cls(xyz, overlapping(xyz), starts, both[:, 1].copy())
+
+
 class Filling:
     """Fills the sites of a table's templates, and moves what bounds them.
 
@@ -160,10 +189,10 @@ class Filling:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.symmetry = Symmetry(table)
-        self._known_sites: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._known_sites: dict[str, _Sites] = {}
 
     def moved(
-        self, parent: Proposal, move: np.ndarray, sizes: int
+        self, parent: Proposal, moves: np.ndarray, sizes: int
     ) -> list[Proposal]:
         """Fill the sites again after the surface has moved a little.
 
@@ -171,32 +200,37 @@ class Filling:
         ----------
         parent : Proposal
             Of `decode_sizes` or `decode_hulls`.
-        move : (13,) array
-            How far the surface moves outwards in direction u, in bond
-            lengths: m_0 + m_1..3 . u + sum_ij M_ij u_i u_j, with M = m_4..9
-            as (xx, yy, zz, yz, xz, xy).  The last three are added to strain
-            and relaxation, where the parent has any.
+        moves : (m, 13) array
+            Of each way how far the surface moves outwards in direction u, in
+            bond lengths: m_0 + m_1..3 . u + sum_ij M_ij u_i u_j, with M =
+            m_4..9 as (xx, yy, zz, yz, xz, xy).  The last three are added to
+            strain and relaxation, where the parent has any.
         sizes : int
-            Numbers of atoms, at most.
+            Numbers of atoms for each way, at most.
         """
-        sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
+        kind = parent.structure_type
+        sites = self.table.sites[TEMPLATE_OF[kind]]
         # Directions from the middle of the structure; a site there has none.
         u = sites - sites[parent.sites].mean(0)
         u = u / np.linalg.norm(u, axis=1).clip(1e-3)[:, None]
         x, y, z = u.T
         parts = [np.ones_like(x), x, y, z]
         parts += [x * x, y * y, z * z, 2 * y * z, 2 * x * z, 2 * x * y]
-        # Where the surface lies farther out, sites lie deeper inside it.
-        logits = parent.logits + LOGIT_PER_BOND * (move[:10] @ np.array(parts))
-        shape = np.where(parent.shape, parent.shape + move[10:], 0.0)
-        return self.filled(
-            parent.structure_type, [(logits, False)], shape, sizes
-        )
+        outwards = np.array(parts, float)
+        children = []
+        for move in moves:
+            # Where the surface lies farther out, sites lie deeper inside it.
+            logits = parent.logits + LOGIT_PER_BOND * (move[:10] @ outwards)
+            shape = np.where(parent.shape, parent.shape + move[10:], 0.0)
+            children += self.filled(kind, [(logits, False)], shape, sizes)
+        return children
 
     def reshaped(self, parent: Proposal, shape: np.ndarray) -> Proposal:
         """The same sites with other strain and relaxation, (3,)."""
-        sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
-        xyz = deformed(sites[parent.sites].astype(float), shape)
+        sites = self._sites(TEMPLATE_OF[parent.structure_type])
+        xyz = deformed_sites(
+            sites.xyz, parent.sites, sites.starts, sites.bonded, shape
+        )
         return dataclasses.replace(parent, positions=xyz, shape=shape)
 
     def facets(self, parent: Proposal) -> Facets | None:
@@ -233,11 +267,11 @@ class Filling:
                 )
         return polyhedra
 
-    def sites(self, template: str) -> tuple[np.ndarray, np.ndarray]:
-        """Sites of a template, and the pairs of them that overlap."""
+    def _sites(self, template: str) -> _Sites:
+        """What is known of the sites of a template; made once."""
         if template not in self._known_sites:
-            sites = self.table.sites[template].astype(float)
-            self._known_sites[template] = sites, overlapping(sites)
+            xyz = self.table.sites[template].astype(float)
+            self._known_sites[template] = _Sites.of(xyz)
         return self._known_sites[template]
 
     def filled(
@@ -251,7 +285,7 @@ class Filling:
 
         Where its flag says so, sites of the same logit stay together.
         """
-        _, close = self.sites(TEMPLATE_OF[kind])
+        close = self._sites(TEMPLATE_OF[kind]).close
         # Variants often lead to the same sites.
         structures, known = [], set()
         for logits, whole in variants:
@@ -273,10 +307,9 @@ class Filling:
         shape: np.ndarray,
     ) -> Proposal:
         """The structure on some sites; changes too small to tell are left."""
-        # The network tells strain, in the first two, more finely than
-        # relaxation.
-        dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
-        changes = np.where(np.abs(shape) < dead, 0.0, shape)
-        sites, _ = self.sites(TEMPLATE_OF[kind])
-        xyz = deformed(sites[members], changes)
+        changes = np.where(np.abs(shape) < _DEAD_ZONE, 0.0, shape)
+        sites = self._sites(TEMPLATE_OF[kind])
+        xyz = deformed_sites(
+            sites.xyz, members, sites.starts, sites.bonded, changes
+        )
         return Proposal(kind, xyz, members, logits, changes)

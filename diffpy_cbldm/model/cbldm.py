@@ -272,20 +272,22 @@ class CbLDM(nn.Module):
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
         """Kind, logits of the sites of its template, strain and relaxation,
         and extents, of each latent."""
-        sites = self.structure.sites
+        sites, decoder = self.structure.sites, self.structure.decoder
         for _, block, full in _chunks(z):
-            kinds, logits, shapes, extents = (
-                x.double().cpu().numpy() for x in self.structure.decoder(full)
-            )
-            for i in range(len(block)):
-                kind = CRYSTAL_TYPES[int(kinds[i].argmax())]
-                # Only the sites of the likeliest type's template count.
+            # Only the sites of the likeliest type's template count.
+            kinds = decoder.likeliest(full)
+            decoded = decoder(full, kinds)
+            shapes = decoded.shape.double().cpu().numpy()
+            for i, number in enumerate(kinds[: len(block)].tolist()):
+                kind = CRYSTAL_TYPES[number]
                 template = TEMPLATE_OF[kind]
+                logits = decoded.sites[i, sites.slices[template]]
+                extents = decoded.extents[i, sites.extents[template]]
                 yield (
                     kind,
-                    logits[i, sites.slices[template]],
+                    logits.double().cpu().numpy(),
                     shapes[i],
-                    extents[i, sites.extents[template]],
+                    extents.double().cpu().numpy(),
                 )
 
     @torch.no_grad()
