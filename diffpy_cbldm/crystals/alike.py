@@ -8,15 +8,18 @@ are: translation, rotation, reflection, the order of the atoms.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist, pdist
 from scipy.spatial.transform import Rotation
 
 from diffpy_cbldm.crystals.bonds import as_positions, roughness
+
+if TYPE_CHECKING:
+    import torch
 
 SAME_RW = 1e-4
 """Rw that differ by less are the same."""

@@ -133,7 +133,8 @@ class Proposal:
         The filled sites of the type's template; empty where a Laplacian was
         decoded.
     logits : (S,) array
-        Of the occupancies of all sites of the template.
+        Of the occupancies of all sites of the template; empty where the
+        surface is not to be moved.
     shape : (3,) array
         Strain and relaxation, see `diffpy_cbldm.crystals.cuts.deformed`.
     """
@@ -143,6 +144,10 @@ class Proposal:
     sites: np.ndarray = dataclasses.field(default_factory=_no_sites)
     logits: np.ndarray = dataclasses.field(default_factory=_no_sites)
     shape: np.ndarray = dataclasses.field(default_factory=_no_sites)
+
+    def without_logits(self) -> Proposal:
+        """The same structure in a small part of the memory."""
+        return dataclasses.replace(self, logits=_no_sites())
 
 
 class _Sites(NamedTuple):

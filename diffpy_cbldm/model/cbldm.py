@@ -24,7 +24,7 @@ from diffpy_cbldm.model.diffusion import (
 )
 from diffpy_cbldm.model.laplacian import laplacian_of, n_atoms
 from diffpy_cbldm.model.recovery import recover
-from diffpy_cbldm.model.structure import StructureVAE
+from diffpy_cbldm.model.structure import Decoder, StructureVAE
 from diffpy_cbldm.settings import CRYSTAL_TYPES, MIN_ATOMS, Model, Sampling
 
 CHUNK = 32
@@ -273,6 +273,7 @@ class CbLDM(nn.Module):
         """Kind, logits of the sites of its template, strain and relaxation,
         and extents, of each latent."""
         sites, decoder = self.structure.sites, self.structure.decoder
+        assert isinstance(decoder, Decoder)
         for _, block, full in _chunks(z):
             # Only the sites of the likeliest type's template count.
             kinds = decoder.likeliest(full)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
@@ -14,6 +14,10 @@ from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.pool import POPULATION, Pool
 from diffpy_cbldm.search.surfaces import move_surfaces
 from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.threads import one_thread
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.model.cbldm import CbLDM
 
 HULLED, FACETED = 16, 6
 """Latents of each round that are decoded to polyhedra as well, and numbers
@@ -59,10 +63,20 @@ def cbldm_generator(
         other one has a number of atoms that none before it has, as long as
         such fit as well.
     """
+    target = Target.of(pdf, rmin, rmax)
+    # PyTorch is the largest import, and nothing else here needs it.
+    model = _model(weights, _device(device))
+    # The pieces are small: threads would wait for one another.
+    with one_thread():
+        return _search(model, target, seed).candidates(count)
+
+
+def _search(model: CbLDM, target: Target, seed: int) -> Pool:
+    """Latents of a model and their structures, compared with a PDF."""
+    import torch
+
     from diffpy_cbldm.model.cbldm import structures
 
-    model = _model(weights, _device(device))
-    target = Target.of(pdf, rmin, rmax)
     grid = model.grid() * target.bond
     points = np.interp(grid, *target.curve, left=0.0, right=0.0)
     curve = torch.as_tensor(points, dtype=torch.float32)
@@ -86,17 +100,20 @@ def cbldm_generator(
         pool.learn()
     if model.settings.network == "sites":
         move_surfaces(model.filling, pool, seed)
-    return pool.candidates(count)
+    return pool
 
 
 @functools.cache
-def _model(weights: str, device: str):
+def _model(weights: str, device: str) -> CbLDM:
     from diffpy_cbldm.model.weights import load_weights
 
-    return load_weights(weights, device)
+    with one_thread():
+        return load_weights(weights, device)
 
 
 def _device(name: str) -> str:
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

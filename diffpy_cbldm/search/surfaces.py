@@ -54,7 +54,9 @@ def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
             _try_shapes(filling, pool, rng)
         # Wide at first, to leave a wrong size; narrow at the end, to settle.
         spread = MOVED * NARROWER**step * _MOVE_WIDTHS
-        for key in pool.order()[:PARENTS]:
+        order = pool.order()
+        _release_logits(pool, order[PARENTS:])
+        for key in order[:PARENTS]:
             entry = pool.entries[key]
             moves = rng.normal(0, 1, (CHILDREN, len(spread))) * spread
             pool.queue(entry.latent, filling.moved(entry.proposal, moves, 3))
@@ -67,6 +69,18 @@ def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
         _move_facets(facets, pool, rng)
         if pool.order()[0] == before:
             break
+
+
+def _release_logits(pool: Pool, keys: list[tuple]) -> None:
+    """Free what only the parents of moved surfaces need.
+
+    Structures that are no parents now never will be: others that come can
+    only push them down.
+    """
+    for key in keys:
+        entry = pool.entries[key]
+        if len(entry.proposal.logits):
+            entry.proposal = entry.proposal.without_logits()
 
 
 def _try_shapes(

@@ -338,6 +338,18 @@ def test_side_by_side_inside_of_one_thread(threads):
     assert torch.get_num_threads() == threads
 
 
+def test_one_thread_from_before_pytorch_was_imported(threads, monkeypatch):
+    outer = one_thread()
+    with monkeypatch.context() as without:
+        without.delitem(sys.modules, "torch")
+        outer.__enter__()
+        assert side_by_side(str, [1, 2]) == ["1", "2"]
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    outer.__exit__(None, None, None)
+    assert torch.get_num_threads() == threads
+
+
 # --------------------------------------------------------------------- seeds
 
 LAST = 2**63 - 1
