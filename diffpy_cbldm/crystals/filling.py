@@ -68,7 +68,7 @@ def ranked_sites(
     """
     likely = np.flatnonzero(logits > -DOUBTFUL)
     # Some sites more than atoms: of those that overlap half will go.
-    n = int(np.clip(len(likely), MIN_ATOMS, 2 * MAX_ATOMS))
+    n = min(max(len(likely), MIN_ATOMS), 2 * MAX_ATOMS)
     # Where enough are likely, the others need no order.
     if len(likely) < n:
         likely = np.arange(len(logits))
@@ -102,7 +102,8 @@ def likely_numbers(
     most = min(len(logits), MAX_ATOMS)
 
     def above(bound: float) -> int:
-        return min(max(int((logits > bound).sum()), MIN_ATOMS), most)
+        held = int(np.count_nonzero(logits > bound))
+        return min(max(held, MIN_ATOMS), most)
 
     likely = above(0.0)
     numbers = np.arange(above(DOUBTFUL), most + 1)
@@ -147,7 +148,14 @@ class Proposal:
 
     def without_logits(self) -> Proposal:
         """The same structure in a small part of the memory."""
-        return dataclasses.replace(self, logits=_no_sites())
+        return Proposal(
+            self.structure_type, self.positions, self.sites, shape=self.shape
+        )
+
+
+def _told(shape: np.ndarray) -> np.ndarray:
+    """Strain and relaxation without changes that are too small to tell."""
+    return np.where(np.abs(shape) < _DEAD_ZONE, 0.0, shape)
 
 
 class _Sites(NamedTuple):
@@ -262,14 +270,12 @@ class Filling:
         rng : numpy Generator
             Draws which, where there are more.
         """
-        kind = parent.structure_type
+        kind, shape = parent.structure_type, _told(parent.shape)
         polyhedra = []
         for logits in moved_facets(self.table, kind, bounds, count, rng):
             members = np.flatnonzero(logits > 0)
             if MIN_ATOMS <= len(members) <= MAX_ATOMS:
-                polyhedra.append(
-                    self.on_sites(kind, members, logits, parent.shape)
-                )
+                polyhedra.append(self._on(kind, members, logits, shape))
         return polyhedra
 
     def _sites(self, template: str) -> _Sites:
@@ -291,6 +297,7 @@ class Filling:
         Where its flag says so, sites of the same logit stay together.
         """
         close = self._sites(TEMPLATE_OF[kind]).close
+        shape = _told(shape)
         # Variants often lead to the same sites.
         structures, known = [], set()
         for logits, whole in variants:
@@ -299,22 +306,19 @@ class Filling:
                 chosen = np.sort(index[:n])
                 if chosen.tobytes() not in known:
                     known.add(chosen.tobytes())
-                    structures.append(
-                        self.on_sites(kind, chosen, logits, shape)
-                    )
+                    structures.append(self._on(kind, chosen, logits, shape))
         return structures
 
-    def on_sites(
+    def _on(
         self,
         kind: str,
         members: np.ndarray,
         logits: np.ndarray,
         shape: np.ndarray,
     ) -> Proposal:
-        """The structure on some sites; changes too small to tell are left."""
-        changes = np.where(np.abs(shape) < _DEAD_ZONE, 0.0, shape)
+        """The structure on some sites, strained and relaxed."""
         sites = self._sites(TEMPLATE_OF[kind])
         xyz = deformed_sites(
-            sites.xyz, members, sites.starts, sites.bonded, changes
+            sites.xyz, members, sites.starts, sites.bonded, shape
         )
-        return Proposal(kind, xyz, members, logits, changes)
+        return Proposal(kind, xyz, members, logits, shape)

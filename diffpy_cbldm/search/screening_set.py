@@ -57,6 +57,7 @@ _SHIPPED = "screening.npz"
 # ------------------------------------------------------------------ the set
 
 
+@functools.lru_cache(maxsize=4096)
 def member(number: int) -> tuple[str, np.ndarray]:
     """Draw a cluster of the set.
 

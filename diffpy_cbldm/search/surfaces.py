@@ -6,6 +6,9 @@ or so, and strain hardly at all.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 import numpy as np
 
 from diffpy_cbldm.crystals.cuts import random_shape
@@ -49,14 +52,19 @@ def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
     """
     rng = np.random.default_rng([seed, 1])
     facets = _Facets(filling)
+    parents: list[tuple] = []
+    looked_at = 0
     for step in range(MOVES):
         if step % 3 == 0:
             _try_shapes(filling, pool, rng)
         # Wide at first, to leave a wrong size; narrow at the end, to settle.
         spread = MOVED * NARROWER**step * _MOVE_WIDTHS
-        order = pool.order()
-        _release_logits(pool, order[PARENTS:])
-        for key in order[:PARENTS]:
+        fresh = itertools.islice(pool.entries, looked_at, None)
+        before = {*parents, *fresh}
+        parents = pool.order()[:PARENTS]
+        looked_at = len(pool.entries)
+        _release_logits(pool, before.difference(parents))
+        for key in parents:
             entry = pool.entries[key]
             moves = rng.normal(0, 1, (CHILDREN, len(spread))) * spread
             pool.queue(entry.latent, filling.moved(entry.proposal, moves, 3))
@@ -71,7 +79,7 @@ def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
             break
 
 
-def _release_logits(pool: Pool, keys: list[tuple]) -> None:
+def _release_logits(pool: Pool, keys: Iterable[tuple]) -> None:
     """Free what only the parents of moved surfaces need.
 
     Structures that are no parents now never will be: others that come can
@@ -79,8 +87,7 @@ def _release_logits(pool: Pool, keys: list[tuple]) -> None:
     """
     for key in keys:
         entry = pool.entries[key]
-        if len(entry.proposal.logits):
-            entry.proposal = entry.proposal.without_logits()
+        entry.proposal = entry.proposal.without_logits()
 
 
 def _try_shapes(
