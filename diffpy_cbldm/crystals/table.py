@@ -196,8 +196,10 @@ class Table:
         """Numbers of the sites at some points, (n, 3) -> (n,); -1 for none."""
         # The table has made one of sites up to two tolerances apart, and a
         # point may be off its site by one.
-        distance, index = self._trees[template].query(xyz)
-        return np.where(distance < 3 * SAME_SITE, index, -1)
+        distance, index = self._trees[template].query(
+            xyz, distance_upper_bound=3 * SAME_SITE
+        )
+        return np.where(np.isfinite(distance), index, -1)
 
     @functools.cached_property
     def digest(self) -> str:

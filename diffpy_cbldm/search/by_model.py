@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +31,10 @@ SIZES = 24
 ROUNDS, NOISED_TO = 2, 400
 """How often `POPULATION` latents are drawn, the first time by Algorithm 4, and
 the step, of 1000, to which the best are noised for the later rounds."""
+
+KEPT = 8
+"""PDFs whose candidates are kept: to refine or polish them otherwise, or to
+have them written again, none need be drawn."""
 
 
 def cbldm_generator(
@@ -63,12 +69,41 @@ def cbldm_generator(
         other one has a number of atoms that none before it has, as long as
         such fit as well.
     """
-    target = Target.of(pdf, rmin, rmax)
-    # PyTorch is the largest import, and nothing else here needs it.
-    model = _model(weights, _device(device))
+    question = _Question.of(Target.of(pdf, rmin, rmax))
+    return [*_drawn(question, count, seed, _device(device), weights)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    """A target by what it holds, so that it is known when it comes again."""
+
+    digest: bytes
+    target: Target = dataclasses.field(compare=False)
+
+    @classmethod
+    def of(cls, target: Target) -> _Question:
+        state = hashlib.sha256()
+        for column in (*target.curve, target.r, target.g, target.weights):
+            state.update(column.tobytes())
+        plain = (
+            *(target.element, target.rmin, target.rmax, target.bond),
+            *(target.qmin, target.qmax, target.qdamp, target.qbroad),
+            target.stype,
+        )
+        state.update(repr(plain).encode())
+        return cls(state.digest(), target)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _drawn(
+    question: _Question, count: int, seed: int, device: str, weights: str
+) -> tuple[Candidate, ...]:
+    """The candidates of a PDF, drawn once: they never change."""
+    model = _model(weights, device)
     # The pieces are small: threads would wait for one another.
     with one_thread():
-        return _search(model, target, seed).candidates(count)
+        pool = _search(model, question.target, seed)
+        return tuple(pool.candidates(count))
 
 
 def _search(model: CbLDM, target: Target, seed: int) -> Pool:

@@ -60,10 +60,10 @@ def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
         # Wide at first, to leave a wrong size; narrow at the end, to settle.
         spread = MOVED * NARROWER**step * _MOVE_WIDTHS
         fresh = itertools.islice(pool.entries, looked_at, None)
-        before = {*parents, *fresh}
+        held = {*parents, *fresh}
         parents = pool.order()[:PARENTS]
         looked_at = len(pool.entries)
-        _release_logits(pool, before.difference(parents))
+        _release_logits(pool, held.difference(parents))
         for key in parents:
             entry = pool.entries[key]
             moves = rng.normal(0, 1, (CHILDREN, len(spread))) * spread

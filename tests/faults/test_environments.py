@@ -226,6 +226,7 @@ def test_the_command_says_what_to_do(capfd, monkeypatch):
             raise EOFError
 
     by_model._model.cache_clear()
+    by_model._drawn.cache_clear()
     monkeypatch.setattr(weights, "load_weights", damaged)
     measured()
     assert cbldm.main(["oct.gr", "--generators", "cbldm", "-t", "res"]) == 1
