@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from diffpy_cbldm.crystals.cuts import BOND_SQUARE
+from diffpy_cbldm.crystals.cuts import BOND_SQUARE, deformed
 from diffpy_cbldm.crystals.facets import (
     LOGIT_PER_BOND,
     Facets,
     facets,
     moved_facets,
 )
-from diffpy_cbldm.crystals.kernels import deformed_sites, without_overlaps
+from diffpy_cbldm.crystals.kernels import drop_overlaps
 from diffpy_cbldm.crystals.symmetry import Symmetry
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS
@@ -43,8 +43,28 @@ _DEAD_ZONE = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
 
 
 def overlapping(sites: np.ndarray) -> np.ndarray:
-    """Pairs of sites too near to one another to be filled both, (P, 2)."""
-    return cKDTree(sites).query_pairs(_TOO_CLOSE, output_type="ndarray")
+    """Which sites are too near to each one to be filled, too.
+
+    Parameters
+    ----------
+    sites : (S, 3) array
+
+    Returns
+    -------
+    (S, k) array of int, rows filled up with S; k is 0 where none overlap.
+    """
+    return _within(sites, _TOO_CLOSE)
+
+
+def _within(sites: np.ndarray, reach: float) -> np.ndarray:
+    """The other sites within reach of each one, (S, k), filled up with S."""
+    pairs = cKDTree(sites).query_pairs(reach, output_type="ndarray")
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    counts = np.bincount(both[:, 0], minlength=len(sites))
+    table = np.full((len(sites), counts.max(initial=0)), len(sites))
+    table[np.arange(table.shape[1]) < counts[:, None]] = both[:, 1]
+    return table
 
 
 def ranked_sites(
@@ -56,7 +76,7 @@ def ranked_sites(
     ----------
     logits : (S,) array
         Of the occupancies of a template's sites.
-    close : (P, 2) array
+    close : (S, k) array
         From `overlapping`.
 
     Returns
@@ -73,8 +93,12 @@ def ranked_sites(
     if len(likely) < n:
         likely = np.arange(len(logits))
     index = likely[np.argsort(-logits[likely], kind="stable")[:n]]
-    if len(close):
-        index = index[without_overlaps(index, close, len(logits))]
+    if close.shape[1]:
+        rank = np.full(len(logits) + 1, n)
+        rank[index] = np.arange(n)
+        keep = np.ones(n, bool)
+        drop_overlaps(index, close, rank, keep)
+        index = index[keep]
     return index, logits[index]
 
 
@@ -164,27 +188,30 @@ class _Sites(NamedTuple):
     Attributes
     ----------
     xyz : (S, 3) array, bond lengths
-    close : (P, 2) array of int
+    close : (S, k) array of int
         From `overlapping`.
-    starts, bonded : (S + 1,) and (B,) arrays of int
-        The neighbours of site k are bonded[starts[k]:starts[k + 1]].
+    bonded : (S, k) array of int
+        The neighbours of each site, filled up with S.
     """
 
     xyz: np.ndarray
     close: np.ndarray
-    starts: np.ndarray
     bonded: np.ndarray
 
     @classmethod
     def of(cls, xyz: np.ndarray) -> _Sites:
         """Found for some sites, (S, 3)."""
-        pairs = cKDTree(xyz).query_pairs(
-            math.sqrt(BOND_SQUARE), output_type="ndarray"
-        )
-        both = np.concatenate([pairs, pairs[:, ::-1]])
-        both = both[np.argsort(both[:, 0], kind="stable")]
-        starts = np.searchsorted(both[:, 0], np.arange(len(xyz) + 1))
-        return cls(xyz, overlapping(xyz), starts, both[:, 1].copy())
+        bonded = _within(xyz, math.sqrt(BOND_SQUARE))
+        return cls(xyz, overlapping(xyz), bonded)
+
+    def deformed(self, members: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """The positions of a cluster, see `cuts.deformed`, (n, 3)."""
+        neighbours = None
+        if shape[2]:
+            filled = np.zeros(len(self.xyz) + 1, bool)
+            filled[members] = True
+            neighbours = filled[self.bonded[members]].sum(1)
+        return deformed(self.xyz[members], shape, neighbours)
 
 
 class Filling:
@@ -241,9 +268,7 @@ class Filling:
     def reshaped(self, parent: Proposal, shape: np.ndarray) -> Proposal:
         """The same sites with other strain and relaxation, (3,)."""
         sites = self._sites(TEMPLATE_OF[parent.structure_type])
-        xyz = deformed_sites(
-            sites.xyz, parent.sites, sites.starts, sites.bonded, shape
-        )
+        xyz = sites.deformed(parent.sites, shape)
         return dataclasses.replace(parent, positions=xyz, shape=shape)
 
     def facets(self, parent: Proposal) -> Facets | None:
@@ -318,7 +343,5 @@ class Filling:
     ) -> Proposal:
         """The structure on some sites, strained and relaxed."""
         sites = self._sites(TEMPLATE_OF[kind])
-        xyz = deformed_sites(
-            sites.xyz, members, sites.starts, sites.bonded, shape
-        )
+        xyz = sites.deformed(members, shape)
         return Proposal(kind, xyz, members, logits, shape)
