@@ -20,11 +20,16 @@ def compiled(function: Kernel) -> Kernel:
 
     Compiled at its first call and kept beside the module, or in the user's
     cache folder where the package lies in a folder that cannot be written
-    (``NUMBA_CACHE_DIR`` names another).  Sums are not reordered, so that the
+    (``NUMBA_CACHE_DIR`` names another); where none can be written, compiled
+    again in each process.  Sums are not reordered, so that the
     same input gives the same bits on every machine of one kind.
 
     Kernels are few and written as plain loops: each costs about 0.3 s to
     compile when the package is used for the first time.
     """
-    as_machine_code = numba.njit(cache=True, nogil=True, error_model="numpy")
-    return cast(Kernel, as_machine_code(function))
+    try:
+        made = numba.njit(cache=True, nogil=True, error_model="numpy")
+        return cast(Kernel, made(function))
+    except RuntimeError:  # numba finds no folder
+        made = numba.njit(nogil=True, error_model="numpy")
+        return cast(Kernel, made(function))

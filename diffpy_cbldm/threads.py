@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
-import torch
+from typing import Any, TypeVar
 
 
 class _Visitors:
@@ -26,9 +26,11 @@ class _Visitors:
         self.here = threading.local()
 
     def enter(self) -> None:
-        depth = getattr(self.here, "depth", 0)
-        self.here.depth = depth + 1
-        if depth:
+        self.here.depth = getattr(self.here, "depth", 0) + 1
+        torch = _torch()
+        # Where PyTorch is imported inside, what enters next is the first
+        # that can limit it.
+        if torch is None or getattr(self.here, "number", None) is not None:
             return
         with self.lock:
             mine = torch.get_num_threads()
@@ -39,13 +41,30 @@ class _Visitors:
             self.inside += 1
             torch.set_num_threads(1)
 
+    def allowed(self) -> int:
+        """The threads that the caller may use."""
+        if getattr(self.here, "depth", 0):
+            return 1
+        torch = _torch()
+        return (
+            os.cpu_count() or 1 if torch is None else torch.get_num_threads()
+        )
+
     def leave(self) -> None:
         self.here.depth -= 1
-        if self.here.depth:
+        if self.here.depth or getattr(self.here, "number", None) is None:
             return
         with self.lock:
             self.inside -= 1
-            torch.set_num_threads(self.here.number)
+            _torch().set_num_threads(self.here.number)
+            self.here.number = None
+
+
+def _torch() -> Any:
+    """PyTorch, where something has imported it; importing it takes long."""
+    torch = sys.modules.get("torch")
+    # Another thread may be at it.
+    return torch if hasattr(torch, "set_num_threads") else None
 
 
 _VISITORS = _Visitors()
@@ -78,7 +97,7 @@ def side_by_side(
     As many at once as PyTorch may use threads, each with one thread, so that
     the results do not depend on how many there are.
     """
-    threads = torch.get_num_threads()
+    threads = _VISITORS.allowed()
 
     def alone(item: Item) -> Answer:
         with one_thread():
@@ -93,4 +112,5 @@ def side_by_side(
         # After an error, what has not begun would only delay it.
         workers.shutdown(cancel_futures=True)
         # Not every build of PyTorch keeps a number for each thread.
-        torch.set_num_threads(threads)
+        if _torch() is not None:
+            _torch().set_num_threads(threads)

@@ -203,22 +203,22 @@ def test_moved_surfaces(model):
     chosen = np.flatnonzero(inside > 0)
     parent = Proposal("fcc", sites[chosen], chosen, 11.0 * inside, np.zeros(3))
     still = np.zeros(13)
-    (same,) = model.filling.moved(parent, still, 1)
+    (same,) = model.filling.moved(parent, still[None], 1)
     assert np.array_equal(same.sites, chosen)
     for sign, compare in ((1, np.greater), (-1, np.less)):
         (other,) = model.filling.moved(
-            parent, still + 0.3 * sign * np.eye(13)[0], 1
+            parent, still[None] + 0.3 * sign * np.eye(13)[:1], 1
         )
         assert compare(len(other.sites), len(chosen))
-    (aside,) = model.filling.moved(parent, 0.4 * np.eye(13)[1], 1)
+    (aside,) = model.filling.moved(parent, 0.4 * np.eye(13)[1:2], 1)
     middle = sites[aside.sites].mean(0)
     assert middle[0] > 0.1 and np.abs(middle[1:]).max() < 0.1
     (longer,) = model.filling.moved(
-        parent, 0.4 * (np.eye(13)[6] - np.eye(13)[4]), 1
+        parent, 0.4 * (np.eye(13)[6:7] - np.eye(13)[4:5]), 1
     )
     spread = sites[longer.sites].std(0)
     assert spread[2] > spread[1] > spread[0]
-    (strained,) = model.filling.moved(parent, 0.01 * np.eye(13)[10], 1)
+    (strained,) = model.filling.moved(parent, 0.01 * np.eye(13)[10:11], 1)
     assert not strained.shape.any()  # the parent has no strain
 
 

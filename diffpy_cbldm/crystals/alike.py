@@ -10,10 +10,9 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from scipy.spatial.distance import pdist
 
 from diffpy_cbldm.cluster import as_cluster
@@ -24,6 +23,9 @@ from diffpy_cbldm.crystals.superposition import (
     least_rmsd,
 )
 from diffpy_cbldm.errors import CbldmError
+
+if TYPE_CHECKING:
+    import torch
 
 SAME_RW = 1e-4
 """Rw that differ by less are the same."""

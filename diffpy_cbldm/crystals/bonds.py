@@ -8,14 +8,18 @@ stretched cluster keeps its bonds.
 from __future__ import annotations
 
 import functools
+import sys
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
+
+if TYPE_CHECKING:
+    import torch
 
 BOND = 1.2
 """Longest bond, in nearest-neighbour distances."""
@@ -49,8 +53,9 @@ def as_positions(positions: np.ndarray | torch.Tensor) -> np.ndarray:
     CbldmError
         Another shape, or no atom.
     """
-    if isinstance(positions, torch.Tensor):
-        positions = positions.detach().cpu().numpy()
+    # There are no tensors before PyTorch is imported.
+    if isinstance(positions, getattr(sys.modules.get("torch"), "Tensor", ())):
+        positions = cast("torch.Tensor", positions).detach().cpu().numpy()
     x = np.asarray(positions, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] != 3 or len(x) == 0:
         raise CbldmError(

@@ -24,7 +24,7 @@ from diffpy_cbldm.model.diffusion import (
 )
 from diffpy_cbldm.model.laplacian import laplacian_of, n_atoms
 from diffpy_cbldm.model.recovery import recover
-from diffpy_cbldm.model.structure import StructureVAE
+from diffpy_cbldm.model.structure import Decoder, StructureVAE
 from diffpy_cbldm.settings import CRYSTAL_TYPES, MIN_ATOMS, Model, Sampling
 
 CHUNK = 32
@@ -272,20 +272,23 @@ class CbLDM(nn.Module):
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
         """Kind, logits of the sites of its template, strain and relaxation,
         and extents, of each latent."""
-        sites = self.structure.sites
+        sites, decoder = self.structure.sites, self.structure.decoder
+        assert isinstance(decoder, Decoder)
         for _, block, full in _chunks(z):
-            kinds, logits, shapes, extents = (
-                x.double().cpu().numpy() for x in self.structure.decoder(full)
-            )
-            for i in range(len(block)):
-                kind = CRYSTAL_TYPES[int(kinds[i].argmax())]
-                # Only the sites of the likeliest type's template count.
+            # Only the sites of the likeliest type's template count.
+            kinds = decoder.likeliest(full)
+            decoded = decoder(full, kinds)
+            shapes = decoded.shape.double().cpu().numpy()
+            for i, number in enumerate(kinds[: len(block)].tolist()):
+                kind = CRYSTAL_TYPES[number]
                 template = TEMPLATE_OF[kind]
+                logits = decoded.sites[i, sites.slices[template]]
+                extents = decoded.extents[i, sites.extents[template]]
                 yield (
                     kind,
-                    logits[i, sites.slices[template]],
+                    logits.double().cpu().numpy(),
                     shapes[i],
-                    extents[i, sites.extents[template]],
+                    extents.double().cpu().numpy(),
                 )
 
     @torch.no_grad()

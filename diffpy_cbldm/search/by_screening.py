@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
@@ -28,6 +27,9 @@ from diffpy_cbldm.search.screening_set import (
     member,
 )
 from diffpy_cbldm.settings import R_MAX
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RANK = 32
 """Numbers to which a cluster is reduced while it is compared."""
@@ -66,6 +68,8 @@ def rough_rw(
     (C,) array
         The least over stretches, widths and dampings, the scale fitted.
     """
+    import torch
+
     fine = 2  # points a bin
     x = np.arange(SET_BINS * fine) * (SET_STEP / fine)
     bond, (r, _) = target.bond, target.curve
@@ -122,6 +126,8 @@ def _directions(hist: np.ndarray, square: Tensor) -> tuple[Tensor, Tensor]:
     expand : (k, BINS) tensor
         Back to the histograms, as the set's own correlations predict them.
     """
+    import torch
+
     some = np.array(hist[:: max(1, len(hist) // 2000)], float)
     gram = some.T @ some
     values, vectors = np.linalg.eigh(square.double().numpy())

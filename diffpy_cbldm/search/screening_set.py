@@ -23,7 +23,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from diffpy_cbldm.crystals.cuts import CUT_WEIGHTS, kept_back, random_cut
@@ -33,6 +32,7 @@ from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import appearing, packaged
 from diffpy_cbldm.settings import MIN_ATOMS
+from diffpy_cbldm.threads import one_thread
 
 SEED = 20_260
 """Seed of the set; cluster k is drawn with the seed (SEED, k)."""
@@ -57,6 +57,7 @@ _SHIPPED = "screening.npz"
 # ------------------------------------------------------------------ the set
 
 
+@functools.lru_cache(maxsize=4096)
 def member(number: int) -> tuple[str, np.ndarray]:
     """Draw a cluster of the set.
 
@@ -313,17 +314,22 @@ def main(words: Sequence[str] | None = None) -> None:
         "--ship", type=Path, help="write the package's set to this file"
     )
     options = parser.parse_args(words)
-    torch.set_num_threads(1)
-    if options.ship:
+    with one_thread():
+        _make(options.count, options.ship)
+
+
+def _make(count: int, shipped: Path | None) -> None:
+    """Make the set in the cache folder, or the file of the package."""
+    if shipped:
         parts = [
             histograms(range(start, start + BUILD_PART))
             for start in tqdm(range(0, SHIPPED, BUILD_PART))
         ]
-        with appearing(options.ship) as unfinished:
+        with appearing(shipped) as unfinished:
             np.savez_compressed(unfinished, hist=np.concatenate(parts))
         return
-    with tqdm(total=options.count, unit="clusters") as bar:
-        path = build_set(options.count, bar.update)
+    with tqdm(total=count, unit="clusters") as bar:
+        path = build_set(count, bar.update)
     print(path)
 
 
