@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from diffpy_cbldm.debye import quick_sums
 from diffpy_cbldm.debye.arguments import (
     Number,
     checked_positions,
@@ -130,6 +131,8 @@ def debye_pdf(
 
 def stretched(positions: Tensor, stretch: Number) -> Tensor:
     """Positions (B, N, 3) times a factor for all or for each cluster."""
+    if isinstance(stretch, float) and stretch == 1.0:
+        return positions
     factor = numbers("stretch", stretch, positions, 1e-6)
     return positions * factor[:, None, None]
 
@@ -152,6 +155,13 @@ def evaluate(
             f"grid is {discretisation!r}; expected one of "
             f"{', '.join(DISCRETISATIONS)}: pass one."
         )
+    if cached is None and discretisation != "integral":
+        native = discretisation == "native"
+        quick = quick_sums.curves(
+            positions, lengths, conditions, grid, native, precision
+        )
+        if quick is not None:
+            return quick
     u, d1, d2, qbroad, qdamp, scale = (
         conditions.of_each(name, positions)
         for name in ("u_iso", "delta1", "delta2", "qbroad", "qdamp", "scale")
