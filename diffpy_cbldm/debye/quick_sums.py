@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,9 +37,13 @@ def _sines(n: int) -> np.ndarray:
     return np.sin(np.arange(n) * (np.pi / n))
 
 
+def points(grid: Grid) -> np.ndarray:
+    """The points of a grid, (M,), A."""
+    return _even(grid) if grid.at is None else grid.at.numpy()
+
+
 @functools.lru_cache(maxsize=16)
-def _points(grid: Grid) -> np.ndarray:
-    """The points of an even grid, (M,), A."""
+def _even(grid: Grid) -> np.ndarray:
     return grid.points().numpy()
 
 
@@ -64,6 +69,11 @@ class Series:
     sines: np.ndarray
     per_step: float
 
+    def covers(self, r: np.ndarray) -> bool:
+        """Whether rising r (A) lie within the half period of the sum."""
+        last = len(self.sines) - 1
+        return not len(r) or bool(r[-1] * self.per_step <= last)
+
 
 @functools.lru_cache(maxsize=64)
 def series_of(
@@ -82,6 +92,69 @@ def series_of(
         _sines(size),
         size * dq / math.pi,
     )
+
+
+def series_for(
+    widest: float,
+    ratio: float,
+    conditions: Conditions,
+    grid: Grid,
+    native: bool,
+    longest: float = 0.0,
+) -> tuple[Series, float]:
+    """The sum of a curve, and up to where (A) it holds pairs.
+
+    Parameters
+    ----------
+    widest : float, A^2
+        The largest Uiso.
+    ratio : float
+        The largest s at `ends_of` the range.
+    native : bool
+        Whether the grid is that of diffpy.srreal, which leaves pairs out.
+    longest : float, A
+        Distance; one that lies within `qgrid.R_END` may be given as 0.
+    """
+    qs: tuple[Any, Any] = conditions.qmin, conditions.qmax
+    if native:
+        given = (
+            *qgrid.native_range(widest, ratio, *qs, grid.rmax, grid.rstep),
+            1,
+        )
+        return series_of(*given[1:], grid.rstep), given[0]
+    given = qgrid.whole_range(widest, ratio, *qs, grid.rmax, longest)
+    # A coarse grid of r takes its points from a fine curve.
+    return series_of(*given[1:], min(grid.rstep, qgrid.R_STEP)), given[0]
+
+
+def transformed(
+    terms: np.ndarray,
+    series: Series,
+    grid: Grid,
+    qdamp: float,
+    scale: float,
+) -> np.ndarray | None:
+    """G(r) (M,) of the terms (K,) of a sum.
+
+    None where r goes beyond the half period of the sum.
+    """
+    r = points(grid)
+    if not series.covers(r):
+        return None
+    size = len(series.sines)
+    padded, begun = np.zeros(size + 1), np.empty((1, size))
+    padded[: len(terms)] = terms
+    sum_kernels.begin(padded, series.sines, begun[0])
+    out = np.empty((1, len(r)))
+    sum_kernels.sampled(
+        np.fft.rfft(begun),
+        r,
+        series.per_step,
+        np.array([qdamp], dtype=float),
+        np.array([scale], dtype=float),
+        out,
+    )
+    return out[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,7 +179,9 @@ class _Bins:
 
 
 @functools.lru_cache(maxsize=64)
-def _bins_of(series: Series, reach: float, precision: float) -> _Bins:
+def _bins_of(series: Series, precision: float) -> _Bins:
+    """The bins, up to the half period of the sum."""
+    reach = math.pi / series.q[1]
     order, angle = spline_order(precision)
     # A transform of fewer bins than Q would fold Q back.
     least = max(reach * series.q[-1] / angle, len(series.q), 2 * order)
@@ -140,7 +215,7 @@ class _Batch:
     qdamp: np.ndarray
     scale: np.ndarray
 
-    def take(self, rows: np.ndarray | slice) -> _Batch:
+    def take(self, rows: slice) -> _Batch:
         """Some of the clusters."""
         return _Batch(
             self.x[rows],
@@ -168,32 +243,24 @@ def curves(
     batch = _served(positions, lengths, conditions, precision)
     if batch is None:
         return None
-    qs = conditions.qmin, conditions.qmax
-    r = _points(grid) if grid.at is None else grid.at.numpy()
-    widest, far = float(batch.u.max()), grid.rmax
+    widest, r = float(batch.u.max()), points(grid)
+
+    def added(some: _Batch, far: float, out: np.ndarray) -> Any:
+        """`_add_curves`, and up to where the pairs counted."""
+        series, reach = series_for(widest, 1.0, conditions, grid, native, far)
+        if not series.covers(r):
+            return None, reach
+        bins = _bins_of(series, precision)
+        return _add_curves(some, series, bins, r, out), reach
+
     out = np.empty((len(batch.x), len(r)))
-    if native:
-        given = (*qgrid.native_range(widest, 1.0, *qs, far, grid.rstep), 1)
-        rstep = grid.rstep
-    else:
-        given = qgrid.whole_range(widest, 1.0, *qs, far, 0.0)
-        # A coarse grid of r takes its points from a fine curve.
-        rstep = min(grid.rstep, qgrid.R_STEP)
-    longest = _add_curves(batch, given, rstep, r, precision, out)
+    longest, reach = added(batch, 0.0, out)
     if longest is None:
         return None
     # Particles that are longer than the grid reaches have finer ones.
-    groups: dict[tuple[float, float, int, int, int], list[int]] = {}
-    if not native:
-        for row in np.flatnonzero(longest > given[0]).tolist():
-            finer = qgrid.whole_range(widest, 1.0, *qs, far, longest[row])
-            groups.setdefault(finer, []).append(row)
-    for finer, rows in groups.items():
-        part = np.empty((len(rows), len(r)))
-        _add_curves(
-            batch.take(np.array(rows)), finer, rstep, r, precision, part
-        )
-        out[rows] = part
+    for row in () if native else np.flatnonzero(longest > reach).tolist():
+        one = slice(row, row + 1)
+        added(batch.take(one), float(longest[row]), out[one])
     return torch.from_numpy(out).to(positions.dtype)
 
 
@@ -240,21 +307,15 @@ def _served(
 
 def _add_curves(
     batch: _Batch,
-    given: tuple[float, float, int, int, int],
-    rstep: float,
+    series: Series,
+    bins: _Bins,
     r: np.ndarray,
-    precision: float,
     out: np.ndarray,
 ) -> np.ndarray | None:
     """Set out (B, M) to G(r); the longest distances (B,), A.
 
-    None where atoms touch, or where r goes beyond the sum's half period.
+    None where atoms touch.
     """
-    reach, dq = given[:2]
-    series = series_of(*given[1:], rstep)
-    if len(r) and r[-1] * series.per_step > len(series.sines) - 1:
-        return None
-    bins = _bins_of(series, math.pi / dq, precision)
     longest = np.empty(len(batch.x))
     count = max(1, AT_ONCE // len(bins.sines))
     for start in range(0, len(out), count):

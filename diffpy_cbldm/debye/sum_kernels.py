@@ -23,6 +23,16 @@ from diffpy_cbldm.compiled import compiled
 
 
 @compiled
+def begin(terms, sines, out):
+    """Set out (n,) to the y_j above of terms (n + 1,)."""
+    n = len(sines)
+    out[0] = 0.0
+    for j in range(1, n):
+        a, z = terms[j], terms[n - j]
+        out[j] = sines[j] * (a + z) + 0.5 * (a - z)
+
+
+@compiled
 def spread_pairs(x, lengths, step, pieces, sines, out, longest):
     """Spread 2/d of all pairs over bins, and begin a sine transform.
 
@@ -91,10 +101,7 @@ def spread_pairs(x, lengths, step, pieces, sines, out, longest):
                 else:
                     bins[m] += value
         cells[:] = 0.0
-        out[b, 0] = 0.0
-        for j in range(1, n):
-            a, z = bins[j], bins[n - j]
-            out[b, j] = sines[j] * (a + z) + 0.5 * (a - z)
+        begin(bins, sines, out[b])
     return least
 
 
@@ -129,10 +136,7 @@ def between_transforms(waves, u, lengths, squared, weights, sines, out):
                 odd += wave.real
             damp = math.exp(-u[b] * squared[k]) / lengths[b]
             terms[k] = (odd if k % 2 else -wave.imag) * weights[k] * damp
-        out[b, 0] = 0.0
-        for j in range(1, m):
-            a, z = terms[j], terms[m - j]
-            out[b, j] = sines[j] * (a + z) + 0.5 * (a - z)
+        begin(terms, sines, out[b])
 
 
 @compiled
@@ -167,3 +171,103 @@ def sampled(waves, r, per_step, fall, scale, out):
             if fall[b] != 0.0:
                 value *= math.exp(-0.5 * (fall[b] * r[i]) ** 2)
             out[b, i] = scale[b] * value
+
+
+@compiled
+def _weights(pieces, f, out):
+    """Set out (p,) to the spline about a fraction f of a step."""
+    order = len(pieces)
+    for p in range(order):
+        out[p] = pieces[p, order - 1]
+    for k in range(order - 2, -1, -1):
+        for p in range(order):
+            out[p] = out[p] * f + pieces[p, k]
+
+
+@compiled
+def spread_widths(x, step, pieces, spacing, power, middle, half, bins):
+    """Spread 2/d T_m(t) of all pairs over bins, t from 1/d^2.
+
+    Parameters
+    ----------
+    x : (N, 3) array, A
+        Positions.
+    step : float, A
+        Width of a bin.
+    pieces : (p, p) array
+        The spline of `pairgrid.spline`.
+    spacing : float, 1/A
+    power : int
+        Each pair is divided by the transform of the spline of that order
+        over steps of Q, sinc(d spacing / 2)^power.
+    middle, half : float, 1/A^2
+        t = (1/d^2 - middle) / half lies between -1 and 1.
+    bins : (n, M) array
+        To which T_m, m < M, of each pair is added; beyond all distances.
+    """
+    order, count = len(pieces), bins.shape[1]
+    terms, spread = np.empty(count), np.empty(order)
+    inverse = 1.0 / step
+    for i in range(1, len(x)):
+        for j in range(i):
+            dx = x[i, 0] - x[j, 0]
+            dy = x[i, 1] - x[j, 1]
+            dz = x[i, 2] - x[j, 2]
+            square = dx * dx + dy * dy + dz * dz
+            d = math.sqrt(square)
+            cell = int(d * inverse)
+            f = d * inverse - cell
+            t = (1.0 / square - middle) / half
+            angle = 0.5 * d * spacing
+            terms[0] = 2.0 / d * (angle / math.sin(angle)) ** power
+            if count > 1:
+                terms[1] = t * terms[0]
+            for m in range(2, count):
+                terms[m] = 2.0 * t * terms[m - 1] - terms[m - 2]
+            _weights(pieces, f, spread)
+            for p in range(order):
+                row = cell + order // 2 - p
+                # A sine is odd.
+                value = spread[p] if row >= 0 else -spread[p]
+                row = abs(row)
+                for m in range(count):
+                    bins[row, m] += value * terms[m]
+
+
+@compiled
+def sum_widths(table, pieces, places, u, ratios, squared, weights, terms):
+    """Sum what a table has between its rows over its widths.
+
+    Parameters
+    ----------
+    table : (rows, M) array
+        Sums over sin(Q d) / d at even steps of Q, from -p/2 steps on, of the
+        pairs of each of M widths; coefficients of splines.
+    pieces : (p, p) array
+        The spline of `pairgrid.spline`.
+    places : (K,) array
+        Where Q lies, in steps.
+    u : float, A^2
+    ratios : (M,) array
+        The factor s of each width.
+    squared : (K,) array, 1/A^2
+        Q^2.
+    weights : (K,) array
+        Factors of the terms.
+    terms : (K,) array
+        Set to the sums of exp(-u s Q^2) times the table.
+    """
+    order, count = len(pieces), len(ratios)
+    sums, spread = np.empty(count), np.empty(order)
+    for k in range(len(places)):
+        left = int(places[k])
+        _weights(pieces, places[k] - left, spread)
+        sums[:] = 0.0
+        for p in range(order):
+            row = left + order - p
+            for m in range(count):
+                sums[m] += spread[p] * table[row, m]
+        total = 0.0
+        for m in range(count):
+            total += sums[m] * math.exp(-u * ratios[m] * squared[k])
+        terms[k] = total * weights[k]
