@@ -107,12 +107,15 @@ class PairTable:
         stretch: float,
         precision: float,
     ) -> np.ndarray | None:
-        """N F(Q) times weights, (K,); None where some pairs have no width.
+        """N F(Q) times weights, (K,), or None where the table does not serve.
+
+        That is where some pairs have no width, and where a pair is longer
+        than half a period of the sum.
 
         Parameters
         ----------
         q, squared : (K,) arrays, 1/A and 1/A^2
-            Q, rising, and its square.
+            Q in even steps from 0, and its square.
         weights : (K,) array
         u, delta2 : float, A^2
         stretch : float
@@ -123,7 +126,7 @@ class PairTable:
         pull = delta2 / stretch**2
         ends = 1 - pull * (self._middle + self._half * np.array([-1.0, 1.0]))
         # The width is cut at 0 there, which no smooth function is.
-        if ends.min() < 0:
+        if ends.min() < 0 or self.longest * stretch * q[1] >= math.pi:
             return None
         half = max(abs(pull) * self._half, 1e-6)
         needed = chebyshev.node_count(

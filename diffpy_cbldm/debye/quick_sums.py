@@ -298,7 +298,7 @@ def _served(
         return None
     return _Batch(
         np.ascontiguousarray(positions.detach().numpy(), dtype=float),
-        lengths.numpy(),
+        np.ascontiguousarray(lengths.numpy(), dtype=np.int64),
         u,
         of_each("qdamp", 0.0),
         of_each("scale", -math.inf),

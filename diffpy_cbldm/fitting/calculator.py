@@ -137,19 +137,20 @@ class PairCache:
         That is where delta1 or Qbroad move the widths, pairs have no width or
         are left out, and where a value is not allowed.
         """
-        u, delta2 = conditions.u_iso, conditions.delta2
-        numbers = (u, delta2, conditions.qdamp, conditions.scale, stretch)
-        if (
-            self._table is None
-            or precision < EXACT
-            or any(
-                isinstance(x, Tensor) or not math.isfinite(x) for x in numbers
-            )
+        u: Any = conditions.u_iso
+        delta2: Any = conditions.delta2
+        others: tuple[Any, Any] = conditions.qdamp, conditions.scale
+        if self._table is None or precision < EXACT:
+            return None
+        none: tuple[Any, Any] = conditions.delta1, conditions.qbroad
+        if any(
+            isinstance(x, Tensor) or not math.isfinite(x)
+            for x in (u, delta2, *others, *none, stretch)
         ):
             return None
-        if conditions.delta1 or conditions.qbroad:
+        if any(none):
             return None
-        if u < 0 or conditions.qdamp < 0 or stretch < 1e-6:
+        if u < 0 or others[0] < 0 or stretch < 1e-6:
             return None
         check_curve(conditions, grid, precision)
         end = grid.rmax if native else whole_end(grid.rmax)
@@ -171,9 +172,7 @@ class PairCache:
         )
         if terms is None:
             return None
-        return quick_sums.transformed(
-            terms, series, grid, conditions.qdamp, conditions.scale
-        )
+        return quick_sums.transformed(terms, series, grid, *others)
 
     def _longest(self, stretch: float) -> Tensor | None:
         """The longest distance (1,), A, where the distances are kept."""
@@ -319,7 +318,7 @@ class DebyeCalculator:
                 discretisation=self.grid,
                 precision=self.precision,
             )
-            return quick_sums.points(grid), g
+            return quick_sums.points(grid).copy(), g
         with torch.no_grad():
             mixed_curve = mixed.evaluate(
                 torch.tensor(xyz @ base * stretch),
@@ -330,7 +329,7 @@ class DebyeCalculator:
                 stype=self._radiation,
                 precision=self.precision,
             )
-        return quick_sums.points(grid), mixed_curve.numpy()
+        return quick_sums.points(grid).copy(), mixed_curve.numpy()
 
 
 def _xyz(structure: Any) -> np.ndarray:
