@@ -37,7 +37,7 @@ from diffpy_cbldm.debye.pair_sums import (
     native_plan,
     near_distances,
 )
-from diffpy_cbldm.debye.pairgrid import EXACT, chunks
+from diffpy_cbldm.debye.pairgrid import EXACT, chunks, longest_distances
 from diffpy_cbldm.debye.qgrid import (
     R_END,
     R_STEP,
@@ -177,7 +177,7 @@ def evaluate(
         longest = None
         if discretisation != "native":
             longest = (
-                _longest(positions, lengths)
+                longest_distances(positions, lengths, R_END)
                 if cached is None or cached.longest is None
                 else cached.longest
             )
@@ -242,25 +242,6 @@ def _parts(
         rows = rows.to(lengths.device)
         for part in chunks(positions, lengths[rows], extra, chunk):
             yield rows[part], transform
-
-
-@torch.no_grad()
-def _longest(positions: Tensor, lengths: Tensor) -> Tensor:
-    """The longest distance in each cluster (B,), A; 0 where below `R_END`."""
-    x = positions.detach()
-    n = x.shape[1]
-    real = (torch.arange(n, device=x.device) < lengths[:, None])[..., None]
-    centre = (x * real).sum(1, keepdim=True) / lengths[:, None, None]
-    # No pair is longer than twice the radius: few clusters have to be
-    # looked at pair by pair.
-    radius = ((x - centre) * real).norm(dim=2).amax(1)
-    longest = torch.zeros_like(radius)
-    for b in (2 * radius > R_END).nonzero()[:, 0].tolist():
-        some = x[b, : int(lengths[b])]
-        longest[b] = max(
-            float(torch.cdist(rows, some).max()) for rows in some.split(1024)
-        )
-    return longest
 
 
 def _sampled(

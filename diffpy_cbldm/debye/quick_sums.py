@@ -23,12 +23,17 @@ from diffpy_cbldm.debye.pairgrid import (
     EXACT,
     TOUCHING,
     fast_length,
+    longest_distances,
     spline,
     spline_order,
 )
 
 AT_ONCE = 1 << 15
 """Bins worked on at once: they stay in the cache."""
+
+LARGE = 1000
+"""Particles of more atoms are measured first: most are longer than a common
+grid reaches, and would be summed twice."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -254,13 +259,20 @@ def curves(
         return _add_curves(some, series, bins, r, out), reach
 
     out = np.empty((len(batch.x), len(r)))
-    longest, reach = added(batch, 0.0, out)
-    if longest is None:
-        return None
+    if batch.x.shape[1] > LARGE and not native:
+        x = torch.from_numpy(batch.x)
+        longest = longest_distances(x, lengths, qgrid.R_END).numpy()
+        finer = list(range(len(out)))
+    else:
+        longest, reach = added(batch, 0.0, out)
+        if longest is None:
+            return None
+        finer = [] if native else np.flatnonzero(longest > reach).tolist()
     # Particles that are longer than the grid reaches have finer ones.
-    for row in () if native else np.flatnonzero(longest > reach).tolist():
+    for row in finer:
         one = slice(row, row + 1)
-        added(batch.take(one), float(longest[row]), out[one])
+        if added(batch.take(one), float(longest[row]), out[one])[0] is None:
+            return None
     return torch.from_numpy(out).to(positions.dtype)
 
 
