@@ -320,7 +320,9 @@ This page explains how G(r) of a cluster is calculated, and how fast.
 bins with B-splines, transforms the bins, and divides by the transform of the
 spline. The bins are as coarse as `precision` allows. The time is proportional
 to the number of pairs for large clusters, and to the number of points for
-small ones. `calculator.PairCache` keeps the pairs of one cluster for a fit.
+small ones. `calculator.PairCache` keeps the pairs of one cluster for a fit:
+as sums over Q for a dozen widths, of which a curve is made without a loop over
+pairs.
 
 | step | where |
 | --- | --- |
@@ -330,6 +332,8 @@ small ones. `calculator.PairCache` keeps the pairs of one cluster for a fit.
 | the same as Chebyshev terms | `debye.chebyshev` |
 | the Q grid of DiffPy, and from F(Q) to G(r) | `debye.qgrid` |
 | batches of one element; several elements | `debye.pure`; `debye.mixed` |
+| one element and one width, where no gradient is wanted | `debye.quick_sums` |
+| the pairs of one cluster, kept for a fit | `debye.pair_table` |
 | one count of pairs for many conditions | `debye.histogram` |
 
 ## Time against size and range
