@@ -295,7 +295,11 @@ class DebyeCalculator:
         alike = elements.count(elements[0]) == len(elements)
         one_width = alike and u.count(u[0]) == len(u)
         conditions = Conditions(
-            u_iso=u[0] if one_width else torch.tensor(u, dtype=torch.float64),
+            u_iso=(
+                float(u[0])
+                if one_width
+                else torch.tensor(u, dtype=torch.float64)
+            ),
             delta1=self.delta1,
             delta2=self.delta2,
             # An optimiser without bounds may change their signs, which no
@@ -352,7 +356,9 @@ def _atoms(structure: Any) -> tuple[list[str], list[float]]:
             "the structure has no atoms; expected a cluster: pass one to "
             "setStructure."
         )
-    # An optimiser without bounds may try U < 0; DiffPy's peaks then have no
-    # width.
-    widths = [max(float(atom.Uisoequiv), 0.0) for atom in structure]
+    widths = [atom.Uisoequiv for atom in structure]
+    if not min(widths) >= 0:
+        # An optimiser without bounds may try U < 0; DiffPy's peaks then have
+        # no width.
+        widths = [max(width, 0.0) for width in widths]
     return elements, widths
