@@ -99,15 +99,14 @@ def _rms_of_data(recipe: FitRecipe) -> float:
     return float(np.sqrt(np.mean((profile.y / profile.dy) ** 2))) or 1.0
 
 
-def _fit_moves(recipe: FitRecipe) -> np.ndarray:
+def _fit_moves(recipe: FitRecipe, raw: tuple[np.ndarray, float]) -> np.ndarray:
     """The best values, never worse than those it begins with.
 
-    Nor than with the scale alone fitted (`rw_raw`): where a minimum beside
-    the right one was met, the fit begins again from there.
+    Nor than with the scale alone fitted (`_raw`): where a minimum beside the
+    right one was met, the fit begins again from there.
     """
-    begins = [np.array(recipe.values), _raw_values(recipe)]
-    began = [_rw(recipe, values) for values in begins]
-    recipe.residual(begins[0])
+    begins = [np.array(recipe.values), raw[0]]
+    began = [_rw(recipe, begins[0]), raw[1]]
     ends = [_fit_in_steps(recipe)]
     ended = [_rw(recipe, ends[0])]
     if not ended[0] <= min(began):
@@ -197,11 +196,12 @@ def refine(
 
     with one_thread():
         recipe = recipe_to(target.rmax)
-        raw = _raw(recipe) if cluster.rw_raw is None else cluster.rw_raw
+        raw = _raw(recipe)
         held, split = None, Refinement.heldout_split
         if heldout and recipe.cluster.profile.x[-1] >= split + HELD_OUT:
-            held = _rw(recipe, _fit_moves(recipe_to(split)), above=split)
-        results = _fit_results(recipe, target)
+            part = recipe_to(split)
+            held = _rw(recipe, _fit_moves(part, _raw(part)), above=split)
+        results = _fit_results(recipe, target, raw)
         uneven = _uneven_misfit(recipe, float(results.rw))
     plain = {"s1": "scale", delta2_name(cluster.elements): "delta2"}
     parameters = _parameters(results, plain)
@@ -212,7 +212,7 @@ def refine(
     return dataclasses.replace(
         cluster,
         positions=_moved(cluster, parameters, move_names),
-        rw_raw=raw,
+        rw_raw=raw[1] if cluster.rw_raw is None else cluster.rw_raw,
         rw=float(results.rw),
         rw_heldout=held,
         parameters=parameters,
@@ -226,9 +226,11 @@ def refine(
     )
 
 
-def _fit_results(recipe: FitRecipe, target: Target) -> Results:
+def _fit_results(
+    recipe: FitRecipe, target: Target, raw: tuple[np.ndarray, float]
+) -> Results:
     """Refine a recipe, leave it at the best values and return the results."""
-    recipe.residual(_fit_moves(recipe))
+    recipe.residual(_fit_moves(recipe, raw))
     if target.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
         # G depends on its square: at 0 there is no uncertainty to give.
         recipe.qdamp.value = 0.0
@@ -327,9 +329,10 @@ def _raw_values(recipe: FitRecipe) -> np.ndarray:
     return np.array(recipe.values)
 
 
-def _raw(recipe: FitRecipe) -> float:
-    """Rw with the scale alone fitted; the recipe stays as it is."""
+def _raw(recipe: FitRecipe) -> tuple[np.ndarray, float]:
+    """`_raw_values` and their Rw; the recipe stays as it is."""
     before = np.array(recipe.values)
-    rw = _rw(recipe, _raw_values(recipe))
+    values = _raw_values(recipe)
+    rw = _rw(recipe, values)
     recipe.residual(before)
-    return rw
+    return values, rw
