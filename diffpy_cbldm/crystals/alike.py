@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from diffpy_cbldm.cluster import as_cluster
-from diffpy_cbldm.crystals.bonds import as_positions, roughness
+from diffpy_cbldm.crystals.bonds import as_positions, is_tensor, roughness
 from diffpy_cbldm.crystals.superposition import (
     Pair,
     best_factor,
@@ -286,7 +286,7 @@ def _pair(a: Any, b: Any, stretch: float, reflection: bool) -> Pair | None:
 
 def _atoms(given: Any) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Positions, and elements where they are known."""
-    if not isinstance(given, np.ndarray | torch.Tensor):
+    if not (isinstance(given, np.ndarray) or is_tensor(given)):
         cluster = as_cluster(given)
         return as_positions(cluster.positions), cluster.elements
     positions = as_positions(given)

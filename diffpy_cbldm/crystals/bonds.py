@@ -37,6 +37,11 @@ _COMPACT_TYPES = ("bcc", "dec", "ico", "sc")
 """Types whose own clusters of the library say how smooth one can be."""
 
 
+def is_tensor(value: object) -> bool:
+    """Whether something is a tensor; there is none before PyTorch is."""
+    return isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ()))
+
+
 def as_positions(positions: np.ndarray | torch.Tensor) -> np.ndarray:
     """Positions of one cluster as a NumPy array of double precision.
 
@@ -53,8 +58,7 @@ def as_positions(positions: np.ndarray | torch.Tensor) -> np.ndarray:
     CbldmError
         Another shape, or no atom.
     """
-    # There are no tensors before PyTorch is imported.
-    if isinstance(positions, getattr(sys.modules.get("torch"), "Tensor", ())):
+    if is_tensor(positions):
         positions = cast("torch.Tensor", positions).detach().cpu().numpy()
     x = np.asarray(positions, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] != 3 or len(x) == 0:
