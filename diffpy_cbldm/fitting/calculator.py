@@ -260,8 +260,8 @@ class DebyeCalculator:
         """Return the radiation, "X" or "N"."""
         return self._radiation
 
-    def _stretch(self, structure: Any) -> float:
-        """What the lattice stretches the kept positions by.
+    def _unstretched(self, structure: Any) -> tuple[np.ndarray, float]:
+        """Positions (n, 3) in A, and the stretch that is still to come.
 
         As long as all edges of the lattice move together, as under
         zoomscale, the positions stay those of the first call.
@@ -276,10 +276,10 @@ class DebyeCalculator:
             if off <= 1e-14 * np.abs(base).max() and np.array_equal(
                 xyz, first
             ):
-                return stretch
+                return first @ before, stretch
         self._last = xyz, np.array(base)
         self._pairs = None
-        return 1.0
+        return xyz @ base, 1.0
 
     def __call__(self, structure: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return r (m,) in A and G (m,) in 1/A^2 of a diffpy Structure.
@@ -289,9 +289,7 @@ class DebyeCalculator:
         occupied.
         """
         elements, u = _atoms(structure)
-        stretch = self._stretch(structure)
-        assert self._last is not None
-        xyz, base = self._last
+        positions, stretch = self._unstretched(structure)
         alike = elements.count(elements[0]) == len(elements)
         one_width = alike and u.count(u[0]) == len(u)
         conditions = Conditions(
@@ -314,7 +312,7 @@ class DebyeCalculator:
         grid = Grid(self.rmin, self.rmax, self.rstep, at)
         if one_width:
             if self._pairs is None:
-                self._pairs = PairCache(xyz @ base)
+                self._pairs = PairCache(positions)
             g = self._pairs.pdf(
                 conditions,
                 grid,
@@ -325,7 +323,7 @@ class DebyeCalculator:
             return quick_sums.points(grid).copy(), g
         with torch.no_grad():
             mixed_curve = mixed.evaluate(
-                torch.tensor(xyz @ base * stretch),
+                torch.tensor(positions * stretch),
                 elements,
                 conditions,
                 grid,
