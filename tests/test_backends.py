@@ -47,7 +47,7 @@ def modules():
 def native(monkeypatch):
     """diffpy.srreal; where it does not load, modules with its calls."""
     try:
-        import diffpy.srreal.pdfcalculator
+        import diffpy.srreal.pdfcalculator  # noqa: F401
     except ImportError:
         for name, module in modules():
             monkeypatch.setitem(sys.modules, name, module)
@@ -62,7 +62,8 @@ def none(monkeypatch):
 
 @pytest.fixture(scope="module")
 def pdf():
-    (pdf,) = cb.simulate([CLUSTER.scaled(1.012)], qmin=0.9, rmax=20.0)
+    known = {"qmin": 0.9, "rmax": 20.0, "delta2": 2.5}
+    (pdf,) = cb.simulate([CLUSTER.scaled(1.012)], **known)
     return pdf
 
 

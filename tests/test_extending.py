@@ -129,7 +129,7 @@ def test_the_fault_of_a_generator_is_named(name, tmp_path, monkeypatch):
 def test_a_generator_that_cannot_be_loaded(reader, tmp_path, monkeypatch):
     register(tmp_path, monkeypatch, gone=[])
     monkeypatch.setitem(sys.modules, "others", None)
-    with pytest.raises(CbldmError, match="'gone' cannot be loaded"):
+    with pytest.raises(CbldmError, match="'gone' cannot be .*others to"):
         find_generator("gone")
 
 

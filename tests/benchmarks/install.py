@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.install --python python3.13 --newest --json
 
-A new environment of the given Python gets this checkout, either with the
-releases of the constraints file that belongs to it or with the newest ones.
+A new environment of the given Python gets a clone of the current commit,
+either with the releases of the constraints file that belongs to it or with
+the newest ones.
 The example of README's first command is run in it, and the tests that
 `--tests` names.  One row of the table in docs/how-to/install.md is printed.
 
@@ -137,22 +138,17 @@ def measure(options: argparse.Namespace, folder: Path) -> Row:
     SystemExit
         The installation failed; its last lines are the message.
     """
-    version, _ = run(
-        [
-            options.python,
-            "-c",
-            "import platform as p; print(p.python_version())",
-        ],
-        folder,
-    )
+    asked = "import platform; print(platform.python_version())"
+    version, _ = run([options.python, "-c", asked], folder)
     given = constraints_for(version)
     row = Row(version.strip(), "newest" if options.newest else given.name)
-    environment = folder / "environment"
+    clone, environment = folder / "clone", folder / "environment"
+    run(["git", "clone", "--quiet", ROOT, clone], folder)
     python = environment / "bin" / "python"
     install = [python, "-m", "pip", "install", *shlex.split(options.pip)]
     install += [] if options.newest else ["-c", given]
     install += ["--no-compile"] if options.no_compile or options.slim else []
-    what = f"{ROOT}[test]" if options.tests else str(ROOT)
+    what = f"{clone}[test]" if options.tests else str(clone)
 
     start = time.perf_counter()
     run([options.python, "-m", "venv", environment], folder)
@@ -179,7 +175,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Row:
     row.largest = {k: size / 1e6 for k, size in parts.most_common(10)}
     if options.tests:
         text, _ = run(
-            [python, "-m", "pytest", "-q", *shlex.split(options.tests)], ROOT
+            [python, "-m", "pytest", "-q", *shlex.split(options.tests)], clone
         )
         row.tests = text.strip().splitlines()[-1]
     return row
