@@ -178,6 +178,8 @@ def measure(options: argparse.Namespace, folder: Path) -> Row:
             [python, "-m", "pytest", "-q", *shlex.split(options.tests)], clone
         )
         row.tests = text.strip().splitlines()[-1]
+        if not row.works:
+            print(text, file=sys.stderr)
     return row
 
 
