@@ -10,9 +10,10 @@ The example of README's first command is run in it, and the tests that
 
 The time holds the downloads, and so depends on the network.  Sizes are sums
 of the lengths of files, in MB of 10^6 bytes, after the example has run: pip
-compiles all modules, `--no-compile` only those that are imported.  `--slim`
-also removes what PyTorch brings for building C++ extensions and for its own
-tests.
+compiles all modules; with `--no-compile`, Python does so with those that are
+imported.  `--slim` also removes what PyTorch brings for building C++
+extensions and for its own tests, and `--remove` packages of which no part is
+needed for what is left to do.
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-UNUSED = ("torch/test", "torch/include", "torch/bin")
-"""Folders of PyTorch that nothing imports: tests, headers, test programs."""
+UNUSED = ("torch/test", "torch/include")
+"""Folders of PyTorch that nothing imports: test programs, and headers."""
+
+KEPT = "torch_shm_manager"
+"""The one program of torch/bin that PyTorch looks for when it is imported."""
 
 EXAMPLE = ("--generators", "library", "--polish", "no")
 """What shortens the example where only its running counts."""
@@ -123,6 +127,16 @@ def sizes(environment: Path) -> tuple[Counter[str], int]:
     return parts, bytecode
 
 
+def slim(environment: Path) -> None:
+    """Remove what PyTorch does not need to run."""
+    (site,) = environment.glob("lib/python*/site-packages")
+    for name in UNUSED:
+        shutil.rmtree(site / name)
+    for path in (site / "torch" / "bin").iterdir():
+        if path.name != KEPT:
+            path.unlink()
+
+
 def first_row(text: str) -> str:
     """The best candidate in the table of `cbldm`, or the last line."""
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -159,9 +173,10 @@ def measure(options: argparse.Namespace, folder: Path) -> Row:
     row.install_s = time.perf_counter() - start
 
     if options.slim:
-        (site,) = environment.glob("lib/python*/site-packages")
-        for name in UNUSED:
-            shutil.rmtree(site / name)
+        slim(environment)
+    if options.remove:
+        names = options.remove.split()
+        run([python, "-m", "pip", "uninstall", "-y", *names], folder)
     words = [] if options.whole_example else EXAMPLE
     text, row.example_s = run(
         [environment / "bin" / "cbldm", "--example", *words], folder
@@ -204,6 +219,7 @@ def main() -> None:
     parser.add_argument("--newest", action="store_true")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--slim", action="store_true")
+    parser.add_argument("--remove", default="", help="packages, at the end")
     parser.add_argument("--whole-example", action="store_true")
     parser.add_argument("--tests", default="", help="words for pytest")
     parser.add_argument("--pip", default="", help="more words for pip")
