@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from diffpy_cbldm import CbldmError, Cluster
 from diffpy_cbldm._version import __version__
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -145,6 +146,15 @@ def test_six_is_asked_for_where_srfit_imports_it():
     assert needed <= ("six" in names)
     newer = [given.name for given in wanted_on("3.12")]
     assert "six" not in newer and newer.count("diffpy.srfit") == 2
+
+
+def test_a_small_installation_says_what_it_lacks(monkeypatch):
+    """As docs/how-to/install.md makes one, without pymatgen."""
+    monkeypatch.setitem(sys.modules, "pymatgen.core", None)
+    cluster = Cluster("Pt", [[0.0, 0.0, 0.0], [0.0, 0.0, 2.8]])
+    with pytest.raises(CbldmError, match="pip install pymatgen"):
+        cluster.to_pymatgen()
+    assert len(cluster.to_ase()) == len(cluster.to_diffpy()) == 2
 
 
 def test_the_citation_is_of_this_version():
