@@ -4,16 +4,13 @@
 
 A new environment of the given Python gets a clone of the current commit,
 either with the releases of the constraints file that belongs to it or with
-the newest ones.
-The example of README's first command is run in it, and the tests that
-`--tests` names.  One row of the table in docs/how-to/install.md is printed.
+the newest ones.  A short search in the example's PDF is run in it, and the
+tests that `--tests` names.  One row of the table in docs/how-to/install.md is
+printed.  The seconds hold the downloads, and so depend on the network.
 
-The time holds the downloads, and so depends on the network.  Sizes are sums
-of the lengths of files, in MB of 10^6 bytes, after the example has run: pip
-compiles all modules; with `--no-compile`, Python does so with those that are
-imported.  `--slim` also removes what PyTorch brings for building C++
-extensions and for its own tests, and `--remove` packages of which no part is
-needed for what is left to do.
+`--shrink` then removes in turn what is not needed, and prints a row for each
+step after the same search.  Sizes are sums of the lengths of files, in MB of
+10^6 bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,8 +38,11 @@ UNUSED = ("torch/test", "torch/include")
 KEPT = "torch_shm_manager"
 """The one program of torch/bin that PyTorch looks for when it is imported."""
 
-EXAMPLE = ("--generators", "library", "--polish", "no")
-"""What shortens the example where only its running counts."""
+PYMATGEN = ("pymatgen", "pymatgen-core", "pandas", "lxml", "spglib")
+"""The large packages that only conversions to pymatgen and cif files need."""
+
+EXAMPLE = ("--generators", "cbldm", "--count", "8", "--polish", "no")
+"""A search that loads the networks, the fit and the page, and is short."""
 
 
 @dataclasses.dataclass
@@ -54,19 +54,18 @@ class Row:
     python, torch : str
         Their versions.
     releases : str
-        "newest", or the name of the constraints file.
+        "newest", or the name of the constraints file; for a row of
+        `--shrink`, what was removed.
     install_s, example_s : float
-        Wall seconds; `example_s` is of `cbldm --example`.
-    example : str
-        The first row of its table, or its last words where it failed.
-    tests : str
-        pytest's last line; empty where no tests were asked for.
-    mb : float
-        The whole environment.
-    bytecode_mb : float
-        The compiled modules among it.
+        Wall seconds.
+    mb, bytecode_mb : float
+        The whole environment, and the compiled modules in it.
     largest : dict
         {folder in site-packages: MB}, the ten largest.
+    example : str
+        The best candidate of the example, or its last words.
+    tests : str
+        pytest's last line; empty where no tests were asked for.
     """
 
     python: str
@@ -94,9 +93,9 @@ def constraints_for(version: str) -> Path:
 
 
 def run(words: Sequence[str | Path], cwd: Path) -> tuple[str, float]:
-    """Run a command; its output and wall seconds.
+    """Run a command: what it printed, and its wall seconds.
 
-    The output of a command that fails is its own words, for the row.
+    Where it fails, its error output follows.
     """
     # A path of this process would hide what the new environment lacks.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -112,9 +111,56 @@ def run(words: Sequence[str | Path], cwd: Path) -> tuple[str, float]:
     return text, time.perf_counter() - start
 
 
+def site_of(environment: Path) -> Path:
+    """The folder of installed packages."""
+    (site,) = environment.glob("lib/python*/site-packages")
+    return site
+
+
+def install(options: argparse.Namespace, folder: Path) -> Row:
+    """Make `folder`/environment from a clone of the current commit.
+
+    Raises
+    ------
+    SystemExit
+        pip failed; its last lines are the message.
+    """
+    asked = "import platform; print(platform.python_version())"
+    version = run([options.python, "-c", asked], folder)[0].strip()
+    given = constraints_for(version)
+    row = Row(version, "newest" if options.newest else given.name)
+    clone, environment = folder / "clone", folder / "environment"
+    run(["git", "clone", "--quiet", ROOT, clone], folder)
+    words: list[str | Path] = [environment / "bin" / "pip", "install"]
+    words += [] if options.newest else ["-c", given]
+    words += [f"{clone}[test]" if options.tests else str(clone)]
+
+    start = time.perf_counter()
+    run([options.python, "-m", "venv", environment], folder)
+    text, _ = run(words, folder)
+    if "Successfully installed" not in text:
+        sys.exit("\n".join(text.splitlines()[-15:]))
+    row.install_s = time.perf_counter() - start
+    return row
+
+
+def use(row: Row, folder: Path) -> None:
+    """Run the example with its page, then take sizes, into the row."""
+    environment = folder / "environment"
+    words = ["--example", "-t", "html", "--force", *EXAMPLE]
+    text, row.example_s = run([environment / "bin" / "cbldm", *words], folder)
+    row.example = first_row(text)
+    asked = "import torch; print(torch.__version__)"
+    text, _ = run([environment / "bin" / "python", "-c", asked], folder)
+    row.torch = text.strip().splitlines()[-1]
+    parts, bytecode = sizes(environment)
+    row.mb, row.bytecode_mb = sum(parts.values()) / 1e6, bytecode / 1e6
+    row.largest = {k: size / 1e6 for k, size in parts.most_common(10)}
+
+
 def sizes(environment: Path) -> tuple[Counter[str], int]:
     """Bytes by folder of site-packages ("" for the rest), and of bytecode."""
-    (site,) = environment.glob("lib/python*/site-packages")
+    site = site_of(environment)
     parts: Counter[str] = Counter()
     bytecode = 0
     for path in environment.rglob("*"):
@@ -127,88 +173,51 @@ def sizes(environment: Path) -> tuple[Counter[str], int]:
     return parts, bytecode
 
 
-def slim(environment: Path) -> None:
-    """Remove what PyTorch does not need to run."""
-    (site,) = environment.glob("lib/python*/site-packages")
+def first_row(text: str) -> str:
+    """The best candidate in the table of `cbldm`, or the last line."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    lines = [line for line in lines if line] or ["no output"]
+    best = [line for line in lines if line.startswith("1 ")]
+    return best[0] if best else lines[-1]
+
+
+def shrunk(row: Row, folder: Path) -> Iterator[Row]:
+    """A row for each thing that is removed, with all before it."""
+
+    def after(what: str) -> Row:
+        smaller = Row(row.python, what)
+        use(smaller, folder)
+        return smaller
+
+    environment = folder / "environment"
+    site = site_of(environment)
+    # As `pip install --no-compile`: what is imported is compiled again.
+    for path in environment.rglob("*.pyc"):
+        path.unlink()
+    yield after("bytecode of what is not imported")
     for name in UNUSED:
         shutil.rmtree(site / name)
     for path in (site / "torch" / "bin").iterdir():
         if path.name != KEPT:
             path.unlink()
-
-
-def first_row(text: str) -> str:
-    """The best candidate in the table of `cbldm`, or the last line."""
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    best = [line for line in lines if line.startswith("1 ")]
-    return (best or [line for line in lines if line] or ["no output"])[0]
-
-
-def measure(options: argparse.Namespace, folder: Path) -> Row:
-    """Install into `folder`/environment, and run what was asked for.
-
-    Raises
-    ------
-    SystemExit
-        The installation failed; its last lines are the message.
-    """
-    asked = "import platform; print(platform.python_version())"
-    version, _ = run([options.python, "-c", asked], folder)
-    given = constraints_for(version)
-    row = Row(version.strip(), "newest" if options.newest else given.name)
-    clone, environment = folder / "clone", folder / "environment"
-    run(["git", "clone", "--quiet", ROOT, clone], folder)
-    python = environment / "bin" / "python"
-    install = [python, "-m", "pip", "install", *shlex.split(options.pip)]
-    install += [] if options.newest else ["-c", given]
-    install += ["--no-compile"] if options.no_compile or options.slim else []
-    what = f"{clone}[test]" if options.tests else str(clone)
-
-    start = time.perf_counter()
-    run([options.python, "-m", "venv", environment], folder)
-    for wanted in (*options.first, what):
-        text, _ = run([*install, wanted], folder)
-        if "Successfully installed" not in text:
-            sys.exit("\n".join(text.splitlines()[-15:]))
-    row.install_s = time.perf_counter() - start
-
-    if options.slim:
-        slim(environment)
-    if options.remove:
-        names = options.remove.split()
-        run([python, "-m", "pip", "uninstall", "-y", *names], folder)
-    words = [] if options.whole_example else EXAMPLE
-    text, row.example_s = run(
-        [environment / "bin" / "cbldm", "--example", *words], folder
-    )
-    row.example = first_row(text)
-    row.torch = run(
-        [python, "-c", "import torch; print(torch.__version__)"], folder
-    )[0].strip()
-    parts, bytecode = sizes(environment)
-    row.mb, row.bytecode_mb = sum(parts.values()) / 1e6, bytecode / 1e6
-    row.largest = {k: size / 1e6 for k, size in parts.most_common(10)}
-    if options.tests:
-        text, _ = run(
-            [python, "-m", "pytest", "-q", *shlex.split(options.tests)], clone
-        )
-        row.tests = text.strip().splitlines()[-1]
-        if not row.works:
-            print(text, file=sys.stderr)
-    return row
+    yield after("PyTorch's tests, headers and programs")
+    pip = [environment / "bin" / "python", "-m", "pip"]
+    run([*pip, "uninstall", "-y", *PYMATGEN], folder)
+    yield after("pymatgen and what only it needs")
 
 
 def line(row: Row) -> str:
     """The row as one of a Markdown table."""
-    tests = row.tests.strip("= ") or "-"
+    # "== 3 passed in 2.00s ==": the seconds of tests are not the matter.
+    tests = row.tests.strip("= ").partition(" in ")[0]
     cells = (
         row.python,
         row.releases,
         row.torch,
-        f"{row.install_s:.0f}",
+        f"{row.install_s:.0f}" if row.install_s else "-",
         f"{row.mb:.0f}",
-        f"{row.example_s:.0f}",
-        tests,
+        "runs" if row.example.startswith("1 ") else row.example,
+        tests or "-",
     )
     return f"| {' | '.join(cells)} |"
 
@@ -217,24 +226,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--newest", action="store_true")
-    parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--slim", action="store_true")
-    parser.add_argument("--remove", default="", help="packages, at the end")
-    parser.add_argument("--whole-example", action="store_true")
+    parser.add_argument("--shrink", action="store_true")
     parser.add_argument("--tests", default="", help="words for pytest")
-    parser.add_argument("--pip", default="", help="more words for pip")
-    parser.add_argument(
-        "--first", action="append", default=[], help="to install before"
-    )
     parser.add_argument("--folder", type=Path, help="keep it here")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
+        folder = (options.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        row = measure(options, folder.resolve())
-    print(json.dumps(dataclasses.asdict(row)) if options.json else line(row))
-    sys.exit(not row.works)
+        rows = [install(options, folder)]
+        use(rows[0], folder)
+        if options.tests:
+            python = folder / "environment" / "bin" / "python"
+            words = [python, "-m", "pytest", "-q"]
+            text, _ = run(
+                [*words, *shlex.split(options.tests)], folder / "clone"
+            )
+            rows[0].tests = text.strip().splitlines()[-1]
+            if not rows[0].works:
+                print(text, file=sys.stderr)
+        if options.shrink:
+            rows += shrunk(rows[0], folder)
+    for row in rows:
+        print(
+            json.dumps(dataclasses.asdict(row)) if options.json else line(row)
+        )
+    sys.exit(not all(row.works for row in rows))
 
 
 if __name__ == "__main__":
