@@ -97,8 +97,11 @@ def run(words: Sequence[str | Path], cwd: Path) -> tuple[str, float]:
 
     Where it fails, its error output follows.
     """
-    # A path of this process would hide what the new environment lacks.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    # A path of this process would hide what the new environment lacks, and
+    # without bytecode it would be smaller than a user's.
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith("PYTHON")
+    }
     start = time.perf_counter()
     done = subprocess.run(
         [str(w) for w in words],
@@ -198,7 +201,7 @@ def shrunk(row: Row, folder: Path) -> Iterator[Row]:
     for name in UNUSED:
         shutil.rmtree(site / name)
     for path in (site / "torch" / "bin").iterdir():
-        if path.name != KEPT:
+        if path.is_file() and path.name != KEPT:
             path.unlink()
     yield after("PyTorch's tests, headers and programs")
     pip = [environment / "bin" / "python", "-m", "pip"]
