@@ -75,7 +75,14 @@ def to_pymatgen(
 
     In a box for G(r) up to `rmax`, or without one where that is None.
     """
-    from pymatgen.core import Lattice, Molecule, Structure
+    try:
+        from pymatgen.core import Lattice, Molecule, Structure
+    except ImportError as error:
+        raise CbldmError(
+            f"structures of pymatgen and cif files need pymatgen, which does "
+            f"not load ({error}); expected all dependencies: pip install "
+            f"pymatgen, or write xyz."
+        ) from error
 
     symbols = [element_and_mass(symbol)[0] for symbol in elements]
     properties: dict[str, list[Any]] = {}

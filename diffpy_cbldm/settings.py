@@ -141,8 +141,8 @@ class Solve:
     )
     backend: str = parameter(
         "auto",
-        "Debye calculator of the refinement: srreal where installed, or the "
-        "built-in one (torch).",
+        "Debye calculator of the refinement: auto and torch are the built-in "
+        "one, srreal the native one of diffpy.srreal, to check it.",
         choices=("auto", "torch", "srreal"),
     )
 

@@ -18,7 +18,6 @@ from diffpy_cbldm.fitting import recipe as recipes
 from diffpy_cbldm.fitting.calculator import DebyeCalculator
 from diffpy_cbldm.fitting.generator import (
     DebyeGenerator,
-    choose_backend,
     make_generator,
 )
 from diffpy_cbldm.renames import modern
@@ -579,28 +578,6 @@ def test_errors(simulated):
     structure[3].xyz[0] = math.nan
     with pytest.raises(CbldmError, match="NaN"):
         DebyeCalculator()(structure)
-
-
-@pytest.mark.skipif(
-    choose_backend("auto") == "srreal", reason="srreal is installed"
-)
-def test_srreal_is_asked_for_in_vain(simulated):
-    with pytest.raises(CbldmError, match="conda install"):
-        cb.refine(*simulated, backend="srreal")
-
-
-@pytest.mark.skipif(
-    choose_backend("auto") != "srreal", reason="srreal is not installed"
-)
-def test_srreal_agrees(simulated):
-    cluster, pdf = simulated
-    values = [0.7, 1.012, 0.0076, 2.5, 0.05]
-    curves = []
-    for backend in ("srreal", "torch"):
-        recipe = cb.make_recipe(cluster, pdf, backend=backend)
-        recipe.residual(values)
-        curves.append(recipe.cluster.profile.ycalc)
-    assert np.allclose(*curves, atol=1e-9)
 
 
 def test_atoms_of_a_refined_recipe_are_there_when_asked_for():

@@ -326,15 +326,16 @@ class DebyeGenerator(ProfileGenerator):
 def choose_backend(backend: str) -> str:
     """Return "torch" or "srreal" for "auto", "torch" or "srreal".
 
-    "auto" is the native calculator where it is installed.  CbldmError where
-    srreal is asked for and is not there.
+    "auto" is the built-in calculator, so that a result does not depend on
+    what else is installed.  CbldmError where srreal is asked for and is not
+    there.
     """
     if backend not in BACKENDS:
         raise CbldmError(
             f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}."
         )
-    if backend == "torch":
-        return backend
+    if backend != "srreal":
+        return "torch"
     try:
         loads = importlib.util.find_spec("diffpy.srreal") is not None
         if loads:
@@ -342,13 +343,13 @@ def choose_backend(backend: str) -> str:
             import diffpy.srreal.pdfcalculator  # noqa: F401
     except ImportError:
         loads = False
-    if backend == "srreal" and not loads:
+    if not loads:
         raise CbldmError(
             "backend is 'srreal', but diffpy.srreal does not load; expected "
             "its conda package: conda install -c conda-forge diffpy.srreal, "
             "or use backend='torch'."
         )
-    return "srreal" if loads else "torch"
+    return backend
 
 
 def make_generator(backend: str, structure: Any, atoms: bool) -> Any:

@@ -67,7 +67,7 @@ def make_recipe(
     pdf : PDFData
         Its grid, dG, Q range, qdamp and qbroad are used as they are.
     backend : {"auto", "torch", "srreal"}
-        The Debye calculator: native where installed, or built in.
+        The Debye calculator: built in ("auto" is "torch"), or native.
     rmin, rmax : float, A
         Fitted range, cut to the data.  Default 1.5 and 30.
     start : dict, optional

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 def need(purpose: str, *modules: str) -> None:
-    """Raise `CbldmError` where a module of the extra "report" is missing."""
+    """Raise `CbldmError` where a module is missing.
+
+    They come with the package; an environment may still lack one, such as a
+    container made small by hand.
+    """
     for name in modules:
         if importlib.util.find_spec(name) is None:
             raise CbldmError(
                 f"{purpose} needs {name}, which is not installed; expected "
-                f"the extra: pip install diffpy_cbldm[report]"
+                f"all dependencies: pip install {name}"
             )
 
 

@@ -358,7 +358,9 @@ Milliseconds per PDF from the same command, so on the same machine.
 - The double loop is plain torch in float32, one cluster.
 - DebyeCalculator (1.1.1, if it is installed) gets new positions at every call,
   one cluster. It has its own Q grid, and deviates from the exact curve by 1e-3
-  to 2e-2 of the highest peak.
+  to 2e-2 of the highest peak. Its curves have half of the usual scale, and
+  pairs beyond rmax come back folded in, at distances that the particle does
+  not have (`findings/debyecalculator_scale.sh`).
 
 `python -m tests.benchmarks.debye` prints all of these with their deviations.
 `python -m tests.benchmarks.srfit` times SrFit residuals and fits.
