@@ -106,6 +106,11 @@ def _drawn(
         return tuple(pool.candidates(count))
 
 
+def forget() -> None:
+    """Draw anew for PDFs that were solved before, as timings need it."""
+    _drawn.cache_clear()
+
+
 def _search(model: CbLDM, target: Target, seed: int) -> Pool:
     """Latents of a model and their structures, compared with a PDF."""
     import torch
