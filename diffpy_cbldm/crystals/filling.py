@@ -139,50 +139,7 @@ def likely_numbers(
     return numbers[order][:count].tolist()
 
 
-def _no_sites() -> np.ndarray:
-    """An array of its own for each proposal."""
-    return np.zeros(0, int)
-
-
-@dataclasses.dataclass(frozen=True)
-class Proposal:
-    """A decoded structure in bond lengths.
-
-    Attributes
-    ----------
-    structure_type : str
-        One of `diffpy_cbldm.settings.CRYSTAL_TYPES`; empty where a Laplacian
-        was decoded.
-    positions : (n, 3) array
-    sites : (n,) array of int
-        The filled sites of the type's template; empty where a Laplacian was
-        decoded.
-    logits : (S,) array
-        Of the occupancies of all sites of the template; empty where the
-        surface is not to be moved.
-    shape : (3,) array
-        Strain and relaxation, see `diffpy_cbldm.crystals.cuts.deformed`.
-    """
-
-    structure_type: str
-    positions: np.ndarray
-    sites: np.ndarray = dataclasses.field(default_factory=_no_sites)
-    logits: np.ndarray = dataclasses.field(default_factory=_no_sites)
-    shape: np.ndarray = dataclasses.field(default_factory=_no_sites)
-
-    def without_logits(self) -> Proposal:
-        """The same structure in a small part of the memory."""
-        return Proposal(
-            self.structure_type, self.positions, self.sites, shape=self.shape
-        )
-
-
-def _told(shape: np.ndarray) -> np.ndarray:
-    """Strain and relaxation without changes that are too small to tell."""
-    return np.where(np.abs(shape) < _DEAD_ZONE, 0.0, shape)
-
-
-class _Sites(NamedTuple):
+class TemplateSites(NamedTuple):
     """The sites of a template and how they lie to one another.
 
     Attributes
@@ -199,7 +156,7 @@ class _Sites(NamedTuple):
     bonded: np.ndarray
 
     @classmethod
-    def of(cls, xyz: np.ndarray) -> _Sites:
+    def of(cls, xyz: np.ndarray) -> TemplateSites:
         """Found for some sites, (S, 3)."""
         bonded = _within(xyz, math.sqrt(BOND_SQUARE))
         return cls(xyz, overlapping(xyz), bonded)
@@ -212,6 +169,69 @@ class _Sites(NamedTuple):
             filled[members] = True
             neighbours = filled[self.bonded[members]].sum(1)
         return deformed(self.xyz[members], shape, neighbours)
+
+
+def _no_sites() -> np.ndarray:
+    """An array of its own for each proposal."""
+    return np.zeros(0, int)
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """A decoded structure in bond lengths.
+
+    Attributes
+    ----------
+    structure_type : str
+        One of `diffpy_cbldm.settings.CRYSTAL_TYPES`; empty where a Laplacian
+        was decoded.
+    place : (n, 3) array, or a template's sites
+        Where the atoms stand, or what tells it from the sites and the shape:
+        a search holds thousands of structures.
+    sites : (n,) array of int
+        The filled sites of the type's template; empty where a Laplacian was
+        decoded.
+    logits : (S,) array
+        Of the occupancies of all sites of the template; empty where the
+        surface is not to be moved.
+    shape : (3,) array
+        Strain and relaxation, see `diffpy_cbldm.crystals.cuts.deformed`.
+    """
+
+    structure_type: str
+    place: np.ndarray | TemplateSites
+    sites: np.ndarray = dataclasses.field(default_factory=_no_sites)
+    logits: np.ndarray = dataclasses.field(default_factory=_no_sites)
+    shape: np.ndarray = dataclasses.field(default_factory=_no_sites)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(n, 3) array; made at each call where only the sites are held."""
+        if isinstance(self.place, TemplateSites):
+            return self.place.deformed(self.sites, self.shape)
+        return self.place
+
+    @property
+    def size(self) -> int:
+        """The number of atoms."""
+        return len(self.sites) or len(self.positions)
+
+    @property
+    def key(self) -> tuple[str, bytes, bytes]:
+        """The same for the same structure at the same place."""
+        told = self.place
+        if isinstance(told, TemplateSites):
+            told = self.sites
+        return self.structure_type, told.tobytes(), self.shape.tobytes()
+
+    def without_logits(self) -> Proposal:
+        """The same structure in a small part of the memory."""
+        return dataclasses.replace(self, logits=_no_sites())
+
+
+def _told(shape: np.ndarray) -> np.ndarray:
+    """Strain and relaxation without changes that are too small to tell."""
+    return np.where(np.abs(shape) < _DEAD_ZONE, 0.0, shape)
 
 
 class Filling:
@@ -229,7 +249,7 @@ class Filling:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.symmetry = Symmetry(table)
-        self._known_sites: dict[str, _Sites] = {}
+        self._known_sites: dict[str, TemplateSites] = {}
 
     def moved(
         self, parent: Proposal, moves: np.ndarray, sizes: int
@@ -267,9 +287,8 @@ class Filling:
 
     def reshaped(self, parent: Proposal, shape: np.ndarray) -> Proposal:
         """The same sites with other strain and relaxation, (3,)."""
-        sites = self._sites(TEMPLATE_OF[parent.structure_type])
-        xyz = sites.deformed(parent.sites, shape)
-        return dataclasses.replace(parent, positions=xyz, shape=shape)
+        place = self._sites(TEMPLATE_OF[parent.structure_type])
+        return dataclasses.replace(parent, place=place, shape=shape)
 
     def facets(self, parent: Proposal) -> Facets | None:
         """The facets of a structure, see `facets.facets`."""
@@ -298,16 +317,16 @@ class Filling:
         kind, shape = parent.structure_type, _told(parent.shape)
         polyhedra = []
         for logits in moved_facets(self.table, kind, bounds, count, rng):
-            members = np.flatnonzero(logits > 0)
+            members = np.flatnonzero(logits > 0).astype(np.uint16)
             if MIN_ATOMS <= len(members) <= MAX_ATOMS:
                 polyhedra.append(self._on(kind, members, logits, shape))
         return polyhedra
 
-    def _sites(self, template: str) -> _Sites:
+    def _sites(self, template: str) -> TemplateSites:
         """What is known of the sites of a template; made once."""
         if template not in self._known_sites:
             xyz = self.table.sites[template].astype(float)
-            self._known_sites[template] = _Sites.of(xyz)
+            self._known_sites[template] = TemplateSites.of(xyz)
         return self._known_sites[template]
 
     def filled(
@@ -328,9 +347,11 @@ class Filling:
         for logits, whole in variants:
             index, values = ranked_sites(logits, close)
             for n in likely_numbers(values, sizes, whole):
-                chosen = np.sort(index[:n])
-                if chosen.tobytes() not in known:
-                    known.add(chosen.tobytes())
+                # As the table holds them, which is a quarter of the memory.
+                chosen = np.sort(index[:n]).astype(np.uint16)
+                name = chosen.tobytes()
+                if name not in known:
+                    known.add(name)
                     structures.append(self._on(kind, chosen, logits, shape))
         return structures
 
@@ -342,6 +363,5 @@ class Filling:
         shape: np.ndarray,
     ) -> Proposal:
         """The structure on some sites, strained and relaxed."""
-        sites = self._sites(TEMPLATE_OF[kind])
-        xyz = sites.deformed(members, shape)
-        return Proposal(kind, xyz, members, logits, shape)
+        place = self._sites(TEMPLATE_OF[kind])
+        return Proposal(kind, place, members, logits, shape)

@@ -23,7 +23,12 @@ from torch import Tensor
 from diffpy_cbldm.debye.arguments import checked_positions
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
-from diffpy_cbldm.debye.kernels import MOMENTS, pair_moments, site_counts
+from diffpy_cbldm.debye.kernels import (
+    MOMENTS,
+    class_moments,
+    pair_moments,
+    site_counts,
+)
 from diffpy_cbldm.debye.pairgrid import (
     TOUCHING,
     Moments,
@@ -63,14 +68,11 @@ class SitePairs:
     ):
         self.classes, mean = _classes(sites)
         self.count = len(mean)
-        # Class 0 is each site with itself.
-        pairs = torch.zeros(len(mean) - 1, 2, 3, dtype=torch.float64)
-        pairs[:, 1, 0] = torch.from_numpy(mean[1:])
-        rows = pair_histogram(pairs, step=step, bins=bins, order=order)
-        self._rows = 0.5 * rows.float()  # each pair is counted both ways
-        # How many bins the first classes reach into, by their number.
-        reach = (mean / step).astype(int) + order
-        self._ends = np.minimum(reach, bins)
+        self._grid = step, bins, order
+        # Class 0 is each site with itself; what lies beyond the bins does
+        # not count.
+        t = mean[1:] / step
+        self._t = t[t < bins]
 
     def counts(self, clusters: Sequence[np.ndarray]) -> np.ndarray:
         """How many ordered pairs of each class clusters have.
@@ -99,16 +101,15 @@ class SitePairs:
 
         As `diffpy_cbldm.debye.histogram.pair_histogram` makes them.
         """
-        counts = self.counts(clusters)[:, 1:]
-        # Classes stand in the order of their distances: the product ends at
-        # the longest one that is there.
-        last = 1 + int(np.flatnonzero(counts.any(0)).max(initial=-1))
-        some = torch.from_numpy(counts[:, :last]).float()
-        rows = self._rows[:last]
-        used = self._ends[last]
-        out = torch.zeros(len(clusters), rows.shape[1])
-        out[:, :used] = some @ rows[:, :used]
-        return out
+        counts = self.counts(clusters)
+        # Classes stand in the order of their distances: the sums end at the
+        # longest one that is there.
+        last = int(np.flatnonzero(counts.any(0)).max(initial=0))
+        t = self._t[:last]
+        cells = 1 + int(t.max(initial=0.0))
+        moments = np.zeros((len(clusters), cells, MOMENTS))
+        class_moments(counts, t, moments)
+        return _spread(moments, *self._grid).float()
 
 
 def _classes(sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -231,7 +232,6 @@ def cluster_histograms(
     (C, bins) tensor
     """
     out = torch.zeros(len(clusters), bins, dtype=dtype)
-    like = torch.zeros(0, dtype=torch.float64)
     # The moments of so many clusters stay in the processor's cache.
     count = max(1, _AT_ONCE // (bins * MOMENTS))
     for first in range(0, len(clusters), count):
@@ -243,13 +243,33 @@ def cluster_histograms(
             # The slower way names the atoms in its error.
             xyz, lengths = padded(part, torch.float64)
             PairGrid.apply(xyz, lengths, None, step, bins, order)
-        total = Moments(len(part), moments.shape[1], order, like)
-        cells = torch.from_numpy(moments[:, :, :order])
-        total.cells[:, :, :-1] = cells.permute(2, 0, 1)
-        grid = total.grid() * (2 / step)
-        grid = torch.nn.functional.pad(grid, (0, bins - moments.shape[1]))
-        out[first : first + count] = fold(grid, bins, order)[:, :bins]
+        out[first : first + count] = _spread(moments, step, bins, order)
     return out
+
+
+def _spread(
+    moments: np.ndarray, step: float, bins: int, order: int
+) -> Tensor:
+    """What pairs leave in the bins, from their moments in cells.
+
+    Parameters
+    ----------
+    moments : (C, cells, MOMENTS) array
+        Of pairs, each met once.
+    step, bins, order
+        As in `pair_histogram`.
+
+    Returns
+    -------
+    (C, bins) float64 tensor; each pair counts both ways.
+    """
+    like = torch.zeros(0, dtype=torch.float64)
+    total = Moments(len(moments), moments.shape[1], order, like)
+    cells = torch.from_numpy(moments[:, :, :order])
+    total.cells[:, :, :-1] = cells.permute(2, 0, 1)
+    grid = total.grid() * (2 / step)
+    grid = torch.nn.functional.pad(grid, (0, bins - moments.shape[1]))
+    return fold(grid, bins, order)[:, :bins]
 
 
 def distance_moments(

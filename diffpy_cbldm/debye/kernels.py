@@ -129,3 +129,28 @@ def site_counts(classes, sites, starts, state, members, out):
                     out[c, classes[site, members[j]]] += 2
                 members[size] = site
                 size += 1
+
+
+@compiled
+def class_moments(counts, t, out):
+    """`pair_moments` of clusters whose pairs are counted by classes.
+
+    Parameters
+    ----------
+    counts : (C, K) array of int64
+        From `site_counts`: each pair counts twice, class 0 is left out.
+    t : (k,) array of float64, k < K
+        Distances of the classes 1 .. k in steps, rising.
+    out : (C, cells, MOMENTS) array of float64, cells > t
+        Changed in place.
+    """
+    for c in range(len(counts)):
+        for i in range(len(t)):
+            number = counts[c, i + 1]
+            if number:
+                k = int(t[i])
+                f = t[i] - k
+                w = 0.5 * number / t[i]
+                for p in range(MOMENTS):
+                    out[c, k, p] += w
+                    w *= f

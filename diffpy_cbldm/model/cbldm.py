@@ -26,6 +26,7 @@ from diffpy_cbldm.model.laplacian import laplacian_of, n_atoms
 from diffpy_cbldm.model.recovery import recover
 from diffpy_cbldm.model.structure import Decoder, StructureVAE
 from diffpy_cbldm.settings import CRYSTAL_TYPES, MIN_ATOMS, Model, Sampling
+from diffpy_cbldm.threads import side_by_side
 
 CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
@@ -191,13 +192,15 @@ class CbLDM(nn.Module):
         """Draw for `CHUNK` rows at a time, each with noise of its own."""
         side = self.settings.latent_size
         like = rows.new_zeros(1, side, side)
-        latents = []
-        for start, block, full in _chunks(rows):
+
+        @torch.no_grad()  # each thread has a setting of its own
+        def drawn(chunk: tuple[int, Tensor, Tensor]) -> Tensor:
+            start, block, full = chunk
             noise = SeededNoise(seed, range(start, start + CHUNK), like)
-            z = draw(noise, full)
             # The rows that fill up the block are thrown away.
-            latents.append(z[: len(block)] * self.latent_scale)
-        return torch.cat(latents)
+            return draw(noise, full)[: len(block)] * self.latent_scale
+
+        return torch.cat(side_by_side(drawn, list(_chunks(rows))))
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> list[Proposal]:

@@ -138,6 +138,7 @@ def _search(model: CbLDM, target: Target, seed: int) -> Pool:
             planes = torch.stack([pool.latents[i] for i in fresh])
             pool.extend(fresh, model.decode_hulls(planes, FACETED))
         pool.learn()
+    pool.settle()
     if model.settings.network == "sites":
         move_surfaces(model.filling, pool, seed)
     return pool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import (
     cluster_histograms,
-    pdf_from_histogram,
+    curves_of_bins,
 )
 from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.debye.qgrid import QGrid
@@ -42,11 +43,13 @@ QDAMP_TRIED = (0.0, 0.03, 0.06, 0.09)
 HIST_STEP, HIST_BINS, HIST_ORDER = 0.02, 1024, 6
 """Bins of the pair histograms, in bond lengths, and order of their splines."""
 
-BATCH = 256
-"""Structures that are worked on at a time."""
+BATCH = 128
+"""Structures that are worked on at a time, at most."""
 
 _ROWS = 128
 """Bins of histograms are taken in parts of so many."""
+
+_MAKING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +218,8 @@ def _curve_matrix(
     """
     # In steps, so that what was made serves the next clusters.
     rows = min(bins, math.ceil(used / _ROWS) * _ROWS)
-    return _made_matrix(rows, bins, points, conditions)
+    with _MAKING:  # threads that ask for the same make it once
+        return _made_matrix(rows, bins, points, conditions)
 
 
 @functools.lru_cache(maxsize=8)
@@ -225,14 +229,14 @@ def _made_matrix(
     """`_curve_matrix` with so many rows, (rows, points)."""
     # A product with it is faster than two transforms of each cluster, and
     # ends where the clusters end.
-    return pdf_from_histogram(
-        torch.eye(rows, bins),
-        torch.ones(rows, dtype=torch.int64),
+    return curves_of_bins(
+        rows,
         conditions,
         step=HIST_STEP,
+        bins=bins,
         points=points,
         order=HIST_ORDER,
-    )
+    ).float()
 
 
 def histograms(structures: Sequence[np.ndarray]) -> Tensor:
