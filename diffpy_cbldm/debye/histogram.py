@@ -12,7 +12,6 @@ that counting the pairs of these is enough.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -248,9 +247,7 @@ def cluster_histograms(
     return out
 
 
-def _spread(
-    moments: np.ndarray, step: float, bins: int, order: int
-) -> Tensor:
+def _spread(moments: np.ndarray, step: float, bins: int, order: int) -> Tensor:
     """What pairs leave in the bins, from their moments in cells.
 
     Parameters
@@ -380,73 +377,17 @@ def pdf_from_histogram(
     f = sine(hist, size, count) * torch.exp(-u_iso * q.square())
     f = f + _by_distance(hist, step, q, conditions)
     f = f / window(q, step, order) / lengths[:, None]
-    f = f * _inside(q, dq, qmin, qmax)
+    # Each cell of Q counts by its share inside Qmin..Qmax.
+    f = f * (
+        ((qmax - q) / dq + 0.5).clamp(0, 1)
+        - ((qmin - q) / dq + 0.5).clamp(0, 1)
+    )
     spare = size * finer + 1 - count
     g = sine_back(torch.nn.functional.pad(f, (0, spare)), size * finer)
     points = points or hist.shape[1] * finer // stride
     g = g[:, : points * stride : stride] * (2 / math.pi * dq)
     r = arange(points, hist) * (step * stride / finer)
     return g * torch.exp(-0.5 * (qdamp * r).square()) * scale
-
-
-@functools.lru_cache(maxsize=1)
-def _sines(rows: int, count: int, size: int) -> Tensor:
-    """sin(pi m k / size) for m < rows, k < count, (rows, count) float64."""
-    product = torch.arange(rows)[:, None] * torch.arange(count)
-    # One period is worked out, and looked up.
-    period = torch.arange(2 * size, dtype=torch.float64) * (math.pi / size)
-    return period.sin()[product % (2 * size)]
-
-
-def curves_of_bins(
-    rows: int,
-    conditions: Conditions,
-    *,
-    step: float,
-    bins: int,
-    points: int,
-    order: int,
-) -> Tensor:
-    """What the first bins of a histogram add to G(r), each at 1.
-
-    `pdf_from_histogram` of so many clusters with one filled bin each, by
-    matrices in place of transforms of rows that are nearly empty.
-
-    Parameters
-    ----------
-    rows : int
-        How many bins are asked for.
-    conditions : Conditions
-        One value of each, in the unit of `step`; no qdamp and no scale.
-    step, bins, order
-        Of the histogram.
-    points : int
-        Of r, in steps of `step`.
-
-    Returns
-    -------
-    (rows, points) float64 tensor
-    """
-    like = torch.zeros(1, bins, dtype=torch.float64)
-    u_iso, qmin, qmax = (
-        conditions.of_each(name, like) for name in ("u_iso", "qmin", "qmax")
-    )
-    dq = math.pi / (bins * step)
-    count = math.ceil(float(qmax) / dq + 0.5) + 1
-    q = arange(count, like) * dq
-    sines = _sines(max(rows, points), count, bins)
-    f = sines[:rows] * torch.exp(-u_iso * q.square())
-    one_each = torch.eye(rows, dtype=torch.float64)
-    f = f + _by_distance(one_each, step, q, conditions)
-    f = f * (_inside(q, dq, qmin, qmax) / window(q, step, order))
-    return f @ sines[:points].T * (2 / math.pi * dq)
-
-
-def _inside(q: Tensor, dq: float, qmin: Tensor, qmax: Tensor) -> Tensor:
-    """The share of each cell of Q inside Qmin..Qmax."""
-    return ((qmax - q) / dq + 0.5).clamp(0, 1) - (
-        (qmin - q) / dq + 0.5
-    ).clamp(0, 1)
 
 
 def _r_steps(step: float, rstep_out: float | None) -> tuple[int, int]:

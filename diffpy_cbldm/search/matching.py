@@ -16,7 +16,7 @@ from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import (
     cluster_histograms,
-    curves_of_bins,
+    pdf_from_histogram,
 )
 from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.debye.qgrid import QGrid
@@ -229,14 +229,14 @@ def _made_matrix(
     """`_curve_matrix` with so many rows, (rows, points)."""
     # A product with it is faster than two transforms of each cluster, and
     # ends where the clusters end.
-    return curves_of_bins(
-        rows,
+    return pdf_from_histogram(
+        torch.eye(rows, bins),
+        torch.ones(rows, dtype=torch.int64),
         conditions,
         step=HIST_STEP,
-        bins=bins,
         points=points,
         order=HIST_ORDER,
-    ).float()
+    )
 
 
 def histograms(structures: Sequence[np.ndarray]) -> Tensor:
