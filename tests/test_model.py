@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist, pdist
 
 from diffpy_cbldm.crystals.cuts import deformed
 from diffpy_cbldm.crystals.filling import (
+    Filling,
     Proposal,
     likely_numbers,
     overlapping,
@@ -220,6 +221,27 @@ def test_moved_surfaces(model):
     assert spread[2] > spread[1] > spread[0]
     (strained,) = model.filling.moved(parent, 0.01 * np.eye(13)[10:11], 1)
     assert not strained.shape.any()  # the parent has no strain
+
+
+def test_structures_are_told_by_sites_and_shape():
+    """Positions follow from them; the same key is the same structure."""
+    table = load_table()
+    sites = table.sites["fcc"].astype(float)
+    chosen = np.flatnonzero(np.linalg.norm(sites, axis=1) < 2.9)
+    logits = np.where(np.isin(np.arange(len(sites)), chosen), 9.0, -9.0)
+    filling = Filling(table)
+    strain = np.array([0.01, 0.0, 0.0])
+    (plain,) = filling.filled("fcc", [(logits, False)], np.zeros(3), 1)
+    assert plain.size == len(chosen)
+    centred = sites[chosen] - sites[chosen].mean(0)
+    assert np.array_equal(plain.positions, centred)
+    strained = filling.reshaped(plain, strain)
+    assert np.allclose(strained.positions, centred * [1.01, 1.0, 0.99])
+    assert strained.key != plain.key == filling.reshaped(plain, 0 * strain).key
+    assert plain.without_logits().key == plain.key
+    given = Proposal("fcc", centred)
+    assert given.size == len(chosen)
+    assert given.key != Proposal("fcc", 1.01 * centred).key
 
 
 def test_likely_numbers():
