@@ -15,7 +15,7 @@ from diffpy_cbldm.compiled import compiled
 
 @compiled
 def pair_cells(
-    x: np.ndarray,
+    many: np.ndarray,
     changes: np.ndarray,
     reach: float,
     width: float,
@@ -25,44 +25,50 @@ def pair_cells(
 
     Parameters
     ----------
-    x : (n, 3) array
-    changes : (n, k, 3) array
-        Ways in which the atoms may move.
+    many : (t, n, 3) array
+        Positions of the same atoms in several states.
+    changes : (n, 3, k) array
+        Ways in which the atoms may move, the same for all states.
     reach : float
         Pairs so far apart or farther do not count.
     width : float
-        Of a cell, in the unit of `x`.
+        Of a cell, in the unit of `many`.
     cells : int
         So many that the last one ends beyond `reach`.
 
     Returns
     -------
-    moments : (3, cells) array
-        The number of pairs, and the sums of their offsets from the centre of
-        the cell and of the squares of these.
-    rates : (cells, k) array
-        The sum of what each change adds to the distances.
+    counts : (cells, t, 2) array
+        The number of pairs, and the sum of the squares of their offsets from
+        the centre of the cell.
+    rates : (cells, t, 1 + k) array
+        The sum of the offsets, and of what each change adds to the distances.
     """
-    moves = changes.shape[1]
-    moments, rates = np.zeros((3, cells)), np.zeros((cells, moves))
-    for i in range(len(x)):
-        for j in range(i):
-            a, b, c = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-            d = math.sqrt(a * a + b * b + c * c)
-            if d >= reach:
-                continue
-            cell = int(d / width)
-            off = d - (cell + 0.5) * width
-            moments[0, cell] += 1.0
-            moments[1, cell] += off
-            moments[2, cell] += off * off
-            a, b, c = a / d, b / d, c / d
-            for k in range(moves):
-                along = a * (changes[i, k, 0] - changes[j, k, 0])
-                along += b * (changes[i, k, 1] - changes[j, k, 1])
-                along += c * (changes[i, k, 2] - changes[j, k, 2])
-                rates[cell, k] += along
-    return moments, rates
+    states, moves = len(many), changes.shape[2]
+    counts = np.zeros((cells, states, 2))
+    rates = np.zeros((cells, states, 1 + moves))
+    for t in range(states):
+        x = many[t]
+        for i in range(len(x)):
+            for j in range(i):
+                a, b = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1]
+                c = x[i, 2] - x[j, 2]
+                d = math.sqrt(a * a + b * b + c * c)
+                if d >= reach:
+                    continue
+                cell = int(d / width)
+                off = d - (cell + 0.5) * width
+                counts[cell, t, 0] += 1.0
+                counts[cell, t, 1] += off * off
+                rates[cell, t, 0] += off
+                a, b, c = a / d, b / d, c / d
+                for k in range(moves):
+                    rates[cell, t, 1 + k] += (
+                        a * (changes[i, 0, k] - changes[j, 0, k])
+                        + b * (changes[i, 1, k] - changes[j, 1, k])
+                        + c * (changes[i, 2, k] - changes[j, 2, k])
+                    )
+    return counts, rates
 
 
 @compiled
