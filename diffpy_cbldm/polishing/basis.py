@@ -232,7 +232,7 @@ class PairBasis:
             changes = np.zeros((0, *many.shape[1:]))
         counts, rates = pair_cells(
             np.ascontiguousarray(many),
-            np.ascontiguousarray(np.moveaxis(changes, 0, 2)),
+            np.ascontiguousarray(changes),
             self.reach,
             _CELL,
             int(self.reach / _CELL) + 1,

@@ -371,9 +371,7 @@ class Crystal:
 
 
 def _descended(
-    misfit: Callable[
-        [np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]
-    ],
+    misfit: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]],
     at: np.ndarray,
     steps: int,
 ) -> np.ndarray:

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from diffpy_cbldm.crystals.bonds import BOND
-from diffpy_cbldm.polishing.basis import PairBasis
-from diffpy_cbldm.polishing.kernels import add_atoms, products, swapped
+from diffpy_cbldm.polishing.basis import PairBasis, product
+from diffpy_cbldm.polishing.kernels import add_atoms, swapped
 
 CLASH = 0.85
 """Sites nearer than this, in bond lengths, are not filled together: the
@@ -97,11 +97,12 @@ class Editor:
 
     def _measure(self) -> None:
         """Scalar products that all single edits need."""
-        self._cross, self._along, self._sum_norm = products(
-            self._sums, self.basis.data, self._total
-        )
+        self._cross = product(self._sums, self.basis.data)
+        self._along = product(self._sums, self._total)
+        self._sum_norm = np.vecdot(self._sums, self._sums)
         self._y = float(self.basis.data @ self._total)
         self._norm = float(self._total @ self._total)
+        self._free_to_go = self._loose()
 
     def shape(self) -> Shape:
         """The present state."""
@@ -118,14 +119,16 @@ class Editor:
 
     def flip(self, site: int) -> None:
         """Fill an empty site, or empty a filled one."""
-        sign = -1.0 if self.filled[site] else 1.0
+        sign = -1 if self.filled[site] else 1
         # An atom and each of its bonds: both ends miss one neighbour less.
-        self.missing += int(sign) * (self.bulk - 2 * self._bonds[site])
+        self.missing += sign * (self.bulk - 2 * int(self._bonds[site]))
         self._total = self._total + sign * self._sums[site]
-        add_atoms(np.array([site]), sign, self._index, self._pairs, self._sums)
-        self._bonds += int(sign) * self._near[site]
-        self._blocked += int(sign) * self._clash[site]
-        self.atoms += int(sign)
+        add_atoms(
+            np.array([site]), float(sign), self._index, self._pairs, self._sums
+        )
+        self._bonds += sign * self._near[site]
+        self._blocked += sign * self._clash[site]
+        self.atoms += sign
         self.filled[site] = sign > 0
         self._measure()
 
@@ -152,7 +155,7 @@ class Editor:
         """Which single flips are allowed, (S,) bool."""
         free = ~self.filled & (self._blocked == 0)
         free &= self._bonds >= self.least
-        return free | self._loose()
+        return free | self._free_to_go
 
     def _loose(self) -> np.ndarray:
         """Atoms that may go: not inside, and no neighbour left hanging."""
@@ -175,7 +178,7 @@ class Editor:
         square, roughness : (a, b) arrays
         """
         alone = self._square_of_flips(np.where(self.filled, -1, 1))
-        away = _least(alone, self._loose(), most)
+        away = _least(alone, self._free_to_go, most)
         # What one atom blocks may be the place for just that atom.
         vacant = ~self.filled & (self._blocked <= 1)
         vacant &= self._bonds >= self.least
@@ -204,7 +207,9 @@ class Editor:
 def _least(value: np.ndarray, among: np.ndarray, most: int) -> np.ndarray:
     """Places of the least values among some, (n,), n at most `most`."""
     places = np.flatnonzero(among)
-    return places[value[places].argsort()[:most]]
+    if len(places) > most:
+        places = places[np.argpartition(value[places], most)[:most]]
+    return places[value[places].argsort()]
 
 
 def _lists(near: np.ndarray) -> np.ndarray:
