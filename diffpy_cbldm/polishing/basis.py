@@ -180,8 +180,12 @@ class PairBasis:
         )
 
     def vectors(self, distance: np.ndarray) -> np.ndarray:
-        """(n,) distances, A -> (n, m): what pairs i < j add, without scale."""
-        return product(self._waves(distance)[0], self._rows)
+        """(n,) distances, A -> (n, m): what pairs i < j add, without scale.
+
+        Of single precision: they rank edits, and fits judge.
+        """
+        wave = self._waves(distance)[0].astype(np.float32)
+        return product(wave, self._rows.astype(np.float32)).astype(float)
 
     def rw_at(self, positions: np.ndarray, scale: float) -> float:
         """Rw of (n, 3) positions with a given factor of the pair sums."""

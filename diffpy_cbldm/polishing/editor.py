@@ -17,7 +17,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from diffpy_cbldm.crystals.bonds import BOND
-from diffpy_cbldm.polishing.basis import PairBasis, product
+from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.kernels import add_atoms, swapped
 
 CLASH = 0.85
@@ -77,7 +77,6 @@ class Editor:
         np.fill_diagonal(distance, np.inf)
         self._near = distance < BOND * bond
         self._clash = distance < CLASH * bond
-        self._around = _lists(self._near)
         self.start(filled)
 
     def start(self, filled: np.ndarray) -> None:
@@ -97,8 +96,8 @@ class Editor:
 
     def _measure(self) -> None:
         """Scalar products that all single edits need."""
-        self._cross = product(self._sums, self.basis.data)
-        self._along = product(self._sums, self._total)
+        self._cross = np.vecdot(self._sums, self.basis.data)
+        self._along = np.vecdot(self._sums, self._total)
         self._sum_norm = np.vecdot(self._sums, self._sums)
         self._y = float(self.basis.data @ self._total)
         self._norm = float(self._total @ self._total)
@@ -160,8 +159,7 @@ class Editor:
     def _loose(self) -> np.ndarray:
         """Atoms that may go: not inside, and no neighbour left hanging."""
         few = self.filled & (self._bonds <= self.least)
-        # The lists of neighbours are filled up with a site beyond the last.
-        holds = np.append(few, False)[self._around].any(1)
+        holds = self._near[few].any(0)
         return self.filled & (self._bonds < self.bulk) & ~holds
 
     def swaps(
@@ -210,19 +208,6 @@ def _least(value: np.ndarray, among: np.ndarray, most: int) -> np.ndarray:
     if len(places) > most:
         places = places[np.argpartition(value[places], most)[:most]]
     return places[value[places].argsort()]
-
-
-def _lists(near: np.ndarray) -> np.ndarray:
-    """The neighbours of each site, filled up with S, (S, most) of int.
-
-    near : (S, S) bool array
-    """
-    site, other = np.nonzero(near)
-    count = near.sum(1)
-    place = np.arange(len(site)) - np.repeat(np.cumsum(count) - count, count)
-    lists = np.full((len(near), int(count.max(initial=0))), len(near))
-    lists[site, place] = other
-    return lists
 
 
 def _pair_vectors(
