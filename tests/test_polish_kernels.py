@@ -18,14 +18,14 @@ def pairs(x):
 
 
 def test_pairs_by_cells():
-    x, changes = RNG.normal(size=(25, 3)) * 2, RNG.normal(size=(4, 25, 3))
+    x, changes = RNG.normal(size=(25, 3)) * 2, RNG.normal(size=(4, 3, 25))
     i, j, d = pairs(x)
     assert 0 < len(d) < 300  # some are out of reach
     cell = (d / WIDTH).astype(int)
     off = d - (cell + 0.5) * WIDTH
     other = RNG.normal(size=(25, 3))
     counts, rates = kernels.pair_cells(
-        np.array([x, other]), changes, REACH, WIDTH, CELLS
+        np.array([x.T, other.T]), changes, REACH, WIDTH, CELLS
     )
     moments = counts[:, 0, 0], rates[:, 0, 0], counts[:, 0, 1]
     for power, row in enumerate(moments):
@@ -34,7 +34,7 @@ def test_pairs_by_cells():
     # What a small change does to all distances.
     step = 1e-6
     for k, rate in enumerate(rates[:, 0, 1:].T):
-        up, down = (x + s * changes[k] for s in (step, -step))
+        up, down = (x + s * changes[k].T for s in (step, -step))
         slope = np.linalg.norm(up[i] - up[j], axis=1)
         slope -= np.linalg.norm(down[i] - down[j], axis=1)
         slope /= 2 * step

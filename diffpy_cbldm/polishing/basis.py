@@ -235,8 +235,8 @@ class PairBasis:
         if changes is None:
             changes = np.zeros((0, *many.shape[1:]))
         counts, rates = pair_cells(
-            np.ascontiguousarray(many),
-            np.ascontiguousarray(changes),
+            np.ascontiguousarray(many.swapaxes(1, 2)),
+            np.ascontiguousarray(changes.swapaxes(1, 2)),
             self.reach,
             _CELL,
             int(self.reach / _CELL) + 1,

@@ -25,9 +25,10 @@ def pair_cells(
 
     Parameters
     ----------
-    many : (t, n, 3) array
-        Positions of the same atoms in several states.
-    changes : (k, n, 3) array
+    many : (t, 3, n) array
+        Positions of the same atoms in several states; coordinates stand in
+        rows, so that the compiler takes several atoms at once.
+    changes : (k, 3, n) array
         Ways in which the atoms may move, the same for all states.
     reach : float
         Pairs so far apart or farther do not count.
@@ -44,26 +45,24 @@ def pair_cells(
     rates : (cells, t, 1 + k) array
         The sum of the offsets, and of what each change adds to the distances.
     """
-    states, size, moves = len(many), many.shape[1], len(changes)
+    states, size, moves = len(many), many.shape[2], len(changes)
     counts = np.zeros((cells, states, 2))
     rates = np.zeros((cells, states, 1 + moves))
     d, along = np.empty(size), np.empty((moves, size))
-    # Coordinates in rows, and few steps in a loop: the compiler takes
-    # several atoms at once.
-    ways = np.ascontiguousarray(changes.transpose(0, 2, 1))
     for t in range(states):
-        x = np.ascontiguousarray(many[t].T)
+        x = many[t]
         for i in range(size):
             a, b, c = x[0, i], x[1, i], x[2, i]
             for j in range(i):
                 u, v, w = a - x[0, j], b - x[1, j], c - x[2, j]
                 d[j] = math.sqrt(u * u + v * v + w * w)
             for k in range(moves):
-                p, q, r = ways[k, 0, i], ways[k, 1, i], ways[k, 2, i]
+                way = changes[k]
+                p, q, r = way[0, i], way[1, i], way[2, i]
                 for j in range(i):
-                    here = (a - x[0, j]) * (p - ways[k, 0, j])
-                    here += (b - x[1, j]) * (q - ways[k, 1, j])
-                    here += (c - x[2, j]) * (r - ways[k, 2, j])
+                    here = (a - x[0, j]) * (p - way[0, j])
+                    here += (b - x[1, j]) * (q - way[1, j])
+                    here += (c - x[2, j]) * (r - way[2, j])
                     along[k, j] = here / d[j]
             for j in range(i):
                 if d[j] >= reach:
