@@ -27,9 +27,24 @@ def compiled(function: Kernel) -> Kernel:
     Kernels are few and written as plain loops: each costs about 0.3 s to
     compile when the package is used for the first time.
     """
+    return _made(function, error_model="numpy")
+
+
+def compiled_sums(function: Kernel) -> Kernel:
+    """`compiled` for long scalar products, whose terms may be reordered.
+
+    Several terms are then added at once, as in a product of matrices; like
+    those, results may differ in the last digits between kinds of machine.
+    """
+    return _made(
+        function, error_model="numpy", fastmath={"reassoc", "contract"}
+    )
+
+
+def _made(function: Kernel, **options: Any) -> Kernel:
     try:
-        made = numba.njit(cache=True, nogil=True, error_model="numpy")
-        return cast(Kernel, made(function))
+        return cast(
+            Kernel, numba.njit(cache=True, nogil=True, **options)(function)
+        )
     except RuntimeError:  # numba finds no folder
-        made = numba.njit(nogil=True, error_model="numpy")
-        return cast(Kernel, made(function))
+        return cast(Kernel, numba.njit(nogil=True, **options)(function))

@@ -9,6 +9,7 @@ found here is the one to expect there; G(r) is summed at the data's points.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Generator, Mapping, Sequence
 
@@ -73,6 +74,23 @@ class QuickFit:
     qdamp: float
 
 
+@functools.lru_cache(maxsize=8)
+def _sine_matrix(r: bytes, q: bytes, weights: bytes) -> Tensor:
+    """The sine transform from F(Q) to G(r), (K, n); not to be changed.
+
+    Fits of one curve one after the other share few Q grids, whose ends are
+    whole steps of r: each is made once.
+
+    r (n,), q and weights (K,): arrays of float64 as bytes, which can be
+    compared.
+    """
+    points, waves, parts = (
+        torch.from_numpy(np.frombuffer(x).copy()) for x in (r, q, weights)
+    )
+    factors = 2.0 / math.pi * float(waves[1] - waves[0]) * parts
+    return torch.sin(waves[:, None] * points).mul_(factors[:, None])
+
+
 class _Data:
     """The measured curve, its sine matrix, and the misfit of clusters."""
 
@@ -80,10 +98,9 @@ class _Data:
         self.grid, self.qbroad = grid, target.qbroad
         self.r, self.g = torch.tensor(target.r), torch.tensor(target.g)
         self.w = torch.tensor(target.weights)
-        step = float(grid.q[1] - grid.q[0])
-        self.waves = torch.sin(torch.from_numpy(grid.q)[:, None] * self.r)
-        factors = 2.0 / math.pi * step * torch.from_numpy(grid.weights)
-        self.waves *= factors[:, None]
+        self.waves = _sine_matrix(
+            target.r.tobytes(), grid.q.tobytes(), grid.weights.tobytes()
+        )
 
     def curves(
         self, clusters: Sequence[Shells], p: np.ndarray, slopes: bool = False

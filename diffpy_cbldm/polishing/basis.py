@@ -180,16 +180,21 @@ class PairBasis:
         )
 
     def vectors(self, distance: np.ndarray) -> np.ndarray:
-        """(n,) distances, A -> (n, m): what pairs i < j add, without scale."""
-        return product(self._waves(distance)[0], self._rows)
+        """(n,) distances, A -> (n, m): what pairs i < j add, without scale.
+
+        Of single precision: they rank edits, and fits judge.
+        """
+        wave = self._waves(distance)[0].astype(np.float32)
+        return product(wave, self._rows.astype(np.float32)).astype(float)
 
     def rw_at(self, positions: np.ndarray, scale: float) -> float:
         """Rw of (n, 3) positions with a given factor of the pair sums."""
-        (count, off, square), _ = self._cells(positions)
-        some = np.flatnonzero(count)
-        count, off = count[some], off[some] / count[some]
+        counts, offsets = self._cells(positions[None])
+        some = np.flatnonzero(counts[:, 0, 0])
+        count, square = counts[some, 0].T
+        off = offsets[some, 0, 0] / count
         # The pairs of a cell at their mean; their variance widens the peak.
-        variance = square[some] / count - off**2
+        variance = square / count - off**2
         waves, _ = self._waves((some + 0.5) * _CELL + off, variance / 2)
         total = product(self._rows.T, product(waves.T, count))
         left = self.data - scale * total
@@ -207,61 +212,68 @@ class PairBasis:
         Returns
         -------
         residual : (m,) array
-            As for `residual`.
+            As for `residuals`.
         slopes : (3n, m) array
             The scale following.
         """
-        moments, rates = self._cells(positions)
-        (total,) = self._sums(moments, rates)
-        _, slope = self._tables(moments.shape[1])
+        counts, rates = self._cells(positions[None])
+        _, slope = self._tables(len(counts))
         change = atom_rates(positions, slope, self.reach, _CELL)
-        return self._fitted(
-            total, product(change.reshape(-1, self.grid.count), self._rows)
+        change = product(change.reshape(-1, self.grid.count), self._rows)
+        left, slopes = self._fitted(
+            np.concatenate([self._sums(counts, rates)[0], change])[None]
         )
+        return left[0], slopes[0]
 
     def _cells(
-        self, positions: np.ndarray, changes: np.ndarray | None = None
+        self, many: np.ndarray, changes: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pairs and their rates by cells of distances, see `pair_cells`.
 
-        changes : (k, n, 3) array
+        many (t, n, 3), changes (k, n, 3)
         """
         if changes is None:
-            changes = np.zeros((0, *positions.shape))
-        moments, rates = pair_cells(
-            np.ascontiguousarray(positions),
-            np.ascontiguousarray(changes.swapaxes(0, 1)),
+            changes = np.zeros((0, *many.shape[1:]))
+        counts, rates = pair_cells(
+            np.ascontiguousarray(many.swapaxes(1, 2)),
+            np.ascontiguousarray(changes.swapaxes(1, 2)),
             self.reach,
             _CELL,
             int(self.reach / _CELL) + 1,
         )
-        used = int(np.flatnonzero(moments[0]).max(initial=0)) + 1
-        return moments[:, :used], rates[:used]
+        used = counts[:, :, 0].any(1)
+        last = int(np.flatnonzero(used).max(initial=0)) + 1
+        return counts[:last], rates[:last]
 
-    def _sums(self, moments: np.ndarray, rates: np.ndarray) -> np.ndarray:
-        """The sum of all vectors, and what changes make of it, (1 + k, m)."""
-        count, off, _ = moments
-        wave, slope = self._tables(len(count))
+    def _sums(self, counts: np.ndarray, rates: np.ndarray) -> np.ndarray:
+        """The sums of all vectors, and what changes make of them.
+
+        (t, 1 + k, m)
+        """
+        cells, states, moves = rates.shape
+        wave, slope = self._tables(cells)
         # Linear in the distance within a cell: its number of pairs and the
         # sum of their offsets say all.
-        rows = product(np.concatenate([off[None], rates.T]), slope)
-        rows[0] += product(wave.T, count)
-        return product(rows, self._rows)
+        rows = product(rates.reshape(cells, -1).T, slope)
+        rows = rows.reshape(states, moves, -1)
+        rows[:, 0] += product(np.ascontiguousarray(counts[..., 0].T), wave)
+        rows = product(rows.reshape(states * moves, -1), self._rows)
+        return rows.reshape(states, moves, -1)
 
-    def _fitted(
-        self, total: np.ndarray, rates: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _fitted(self, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is left of the curve, and its changes, the scale following.
 
-        Both over the norm of the measured curve.
+        Of curves (t, 1 + k, m), each with its changes behind it: (t, m) and
+        (t, k, m), both over the norm of the measured curve.
         """
+        total, rates = curves[:, 0], curves[:, 1:]
         # The part of a change that lies along the curve, the scale takes.
-        norm = _not_zero(total @ total)
-        scale = max(self.data @ total, 0.0) / norm
-        along = product(rates, total) / norm
-        rates = scale * (rates - np.outer(along, total))
+        norm = _not_zero((total**2).sum(1))
+        scale = product(total, self.data).clip(0) / norm
+        along = product(rates, total[:, :, None]) / norm[:, None, None]
+        rates = scale[:, None, None] * (rates - along * total[:, None])
         size = math.sqrt(self.power)
-        return (self.data - scale * total) / size, rates / size
+        return (self.data - scale[:, None] * total) / size, rates / size
 
     def _tables(self, cells: int) -> tuple[np.ndarray, np.ndarray]:
         """Waves at the centres of so many cells of distances, their slopes."""
@@ -271,28 +283,28 @@ class PairBasis:
         wave, slope = self._table
         return wave[:cells], slope[:cells]
 
-    def residual(
-        self, positions: np.ndarray, changes: np.ndarray | None = None
-    ) -> tuple[float, np.ndarray, np.ndarray]:
+    def residuals(
+        self, many: np.ndarray, changes: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rw^2, what is left of the curve, and how moves would change it.
 
         Parameters
         ----------
-        positions : (n, 3) array, angstrom
+        many : (t, n, 3) array, angstrom
+            Positions of the same atoms in several states.
         changes : (k, n, 3) array, angstrom, optional
-            Derivatives of the positions.
+            Derivatives of the positions, the same for all states.
 
         Returns
         -------
-        square : float
-        residual : (m,) array
+        square : (t,) array
+        residual : (t, m) array
             y - s F with the best scale s, over the norm of g.
-        jacobian : (k, m) array
+        jacobian : (t, k, m) array
             Of s F, the scale following.
         """
-        rows = self._sums(*self._cells(positions, changes))
-        left, slopes = self._fitted(rows[0], rows[1:])
-        return float(left @ left) + self.outside, left, slopes
+        left, slopes = self._fitted(self._sums(*self._cells(many, changes)))
+        return (left**2).sum(1) + self.outside, left, slopes
 
     def _waves(
         self, distance: np.ndarray, wider: np.ndarray | float = 0.0
@@ -355,10 +367,11 @@ class PairBasis:
 
     def _tangents(self, positions: np.ndarray) -> np.ndarray:
         """Changes of the curve by `FOLLOWING`, (4, m), the scale at best."""
-        (count, off, _), _ = self._cells(positions)
+        counts, offsets = self._cells(positions[None])
         # Pairs of one cell change the curve alike: once, at their mean.
-        some = np.flatnonzero(count)
-        count, d = count[some], (some + 0.5) * _CELL + off[some] / count[some]
+        some = np.flatnonzero(counts[:, 0, 0])
+        count = counts[some, 0, 0]
+        d = (some + 0.5) * _CELL + offsets[some, 0, 0] / count
         pair, slope = self._waves(d)
         ratio = self._ratio(d)
         weights = [count * ratio.clip(0), count * (ratio > 0) / d**2, count]
@@ -370,7 +383,7 @@ class PairBasis:
         rows = np.array([swell, -decay * wide, decay * sharp, plain])
         curves = product(rows, self._rows)
         total = curves[3]
-        scale = max(self.data @ total, 0.0) / _not_zero(total @ total)
+        scale = max(self.data @ total, 0.0) / float(_not_zero(total @ total))
         curve = self._fall * product(
             self.grid.sines, product(self._turn, total)
         )
@@ -381,6 +394,6 @@ class PairBasis:
         return scale * widths.astype(float) * curves
 
 
-def _not_zero(norm: float) -> float:
-    """A sum of squares to divide by: of a curve that is 0, 1."""
-    return norm or 1.0
+def _not_zero(norm: np.ndarray) -> np.ndarray:
+    """Sums of squares to divide by: of a curve that is 0, 1."""
+    return np.where(norm > 0, norm, 1.0)

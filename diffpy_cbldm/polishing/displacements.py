@@ -91,8 +91,8 @@ def _worthwhile(crystal: Crystal) -> tuple[float, np.ndarray]:
             unit = unit or pull / springs.trace
             step, freedom = springs.step(slopes, left, move, stiffness * unit)
             move = _clipped(move + step)
-        square = basis.residual(x + move.reshape(-1, 3))[0]
-        misfit = max(square - basis.outside, 0.0) + FINEST
+        (square,) = basis.residuals((x + move.reshape(-1, 3))[None])[0]
+        misfit = max(float(square) - basis.outside, 0.0) + FINEST
         value = points * math.log(misfit)
         value += math.log(points) * freedom
         if value < least:

@@ -18,7 +18,7 @@ from scipy.spatial.distance import cdist
 
 from diffpy_cbldm.crystals.bonds import BOND
 from diffpy_cbldm.polishing.basis import PairBasis
-from diffpy_cbldm.polishing.kernels import add_atoms, products, swapped
+from diffpy_cbldm.polishing.kernels import add_atoms, swapped
 
 CLASH = 0.85
 """Sites nearer than this, in bond lengths, are not filled together: the
@@ -77,7 +77,6 @@ class Editor:
         np.fill_diagonal(distance, np.inf)
         self._near = distance < BOND * bond
         self._clash = distance < CLASH * bond
-        self._around = _lists(self._near)
         self.start(filled)
 
     def start(self, filled: np.ndarray) -> None:
@@ -97,11 +96,12 @@ class Editor:
 
     def _measure(self) -> None:
         """Scalar products that all single edits need."""
-        self._cross, self._along, self._sum_norm = products(
-            self._sums, self.basis.data, self._total
-        )
+        self._cross = np.vecdot(self._sums, self.basis.data)
+        self._along = np.vecdot(self._sums, self._total)
+        self._sum_norm = np.vecdot(self._sums, self._sums)
         self._y = float(self.basis.data @ self._total)
         self._norm = float(self._total @ self._total)
+        self._free_to_go = self._loose()
 
     def shape(self) -> Shape:
         """The present state."""
@@ -118,14 +118,16 @@ class Editor:
 
     def flip(self, site: int) -> None:
         """Fill an empty site, or empty a filled one."""
-        sign = -1.0 if self.filled[site] else 1.0
+        sign = -1 if self.filled[site] else 1
         # An atom and each of its bonds: both ends miss one neighbour less.
-        self.missing += int(sign) * (self.bulk - 2 * self._bonds[site])
+        self.missing += sign * (self.bulk - 2 * int(self._bonds[site]))
         self._total = self._total + sign * self._sums[site]
-        add_atoms(np.array([site]), sign, self._index, self._pairs, self._sums)
-        self._bonds += int(sign) * self._near[site]
-        self._blocked += int(sign) * self._clash[site]
-        self.atoms += int(sign)
+        add_atoms(
+            np.array([site]), float(sign), self._index, self._pairs, self._sums
+        )
+        self._bonds += sign * self._near[site]
+        self._blocked += sign * self._clash[site]
+        self.atoms += sign
         self.filled[site] = sign > 0
         self._measure()
 
@@ -152,13 +154,12 @@ class Editor:
         """Which single flips are allowed, (S,) bool."""
         free = ~self.filled & (self._blocked == 0)
         free &= self._bonds >= self.least
-        return free | self._loose()
+        return free | self._free_to_go
 
     def _loose(self) -> np.ndarray:
         """Atoms that may go: not inside, and no neighbour left hanging."""
         few = self.filled & (self._bonds <= self.least)
-        # The lists of neighbours are filled up with a site beyond the last.
-        holds = np.append(few, False)[self._around].any(1)
+        holds = self._near[few].any(0)
         return self.filled & (self._bonds < self.bulk) & ~holds
 
     def swaps(
@@ -175,7 +176,7 @@ class Editor:
         square, roughness : (a, b) arrays
         """
         alone = self._square_of_flips(np.where(self.filled, -1, 1))
-        away = _least(alone, self._loose(), most)
+        away = _least(alone, self._free_to_go, most)
         # What one atom blocks may be the place for just that atom.
         vacant = ~self.filled & (self._blocked <= 1)
         vacant &= self._bonds >= self.least
@@ -204,20 +205,9 @@ class Editor:
 def _least(value: np.ndarray, among: np.ndarray, most: int) -> np.ndarray:
     """Places of the least values among some, (n,), n at most `most`."""
     places = np.flatnonzero(among)
-    return places[value[places].argsort()[:most]]
-
-
-def _lists(near: np.ndarray) -> np.ndarray:
-    """The neighbours of each site, filled up with S, (S, most) of int.
-
-    near : (S, S) bool array
-    """
-    site, other = np.nonzero(near)
-    count = near.sum(1)
-    place = np.arange(len(site)) - np.repeat(np.cumsum(count) - count, count)
-    lists = np.full((len(near), int(count.max(initial=0))), len(near))
-    lists[site, place] = other
-    return lists
+    if len(places) > most:
+        places = places[np.argpartition(value[places], most)[:most]]
+    return places[value[places].argsort()]
 
 
 def _pair_vectors(

@@ -10,12 +10,12 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled
+from diffpy_cbldm.compiled import compiled, compiled_sums
 
 
 @compiled
 def pair_cells(
-    x: np.ndarray,
+    many: np.ndarray,
     changes: np.ndarray,
     reach: float,
     width: float,
@@ -25,44 +25,56 @@ def pair_cells(
 
     Parameters
     ----------
-    x : (n, 3) array
-    changes : (n, k, 3) array
-        Ways in which the atoms may move.
+    many : (t, 3, n) array
+        Positions of the same atoms in several states; coordinates stand in
+        rows, so that the compiler takes several atoms at once.
+    changes : (k, 3, n) array
+        Ways in which the atoms may move, the same for all states.
     reach : float
         Pairs so far apart or farther do not count.
     width : float
-        Of a cell, in the unit of `x`.
+        Of a cell, in the unit of `many`.
     cells : int
         So many that the last one ends beyond `reach`.
 
     Returns
     -------
-    moments : (3, cells) array
-        The number of pairs, and the sums of their offsets from the centre of
-        the cell and of the squares of these.
-    rates : (cells, k) array
-        The sum of what each change adds to the distances.
+    counts : (cells, t, 2) array
+        The number of pairs, and the sum of the squares of their offsets from
+        the centre of the cell.
+    rates : (cells, t, 1 + k) array
+        The sum of the offsets, and of what each change adds to the distances.
     """
-    moves = changes.shape[1]
-    moments, rates = np.zeros((3, cells)), np.zeros((cells, moves))
-    for i in range(len(x)):
-        for j in range(i):
-            a, b, c = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-            d = math.sqrt(a * a + b * b + c * c)
-            if d >= reach:
-                continue
-            cell = int(d / width)
-            off = d - (cell + 0.5) * width
-            moments[0, cell] += 1.0
-            moments[1, cell] += off
-            moments[2, cell] += off * off
-            a, b, c = a / d, b / d, c / d
+    states, size, moves = len(many), many.shape[2], len(changes)
+    counts = np.zeros((cells, states, 2))
+    rates = np.zeros((cells, states, 1 + moves))
+    d, along = np.empty(size), np.empty((moves, size))
+    for t in range(states):
+        x = many[t]
+        for i in range(size):
+            a, b, c = x[0, i], x[1, i], x[2, i]
+            for j in range(i):
+                u, v, w = a - x[0, j], b - x[1, j], c - x[2, j]
+                d[j] = math.sqrt(u * u + v * v + w * w)
             for k in range(moves):
-                along = a * (changes[i, k, 0] - changes[j, k, 0])
-                along += b * (changes[i, k, 1] - changes[j, k, 1])
-                along += c * (changes[i, k, 2] - changes[j, k, 2])
-                rates[cell, k] += along
-    return moments, rates
+                way = changes[k]
+                p, q, r = way[0, i], way[1, i], way[2, i]
+                for j in range(i):
+                    here = (a - x[0, j]) * (p - way[0, j])
+                    here += (b - x[1, j]) * (q - way[1, j])
+                    here += (c - x[2, j]) * (r - way[2, j])
+                    along[k, j] = here / d[j]
+            for j in range(i):
+                if d[j] >= reach:
+                    continue
+                cell = int(d[j] / width)
+                off = d[j] - (cell + 0.5) * width
+                counts[cell, t, 0] += 1.0
+                counts[cell, t, 1] += off * off
+                rates[cell, t, 0] += off
+                for k in range(moves):
+                    rates[cell, t, 1 + k] += along[k, j]
+    return counts, rates
 
 
 @compiled
@@ -176,40 +188,7 @@ def add_atoms(
                     sums[s, k] += sign * pairs[kind, k]
 
 
-@compiled
-def products(rows: np.ndarray, y: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """y . S, F . S and |S|^2 of each row S, (3, S).
-
-    Parameters
-    ----------
-    rows : (S, m) array
-    y, total : (m,) arrays
-        total is F.
-    """
-    out = np.zeros((3, len(rows)))
-    for s in range(len(rows)):
-        # Even and odd terms apart: one sum need not wait for the other.
-        cross = along = norm = cross_odd = along_odd = norm_odd = 0.0
-        for k in range(1, rows.shape[1], 2):
-            even, odd = rows[s, k - 1], rows[s, k]
-            cross += even * y[k - 1]
-            cross_odd += odd * y[k]
-            along += even * total[k - 1]
-            along_odd += odd * total[k]
-            norm += even * even
-            norm_odd += odd * odd
-        if rows.shape[1] % 2:
-            last = rows[s, -1]
-            cross += last * y[-1]
-            along += last * total[-1]
-            norm += last * last
-        out[0, s] = cross + cross_odd
-        out[1, s] = along + along_odd
-        out[2, s] = norm + norm_odd
-    return out
-
-
-@compiled
+@compiled_sums
 def swapped(
     away: np.ndarray,
     there: np.ndarray,
@@ -234,28 +213,19 @@ def swapped(
         total is F.
     """
     out = np.zeros((2, len(away), len(there)))
-    size = len(y)
-    without = np.empty(size)
+    without = np.empty(len(y))
     for a in range(len(away)):
-        for k in range(size):
+        for k in range(len(y)):
             without[k] = total[k] - sums[away[a], k]
         for b in range(len(there)):
             if not allowed[a, b]:
                 continue
             # The new atom has no pair with the one that has left.
             site, kind = there[b], index[away[a], there[b]]
-            cross = norm = cross_odd = norm_odd = 0.0
-            for k in range(1, size, 2):
-                even = without[k - 1] + sums[site, k - 1] - pairs[kind, k - 1]
-                odd = without[k] + sums[site, k] - pairs[kind, k]
-                cross += even * y[k - 1]
-                cross_odd += odd * y[k]
-                norm += even * even
-                norm_odd += odd * odd
-            if size % 2:
-                last = without[-1] + sums[site, -1] - pairs[kind, -1]
-                cross += last * y[-1]
-                norm += last * last
-            out[0, a, b] = cross + cross_odd
-            out[1, a, b] = norm + norm_odd
+            cross = norm = 0.0
+            for k in range(len(y)):
+                one = without[k] + sums[site, k] - pairs[kind, k]
+                cross += one * y[k]
+                norm += one * one
+            out[0, a, b], out[1, a, b] = cross, norm
     return out
