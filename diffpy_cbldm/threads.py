@@ -103,6 +103,8 @@ def side_by_side(
         with one_thread():
             return function(item)
 
+    if threads == 1 or len(items) < 2:
+        return [alone(item) for item in items]
     # Threads suffice: nearly all of the time is spent in PyTorch and NumPy,
     # which let the others run.
     workers = ThreadPoolExecutor(threads)
