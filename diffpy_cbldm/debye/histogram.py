@@ -305,8 +305,9 @@ def distance_moments(
     longest = float(np.sqrt((box**2).sum(0).max()))
     cells = math.ceil(min(longest / step + 1, high))
     out = np.zeros((len(clusters), cells, MOMENTS))
-    top = min(high, float(cells))
-    below = pair_moments(flat, starts, 1 / step, low, top, inverse, out)
+    # As floats alone: for other types the loop would be compiled again.
+    ends = float(low), float(min(high, cells))
+    below = pair_moments(flat, starts, 1.0 / step, *ends, inverse, out)
     return out, below
 
 

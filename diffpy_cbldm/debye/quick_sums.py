@@ -27,9 +27,14 @@ from diffpy_cbldm.debye.pairgrid import (
     spline,
     spline_order,
 )
+from diffpy_cbldm.threads import side_by_side
 
 AT_ONCE = 1 << 15
 """Bins worked on at once: they stay in the cache."""
+
+MANY = 1 << 18
+"""Pairs of a batch, counted twice, above which threads share it: for fewer,
+starting them takes as long as the work."""
 
 LARGE = 1000
 """Particles of more atoms are measured first: most are longer than a common
@@ -267,12 +272,17 @@ def curves(
         longest, reach = added(batch, 0.0, out)
         if longest is None:
             return None
-        finer = [] if native else np.flatnonzero(longest > reach).tolist()
+        finer = []
+        if not native and longest.max() > reach:
+            finer = np.flatnonzero(longest > reach).tolist()
     # Particles that are longer than the grid reaches have finer ones.
     for row in finer:
         one = slice(row, row + 1)
         if added(batch.take(one), float(longest[row]), out[one])[0] is None:
             return None
+    if positions.dtype == torch.float32:
+        # By NumPy: threads of PyTorch are slower to start than this is done.
+        out = out.astype(np.float32)
     return torch.from_numpy(out).to(positions.dtype)
 
 
@@ -330,8 +340,9 @@ def _add_curves(
     """
     longest = np.empty(len(batch.x))
     count = max(1, AT_ONCE // len(bins.sines))
-    for start in range(0, len(out), count):
-        rows = slice(start, start + count)
+
+    def add(rows: slice) -> bool:
+        """Work on some clusters; whether no atoms touch."""
         part = batch if count >= len(out) else batch.take(rows)
         spread = np.empty((len(part.x), len(bins.sines)))
         shortest = sum_kernels.spread_pairs(
@@ -344,7 +355,7 @@ def _add_curves(
             longest[rows],
         )
         if shortest < TOUCHING:
-            return None
+            return False
         terms = np.empty((len(part.x), len(series.sines)))
         sum_kernels.between_transforms(
             np.fft.rfft(spread),
@@ -363,4 +374,11 @@ def _add_curves(
             part.scale,
             out[rows],
         )
-    return longest
+        return True
+
+    parts = [slice(k, k + count) for k in range(0, len(out), count)]
+    if len(parts) > 1 and batch.x.shape[0] * batch.x.shape[1] ** 2 > MANY:
+        apart = side_by_side(add, parts)
+    else:
+        apart = [add(rows) for rows in parts]
+    return longest if all(apart) else None

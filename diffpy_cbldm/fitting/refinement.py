@@ -72,6 +72,13 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
 
     names = variable_names(recipe)
     units, size = units_of(recipe), _rms_of_data(recipe)
+    values, scale = np.array(recipe.values), names.index("s1")
+    if values[scale] < _VANISHED * units[scale]:
+        # A curve of no height has no slopes to follow: without a scale that
+        # makes it fit this is a minimum already.
+        values[scale] = best_scale_of(recipe)
+        if not values[scale]:
+            return values
     bounds = modern(recipe).get_bounds_array()
     low, high = (np.asarray(b, dtype=float) / units for b in bounds)
     options: dict[str, Any] = {"x_scale": "jac"}
@@ -85,7 +92,7 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
         }
     fit = least_squares(
         lambda x: recipe.residual(x * units) / size,
-        np.clip(np.array(recipe.values) / units, low + 1e-9, high - 1e-9),
+        np.clip(values / units, low + 1e-9, high - 1e-9),
         bounds=(low, high),
         **options,
     )
