@@ -57,7 +57,6 @@ _SHIPPED = "screening.npz"
 # ------------------------------------------------------------------ the set
 
 
-@functools.lru_cache(maxsize=4096)
 def member(number: int) -> tuple[str, np.ndarray]:
     """Draw a cluster of the set.
 
@@ -76,8 +75,14 @@ def member(number: int) -> tuple[str, np.ndarray]:
         The filled sites of the kind's template; 13 to 256 or, where surface
         atoms are missing, a few less.
     """
+    return _drawn(SEED, number)
+
+
+@functools.lru_cache(maxsize=4096)
+def _drawn(seed: int, number: int) -> tuple[str, np.ndarray]:
+    """A cluster of the set of a seed; the best of it are asked for again."""
     table = load_table()
-    rng = np.random.default_rng([SEED, number])
+    rng = np.random.default_rng([seed, number])
     names = list(CUT_WEIGHTS)
     kind = names[rng.choice(len(names), p=[*CUT_WEIGHTS.values()])]
     template = TEMPLATE_OF[kind]
