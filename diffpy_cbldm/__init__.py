@@ -19,6 +19,7 @@ from diffpy_cbldm.errors import CbldmError
 if TYPE_CHECKING:
     from diffpy_cbldm import debye
     from diffpy_cbldm.cluster import Candidate, Cluster
+    from diffpy_cbldm.crystals.alike import rmsd, same_structure
     from diffpy_cbldm.debye.simulation import simulate
     from diffpy_cbldm.fitting.recipe import make_recipe
     from diffpy_cbldm.fitting.refinement import refine
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from diffpy_cbldm.output.plots import plot
     from diffpy_cbldm.pdfdata import PDFData, read_pdf
     from diffpy_cbldm.polishing.candidates import polish
+    from diffpy_cbldm.renames import modern
     from diffpy_cbldm.search.generators import propose
     from diffpy_cbldm.solving.solution import Solution
     from diffpy_cbldm.solving.solver import solve
@@ -40,11 +42,14 @@ __all__ = [
     "bond_estimate",
     "debye",
     "make_recipe",
+    "modern",
     "plot",
     "polish",
     "propose",
     "read_pdf",
     "refine",
+    "rmsd",
+    "same_structure",
     "simulate",
     "solve",
 ]
@@ -54,6 +59,7 @@ __getattr__, _, _ = lazy_loader.attach(
     submodules=["debye"],
     submod_attrs={
         "cluster": ["Candidate", "Cluster"],
+        "crystals.alike": ["rmsd", "same_structure"],
         "debye.simulation": ["simulate"],
         "fitting.recipe": ["make_recipe"],
         "fitting.refinement": ["refine"],
@@ -61,6 +67,7 @@ __getattr__, _, _ = lazy_loader.attach(
         "output.plots": ["plot"],
         "pdfdata": ["PDFData", "read_pdf"],
         "polishing.candidates": ["polish"],
+        "renames": ["modern"],
         "search.generators": ["propose"],
         "solving.solution": ["Solution"],
         "solving.solver": ["solve"],

@@ -1,7 +1,7 @@
 """A finite cluster of atoms, and a candidate: one with what is known of it.
 
-Importing this module needs numpy alone; `conversions` knows the forms in
-diffpy, ASE and pymatgen.
+Importing this module needs numpy and monty alone; `conversions` knows the
+forms in diffpy, ASE and pymatgen.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from diffpy_cbldm import conversions
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.formula import atom_symbol
-from diffpy_cbldm.settings import Refinement
+from diffpy_cbldm.positions import distinct
+from diffpy_cbldm.protocols import Displayed, Stored
+from diffpy_cbldm.renames import modern
+from diffpy_cbldm.settings import Refinement, Solve
 from diffpy_cbldm.state import State, read_flags
-
-COINCIDENT = 1e-3
-"""Atoms closer than this (A) are one atom written twice."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Cluster:
+class Cluster(Stored):
     """Atoms in free space; checked and read-only.
 
     Parameters
@@ -48,7 +48,7 @@ class Cluster:
     positions: np.ndarray
 
     def __post_init__(self) -> None:
-        positions = _positions(self.positions)
+        positions = distinct(self.positions)
         given: Any = self.elements
         if isinstance(given, str):
             given = [given] * len(positions)
@@ -102,35 +102,72 @@ class Cluster:
             )
         return dataclasses.replace(self, positions=self.positions * factor)
 
-    def to_diffpy(self, boxed: bool = False) -> Any:
-        """Return a ``diffpy.structure.Structure``.
+    @property
+    def uiso(self) -> dict[str, float]:
+        """Uiso (A^2) by element, as far as it is known: refined values."""
+        return {}
+
+    def to_diffpy(self, boxed: bool = False, rmax: float = Solve.rmax) -> Any:
+        """Return a ``diffpy.structure.Structure``, with the refined Uiso.
 
         Parameters
         ----------
         boxed : bool
-            Put the cluster in the middle of an orthogonal cell, 10 A away
-            from each face.  Default: as read from an xyz file, with
-            a = b = c = 1, in which fractional and Cartesian coordinates are
-            the same, and Uiso 0: what SrFit's ``zoomscale`` idiom expects.
+            Put the cluster in the middle of a cubic cell for programs that
+            repeat it: its images begin beyond `rmax` (`conversions.box`).
+            A Uiso that is not known is `settings.Refinement.uiso` there.
+            Default: as read from an xyz file, with a = b = c = 1, in which
+            fractional and Cartesian coordinates are the same, and an unknown
+            Uiso is 0: what SrFit's ``zoomscale`` idiom expects.
+        rmax : float, A
+            Up to where G(r) is compared, for the size of the cell.  Default
+            30.
         """
         return conversions.to_diffpy(
-            self.elements, self.positions, boxed, self.composition
+            self.elements,
+            self.positions,
+            self._full_uiso() if boxed else self.uiso,
+            rmax if boxed else None,
+            self.composition,
         )
 
     def to_ase(self) -> Any:
-        """Return an ``ase.Atoms`` without cell, pbc False."""
+        """Return an ``ase.Atoms`` without cell, pbc False.
+
+        ASE has no place for Uiso.
+        """
         return conversions.to_ase(self.elements, self.positions)
 
-    def to_pymatgen(self, boxed: bool = False) -> Any:
+    def to_pymatgen(
+        self, boxed: bool = False, rmax: float = Solve.rmax
+    ) -> Any:
         """Return a pymatgen ``Molecule``, or a ``Structure`` when boxed.
+
+        Uiso (A^2) is the site property ``U_iso_or_equiv``, which
+        ``CifWriter(structure, write_site_properties=True)`` writes.
 
         Parameters
         ----------
         boxed : bool
-            Put the cluster in the middle of an orthogonal cell, 10 A away
-            from each face.  Default: a free molecule.
+            Put the cluster in a cubic cell, as `to_diffpy` does.  Default: a
+            free molecule; its ``get_boxed_structure`` takes other cells.
+        rmax : float, A
+            Up to where G(r) is compared, for the size of the cell.  Default
+            30.
         """
-        return conversions.to_pymatgen(self.elements, self.positions, boxed)
+        return conversions.to_pymatgen(
+            self.elements,
+            self.positions,
+            self._full_uiso() if boxed else self.uiso,
+            rmax if boxed else None,
+        )
+
+    def _full_uiso(
+        self, given: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """Uiso (A^2) of each element: given, refined or the default."""
+        usual = dict.fromkeys(self.elements, Refinement.uiso)
+        return {**usual, **self.uiso, **(given or {})}
 
     @classmethod
     def from_diffpy(cls, structure: Any) -> Self:
@@ -192,17 +229,37 @@ class Cluster:
             lines.append(f"{symbol:<2} {x:15.8f} {y:15.8f} {z:15.8f}")
         write_atomic(path, "\n".join(lines) + "\n")
 
-    def write_cif(self, path: str | os.PathLike[str]) -> None:
-        """Write the boxed cluster as a P1 cif file, whole or not at all."""
-        from pymatgen.io.cif import CifWriter
+    def write_cif(
+        self,
+        path: str | os.PathLike[str],
+        uiso: Mapping[str, float] | None = None,
+        rmax: float = Solve.rmax,
+    ) -> None:
+        """Write the boxed cluster as a P1 cif file, whole or not at all.
 
-        write_atomic(path, str(CifWriter(self.to_pymatgen(boxed=True))))
+        Parameters
+        ----------
+        path : path
+            The file; an existing one is replaced.
+        uiso : dict, A^2, optional
+            Uiso by element, for ``_atom_site_U_iso_or_equiv``: programs take
+            0 where that is missing.  Default: the refined values, or
+            `settings.Refinement.uiso`.
+        rmax : float, A
+            Up to where G(r) is compared: images of the cluster begin
+            beyond.  Default 30.
+        """
+        structure = conversions.to_pymatgen(
+            self.elements, self.positions, self._full_uiso(uiso), rmax
+        )
+        write_atomic(path, conversions.cif_text(structure))
 
     def write_stru(
         self,
         path: str | os.PathLike[str],
         uiso: Mapping[str, float] | None = None,
-        delta2: float = 0.0,
+        delta2: float | None = None,
+        rmax: float = Solve.rmax,
     ) -> None:
         """Write the boxed cluster for PDFgui, whole or not at all.
 
@@ -210,20 +267,32 @@ class Cluster:
         ----------
         path : path
             The file; an existing one is replaced.
-        uiso : dict, A^2, optional
-            Uiso by element.  Default: `settings.Refinement.uiso`.
-        delta2 : float, A^2
-            Sharpening by correlated motion.  Default 0.
+        uiso, rmax
+            As for `write_cif`.
+        delta2 : float, A^2, optional
+            Sharpening by correlated motion.  Default: the refined value, or
+            0.
         """
-        structure = self.to_diffpy(boxed=True)
-        for atom in structure:
-            atom.Uisoequiv = (uiso or {}).get(atom.element, Refinement.uiso)
-        structure.pdffit = {"delta2": delta2}
-        write_atomic(path, structure.writeStr("pdffit"))
+        structure = conversions.to_diffpy(
+            self.elements,
+            self.positions,
+            self._full_uiso(uiso),
+            rmax,
+            self.composition,
+        )
+        known = self._phase_parameters()
+        if delta2 is not None:
+            known["delta2"] = delta2
+        structure.pdffit = known
+        write_atomic(path, modern(structure).write_structure("pdffit"))
+
+    def _phase_parameters(self) -> dict[str, float]:
+        """What PDFfit2 keeps with a phase besides its atoms."""
+        return {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Candidate(Cluster, State):
+class Candidate(Cluster, State, Displayed):
     """A proposed structure, with what is known of its agreement.
 
     Use `dataclasses.replace` to add a result.
@@ -295,6 +364,22 @@ class Candidate(Cluster, State):
         Cluster.__init__(self, elements, positions)  # type: ignore[arg-type]
 
     @property
+    def uiso(self) -> dict[str, float]:
+        """Refined Uiso (A^2) by element, empty before the refinement."""
+        return {
+            name.removesuffix("_Uiso"): float(value)
+            for name, (value, _) in self.parameters.items()
+            if name.endswith("_Uiso")
+        }
+
+    def _phase_parameters(self) -> dict[str, float]:
+        return {
+            name: float(self.parameters[name][0])
+            for name in ("scale", "delta2")
+            if name in self.parameters
+        }
+
+    @property
     def proposed_by(self) -> tuple[str, ...]:
         """The generators that proposed this structure, its own first."""
         return tuple(dict.fromkeys((self.generator, *self.also_proposed_by)))
@@ -343,52 +428,3 @@ def candidate_of(given: Any) -> Candidate:
     if isinstance(cluster, Candidate):
         return cluster
     return Candidate(cluster.elements, cluster.positions)
-
-
-def _positions(values: Any) -> np.ndarray:
-    """Return a checked, read-only (n, 3) copy."""
-    try:
-        positions = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise CbldmError(
-            "the positions do not hold numbers; expected an (n, 3) array in "
-            "angstrom: pass x, y, z for each atom."
-        ) from None
-    if positions.ndim != 2 or positions.shape[1] != 3 or not len(positions):
-        raise CbldmError(
-            f"the positions have the shape {positions.shape}; expected "
-            "(n, 3) with one atom or more: pass x, y, z for each atom."
-        )
-    finite = np.isfinite(positions).all(axis=1)
-    if not finite.all():
-        k = int(np.argmin(finite))
-        raise CbldmError(
-            f"atom {k} is at {positions[k].tolist()}; expected finite "
-            "coordinates: remove or correct it."
-        )
-    pair = _coincident(positions)
-    if pair is not None:
-        where = ", ".join(f"{x:.3f}" for x in positions[pair[0]])
-        raise CbldmError(
-            f"atoms {pair[0]} and {pair[1]} are at the same place "
-            f"({where}); expected distinct atoms: remove one."
-        )
-    positions.setflags(write=False)
-    return positions
-
-
-def _coincident(positions: np.ndarray) -> tuple[int, int] | None:
-    """Return the first pair of atoms closer than `COINCIDENT`, if any."""
-    # Only neighbours in the order of x can coincide, which costs n log n.
-    order = np.argsort(positions[:, 0], kind="stable")
-    x = positions[order]
-    for shift in range(1, len(x)):
-        near = x[shift:, 0] - x[:-shift, 0] < COINCIDENT
-        if not near.any():
-            return None
-        gap = np.linalg.norm(x[shift:] - x[:-shift], axis=1)
-        close = np.flatnonzero(gap < COINCIDENT)
-        if len(close):
-            a, b = sorted((order[close[0]], order[close[0] + shift]))
-            return int(a), int(b)
-    return None

@@ -20,11 +20,31 @@ def compiled(function: Kernel) -> Kernel:
 
     Compiled at its first call and kept beside the module, or in the user's
     cache folder where the package lies in a folder that cannot be written
-    (``NUMBA_CACHE_DIR`` names another).  Sums are not reordered, so that the
+    (``NUMBA_CACHE_DIR`` names another); where none can be written, compiled
+    again in each process.  Sums are not reordered, so that the
     same input gives the same bits on every machine of one kind.
 
     Kernels are few and written as plain loops: each costs about 0.3 s to
     compile when the package is used for the first time.
     """
-    as_machine_code = numba.njit(cache=True, nogil=True, error_model="numpy")
-    return cast(Kernel, as_machine_code(function))
+    return _made(function, error_model="numpy")
+
+
+def compiled_sums(function: Kernel) -> Kernel:
+    """`compiled` for long scalar products, whose terms may be reordered.
+
+    Several terms are then added at once, as in a product of matrices; like
+    those, results may differ in the last digits between kinds of machine.
+    """
+    return _made(
+        function, error_model="numpy", fastmath={"reassoc", "contract"}
+    )
+
+
+def _made(function: Kernel, **options: Any) -> Kernel:
+    try:
+        return cast(
+            Kernel, numba.njit(cache=True, nogil=True, **options)(function)
+        )
+    except RuntimeError:  # numba finds no folder
+        return cast(Kernel, numba.njit(nogil=True, **options)(function))

@@ -17,8 +17,11 @@ from diffpy_cbldm.formula import atom_symbol, element_and_mass
 Atoms = tuple[tuple[str, ...], np.ndarray]
 """Elements and (n, 3) Cartesian positions in angstrom."""
 
-VACUUM = 10.0
-"""Space (A) between a cluster and the faces of the cell it is boxed in."""
+REACH = 6.0
+"""How far (A) a peak of G(r) reaches, by its width and its ripples."""
+
+UISO = "U_iso_or_equiv"
+"""The site property of pymatgen with Uiso (A^2), as cif files call it."""
 
 ISOTOPE = "isotope"
 """The site property of pymatgen under which symbols such as D are kept."""
@@ -28,18 +31,25 @@ LAYERS = 4.0
 
 
 def to_diffpy(
-    elements: Sequence[str], positions: np.ndarray, boxed: bool, title: str
+    elements: Sequence[str],
+    positions: np.ndarray,
+    uiso: Mapping[str, float],
+    rmax: float | None,
+    title: str,
 ) -> Any:
-    """Return a ``diffpy.structure.Structure``; see `Cluster.to_diffpy`."""
+    """Return a ``diffpy.structure.Structure``; see `Cluster.to_diffpy`.
+
+    In a box for G(r) up to `rmax`, or without one where that is None; with
+    Uiso (A^2) by element, 0 for those that are not in `uiso`.
+    """
     from diffpy.structure import Atom, Lattice, Structure
 
-    sites, size = positions, np.ones(3)
-    if boxed:
-        size, sites = _box(positions)
+    edge, sites = (1.0, positions) if rmax is None else box(positions, rmax)
     atoms = [
-        Atom(s, xyz=x / size) for s, x in zip(elements, sites, strict=True)
+        Atom(s, xyz=x / edge, Uisoequiv=uiso.get(s, 0.0))
+        for s, x in zip(elements, sites, strict=True)
     ]
-    lattice = Lattice(*size, 90, 90, 90)
+    lattice = Lattice(edge, edge, edge, 90, 90, 90)
     return Structure(atoms, lattice=lattice, title=title)
 
 
@@ -56,38 +66,85 @@ def to_ase(elements: Sequence[str], positions: np.ndarray) -> Any:
 
 
 def to_pymatgen(
-    elements: Sequence[str], positions: np.ndarray, boxed: bool
+    elements: Sequence[str],
+    positions: np.ndarray,
+    uiso: Mapping[str, float],
+    rmax: float | None,
 ) -> Any:
-    """Return a ``Molecule`` or ``Structure``; see `Cluster.to_pymatgen`."""
-    from pymatgen.core import Lattice, Molecule, Structure
+    """Return a ``Molecule`` or ``Structure``; see `Cluster.to_pymatgen`.
+
+    In a box for G(r) up to `rmax`, or without one where that is None.
+    """
+    try:
+        from pymatgen.core import Lattice, Molecule, Structure
+    except ImportError as error:
+        raise CbldmError(
+            f"structures of pymatgen and cif files need pymatgen, which does "
+            f"not load ({error}); expected all dependencies: pip install "
+            f"pymatgen, or write xyz."
+        ) from error
 
     symbols = [element_and_mass(symbol)[0] for symbol in elements]
+    properties: dict[str, list[Any]] = {}
     # pymatgen knows no isotopes but those of hydrogen.
-    heavy = any(s != e for s, e in zip(symbols, elements, strict=True))
-    properties = {ISOTOPE: list(elements)} if heavy else None
-    if not boxed:
+    if any(s != e for s, e in zip(symbols, elements, strict=True)):
+        properties[ISOTOPE] = list(elements)
+    if uiso:
+        properties[UISO] = [uiso.get(e, 0.0) for e in elements]
+    if rmax is None:
         # The check refuses an odd number of electrons.
         return Molecule(
             symbols,
             positions,
             charge_spin_check=False,
-            site_properties=properties,
+            site_properties=properties or None,
         )
-    size, sites = _box(positions)
+    edge, sites = box(positions, rmax)
     return Structure(
-        Lattice.orthorhombic(*size),
+        Lattice.cubic(edge),
         symbols,
         sites,
         coords_are_cartesian=True,
-        site_properties=properties,
+        site_properties=properties or None,
     )
 
 
-def _box(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edges of the cell around a cluster, and the positions in it."""
-    low = positions.min(axis=0) - VACUUM
-    size = np.ptp(positions, axis=0) + 2 * VACUUM
-    return size, positions - low
+def cif_text(structure: Any) -> str:
+    """Return a boxed pymatgen ``Structure`` as a P1 cif file, with Uiso."""
+    from pymatgen.io.cif import CifWriter
+
+    # The writer takes every property for a number.
+    others = set(structure.site_properties) - {UISO}
+    for name in others:
+        structure.remove_site_property(name)
+    return str(CifWriter(structure, write_site_properties=True))
+
+
+def box(positions: np.ndarray, rmax: float) -> tuple[float, np.ndarray]:
+    """Put a cluster in a cubic cell whose images no G(r) up to `rmax` meets.
+
+    Programs for crystals repeat the cell, and take the mean density of its
+    atoms off: the edge is the diameter, `rmax` and `REACH`.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+    rmax : float, angstrom
+        The end of the range of r.
+
+    Returns
+    -------
+    edge : float, angstrom
+        Rounded up to 0.1.
+    positions : (n, 3) array, angstrom
+        Around the middle of the cell.
+    """
+    middle = 0.5 * (positions.min(axis=0) + positions.max(axis=0))
+    away = positions - middle
+    # No two atoms are farther apart than this.
+    diameter = 2 * float(np.linalg.norm(away, axis=1).max())
+    edge = float(np.ceil(10 * (diameter + rmax + REACH)) / 10)
+    return edge, away + 0.5 * edge
 
 
 def from_diffpy(structure: Any) -> Atoms:

@@ -1,7 +1,8 @@
 """A measured or simulated PDF, read from .gr files of any origin.
 
 Conventions: r in angstrom; G(r) = 4 pi r (rho(r) - rho0) in 1/A^2; Q, Qdamp
-and Qbroad in 1/A.  Only numpy and the standard library are imported here.
+and Qbroad in 1/A.  Only numpy, monty and the standard library are imported
+here.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from diffpy_cbldm.pdfchecks import (
     column,
     number,
 )
+from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.settings import Simulation
 
 UNCERTAINTIES = {
@@ -48,7 +50,7 @@ _SETTINGS = ("composition", "qmin", "qmax", "qdamp", "qbroad", "stype")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class PDFData:
+class PDFData(Stored):
     """One PDF with the settings it was measured under; checked, read-only.
 
     Parameters

@@ -141,8 +141,8 @@ class Solve:
     )
     backend: str = parameter(
         "auto",
-        "Debye calculator of the refinement: srreal where installed, or the "
-        "built-in one (torch).",
+        "Debye calculator of the refinement: auto and torch are the built-in "
+        "one, srreal the native one of diffpy.srreal, to check it.",
         choices=("auto", "torch", "srreal"),
     )
 
@@ -178,8 +178,9 @@ class Refinement:
 
 OUTPUT_TYPES = {
     "xyz": "atoms of each structure",
-    "cif": "each structure in a box",
-    "stru": "the same for PDFgui, with its Uiso and delta2",
+    "cif": "each structure in a box, with its Uiso",
+    "stru": "the same for PDFgui, with delta2 and the scale",
+    "dp-in": "a macro of diffpy.apps that refines the cif file",
     "extxyz": "xyz with the figures of agreement, for ASE",
     "res": "the whole result as JSON",
     "html": "a page with curves, structures and the table",

@@ -17,13 +17,17 @@ project = "diffpy_cbldm"
 author = copyright = "diffpy_cbldm contributors"
 release = version = __version__
 extensions = [
-    "myst_parser",
+    "myst_nb",  # with myst_parser
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+# Notebooks lie here without outputs, and are run for each build.
+nb_execution_mode = "force"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
 exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
 autodoc_typehints = "none"

@@ -1,7 +1,8 @@
 """Seed a SrFit recipe with a proposal, and change it by hand.
 
 `cb.make_recipe` gives a FitRecipe like any other: variables are deleted,
-added and constrained with the means of SrFit.  Here the one stretch becomes
+added and constrained with the means of SrFit.  `cb.modern` gives those their
+newest names on every version of diffpy.srfit.  Here the one stretch becomes
 two, along z and across it, and the one Uiso becomes one for the atoms at the
 surface and one for those inside.
 
@@ -51,21 +52,22 @@ def make_recipe(seed: cb.Candidate, pdf: cb.PDFData) -> FitRecipe:
     """Return the recipe of a proposal, with two stretches and two Uiso."""
     recipe = cb.make_recipe(seed, pdf)
     phase = recipe.cluster.G1.phase
+    by_name = cb.modern(recipe)
 
     # A symmetric cluster's G(r) has no slope where all edges are equal.
-    recipe.newVar("zoom_z", 1.005)
-    along = phase.getLattice().c
-    recipe.unconstrain(along)
-    recipe.constrain(along, "zoom_z")
+    by_name.create_new_variable("zoom_z", 1.005)
+    along = cb.modern(phase).get_lattice().c
+    by_name.remove_constraint(along)
+    by_name.add_constraint(along, "zoom_z")
 
-    recipe.delVar(recipe.Pt_Uiso)
-    recipe.newVar("core_Uiso", 0.005)
-    recipe.newVar("surface_Uiso", 0.005)
+    by_name.delete_variable(recipe.Pt_Uiso)
+    by_name.create_new_variable("core_Uiso", 0.005)
+    by_name.create_new_variable("surface_Uiso", 0.005)
     for atom, outside in zip(
-        phase.getScatterers(), at_surface(seed), strict=True
+        cb.modern(phase).get_scatterers(), at_surface(seed), strict=True
     ):
         name = "surface_Uiso" if outside else "core_Uiso"
-        recipe.constrain(atom.Uiso, name)
+        by_name.add_constraint(atom.Uiso, name)
     recipe.fix("Pt_Delta2", Pt_Delta2=0.0)
     return recipe
 

@@ -29,7 +29,7 @@ def main() -> FitResults:
     moves = ("strain", "surface")
     recipe = cb.make_recipe(ideal, pdf, moves=moves, start=start)
     recipe.fix("strain_xz", "strain_yz")
-    low, high = np.transpose(recipe.getBounds())
+    low, high = np.transpose(cb.modern(recipe).get_bounds_pairs())
     # Steps as large as matter, for the same reason.
     steps = [0.1, 0.003, 0.003, 1.0] + [0.01] * (len(low) - 4)
     least_squares(

@@ -20,7 +20,8 @@ from diffpy.srfit.fitbase import FitRecipe, FitResults
 from scipy.optimize import least_squares
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.fitting.generator import DebyeGenerator
+from diffpy_cbldm import modern
+from diffpy_cbldm.fitting import DebyeGenerator
 
 SHARE = 0.2
 FIRST = 2.5  # A: the shortest bond of the metal is longer
@@ -49,17 +50,21 @@ def make_recipe(seed: cb.Candidate, pdf: cb.PDFData) -> FitRecipe:
     contribution = recipe.cluster
 
     second = DebyeGenerator("ligand")
-    second.setStructure(LIGAND.to_diffpy())
-    second.setQmin(pdf.qmin)
-    second.setQmax(pdf.qmax)
+    second.set_structure(LIGAND.to_diffpy())
+    second.set_qmin(pdf.qmin)
+    second.set_qmax(pdf.qmax)
     second.qdamp.value = pdf.qdamp
-    contribution.addProfileGenerator(second)
-    contribution.setEquation("s1 * ((1 - share) * G1 + share * ligand)")
-    recipe.addVar(contribution.share, 0.1).boundRange(0, 1)
+    modern(contribution).add_profile_generator(second)
+    modern(contribution).set_equation(
+        "s1 * ((1 - share) * G1 + share * ligand)"
+    )
+    share = modern(recipe).add_variable(contribution.share, 0.1)
+    modern(share).bound_range(0, 1)
 
-    recipe.newVar("ligand_Uiso", 0.005).boundRange(0.0005, 0.05)
-    for atom in second.phase.getScatterers():
-        recipe.constrain(atom.Uiso, "ligand_Uiso")
+    uiso = modern(recipe).create_new_variable("ligand_Uiso", 0.005)
+    modern(uiso).bound_range(0.0005, 0.05)
+    for atom in second.phase.get_scatterers():
+        modern(recipe).add_constraint(atom.Uiso, "ligand_Uiso")
     return recipe
 
 
@@ -70,7 +75,7 @@ def main() -> tuple[float, FitResults]:
     alone = cb.refine(seed, pdf, rmin=0.8)
     print(f"The particle alone: {alone}.")
     recipe = make_recipe(seed, pdf)
-    low, high = np.transpose(recipe.getBounds())
+    low, high = np.transpose(modern(recipe).get_bounds_pairs())
     least_squares(
         recipe.residual, recipe.values, bounds=(low, high), x_scale="jac"
     )

@@ -318,7 +318,8 @@ def test_public_names_are_there():
         import diffpy_cbldm.solving.solver
         import diffpy_cbldm.search.generators
 
-        functions = "bond_estimate polish propose refine simulate solve"
+        functions = "bond_estimate polish propose refine rmsd"
+        functions += " same_structure simulate solve"
         for name in functions.split():
             assert inspect.isfunction(getattr(cb, name)), name
         assert inspect.ismodule(cb.debye)

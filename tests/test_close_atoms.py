@@ -198,3 +198,31 @@ def test_few_wide_bins(qmax):
             for p in (1e-10, EXACT)
         )
         assert deviation(g, exact) < 1e-10
+
+
+@pytest.mark.parametrize("apart", [0.02, 0.3])
+def test_a_table_serves_no_width_that_is_cut(apart):
+    """Widths of 0 at some stretches, after a table was made at others."""
+    x = torch.tensor([[0.0, 0, 0], [apart, 0, 0], [0, 1.2, 0]]).double()
+    pairs, grid = PairCache(x), Grid(1.5, 29.995)
+    for u, delta2, stretch in (
+        (0.008, 0.9 * apart**2, 1.0),
+        (0.008, 0.98 * apart**2, 0.95),
+        (0.1, 0.95 * apart**2, 1.07),
+        (1.4e-4, 7.96, 1.1),
+        (0.03, 1.4, 1.0),
+        (0.03, 1.4, 1.09),
+        (0.0, 0.5 * apart**2, 0.9),
+        (0.08, -2.0, 1.1),
+    ):
+        widths = {"u_iso": u, "delta2": delta2, "qmin": 0.9, "qmax": 23.0}
+        exact = pure.debye_pdf(
+            x[None],
+            stretch=stretch,
+            precision=EXACT,
+            rmin=grid.rmin,
+            rmax=grid.rmax,
+            **widths,
+        )
+        g = pairs.pdf(Conditions(**widths), grid, stretch=stretch)
+        assert deviation(torch.tensor(g), exact[0]) < 1e-10

@@ -143,12 +143,11 @@ def test_free_fits_of_noise_are_refused():
         normal += damping * np.trace(normal) / x.size * np.eye(x.size)
         step = np.linalg.solve(normal, slopes @ left).reshape(-1, 3)
         now = left @ left + basis.outside
-        lower = basis.residual(free + step, ())[0] < now
+        lower = basis.residuals((free + step)[None])[0][0] < now
         damping *= 0.5 if lower else 4.0
         free = free + step if lower else free
-    gain = [
-        b.residual(free, ())[0] / b.residual(x, ())[0] for b in (basis, held)
-    ]
+    both = np.array([free, x])
+    gain = [np.divide(*b.residuals(both)[0]) for b in (basis, held)]
     # ... fits better where it was fitted, and worse where it was not.
     assert gain[0] < 0.9 and gain[1] > 1.5
 

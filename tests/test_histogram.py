@@ -8,6 +8,7 @@ from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
+from diffpy_cbldm.debye.kernels import MOMENTS, class_moments
 from diffpy_cbldm.search.pool import site_pairs
 
 STEP, BINS, ORDER = 0.02, 1024, 6
@@ -68,3 +69,17 @@ def test_curves_are_those_of_the_positions(template):
     ]
     apart = (curves[0] - curves[1]).abs().amax(1)
     assert (apart < 1e-3 * curves[1].abs().amax(1)).all()
+
+
+def test_classes_leave_the_moments_of_their_pairs():
+    """A class of n ordered pairs counts as n / 2 pairs at its distance."""
+    counts = np.array([[5, 6, 0, 2], [5, 0, 8, 4]])
+    t = np.array([3.25, 7.5, 7.75])
+    moments = np.zeros((2, 8, MOMENTS))
+    class_moments(counts, t, moments)
+    power = np.arange(MOMENTS)
+    for row, (_, *numbers) in zip(moments, counts):
+        a, b, c = np.array(numbers) / 2 / t
+        assert np.allclose(row[3], a * 0.25**power)
+        assert np.allclose(row[7], b * 0.5**power + c * 0.75**power)
+        assert not row[[0, 1, 2, 4, 5, 6]].any()

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist, pdist
 
 from diffpy_cbldm.crystals.cuts import deformed
 from diffpy_cbldm.crystals.filling import (
+    Filling,
     Proposal,
     likely_numbers,
     overlapping,
@@ -203,23 +204,44 @@ def test_moved_surfaces(model):
     chosen = np.flatnonzero(inside > 0)
     parent = Proposal("fcc", sites[chosen], chosen, 11.0 * inside, np.zeros(3))
     still = np.zeros(13)
-    (same,) = model.filling.moved(parent, still, 1)
+    (same,) = model.filling.moved(parent, still[None], 1)
     assert np.array_equal(same.sites, chosen)
     for sign, compare in ((1, np.greater), (-1, np.less)):
         (other,) = model.filling.moved(
-            parent, still + 0.3 * sign * np.eye(13)[0], 1
+            parent, still[None] + 0.3 * sign * np.eye(13)[:1], 1
         )
         assert compare(len(other.sites), len(chosen))
-    (aside,) = model.filling.moved(parent, 0.4 * np.eye(13)[1], 1)
+    (aside,) = model.filling.moved(parent, 0.4 * np.eye(13)[1:2], 1)
     middle = sites[aside.sites].mean(0)
     assert middle[0] > 0.1 and np.abs(middle[1:]).max() < 0.1
     (longer,) = model.filling.moved(
-        parent, 0.4 * (np.eye(13)[6] - np.eye(13)[4]), 1
+        parent, 0.4 * (np.eye(13)[6:7] - np.eye(13)[4:5]), 1
     )
     spread = sites[longer.sites].std(0)
     assert spread[2] > spread[1] > spread[0]
-    (strained,) = model.filling.moved(parent, 0.01 * np.eye(13)[10], 1)
+    (strained,) = model.filling.moved(parent, 0.01 * np.eye(13)[10:11], 1)
     assert not strained.shape.any()  # the parent has no strain
+
+
+def test_structures_are_told_by_sites_and_shape():
+    """Positions follow from them; the same key is the same structure."""
+    table = load_table()
+    sites = table.sites["fcc"].astype(float)
+    chosen = np.flatnonzero(np.linalg.norm(sites, axis=1) < 2.9)
+    logits = np.where(np.isin(np.arange(len(sites)), chosen), 9.0, -9.0)
+    filling = Filling(table)
+    strain = np.array([0.01, 0.0, 0.0])
+    (plain,) = filling.filled("fcc", [(logits, False)], np.zeros(3), 1)
+    assert plain.size == len(chosen)
+    centred = sites[chosen] - sites[chosen].mean(0)
+    assert np.array_equal(plain.positions, centred)
+    strained = filling.reshaped(plain, strain)
+    assert np.allclose(strained.positions, centred * [1.01, 1.0, 0.99])
+    assert strained.key != plain.key == filling.reshaped(plain, 0 * strain).key
+    assert plain.without_logits().key == plain.key
+    given = Proposal("fcc", centred)
+    assert given.size == len(chosen)
+    assert given.key != Proposal("fcc", 1.01 * centred).key
 
 
 def test_likely_numbers():

@@ -22,6 +22,7 @@ import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.commands import cbldm
 from diffpy_cbldm.pdfdata import write_gr
+from diffpy_cbldm.renames import modern
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -74,7 +75,7 @@ def test_stru_is_read_by_diffpy_structure(done):
     delta2 = best["parameters"]["delta2"]["value"]
     assert stru.pdffit["delta2"] == pytest.approx(delta2, abs=1e-5)
     # PDFgui repeats the cell: images must be out of reach.
-    assert min(stru.lattice.abcABG()[:3]) > 20
+    assert min(modern(stru.lattice).cell_parms()[:3]) > 20
 
 
 def test_extxyz_is_read_by_ase(done):

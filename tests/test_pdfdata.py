@@ -17,6 +17,7 @@ from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.target import r_grid, regrid
 from diffpy_cbldm.formula import parse_composition
 from diffpy_cbldm.pdfdata import PDFData, read_pdf, write_gr
+from diffpy_cbldm.renames import modern
 
 HEADERS = Path(__file__).parent / "data" / "headers"
 MEASURED = Path(__file__).parents[2] / "shared" / "data" / "experimental"
@@ -460,12 +461,12 @@ def test_written_file_is_read_back(tmp_path, dg, stype):
         np.testing.assert_allclose(back.dg, dg, rtol=1e-9)
     assert back.warnings == ()
     stock = PDFParser()
-    stock.parseFile(str(path))
-    meta = stock.getMetaData()
+    modern(stock).parse_file(str(path))
+    meta = modern(stock).get_metadata()
     assert [meta[k] for k in ("stype", "qmin", "qmax", "qdamp", "qbroad")] == [
         *(stype, 1.0, 22.0, 0.041, 0.01),
     ]
-    np.testing.assert_allclose(stock.getData()[1], pdf.g, rtol=1e-9)
+    np.testing.assert_allclose(modern(stock).get_data()[1], pdf.g, rtol=1e-9)
 
 
 def test_assumed_values_are_not_written_as_given(tmp_path):

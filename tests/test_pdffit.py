@@ -19,6 +19,7 @@ from ase.cluster import FaceCenteredCubic
 from diffpy.structure import Atom, Lattice, Structure
 
 from diffpy_cbldm.debye import mixed
+from diffpy_cbldm.renames import modern
 
 BOX = 60.0
 RMAX = 20.0
@@ -34,7 +35,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def pdffit():
-    module = pytest.importorskip("diffpy.pdffit2")
+    module = pytest.importorskip("diffpy.pdffit2", exc_type=ImportError)
     module.redirect_stdout(io.StringIO())
     return module.PdfFit
 
@@ -46,7 +47,7 @@ def by_pdffit(pdffit, x, symbols, u, stype, qmax, **widths):
         box.append(Atom(symbol, position / BOX + 0.5, Uisoequiv=float(one)))
     with contextlib.redirect_stdout(io.StringIO()):
         fit = pdffit()
-        fit.add_structure(box)
+        fit.read_struct_string(modern(box).write_structure("pdffit"))
         fit.setvar("delta2", widths["delta2"])
         fit.alloc(stype, qmax, widths["qdamp"], 0.01, RMAX, 2000)
         fit.setvar("qbroad", widths["qbroad"])

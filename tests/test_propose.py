@@ -11,6 +11,7 @@ from diffpy_cbldm.crystals.alike import rmsd
 from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.fitting.target import Target, bond_estimate
+from diffpy_cbldm.search import by_model
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.generators import find_generator, propose
@@ -60,6 +61,36 @@ def test_library_finds_what_it_holds(structure_type, bond):
         or rmsd(c.positions, cluster.positions) > 0.1
         for c in without
     )
+
+
+def test_what_the_model_proposed_is_kept_for_the_same_question(monkeypatch):
+    asked = []
+
+    class Pool:
+        def candidates(self, count):
+            return [cb.Candidate(("Pt",) * count, np.eye(3)[:count] * 2.8)]
+
+    def search(model, target, seed):
+        asked.append(seed)
+        return Pool()
+
+    monkeypatch.setattr(by_model, "_model", lambda weights, device: None)
+    monkeypatch.setattr(by_model, "_search", search)
+    by_model._drawn.cache_clear()
+    _, _, pdf = example("fcc", 2.77)
+    same = dataclasses.replace(pdf)
+    first, again = (cbldm_generator(p, count=2) for p in (pdf, same))
+    assert len(asked) == 1 and first[0] is again[0] and first is not again
+    for other, more in (
+        (pdf, {"seed": 1}),
+        (pdf, {"rmax": 20.0}),
+        (dataclasses.replace(pdf, qdamp=0.01), {}),
+        (dataclasses.replace(pdf, g=pdf.g + 1e-9), {}),
+    ):
+        cbldm_generator(other, count=2, **more)
+    assert asked == [0, 1, 0, 0, 0]
+    assert len(cbldm_generator(pdf, count=3)[0]) == 3
+    by_model._drawn.cache_clear()
 
 
 @pytest.mark.parametrize("parameters", [(5, 1, 14), (3, 3, 10), (15, 5, 1)])

@@ -10,6 +10,7 @@ import torch
 from diffpy_cbldm.debye import qgrid
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import quickfit as qf
+from diffpy_cbldm.fitting import shell_sums as sums
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 
@@ -51,30 +52,72 @@ def target(g, r=R, rmin=1.5, rmax=30.0, **more):
 def test_shells_keep_every_distance():
     x = np.random.default_rng(0).uniform(-5, 5, (60, 3))
     d = torch.pdist(torch.from_numpy(x)).numpy()
-    mean, variance, count = qf.shells(x, 8.0)
+    mean, variance, count = sums.shells(x, 8.0)
     near = d[d <= 8.0]
     assert count.sum() == len(near)
     assert (mean * count).sum() == pytest.approx(near.sum())
     square = (count * (variance + mean**2)).sum()
     assert square == pytest.approx((near**2).sum())
     assert variance.max() <= 0.01**2 * (1 + 1e-6)
-    assert len(qf.shells(fcc(147), 30.0)[0]) < 60
+    assert len(sums.shells(fcc(147), 30.0)[0]) < 60
+
+
+def test_structure_factors_are_plain_sums():
+    """Of every pair, for two clusters at once, and on a finer Q grid."""
+    rng = np.random.default_rng(3)
+    xs = [rng.uniform(-5, 5, (20, 3)), rng.uniform(-9, 9, (31, 3))]
+    z, u, delta2 = np.array([[1.02, 0.97], [0.004, 0.05], [0.3, 4.0]])
+    for longest in (0.0, 40.0):
+        grid = qgrid.q_grid(0.7, 24.0, 20.0, 0.008, longest=longest)
+        found = sums.structure_factors(
+            [sums.Shells.of(x) for x in xs], z, u, delta2, 0.02, grid
+        )[:, 0]
+        for k, x in enumerate(xs):
+            d = z[k] * torch.pdist(torch.from_numpy(x)).numpy()
+            s = 1 - delta2[k] / d**2 + (0.02 * d) ** 2
+            wide = np.exp(-u[k] * grid.q[:, None] ** 2 * s.clip(min=0))
+            exact = (wide * np.sin(grid.q[:, None] * d) / d).sum(1)
+            apart = abs(found[k] - 2 / len(x) * exact)
+            assert apart.max() < 1e-4 * abs(found[k]).max()
 
 
 def test_derivatives_against_differences():
     x = np.random.default_rng(1).uniform(-5, 5, (20, 3))
-    model = qf._Model(x, 0.01)
-    model.use(qgrid.q_grid(1.0, 20.0, 20.0, 0.008).q)
+    grid = qgrid.q_grid(1.0, 20.0, 20.0, 0.008)
+
+    def f(p):
+        given = (np.array([value]) for value in p)
+        one = sums.Shells.of(x)
+        return sums.structure_factors([one], *given, 0.01, grid)[0]
+
     p = np.array([1.01, 0.01, 1.5])
-    f = model.f(*p, derivatives=True)
-    assert torch.allclose(f[:, 0], model.f(*p))
     for i, h in enumerate((1e-5, 1e-6, 1e-5)):
         up, down = p.copy(), p.copy()
         up[i] += h
         down[i] -= h
-        slope = (model.f(*up) - model.f(*down)) / (2 * h)
-        scale = slope.abs().max()
-        assert (f[:, 1 + i] - slope).abs().max() < 1e-4 * scale
+        slope = (f(up)[0] - f(down)[0]) / (2 * h)
+        assert abs(f(p)[1 + i] - slope).max() < 1e-4 * abs(slope).max()
+
+
+def test_gradient_of_the_misfit_against_differences():
+    """With the scale eliminated, by every parameter."""
+    x = fcc(40)
+    g = native(x, R, uiso=0.008, delta2=2.0, qdamp=0.04, **RANGE)
+    grid = target(g)
+    data = qf._Data(grid, grid.q_grid(0.01, 1.0))
+    one = sums.Shells.of(x)
+    p = np.array([1.01, 0.011, 1.5, 0.02])
+    (_, gradient, normal), *_ = data.linearised([one], p[None])
+    assert np.allclose(normal, normal.T)
+    for i, unit in enumerate(qf._UNIT):
+        up, down = p.copy(), p.copy()
+        up[i] += 1e-4 * unit
+        down[i] -= 1e-4 * unit
+        (plus, *_), (minus, *_) = data.linearised(
+            [one, one], np.array([up, down])
+        )
+        slope = (plus - minus) / 2e-4
+        assert 2 * gradient[i] == pytest.approx(slope, rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("qbroad", [0.0, 0.01])

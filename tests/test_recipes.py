@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from diffpy_cbldm.clusterfile import read_xyz
+from diffpy_cbldm.pdfdata import read_pdf
+from tests.benchmarks import peers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "recipes"
@@ -157,3 +159,24 @@ def test_two_phases():
     assert results.rw < 0.005
     values = dict(zip(results.varnames, results.varvals, strict=True))
     assert values["share"] == pytest.approx(0.2, abs=0.005)
+
+
+def test_cmipdf_cluster():
+    """With diffpy.cmipdf where it can be imported; see also test_peers."""
+    recipe = load("cmipdf_cluster.py")
+    results = recipe.main()
+    assert results.rw < 1e-3
+    found = dict(zip(results.varnames, results.varvals, strict=True))
+    assert found == pytest.approx(recipe.TRUTH, rel=1e-3)
+
+
+def test_for_pdfgui(tmp_path):
+    """PDFfit2 fits what it could not before."""
+    best, whole = load("for_pdfgui.py").main(str(tmp_path / "a"))
+    assert len(best) == 79
+    written = read_pdf(tmp_path / "a-all-q.gr")
+    assert written.qmin == whole.qmin == 0
+    pytest.importorskip("diffpy.pdffit2", exc_type=ImportError)
+    measured = load("for_pdfgui.py").simulated()
+    assert peers.by_pdffit2(tmp_path / "a.stru", whole, 2.0) < 0.03
+    assert peers.by_pdffit2(tmp_path / "a.stru", measured, 2.0) > 0.3

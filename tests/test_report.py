@@ -123,7 +123,7 @@ def test_all_files_are_written(tmp_path):
 def test_what_cannot_be_written_is_told_and_the_rest_is_there(
     tmp_path, monkeypatch
 ):
-    def full(self, path):
+    def full(self, path, rmax):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(cb.Cluster, "write_cif", full)

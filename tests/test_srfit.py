@@ -3,11 +3,8 @@
 import dataclasses
 import json
 import math
-import os
 import pathlib
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,9 +18,9 @@ from diffpy_cbldm.fitting import recipe as recipes
 from diffpy_cbldm.fitting.calculator import DebyeCalculator
 from diffpy_cbldm.fitting.generator import (
     DebyeGenerator,
-    choose_backend,
     make_generator,
 )
+from diffpy_cbldm.renames import modern
 
 HERE = pathlib.Path(__file__).resolve().parent
 MEASURED = HERE.parents[1] / "shared" / "data" / "experimental"
@@ -152,15 +149,15 @@ def test_generator_in_a_recipe_of_ones_own(simulated):
 
     cluster, pdf = simulated
     profile = Profile()
-    profile.setObservedProfile(pdf.r, pdf.g)
-    profile.setCalculationRange(xmin=1.5, xmax=20, dx=0.01)
+    modern(profile).set_observed_profile(pdf.r, pdf.g)
+    modern(profile).set_calculation_range(xmin=1.5, xmax=20, dx=0.01)
     profile.meta.update(qmax=20.0, qmin=1.0, stype="X", delta1=0.1)
     generator = DebyeGenerator("G1")
     generator.setStructure(cluster.to_diffpy(), periodic=False)
     contribution = FitContribution("cluster")
-    contribution.addProfileGenerator(generator)
-    contribution.setProfile(profile, xname="r")
-    contribution.setEquation("s1*G1")
+    modern(contribution).add_profile_generator(generator)
+    modern(contribution).set_profile(profile, xname="r")
+    modern(contribution).set_equation("s1*G1")
     contribution.s1.value = 1.0
     generator.parallel(ncpu=2)
     assert generator.getQmax() == 20.0
@@ -196,13 +193,13 @@ def test_a_common_stretch_keeps_the_positions():
     structure = platinum(2).to_diffpy()
     first, stretch = calculator._unstretched(structure)
     assert stretch == 1.0
-    structure.lattice.setLatPar(1.02, 1.02, 1.02)
+    modern(structure.lattice).set_latt_parms(1.02, 1.02, 1.02)
     same, stretch = calculator._unstretched(structure)
     assert np.array_equal(same, first)
     assert stretch == pytest.approx(1.02, rel=1e-14)
     curve = calculator(structure)[1]
     assert np.allclose(curve, DebyeCalculator()(structure)[1])
-    structure.lattice.setLatPar(1.02, 1.02, 1.03)
+    modern(structure.lattice).set_latt_parms(1.02, 1.02, 1.03)
     other, stretch = calculator._unstretched(structure)
     assert stretch == 1.0
     assert np.allclose(other, structure.xyz_cartn)
@@ -221,61 +218,6 @@ def test_radiation_matters_to_an_alloy_alone(simulated):
         change = np.abs(generator(recipe.cluster.profile.x) - x_rays).max()
         assert least <= change <= most
         assert generator.getScatteringType() == "N"
-
-
-NEXT = """
-import sys, warnings
-warnings.simplefilter("ignore")
-import diffpy
-diffpy.__path__.insert(0, sys.argv[1] + "/diffpy")
-import pickle, runpy
-import numpy as np
-import diffpy.srfit, diffpy_cbldm as cb
-assert diffpy.srfit.__file__.startswith(sys.argv[1]), diffpy.srfit.__file__
-recipe = runpy.run_path(sys.argv[2])["make_recipe"]
-recipe = recipe(runpy.run_path(sys.argv[2])["data_folder"]())
-first = recipe.residual()
-recipe.dot.G1.parallel(ncpu=2)
-recipe.dot.G1.setScatteringType("N")
-assert np.abs(recipe.residual() - first).max() > 1e-3
-recipe.dot.G1.setStructure(recipe.dot.G1.stru)
-x = np.random.default_rng(0).normal(size=(6, 3)) * 4
-for elements in ("Pt", ["Pt", "Ni"] * 3):
-    cluster = cb.Cluster(elements, x)
-    pdf = cb.simulate([cb.Cluster("Pt", x)], rmax=15.0)[0]
-    recipe = cb.make_recipe(cluster, pdf, backend="torch")
-    other = pickle.loads(pickle.dumps(recipe))
-    assert np.array_equal(other.residual(), recipe.residual())
-    one = cb.refine(cluster, pdf, backend="torch")
-    assert one.rw < 0.6 and one.results.rw == one.rw
-    one = cb.refine(cluster, pdf, backend="torch", moves=["strain"])
-    assert one.results.rw == one.rw
-print(one.parameters)
-for path in sys.argv[3:]:
-    runpy.run_path(path)["main"]()
-"""
-
-
-def test_the_next_srfit():
-    """Run with an unpacked diffpy.srfit 3.4, which wants Python 3.12.
-
-    pip install --ignore-requires-python --no-deps --target FOLDER
-    diffpy.srfit==3.4.0, then CBLDM_SRFIT_NEXT=FOLDER.
-    """
-    folder = os.environ.get("CBLDM_SRFIT_NEXT")
-    if not folder:
-        pytest.skip("CBLDM_SRFIT_NEXT names no folder with diffpy.srfit 3.4")
-    recipes = HERE.parent / "recipes"
-    names = ("cluster_cdse.py", "seeded_recipe.py", "two_phases.py")
-    done = subprocess.run(
-        [sys.executable, "-c", NEXT, folder, *(recipes / n for n in names)],
-        cwd=HERE.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Ni_Uiso" in done.stdout
 
 
 # ------------------------------------------------------------ the refinement
@@ -494,7 +436,7 @@ def test_moves_are_native_variables(strained):
     truth = moves.moved(cluster.positions, {**TRUTH, moves.ZOOM: 1.008})
     assert np.allclose(x, truth, atol=1e-12)
     recipe.fix("strain_xy")
-    recipe.constrain("surface_2", "0.5*surface_1")
+    modern(recipe).add_constraint("surface_2", "0.5*surface_1")
     assert len(recipe.residual([*recipe.values[:-1], 0.02])) > 0
     assert recipe.cluster.G1.phase.surface_2.value == 0.01
     assert "strain_xy" not in recipe.names
@@ -598,8 +540,8 @@ def test_a_single_atom_is_freed(strained):
     cluster, pdf = strained
     recipe = cb.make_recipe(cluster, pdf, backend="torch")
     before = recipe.residual().copy()
-    atom = recipe.cluster.G1.phase.getScatterers()[3]
-    recipe.addVar(atom.x, name="x3")
+    atom = recipe.cluster.G1.phase.get_scatterers()[3]
+    modern(recipe).add_variable(atom.x, name="x3")
     assert recipe.x3.value == cluster.positions[3, 0]
     assert np.allclose(recipe.residual(), before)
     moved = recipe.residual([*recipe.values[:-1], recipe.x3.value + 0.1])
@@ -636,28 +578,6 @@ def test_errors(simulated):
     structure[3].xyz[0] = math.nan
     with pytest.raises(CbldmError, match="NaN"):
         DebyeCalculator()(structure)
-
-
-@pytest.mark.skipif(
-    choose_backend("auto") == "srreal", reason="srreal is installed"
-)
-def test_srreal_is_asked_for_in_vain(simulated):
-    with pytest.raises(CbldmError, match="conda install"):
-        cb.refine(*simulated, backend="srreal")
-
-
-@pytest.mark.skipif(
-    choose_backend("auto") != "srreal", reason="srreal is not installed"
-)
-def test_srreal_agrees(simulated):
-    cluster, pdf = simulated
-    values = [0.7, 1.012, 0.0076, 2.5, 0.05]
-    curves = []
-    for backend in ("srreal", "torch"):
-        recipe = cb.make_recipe(cluster, pdf, backend=backend)
-        recipe.residual(values)
-        curves.append(recipe.cluster.profile.ycalc)
-    assert np.allclose(*curves, atol=1e-9)
 
 
 def test_atoms_of_a_refined_recipe_are_there_when_asked_for():

@@ -2,27 +2,43 @@
 
 G(r) of one element tells distances alone.  So clusters are compared by their
 sorted distances, or atom by atom up to all that leaves the distances as they
-are: translation, rotation, reflection, the order of the atoms.
+are: translation, rotation, reflection, the order of like atoms.
 """
 
 from __future__ import annotations
 
+import collections
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist, pdist
-from scipy.spatial.transform import Rotation
+from scipy.spatial.distance import pdist
 
-from diffpy_cbldm.crystals.bonds import as_positions, roughness
+from diffpy_cbldm.cluster import as_cluster
+from diffpy_cbldm.crystals.bonds import as_positions, is_tensor, roughness
+from diffpy_cbldm.crystals.superposition import (
+    Pair,
+    best_factor,
+    least_rmsd,
+)
+from diffpy_cbldm.errors import CbldmError
+
+if TYPE_CHECKING:
+    import torch
 
 SAME_RW = 1e-4
 """Rw that differ by less are the same."""
 
-COPY = 1e-3
-"""RMSD (A) of copies: no start can be better than one that comes below."""
+STARTS = 12
+"""So many superpositions are refined."""
+
+SAME = 0.05
+"""RMSD (A) up to which two clusters are the same.
+
+One of N atoms that sits on another site, a bond b away, makes b / sqrt(N):
+more than this up to 3,000 atoms.
+"""
 
 
 def simplest_first(
@@ -57,12 +73,26 @@ def simplest_first(
     return ranked
 
 
-def fingerprint(positions: np.ndarray | torch.Tensor) -> np.ndarray:
+def fingerprint(
+    positions: np.ndarray | torch.Tensor, labels: np.ndarray | None = None
+) -> np.ndarray:
     """All distances in ascending order, (N (N - 1) / 2,), angstrom.
 
     It does not know rotation, reflection and the order of the atoms.
+
+    Parameters
+    ----------
+    positions : (N, 3) array, angstrom
+    labels : (N,) array of int, optional
+        Kinds of atoms: the distances of each pair of kinds are sorted by
+        themselves, one pair of kinds after another.
     """
-    return np.sort(pdist(as_positions(positions)))
+    distances = pdist(as_positions(positions))
+    if labels is None:
+        return np.sort(distances)
+    i, j = np.triu_indices(len(labels), 1)
+    low, high = np.sort([labels[i], labels[j]], axis=0)
+    return distances[np.lexsort((distances, high, low))]
 
 
 def duplicates(
@@ -98,8 +128,9 @@ def duplicates(
         # With the first alone, so that a chain of small differences does not
         # join clusters that are far apart.
         for group, first in zip(groups, firsts, strict=True):
-            if len(first) == len(distances) and _same_distances(
-                first, distances, tolerance, stretch
+            if (
+                len(first) == len(distances)
+                and _apart(first, distances, stretch) <= tolerance
             ):
                 group.append(i)
                 break
@@ -109,171 +140,159 @@ def duplicates(
     return groups
 
 
-def _same_distances(
-    a: np.ndarray, b: np.ndarray, tolerance: float, stretch: float
-) -> bool:
-    """Whether two fingerprints agree, b stretched as far as it may be."""
+def _apart(a: np.ndarray, b: np.ndarray, stretch: float) -> float:
+    """Root mean square difference of two fingerprints, angstrom.
+
+    The second is stretched as far as it may be, which makes the least.
+    """
     if len(a) == 0:
-        return True
+        return 0.0
     if stretch > 0:
-        # The factor of least squares; two atoms at one place give 0 / 0.
-        ratio = (a @ b) / max(b @ b, 1e-300)
-        b = b * np.clip(ratio, 1 / (1 + stretch), 1 + stretch)
-    return bool(np.sqrt(np.mean((a - b) ** 2)) <= tolerance)
+        b = b * best_factor(a @ b, b @ b, stretch)
+    return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+def same_structure(
+    a: Any,
+    b: Any,
+    *,
+    tolerance: float = SAME,
+    stretch: float = 0.0,
+    reflection: bool = True,
+) -> bool:
+    """Whether two clusters are one structure.
+
+    They are if they have the same atoms and an `rmsd` of at most
+    `tolerance`.
+
+    Most pairs are told apart by their distances alone, since these bound
+    the RMSD from below: sorted, for each pair of elements by itself, they
+    differ by at most sqrt(2 N / (N - 1)) RMSD (root mean square).
+
+    Parameters
+    ----------
+    a, b, stretch, reflection
+        As in `rmsd`.
+    tolerance : float, angstrom
+        Default 0.05: one of N atoms on another site, a bond of 2.8 A away,
+        makes 2.8 / sqrt(N), which is more up to 3,000 atoms.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    CbldmError
+        As in `rmsd`, or a negative tolerance.
+    """
+    if not tolerance >= 0:
+        raise CbldmError(
+            f"tolerance is {tolerance} A; expected 0 or more: 0.05 A tells "
+            "one moved atom in 3,000."
+        )
+    pair = _pair(a, b, stretch, reflection)
+    if pair is None:
+        return False
+    n = len(pair.a)
+    first = fingerprint(pair.a, pair.labels_a)
+    second = fingerprint(pair.b, pair.labels_b)
+    most = tolerance * math.sqrt(2 * n / max(n - 1, 1))
+    if _apart(first, second, stretch) > most:
+        return False
+    return least_rmsd(pair, STARTS, enough=tolerance) <= tolerance
 
 
 def rmsd(
-    a: np.ndarray | torch.Tensor,
-    b: np.ndarray | torch.Tensor,
+    a: Any,
+    b: Any,
     *,
-    keep: int = 6,
+    stretch: float = 0.0,
+    reflection: bool = True,
+    keep: int = STARTS,
 ) -> float:
-    """RMSD of two clusters up to everything that leaves G(r) alone.
+    """RMSD of two clusters up to what leaves them the same structure.
 
-    Up to translation, rotation, reflection and permutation.  Rotations to
-    start from put pairs of a's outer atoms on pairs of b's that lie at
-    nearly the same radii and angle, which is exact for copies however
+    The least root mean square distance of partners::
+
+        sqrt(1/N sum_i |R a_i + t - f b_p(i)|^2),
+
+    over all translations t, rotations R (with reflections, unless these are
+    excluded), permutations p of like atoms and factors f from
+    1 / (1 + stretch) to 1 + stretch.  All atoms count alike.
+
+    Rotations to start from put pairs of a's outer atoms on pairs of b's that
+    lie at nearly the same radii and angle, which is exact for copies however
     symmetric they are; principal axes and a coarse grid of rotations serve
     where the clusters differ.  The best ones are refined in turns of
-    assignment and superposition (Kabsch).  For clusters that are no
+    assignment and superposition (`superposition`).  For clusters that are no
     copies the result is an upper bound, as a rule the minimum.
 
     Parameters
     ----------
-    a, b : (N, 3) arrays, angstrom
+    a, b : Cluster, ase.Atoms, diffpy or pymatgen structure, or array
+        A structure in a periodic box is put together first.  Elements are
+        compared unless one of both is an (N, 3) array of positions (A).
+    stretch : float
+        How far b may be stretched; 0.02 is 2 %.  Default 0.
+    reflection : bool
+        Whether a mirror image counts as the same, as for G(r).  Default
+        True.
     keep : int
-        How many starts are refined.
+        How many starts are refined; more take longer and can come lower.
+        Default 12.
 
     Returns
     -------
     float, angstrom
-        nan where the numbers of atoms differ.
+        nan where the atoms are not the same: another number, or another
+        composition.
+
+    Raises
+    ------
+    CbldmError
+        A crystal, atoms on top of one another, or a negative stretch.
     """
-    x, y = as_positions(a), as_positions(b)
-    if len(x) != len(y):
-        return float("nan")
-    x, y = x - x.mean(0), y - y.mean(0)
-    if len(x) == 1:
-        return 0.0
-    starts = np.concatenate(
-        [_rotations_onto_pairs(x, y), _general_rotations(x, y)]
+    if keep < 1:
+        raise CbldmError(
+            f"keep is {keep}; expected 1 or more starts: leave it at {STARTS}."
+        )
+    pair = _pair(a, b, stretch, reflection)
+    return math.nan if pair is None else least_rmsd(pair, keep)
+
+
+def _pair(a: Any, b: Any, stretch: float, reflection: bool) -> Pair | None:
+    """Two clusters about their centroids, None where their atoms differ."""
+    if not 0 <= stretch < math.inf:
+        raise CbldmError(
+            f"stretch is {stretch}; expected 0 or more: 0.02 lets b be "
+            "stretched by 2 %."
+        )
+    (x, names_a), (y, names_b) = _atoms(a), _atoms(b)
+    if names_a is None or names_b is None:
+        names_a, names_b = ("",) * len(x), ("",) * len(y)
+    if collections.Counter(names_a) != collections.Counter(names_b):
+        return None
+    kinds = {name: k for k, name in enumerate(sorted(set(names_a)))}
+    return Pair(
+        a=x - x.mean(0),
+        b=y - y.mean(0),
+        labels_a=np.array([kinds[name] for name in names_a]),
+        labels_b=np.array([kinds[name] for name in names_b]),
+        stretch=stretch,
+        reflection=reflection,
     )
-    # An assignment takes N^3 steps; the nearest atoms tell cheaply which
-    # rotations are worth one.
-    cost = _mean_square_nearest(x, y, starts)
-    best = np.inf
-    for i in np.argsort(cost, kind="stable")[:keep]:
-        best = min(best, _refined(x, y, starts[i]))
-        if best < COPY:
-            break
-    return float(best)
 
 
-def _refined(
-    a: np.ndarray, b: np.ndarray, rotation: np.ndarray, rounds: int = 30
-) -> float:
-    """RMSD after turns of assignment and superposition."""
-    partners = None
-    for _ in range(rounds):
-        _, new = linear_sum_assignment(cdist(a @ rotation.T, b, "sqeuclidean"))
-        # The same assignment would give the same rotation again.
-        if partners is not None and np.array_equal(new, partners):
-            break
-        partners = new
-        rotation = _kabsch(a, b[partners])
-    square = ((a @ rotation.T - b[partners]) ** 2).sum(1)
-    return float(np.sqrt(np.mean(square)))
-
-
-def _kabsch(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rotation or rotoreflection R that minimises |a R^T - b|."""
-    # G(r) does not know mirror images: no sign makes a proper rotation of R.
-    u, _, vt = np.linalg.svd(b.T @ a)
-    return u @ vt
-
-
-def _mean_square_nearest(
-    a: np.ndarray, b: np.ndarray, rotations: np.ndarray, chunk: int = 64
-) -> np.ndarray:
-    """Mean squared distance of a's turned atoms to the nearest of b's.
-
-    One number for each of the rotations, (n,).
-    """
-    outer, tree = a, cKDTree(b)
-    if len(a) > 64:
-        # The outer atoms tell rotations apart best.
-        outer = a[np.argsort(-(a**2).sum(1), kind="stable")[:64]]
-    # In chunks, so that the turned atoms of all rotations need not fit in
-    # memory at once.
-    means = [
-        (tree.query(outer @ r.transpose(0, 2, 1))[0] ** 2).mean(1)
-        for r in np.split(rotations, range(chunk, len(rotations), chunk))
-    ]
-    return np.concatenate(means)
-
-
-def _frames(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Right-handed frames from pairs of vectors, (n, 3, 3) columns."""
-    e1 = u / np.linalg.norm(u, axis=1, keepdims=True)
-    e3 = np.cross(u, v)
-    e3 /= np.linalg.norm(e3, axis=1, keepdims=True)
-    return np.stack([e1, np.cross(e3, e1), e3], axis=2)
-
-
-def _rotations_onto_pairs(
-    a: np.ndarray, b: np.ndarray, most: int = 400
-) -> np.ndarray:
-    """Rotations, and their mirror images, of pairs of a onto pairs of b."""
-    radius_a, radius_b = (np.linalg.norm(x, axis=1) for x in (a, b))
-    rotations = [np.empty((0, 3, 3))]
-    for i, j in _outer_pairs(a, radius_a):
-        gap = np.abs(radius_b[:, None] - radius_a[None, [i, j]])
-        apart = np.linalg.norm(a[i] - a[j])
-        # Copies agree to the first tolerance, which leaves few pairs; noisy
-        # copies need the wider ones.
-        for tolerance in (0.01, 0.1, 0.4):
-            k, m = (np.flatnonzero(g <= tolerance) for g in gap.T)
-            k, m = (x.ravel() for x in np.meshgrid(k, m, indexing="ij"))
-            off = np.abs(np.linalg.norm(b[k] - b[m], axis=1) - apart)
-            # Two atoms in line with the centre span no frame.
-            area = np.linalg.norm(np.cross(b[k], b[m]), axis=1)
-            alike = (off <= 2 * tolerance) & (area > 1e-3)
-            if alike.any():
-                break
-        else:
-            continue
-        k, m = k[alike][:most], m[alike][:most]
-        here = _frames(a[[i]], a[[j]])
-        there = _frames(b[k], b[m])
-        # The third axis stands on the pair: its sign is the hand.
-        mirror = np.diag([1.0, 1.0, -1.0])
-        rotations += [there @ x @ here[0].T for x in (np.eye(3), mirror)]
-    return np.concatenate(rotations)
-
-
-def _outer_pairs(a: np.ndarray, radius: np.ndarray) -> list[tuple[int, int]]:
-    """Three pairs of outer atoms at about right angles, rare radii first."""
-    outer = np.flatnonzero(radius >= 0.6 * radius.max())
-    # An atom whose radius few others share has few partners in b.
-    sharing = (np.abs(radius[outer][:, None] - radius) < 0.05).sum(1)
-    pairs = []
-    for n in np.lexsort((-radius[outer], sharing))[:3]:
-        i = outer[n]
-        lever = np.linalg.norm(np.cross(a[i], a[outer]), axis=1)
-        j = outer[np.argmax(lever / np.sqrt(sharing))]
-        if lever.max() > 1e-3:
-            pairs.append((i, j))
-    return pairs
-
-
-def _general_rotations(
-    a: np.ndarray, b: np.ndarray, count: int = 60
-) -> np.ndarray:
-    """Principal axes, both hands, and fixed random rotations."""
-    axes = [np.linalg.eigh(x.T @ x)[1] for x in (a, b)]
-    # An axis has no sense: all eight signs, four of which are mirror images.
-    signs = np.array(np.meshgrid(*[[1, -1]] * 3)).reshape(3, -1).T
-    principal = np.stack([axes[1] @ np.diag(s) @ axes[0].T for s in signs])
-    # The same ones at each call: a RMSD must not depend on chance.
-    even = Rotation.random(count, rng=np.random.default_rng(0)).as_matrix()
-    return np.concatenate([principal, even, -even])
+def _atoms(given: Any) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Positions, and elements where they are known."""
+    if not (isinstance(given, np.ndarray) or is_tensor(given)):
+        cluster = as_cluster(given)
+        return as_positions(cluster.positions), cluster.elements
+    positions = as_positions(given)
+    if not np.isfinite(positions).all():
+        raise CbldmError(
+            "positions hold what is not finite; expected coordinates in "
+            "angstrom: correct them."
+        )
+    return positions, None

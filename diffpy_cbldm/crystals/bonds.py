@@ -8,13 +8,18 @@ stretched cluster keeps its bonds.
 from __future__ import annotations
 
 import functools
+import sys
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
+
+if TYPE_CHECKING:
+    import torch
 
 BOND = 1.2
 """Longest bond, in nearest-neighbour distances."""
@@ -30,6 +35,11 @@ Of 12 it takes 11 as full, next to a vacancy inside, and 10 as surface.
 
 _COMPACT_TYPES = ("bcc", "dec", "ico", "sc")
 """Types whose own clusters of the library say how smooth one can be."""
+
+
+def is_tensor(value: object) -> bool:
+    """Whether something is a tensor; there is none before PyTorch is."""
+    return isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ()))
 
 
 def as_positions(positions: np.ndarray | torch.Tensor) -> np.ndarray:
@@ -48,8 +58,8 @@ def as_positions(positions: np.ndarray | torch.Tensor) -> np.ndarray:
     CbldmError
         Another shape, or no atom.
     """
-    if isinstance(positions, torch.Tensor):
-        positions = positions.detach().cpu().numpy()
+    if is_tensor(positions):
+        positions = cast("torch.Tensor", positions).detach().cpu().numpy()
     x = np.asarray(positions, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] != 3 or len(x) == 0:
         raise CbldmError(
@@ -180,5 +190,6 @@ def surface_shells(positions: np.ndarray | torch.Tensor) -> np.ndarray:
 def diameter(positions: np.ndarray) -> float:
     """The longest distance between two atoms, angstrom (0 for one atom)."""
     x = np.asarray(positions, dtype=float)
-    # One atom at a time: all pairs at once would take N^2 memory.
-    return float(max(np.linalg.norm(x - p, axis=1).max() for p in x))
+    # Some atoms at a time: all pairs at once would take N^2 memory.
+    blocks = np.split(x, range(128, len(x), 128))
+    return float(max(cdist(block, x).max() for block in blocks))

@@ -36,7 +36,7 @@ CUT_WEIGHTS = {
 }
 """How often each kind is drawn among random cuts."""
 
-_BOND_SQUARE = 1.44
+BOND_SQUARE = 1.44
 """Square of the longest bond, `bonds.BOND`, in bond lengths."""
 
 
@@ -223,7 +223,9 @@ def random_shape(rng: np.random.Generator) -> np.ndarray:
     return shape
 
 
-def deformed(xyz: np.ndarray, shape: np.ndarray) -> np.ndarray:
+def deformed(
+    xyz: np.ndarray, shape: np.ndarray, neighbours: np.ndarray | None = None
+) -> np.ndarray:
     """Strain a cluster and relax its surface.
 
     Parameters
@@ -233,6 +235,8 @@ def deformed(xyz: np.ndarray, shape: np.ndarray) -> np.ndarray:
         Strain along x and y (that along z keeps the volume), and the way in
         bond lengths that an atom without neighbours would move inwards;
         others move in proportion to the neighbours that they lack.
+    neighbours : (n,) array of int, optional
+        How many each atom has, where that is known already.
 
     Returns
     -------
@@ -243,10 +247,11 @@ def deformed(xyz: np.ndarray, shape: np.ndarray) -> np.ndarray:
         return xyz
     strain = np.array([shape[0], shape[1], -shape[0] - shape[1]])
     if shape[2]:
-        norm = (xyz**2).sum(1)
-        square = norm[:, None] + norm - 2 * xyz @ xyz.T
-        # Each atom counts itself.
-        neighbours = (square < _BOND_SQUARE).sum(1) - 1
+        if neighbours is None:
+            norm = (xyz**2).sum(1)
+            square = norm[:, None] + norm - 2 * xyz @ xyz.T
+            # Each atom counts itself.
+            neighbours = (square < BOND_SQUARE).sum(1) - 1
         lack = 1 - neighbours / max(neighbours.max(), 1)
         radius = np.linalg.norm(xyz, axis=1).clip(1e-6)
         # No atom crosses the middle, however strong the relaxation.

@@ -20,7 +20,6 @@ from diffpy_cbldm.crystals.lattices import (
     directions,
     facet_sets,
     plane_families,
-    stacking_sites,
     turns,
 )
 from diffpy_cbldm.crystals.symmetry import Symmetry
@@ -79,9 +78,9 @@ def hulls(
     allowed = _allowed_sites(table, kind, logits)
     hulled = []
     for variant in variants:
-        room = variant + PLANE_MARGIN - table.heights(template)
+        room = (variant + PLANE_MARGIN - table.heights(template)).T
         for chosen in facet_sets(template):
-            depth = room[:, chosen].min(1)
+            depth = room[chosen].min(0)
             hulled.append(np.where(allowed, LOGIT_PER_BOND * depth, _NEVER))
     return hulled
 
@@ -129,37 +128,40 @@ def facets(table: Table, kind: str, members: np.ndarray) -> Facets | None:
     allowed = _allowed_sites(
         table, kind, np.where(inside, LOGIT_PER_BOND, _NEVER)
     )
-    height = table.heights(template)
-    reach = height[members].max(0)
+    atoms = table.heights(template)[members].T  # (K, n)
+    candidates = np.flatnonzero(allowed)
+    height = table.heights(template).T[:, candidates]
+    held = inside[candidates]
+    reach = atoms.max(1)
     # A plane steps inwards until atoms fill half of what it touches: what
     # lay beyond were steps on the facet.
     while True:
-        beyond = (height > reach + PLANE_MARGIN) & allowed[:, None]
-        filled = allowed & ~beyond.any(1)
-        outer = filled[:, None] & (height > reach - 1e-3)
-        alone = (outer & inside[:, None]).sum(0) < 0.5 * outer.sum(0)
+        beyond = height > (reach + PLANE_MARGIN)[:, None]
+        filled = ~beyond.any(0)
+        outer = filled & (height > (reach - 1e-3)[:, None])
+        touching = np.count_nonzero(outer, axis=1)
+        alone = np.count_nonzero(outer & held, axis=1) < 0.5 * touching
         if not alone.any():
             break
         # No site lies as deep as -9: it never wins the maximum.
-        below = np.where((height < reach - 1e-3) & inside[:, None], height, -9)
-        reach = np.where(alone, below.max(0), reach)
-    size = filled.sum()
+        below = np.where(atoms < (reach - 1e-3)[:, None], atoms, -9)
+        reach = np.where(alone, below.max(1), reach)
+    size = np.count_nonzero(filled)
     if (
         not len(members) / POLYHEDRON_RATIO
         < size
         < POLYHEDRON_RATIO * len(members)
     ):
         return None
-    touching = outer.sum(0)
     planes = list(np.argsort(touching, kind="stable"))
-    times = beyond.sum(1)  # by how many planes a site is cut off
+    times = beyond.sum(0)  # by how many planes a site is cut off
     # A plane adds nothing where each site beyond it is beyond another, too.
     for k in list(planes):
-        if not (beyond[:, k] & (times == 1)).any():
+        if not (beyond[k] & (times == 1)).any():
             planes.remove(k)
-            times = times - beyond[:, k]
+            times = times - beyond[k]
     chosen = np.sort(planes)
-    return Facets(chosen, reach[chosen], np.flatnonzero(filled), allowed)
+    return Facets(chosen, reach[chosen], candidates[filled], allowed)
 
 
 def moved_facets(
@@ -185,7 +187,7 @@ def moved_facets(
     -------
     list of (S,) arrays
     """
-    height = table.heights(TEMPLATE_OF[kind])[:, parent.planes]
+    height = table.heights(TEMPLATE_OF[kind]).T[parent.planes]
     levels = _levels(parent, height)
     moves = _facet_moves(levels, plane_families(TEMPLATE_OF[kind]), parent)
     if len(moves) > count - 1:
@@ -195,7 +197,7 @@ def moved_facets(
         reach = parent.reach.copy()
         for i, k in move:
             reach[i] = levels[i][k]
-        depth = (reach + PLANE_MARGIN - height).min(1)
+        depth = ((reach + PLANE_MARGIN)[:, None] - height).min(0)
         variants.append(
             np.where(parent.allowed, LOGIT_PER_BOND * depth, _NEVER)
         )
@@ -208,12 +210,12 @@ def _levels(parent: Facets, height: np.ndarray) -> list[dict[int, float]]:
     Parameters
     ----------
     parent : Facets
-    height : (S, f) array, bond lengths
+    height : (f, S) array, bond lengths
         How far out each site lies in the direction of each facet.
     """
     levels = []
-    for column, reach in zip(height[parent.allowed].T, parent.reach):
-        steps = np.unique(np.round(column, 3))
+    for row, reach in zip(height[:, parent.allowed], parent.reach):
+        steps = np.unique(np.round(row, 3))
         here = int(np.abs(steps - reach).argmin())
         near = {k: here + k for k in LAYER_MOVES}
         levels.append(
@@ -262,7 +264,7 @@ def _allowed_sites(table: Table, kind: str, logits: np.ndarray) -> np.ndarray:
     sites = table.sites[TEMPLATE_OF[kind]]
     if TEMPLATE_OF[kind] != "stack":
         return np.ones(len(sites), bool)
-    layer, site = stacking_sites(sites.astype(float))
+    layer, site = table.stacking
     if kind == "hcp":  # `diffpy_cbldm.crystals.lattices.place` has made it so
         return site == layer % 2
     # Of A, B and C a layer takes the site that holds most atoms, if any.

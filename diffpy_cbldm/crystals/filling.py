@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from diffpy_cbldm.crystals.cuts import deformed
+from diffpy_cbldm.crystals.cuts import BOND_SQUARE, deformed
 from diffpy_cbldm.crystals.facets import (
     LOGIT_PER_BOND,
     Facets,
     facets,
     moved_facets,
 )
+from diffpy_cbldm.crystals.kernels import drop_overlaps
 from diffpy_cbldm.crystals.symmetry import Symmetry
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS
@@ -36,10 +38,33 @@ DOUBTFUL = math.log((1 - DOUBT) / DOUBT)
 SHAPE_UNIT = 0.01
 """Scale of strain and relaxation in the network, and half its dead zone."""
 
+# The network tells strain, in the first two, more finely than relaxation.
+_DEAD_ZONE = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
+
 
 def overlapping(sites: np.ndarray) -> np.ndarray:
-    """Pairs of sites too near to one another to be filled both, (P, 2)."""
-    return cKDTree(sites).query_pairs(_TOO_CLOSE, output_type="ndarray")
+    """Which sites are too near to each one to be filled, too.
+
+    Parameters
+    ----------
+    sites : (S, 3) array
+
+    Returns
+    -------
+    (S, k) array of int, rows filled up with S; k is 0 where none overlap.
+    """
+    return _within(sites, _TOO_CLOSE)
+
+
+def _within(sites: np.ndarray, reach: float) -> np.ndarray:
+    """The other sites within reach of each one, (S, k), filled up with S."""
+    pairs = cKDTree(sites).query_pairs(reach, output_type="ndarray")
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    counts = np.bincount(both[:, 0], minlength=len(sites))
+    table = np.full((len(sites), counts.max(initial=0)), len(sites))
+    table[np.arange(table.shape[1]) < counts[:, None]] = both[:, 1]
+    return table
 
 
 def ranked_sites(
@@ -51,7 +76,7 @@ def ranked_sites(
     ----------
     logits : (S,) array
         Of the occupancies of a template's sites.
-    close : (P, 2) array
+    close : (S, k) array
         From `overlapping`.
 
     Returns
@@ -61,21 +86,20 @@ def ranked_sites(
         overlap, as the A, B and C sites of a layer do, the less likely one
         is left out.
     """
+    likely = np.flatnonzero(logits > -DOUBTFUL)
     # Some sites more than atoms: of those that overlap half will go.
-    n = int(np.clip((logits > -DOUBTFUL).sum(), MIN_ATOMS, 2 * MAX_ATOMS))
-    index = np.argsort(-logits, kind="stable")[:n]
-    keep = np.ones(n, bool)
-    if len(close):
-        rank = np.full(len(logits), n)
+    n = min(max(len(likely), MIN_ATOMS), 2 * MAX_ATOMS)
+    # Where enough are likely, the others need no order.
+    if len(likely) < n:
+        likely = np.arange(len(logits))
+    index = likely[np.argsort(-logits[likely], kind="stable")[:n]]
+    if close.shape[1]:
+        rank = np.full(len(logits) + 1, n)
         rank[index] = np.arange(n)
-        # Pairs of which both are ranked, the likelier site before the other.
-        pairs = np.sort(rank[close], axis=1)
-        pairs = pairs[pairs[:, 1] < n]
-        # In the order of the less likely site: whether the likelier one is
-        # itself left out is decided by then.
-        for i, j in pairs[np.lexsort(pairs.T)].tolist():
-            keep[j] = keep[j] and not keep[i]
-    return index[keep], logits[index[keep]]
+        keep = np.ones(n, bool)
+        drop_overlaps(index, close, rank, keep)
+        index = index[keep]
+    return index, logits[index]
 
 
 def likely_numbers(
@@ -102,7 +126,8 @@ def likely_numbers(
     most = min(len(logits), MAX_ATOMS)
 
     def above(bound: float) -> int:
-        return min(max(int((logits > bound).sum()), MIN_ATOMS), most)
+        held = int(np.count_nonzero(logits > bound))
+        return min(max(held, MIN_ATOMS), most)
 
     likely = above(0.0)
     numbers = np.arange(above(DOUBTFUL), most + 1)
@@ -112,6 +137,38 @@ def likely_numbers(
         numbers = numbers[ends[numbers - 1] - ends[numbers] > 1e-6]
     order = np.argsort(abs(numbers - likely), kind="stable")
     return numbers[order][:count].tolist()
+
+
+class TemplateSites(NamedTuple):
+    """The sites of a template and how they lie to one another.
+
+    Attributes
+    ----------
+    xyz : (S, 3) array, bond lengths
+    close : (S, k) array of int
+        From `overlapping`.
+    bonded : (S, k) array of int
+        The neighbours of each site, filled up with S.
+    """
+
+    xyz: np.ndarray
+    close: np.ndarray
+    bonded: np.ndarray
+
+    @classmethod
+    def of(cls, xyz: np.ndarray) -> TemplateSites:
+        """Found for some sites, (S, 3)."""
+        bonded = _within(xyz, math.sqrt(BOND_SQUARE))
+        return cls(xyz, overlapping(xyz), bonded)
+
+    def deformed(self, members: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """The positions of a cluster, see `cuts.deformed`, (n, 3)."""
+        neighbours = None
+        if shape[2]:
+            filled = np.zeros(len(self.xyz) + 1, bool)
+            filled[members] = True
+            neighbours = filled[self.bonded[members]].sum(1)
+        return deformed(self.xyz[members], shape, neighbours)
 
 
 def _no_sites() -> np.ndarray:
@@ -128,21 +185,53 @@ class Proposal:
     structure_type : str
         One of `diffpy_cbldm.settings.CRYSTAL_TYPES`; empty where a Laplacian
         was decoded.
-    positions : (n, 3) array
+    place : (n, 3) array, or a template's sites
+        Where the atoms stand, or what tells it from the sites and the shape:
+        a search holds thousands of structures.
     sites : (n,) array of int
         The filled sites of the type's template; empty where a Laplacian was
         decoded.
     logits : (S,) array
-        Of the occupancies of all sites of the template.
+        Of the occupancies of all sites of the template; empty where the
+        surface is not to be moved.
     shape : (3,) array
         Strain and relaxation, see `diffpy_cbldm.crystals.cuts.deformed`.
     """
 
     structure_type: str
-    positions: np.ndarray
+    place: np.ndarray | TemplateSites
     sites: np.ndarray = dataclasses.field(default_factory=_no_sites)
     logits: np.ndarray = dataclasses.field(default_factory=_no_sites)
     shape: np.ndarray = dataclasses.field(default_factory=_no_sites)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(n, 3) array; made at each call where only the sites are held."""
+        if isinstance(self.place, TemplateSites):
+            return self.place.deformed(self.sites, self.shape)
+        return self.place
+
+    @property
+    def size(self) -> int:
+        """The number of atoms."""
+        return len(self.sites) or len(self.positions)
+
+    @property
+    def key(self) -> tuple[str, bytes, bytes]:
+        """The same for the same structure at the same place."""
+        told = self.place
+        if isinstance(told, TemplateSites):
+            told = self.sites
+        return self.structure_type, told.tobytes(), self.shape.tobytes()
+
+    def without_logits(self) -> Proposal:
+        """The same structure in a small part of the memory."""
+        return dataclasses.replace(self, logits=_no_sites())
+
+
+def _told(shape: np.ndarray) -> np.ndarray:
+    """Strain and relaxation without changes that are too small to tell."""
+    return np.where(np.abs(shape) < _DEAD_ZONE, 0.0, shape)
 
 
 class Filling:
@@ -160,10 +249,10 @@ class Filling:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.symmetry = Symmetry(table)
-        self._known_sites: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._known_sites: dict[str, TemplateSites] = {}
 
     def moved(
-        self, parent: Proposal, move: np.ndarray, sizes: int
+        self, parent: Proposal, moves: np.ndarray, sizes: int
     ) -> list[Proposal]:
         """Fill the sites again after the surface has moved a little.
 
@@ -171,33 +260,35 @@ class Filling:
         ----------
         parent : Proposal
             Of `decode_sizes` or `decode_hulls`.
-        move : (13,) array
-            How far the surface moves outwards in direction u, in bond
-            lengths: m_0 + m_1..3 . u + sum_ij M_ij u_i u_j, with M = m_4..9
-            as (xx, yy, zz, yz, xz, xy).  The last three are added to strain
-            and relaxation, where the parent has any.
+        moves : (m, 13) array
+            Of each way how far the surface moves outwards in direction u, in
+            bond lengths: m_0 + m_1..3 . u + sum_ij M_ij u_i u_j, with M =
+            m_4..9 as (xx, yy, zz, yz, xz, xy).  The last three are added to
+            strain and relaxation, where the parent has any.
         sizes : int
-            Numbers of atoms, at most.
+            Numbers of atoms for each way, at most.
         """
-        sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
+        kind = parent.structure_type
+        sites = self.table.sites[TEMPLATE_OF[kind]]
         # Directions from the middle of the structure; a site there has none.
         u = sites - sites[parent.sites].mean(0)
         u = u / np.linalg.norm(u, axis=1).clip(1e-3)[:, None]
         x, y, z = u.T
         parts = [np.ones_like(x), x, y, z]
         parts += [x * x, y * y, z * z, 2 * y * z, 2 * x * z, 2 * x * y]
-        # Where the surface lies farther out, sites lie deeper inside it.
-        logits = parent.logits + LOGIT_PER_BOND * (move[:10] @ np.array(parts))
-        shape = np.where(parent.shape, parent.shape + move[10:], 0.0)
-        return self.filled(
-            parent.structure_type, [(logits, False)], shape, sizes
-        )
+        outwards = np.array(parts, float)
+        children = []
+        for move in moves:
+            # Where the surface lies farther out, sites lie deeper inside it.
+            logits = parent.logits + LOGIT_PER_BOND * (move[:10] @ outwards)
+            shape = np.where(parent.shape, parent.shape + move[10:], 0.0)
+            children += self.filled(kind, [(logits, False)], shape, sizes)
+        return children
 
     def reshaped(self, parent: Proposal, shape: np.ndarray) -> Proposal:
         """The same sites with other strain and relaxation, (3,)."""
-        sites = self.table.sites[TEMPLATE_OF[parent.structure_type]]
-        xyz = deformed(sites[parent.sites].astype(float), shape)
-        return dataclasses.replace(parent, positions=xyz, shape=shape)
+        place = self._sites(TEMPLATE_OF[parent.structure_type])
+        return dataclasses.replace(parent, place=place, shape=shape)
 
     def facets(self, parent: Proposal) -> Facets | None:
         """The facets of a structure, see `facets.facets`."""
@@ -223,21 +314,19 @@ class Filling:
         rng : numpy Generator
             Draws which, where there are more.
         """
-        kind = parent.structure_type
+        kind, shape = parent.structure_type, _told(parent.shape)
         polyhedra = []
         for logits in moved_facets(self.table, kind, bounds, count, rng):
-            members = np.flatnonzero(logits > 0)
+            members = np.flatnonzero(logits > 0).astype(np.uint16)
             if MIN_ATOMS <= len(members) <= MAX_ATOMS:
-                polyhedra.append(
-                    self.on_sites(kind, members, logits, parent.shape)
-                )
+                polyhedra.append(self._on(kind, members, logits, shape))
         return polyhedra
 
-    def sites(self, template: str) -> tuple[np.ndarray, np.ndarray]:
-        """Sites of a template, and the pairs of them that overlap."""
+    def _sites(self, template: str) -> TemplateSites:
+        """What is known of the sites of a template; made once."""
         if template not in self._known_sites:
-            sites = self.table.sites[template].astype(float)
-            self._known_sites[template] = sites, overlapping(sites)
+            xyz = self.table.sites[template].astype(float)
+            self._known_sites[template] = TemplateSites.of(xyz)
         return self._known_sites[template]
 
     def filled(
@@ -251,32 +340,28 @@ class Filling:
 
         Where its flag says so, sites of the same logit stay together.
         """
-        _, close = self.sites(TEMPLATE_OF[kind])
+        close = self._sites(TEMPLATE_OF[kind]).close
+        shape = _told(shape)
         # Variants often lead to the same sites.
         structures, known = [], set()
         for logits, whole in variants:
             index, values = ranked_sites(logits, close)
             for n in likely_numbers(values, sizes, whole):
-                chosen = np.sort(index[:n])
-                if chosen.tobytes() not in known:
-                    known.add(chosen.tobytes())
-                    structures.append(
-                        self.on_sites(kind, chosen, logits, shape)
-                    )
+                # As the table holds them, which is a quarter of the memory.
+                chosen = np.sort(index[:n]).astype(np.uint16)
+                name = chosen.tobytes()
+                if name not in known:
+                    known.add(name)
+                    structures.append(self._on(kind, chosen, logits, shape))
         return structures
 
-    def on_sites(
+    def _on(
         self,
         kind: str,
         members: np.ndarray,
         logits: np.ndarray,
         shape: np.ndarray,
     ) -> Proposal:
-        """The structure on some sites; changes too small to tell are left."""
-        # The network tells strain, in the first two, more finely than
-        # relaxation.
-        dead = 2 * SHAPE_UNIT * np.array([0.2, 0.2, 1.0])
-        changes = np.where(np.abs(shape) < dead, 0.0, shape)
-        sites, _ = self.sites(TEMPLATE_OF[kind])
-        xyz = deformed(sites[members], changes)
-        return Proposal(kind, xyz, members, logits, changes)
+        """The structure on some sites, strained and relaxed."""
+        place = self._sites(TEMPLATE_OF[kind])
+        return Proposal(kind, place, members, logits, shape)

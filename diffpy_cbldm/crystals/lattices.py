@@ -42,6 +42,8 @@ BASES = {
 }
 """Translations, as rows, that carry the sites of a template onto sites."""
 
+_INVERSE_STACK = np.linalg.inv(BASES["stack"])
+
 _RNG = np.random.default_rng(20)
 
 _FIRST_MOMENT = np.array([1.0, 0.61803, 0.27015])
@@ -73,7 +75,7 @@ def sphere(template: str, radius: float) -> np.ndarray:
 def stacking_sites(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Layer number and site (0, 1, 2 for A, B, C) of "stack" points."""
     # Both short translations lead from A to B, from B to C, from C to A.
-    cells = np.round(points @ np.linalg.inv(BASES["stack"])).astype(int)
+    cells = np.round(points @ _INVERSE_STACK).astype(int)
     return cells[:, 2], (cells[:, 0] + cells[:, 1]) % 3
 
 
@@ -260,6 +262,12 @@ def _short_translations(template: str) -> np.ndarray:
     return np.array(list(steps)) @ basis
 
 
+@functools.cache
+def _inverse(template: str) -> np.ndarray:
+    """From points to their components along the rows of the basis."""
+    return np.linalg.pinv(BASES[template])
+
+
 def nearest(template: str, points: np.ndarray) -> np.ndarray:
     """The translation nearest to each point, (n, 3) -> (n, 3).
 
@@ -271,7 +279,7 @@ def nearest(template: str, points: np.ndarray) -> np.ndarray:
         return np.zeros_like(points)
     # On an oblique basis the rounded components may miss the nearest point
     # by a step.
-    rounded = np.round(points @ np.linalg.pinv(basis)) @ basis
+    rounded = np.round(points @ _inverse(template)) @ basis
     trial = rounded[:, None] + _short_translations(template)
     off = points[:, None] - trial
     cost = (off**2).sum(-1) - 1e-3 * off @ _FIRST_MOMENT

@@ -8,6 +8,8 @@ and filling whole orbits leaves few numbers of atoms to choose from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import expit
 
@@ -47,13 +49,23 @@ class Symmetry:
         move : (3,) array
             t, a translation of the template.
         """
+        return self._permutations(template, [turn], move[None])[0]
+
+    def _permutations(
+        self, template: str, numbers: Sequence[int], moves: np.ndarray
+    ) -> list[np.ndarray]:
+        """`permutation` of several operations, with moves (m, 3)."""
         # Structures share operations: each is worked out once.
-        key = (template, turn, *np.round(move, 3))
-        if key not in self._known:
-            sites = self.table.sites[template]
-            at = sites @ turns(template)[turn].T + move
-            self._known[key] = self.table.sites_at(template, at)
-        return self._known[key]
+        found = []
+        rounded = np.round(moves, 3).tolist()
+        for turn, move, near in zip(numbers, moves, rounded, strict=True):
+            key = (template, turn, *near)
+            if key not in self._known:
+                sites = self.table.sites[template]
+                at = sites @ turns(template)[turn].T + move
+                self._known[key] = self.table.sites_at(template, at)
+            found.append(self._known[key])
+        return found
 
     def operations(
         self, template: str, occupancy: np.ndarray
@@ -81,9 +93,7 @@ class Symmetry:
         moves = nearest(template, middle - group @ middle)
         # What an operation carries outside, -1, finds the 0 at the end.
         padded = np.append(occupancy, 0.0)
-        goes = [
-            self.permutation(template, k, move) for k, move in enumerate(moves)
-        ]
+        goes = self._permutations(template, range(len(moves)), moves)
         return padded[np.array(goes)] @ weight, moves
 
     def near(
@@ -128,10 +138,9 @@ class Symmetry:
         """
         # Bounded, so that one sure site does not outvote its equivalents.
         padded = np.append(logits.clip(_EMPTY, -_EMPTY).astype(float), _EMPTY)
-        return [
-            np.mean(
-                [padded[self.permutation(template, *o)] for o in operations],
-                axis=0,
-            )
-            for operations in self.near(template, logits)
-        ]
+        averages = []
+        for operations in self.near(template, logits):
+            numbers, moves = zip(*operations)
+            goes = self._permutations(template, numbers, np.array(moves))
+            averages.append(padded[np.array(goes)].mean(0))
+        return averages

@@ -23,7 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from diffpy_cbldm.crystals.lattices import TEMPLATES, directions, place
+from diffpy_cbldm.crystals.lattices import (
+    TEMPLATES,
+    directions,
+    place,
+    stacking_sites,
+)
 from diffpy_cbldm.files import packaged
 from diffpy_cbldm.settings import STRUCTURE_TYPES
 
@@ -135,7 +140,11 @@ class Table:
 
     @functools.cached_property
     def _heights(self) -> dict[str, np.ndarray]:
-        return {n: self.sites[n] @ directions(n).T for n in TEMPLATES}
+        # Column by column in memory: each direction is looked at by itself.
+        return {
+            n: np.asfortranarray(self.sites[n] @ directions(n).T)
+            for n in TEMPLATES
+        }
 
     def heights(self, template: str) -> np.ndarray:
         """How far out each site lies in each of `lattices.directions`.
@@ -145,6 +154,11 @@ class Table:
         (S, K) array, bond lengths
         """
         return self._heights[template]
+
+    @functools.cached_property
+    def stacking(self) -> tuple[np.ndarray, np.ndarray]:
+        """Layer number and place in the layer of each "stack" site, (S,)."""
+        return stacking_sites(self.sites["stack"].astype(float))
 
     @functools.cached_property
     def _names(self) -> dict[tuple[str, bytes], str]:
@@ -182,8 +196,10 @@ class Table:
         """Numbers of the sites at some points, (n, 3) -> (n,); -1 for none."""
         # The table has made one of sites up to two tolerances apart, and a
         # point may be off its site by one.
-        distance, index = self._trees[template].query(xyz)
-        return np.where(distance < 3 * SAME_SITE, index, -1)
+        distance, index = self._trees[template].query(
+            xyz, distance_upper_bound=3 * SAME_SITE
+        )
+        return np.where(np.isfinite(distance), index, -1)
 
     @functools.cached_property
     def digest(self) -> str:

@@ -21,8 +21,17 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from diffpy_cbldm.debye.arguments import checked_positions
+from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
+from diffpy_cbldm.debye.kernels import (
+    MOMENTS,
+    class_moments,
+    pair_moments,
+    site_counts,
+)
 from diffpy_cbldm.debye.pairgrid import (
+    TOUCHING,
+    Moments,
     PairGrid,
     arange,
     chunks,
@@ -39,6 +48,9 @@ SAME_DISTANCE = 0.001
 """Distances that differ by less, in bond lengths, are counted together, at
 their mean: what their spread takes from a peak is far below its own width."""
 
+_AT_ONCE = 1 << 18
+"""Moments of pairs that are held at a time: 2 MB."""
+
 
 class SitePairs:
     """The distances between sites, in classes.
@@ -54,20 +66,13 @@ class SitePairs:
     def __init__(
         self, sites: np.ndarray, *, step: float, bins: int, order: int
     ):
-        d = cdist(sites, sites)
-        cells = np.round(d / SAME_DISTANCE).astype(np.int32)
-        sizes = np.bincount(cells.ravel())
-        used = np.flatnonzero(sizes)
-        total = np.bincount(cells.ravel(), d.ravel())
-        number = np.zeros(len(sizes), np.uint16)
-        number[used] = np.arange(len(used))
-        self.classes, self.count = number[cells], len(used)
-        # Class 0 is each site with itself.
-        mean = torch.as_tensor(total[used] / sizes[used])[1:]
-        pairs = torch.zeros(len(mean), 2, 3, dtype=mean.dtype)
-        pairs[:, 1, 0] = mean
-        rows = pair_histogram(pairs, step=step, bins=bins, order=order)
-        self._rows = 0.5 * rows.float()  # each pair is counted both ways
+        self.classes, mean = _classes(sites)
+        self.count = len(mean)
+        self._grid = step, bins, order
+        # Class 0 is each site with itself; what lies beyond the bins does
+        # not count.
+        t = mean[1:] / step
+        self._t = t[t < bins]
 
     def counts(self, clusters: Sequence[np.ndarray]) -> np.ndarray:
         """How many ordered pairs of each class clusters have.
@@ -83,39 +88,64 @@ class SitePairs:
         (C, K) array of int; class 0 is each site with itself.
         """
         out = np.zeros((len(clusters), self.count), np.int64)
-        inside = np.zeros(len(self.classes), bool)
-        before = np.zeros(0, np.intp)
-        for k, sites in enumerate(clusters):
-            lost, new = inside.copy(), np.zeros_like(inside)
-            lost[sites], new[sites] = False, True
-            new &= ~inside
-            gone, come = np.flatnonzero(lost), np.flatnonzero(new)
-            if len(gone) + len(come) < 0.4 * len(sites):
-                row = out[k - 1] - self._changed(gone, before)
-                out[k] = row + self._changed(come, sites)
-            else:
-                out[k] = self._between(sites, sites)
-            inside[gone], inside[come] = False, True
-            before = sites
+        if len(clusters):
+            sites = np.concatenate(clusters).astype(np.int64)
+            state, members = np.zeros((2, len(self.classes)), np.int64)
+            site_counts(
+                self.classes, sites, _starts(clusters), state, members, out
+            )
         return out
-
-    def _changed(self, some: np.ndarray, every: np.ndarray) -> np.ndarray:
-        """Ordered pairs of a cluster that some of its sites belong to."""
-        # Pairs among these sites are in it twice.
-        once = self._between(some, every)
-        return 2 * once - self._between(some, some)
-
-    def _between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        cells = self.classes[a[:, None], b].ravel()
-        return np.bincount(cells, minlength=self.count)
 
     def histograms(self, clusters: Sequence[np.ndarray]) -> Tensor:
         """Pair histograms of clusters, (C, bins) float32 tensor.
 
         As `diffpy_cbldm.debye.histogram.pair_histogram` makes them.
         """
-        counts = torch.from_numpy(self.counts(clusters)[:, 1:])
-        return counts.float() @ self._rows
+        counts = self.counts(clusters)
+        # Classes stand in the order of their distances: the sums end at the
+        # longest one that is there.
+        last = int(np.flatnonzero(counts.any(0)).max(initial=0))
+        t = self._t[:last]
+        cells = 1 + int(t.max(initial=0.0))
+        moments = np.zeros((len(clusters), cells, MOMENTS))
+        class_moments(counts, t, moments)
+        return _spread(moments, *self._grid).float()
+
+
+def _classes(sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of distances between sites, `SAME_DISTANCE` wide.
+
+    Returns
+    -------
+    classes : (S, S) array of uint16
+        The class of each pair; 0 is each site with itself.
+    mean : (K,) array, unit of the sites
+        The mean distance of each class, rising.
+    """
+    longest = np.linalg.norm(np.ptp(sites, axis=0))
+    top = int(longest / SAME_DISTANCE) + 2
+    cells = np.empty((len(sites), len(sites)), np.min_scalar_type(top))
+    sizes, total = np.zeros(top), np.zeros(top)
+    # In parts, as the distances take four times the memory of the classes.
+    parts = [slice(k, k + 64) for k in range(0, len(sites), 64)]
+    for part in parts:
+        d = cdist(sites[part], sites)
+        cells[part] = np.rint(d / SAME_DISTANCE)
+        flat = cells[part].ravel()
+        sizes += np.bincount(flat, minlength=top)
+        total += np.bincount(flat, d.ravel(), minlength=top)
+    used = np.flatnonzero(sizes)
+    number = np.zeros(top, np.uint16)
+    number[used] = np.arange(len(used))
+    for part in parts:
+        cells[part] = number[cells[part]]
+    return cells.astype(np.uint16, copy=False), total[used] / sizes[used]
+
+
+def _starts(clusters: Sequence[np.ndarray]) -> np.ndarray:
+    """Where each cluster begins in a row of all, and where the row ends."""
+    sizes = [0, *(len(cluster) for cluster in clusters)]
+    return np.cumsum(sizes, dtype=np.int64)
 
 
 def pair_histogram(
@@ -154,6 +184,13 @@ def pair_histogram(
             f"step is {step:g} and bins {bins}; expected step > 0 and at "
             f"least {2 * order} bins: cover the largest distance."
         )
+    plain = positions.device.type == "cpu" and not positions.requires_grad
+    if plain and order <= MOMENTS:
+        sizes = lengths.tolist()
+        clusters = [x[:n].numpy() for x, n in zip(positions, sizes)]
+        return cluster_histograms(
+            clusters, step=step, bins=bins, order=order, dtype=positions.dtype
+        )
     out = positions.new_empty(0, bins)
     parts, where = [out], [torch.zeros(0, dtype=torch.int64)]
     for part in chunks(positions, lengths, 4 * bins, chunk):
@@ -170,6 +207,108 @@ def pair_histogram(
         where.append(part)
     where = [w.to(positions.device) for w in where]
     return torch.cat(parts)[torch.argsort(torch.cat(where))]
+
+
+def cluster_histograms(
+    clusters: Sequence[np.ndarray],
+    *,
+    step: float,
+    bins: int,
+    order: int,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """`pair_histogram` of clusters of different sizes, on the CPU.
+
+    Parameters
+    ----------
+    clusters : sequence of (n, 3) arrays, any unit
+    step, bins, order
+        As there; an order of at most `MOMENTS`.
+    dtype : torch.dtype, default float32
+        Of the result; sums are taken in double precision.
+
+    Returns
+    -------
+    (C, bins) tensor
+    """
+    out = torch.zeros(len(clusters), bins, dtype=dtype)
+    # The moments of so many clusters stay in the processor's cache.
+    count = max(1, _AT_ONCE // (bins * MOMENTS))
+    for first in range(0, len(clusters), count):
+        part = clusters[first : first + count]
+        moments, below = distance_moments(
+            part, step, low=TOUCHING / step, high=bins, inverse=True
+        )
+        if below:
+            # The slower way names the atoms in its error.
+            xyz, lengths = padded(part, torch.float64)
+            PairGrid.apply(xyz, lengths, None, step, bins, order)
+        out[first : first + count] = _spread(moments, step, bins, order)
+    return out
+
+
+def _spread(moments: np.ndarray, step: float, bins: int, order: int) -> Tensor:
+    """What pairs leave in the bins, from their moments in cells.
+
+    Parameters
+    ----------
+    moments : (C, cells, MOMENTS) array
+        Of pairs, each met once.
+    step, bins, order
+        As in `pair_histogram`.
+
+    Returns
+    -------
+    (C, bins) float64 tensor; each pair counts both ways.
+    """
+    like = torch.zeros(0, dtype=torch.float64)
+    total = Moments(len(moments), moments.shape[1], order, like)
+    cells = torch.from_numpy(moments[:, :, :order])
+    total.cells[:, :, :-1] = cells.permute(2, 0, 1)
+    grid = total.grid() * (2 / step)
+    grid = torch.nn.functional.pad(grid, (0, bins - moments.shape[1]))
+    return fold(grid, bins, order)[:, :bins]
+
+
+def distance_moments(
+    clusters: Sequence[np.ndarray],
+    step: float,
+    *,
+    low: float,
+    high: float,
+    inverse: bool,
+) -> tuple[np.ndarray, int]:
+    """Sums over the pairs in each cell of distance: see `pair_moments`.
+
+    Parameters
+    ----------
+    clusters : sequence of (n, 3) arrays, any unit
+    step : float, same unit
+        Width of a cell.
+    low, high : float
+        In steps; pairs outside [low, high) are left out.
+    inverse : bool
+        Whether a pair counts 1/distance (in steps) in place of 1.
+
+    Returns
+    -------
+    moments : (C, cells, MOMENTS) array
+        Cells as far as the clusters reach.
+    below : int
+        Pairs nearer than `low`.
+    """
+    flat = np.concatenate(clusters).T.astype(float, order="C")
+    starts = _starts(clusters)
+    # No pair is longer than the diagonal of the box around its cluster.
+    box = np.maximum.reduceat(flat, starts[:-1], axis=1)
+    box -= np.minimum.reduceat(flat, starts[:-1], axis=1)
+    longest = float(np.sqrt((box**2).sum(0).max()))
+    cells = math.ceil(min(longest / step + 1, high))
+    out = np.zeros((len(clusters), cells, MOMENTS))
+    # As floats alone: for other types the loop would be compiled again.
+    ends = float(low), float(min(high, cells))
+    below = pair_moments(flat, starts, 1.0 / step, *ends, inverse, out)
+    return out, below
 
 
 def pdf_from_histogram(

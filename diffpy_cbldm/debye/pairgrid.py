@@ -179,6 +179,32 @@ def near_pairs(
     return b, i, j
 
 
+@torch.no_grad()
+def longest_distances(
+    positions: Tensor, lengths: Tensor, beyond: float
+) -> Tensor:
+    """The longest distance in each cluster (B,), or 0 where below a limit."""
+    x = positions.detach()
+    n = x.shape[1]
+    real = (torch.arange(n, device=x.device) < lengths[:, None])[..., None]
+    centre = (x * real).sum(1, keepdim=True) / lengths[:, None, None]
+    # No pair is longer than twice the radius: few clusters have to be
+    # looked at pair by pair.
+    radius = ((x - centre) * real).norm(dim=2).amax(1)
+    longest = torch.zeros_like(radius)
+    for b in (2 * radius > beyond).nonzero()[:, 0].tolist():
+        some = x[b, : int(lengths[b])]
+        away = (some - centre[b]).norm(dim=1)
+        # The longest distance from the outermost atom is a lower bound, and
+        # atoms too near to the centre for more need not be looked at.
+        least = float((some - some[away.argmax()]).norm(dim=1).max())
+        some = some[away >= least - float(away.max()) - TOUCHING]
+        longest[b] = max(
+            float(torch.cdist(rows, some).max()) for rows in some.split(1024)
+        )
+    return longest
+
+
 class PairGrid(torch.autograd.Function):
     """Spread 2/d of every pair i < j over its bins.
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from diffpy_cbldm.debye import quick_sums
 from diffpy_cbldm.debye.arguments import (
     Number,
     checked_positions,
@@ -36,7 +37,7 @@ from diffpy_cbldm.debye.pair_sums import (
     native_plan,
     near_distances,
 )
-from diffpy_cbldm.debye.pairgrid import EXACT, chunks
+from diffpy_cbldm.debye.pairgrid import EXACT, chunks, longest_distances
 from diffpy_cbldm.debye.qgrid import (
     R_END,
     R_STEP,
@@ -130,6 +131,8 @@ def debye_pdf(
 
 def stretched(positions: Tensor, stretch: Number) -> Tensor:
     """Positions (B, N, 3) times a factor for all or for each cluster."""
+    if isinstance(stretch, float) and stretch == 1.0:
+        return positions
     factor = numbers("stretch", stretch, positions, 1e-6)
     return positions * factor[:, None, None]
 
@@ -152,6 +155,13 @@ def evaluate(
             f"grid is {discretisation!r}; expected one of "
             f"{', '.join(DISCRETISATIONS)}: pass one."
         )
+    if cached is None and discretisation != "integral":
+        native = discretisation == "native"
+        quick = quick_sums.curves(
+            positions, lengths, conditions, grid, native, precision
+        )
+        if quick is not None:
+            return quick
     u, d1, d2, qbroad, qdamp, scale = (
         conditions.of_each(name, positions)
         for name in ("u_iso", "delta1", "delta2", "qbroad", "qdamp", "scale")
@@ -167,7 +177,7 @@ def evaluate(
         longest = None
         if discretisation != "native":
             longest = (
-                _longest(positions, lengths)
+                longest_distances(positions, lengths, R_END)
                 if cached is None or cached.longest is None
                 else cached.longest
             )
@@ -232,25 +242,6 @@ def _parts(
         rows = rows.to(lengths.device)
         for part in chunks(positions, lengths[rows], extra, chunk):
             yield rows[part], transform
-
-
-@torch.no_grad()
-def _longest(positions: Tensor, lengths: Tensor) -> Tensor:
-    """The longest distance in each cluster (B,), A; 0 where below `R_END`."""
-    x = positions.detach()
-    n = x.shape[1]
-    real = (torch.arange(n, device=x.device) < lengths[:, None])[..., None]
-    centre = (x * real).sum(1, keepdim=True) / lengths[:, None, None]
-    # No pair is longer than twice the radius: few clusters have to be
-    # looked at pair by pair.
-    radius = ((x - centre) * real).norm(dim=2).amax(1)
-    longest = torch.zeros_like(radius)
-    for b in (2 * radius > R_END).nonzero()[:, 0].tolist():
-        some = x[b, : int(lengths[b])]
-        longest[b] = max(
-            float(torch.cdist(rows, some).max()) for rows in some.split(1024)
-        )
-    return longest
 
 
 def _sampled(

@@ -236,6 +236,18 @@ def quadrature(
 # ---------------------------------------------------------- from F(Q) to G(r)
 
 
+def transform_size(dq: float, count: int, parts: int, rstep: float) -> int:
+    """Points of the sine transform that makes G(r) of F(Q).
+
+    DiffPy pads F(Q) to a power of two whose step in r is at most rstep.  A
+    finer grid in Q keeps that step, and with it what is lost between.
+    """
+    size = max(
+        math.ceil(count / parts), math.ceil(math.pi / (rstep * dq * parts))
+    )
+    return parts << math.ceil(math.log2(size))
+
+
 def native_curves(
     f: Tensor, dq: float, first: int, r: Tensor, rstep: float, parts: int = 1
 ) -> Tensor:
@@ -245,12 +257,7 @@ def native_curves(
         Of each native step in Q, see `whole_range`.
     """
     count = f.shape[1]
-    # DiffPy pads F(Q) to a power of two whose step in r is at most rstep.  A
-    # finer grid in Q keeps that step, and with it what is lost between.
-    size = max(
-        math.ceil(count / parts), math.ceil(math.pi / (rstep * dq * parts))
-    )
-    size = parts << math.ceil(math.log2(size))
+    size = transform_size(dq, count, parts, rstep)
     if parts == 1:
         f = f * (torch.arange(count, device=f.device) >= first)
     else:

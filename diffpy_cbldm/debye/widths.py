@@ -29,9 +29,9 @@ GROWTH = 8.0
 
 def width_ratio(
     d: Any,
-    delta1: float | Tensor = 0.0,
-    delta2: float | Tensor = 0.0,
-    qbroad: float | Tensor = 0.0,
+    delta1: Any = 0.0,
+    delta2: Any = 0.0,
+    qbroad: Any = 0.0,
 ) -> Any:
     """Return s(d), what correlated motion and resolution make of U.
 
@@ -39,9 +39,9 @@ def width_ratio(
     ----------
     d : float, array or tensor, angstrom
         Distances, none of them zero.
-    delta1, delta2 : float or tensor, A and A^2
+    delta1, delta2 : as d, A and A^2
         Sharpening of near pairs, which move together.
-    qbroad : float or tensor, 1/A
+    qbroad : as d, 1/A
         Broadening of far pairs by the Q resolution.
 
     Returns

@@ -7,19 +7,22 @@ which `diffpy_cbldm.debye.pure` makes the curve.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.debye import form_factors, mixed, pure
+from diffpy_cbldm.debye import form_factors, mixed, pure, quick_sums
 from diffpy_cbldm.debye.arguments import checked_positions
-from diffpy_cbldm.debye.conditions import Conditions, Grid
+from diffpy_cbldm.debye.conditions import Conditions, Grid, check_curve
 from diffpy_cbldm.debye.pair_sums import Bins, Limits, Pairs, Plan
-from diffpy_cbldm.debye.pairgrid import TOUCHING, Moments, fold
+from diffpy_cbldm.debye.pair_table import PairTable
+from diffpy_cbldm.debye.pairgrid import EXACT, TOUCHING, Moments, fold
+from diffpy_cbldm.debye.qgrid import R_END, whole_end
+from diffpy_cbldm.debye.widths import end_ratio
 from diffpy_cbldm.errors import CbldmError
 
 MAX_PAIRS = 1 << 24
@@ -50,6 +53,7 @@ class PairCache:
         x = torch.as_tensor(positions).detach().to(torch.float64)
         self._x, self._lengths = checked_positions(x[None], None)
         self._distances: Tensor | None = None
+        self._table: PairTable | None = None
         self._kept: dict[tuple, Bins] = {}
         n = x.shape[0]
         if n * (n - 1) // 2 <= MAX_PAIRS:
@@ -62,6 +66,10 @@ class PairCache:
                     "at one place."
                 )
             self._distances = d[None]
+            if len(d):
+                self._table = PairTable(
+                    self._x[0].numpy(), float(d.min()), float(d.max())
+                )
 
     def pdf(
         self,
@@ -91,6 +99,13 @@ class PairCache:
         CbldmError
             Values outside their limits.
         """
+        native = discretisation == "native"
+        if native or discretisation == "whole":
+            quick = self._of_table(
+                conditions, grid, float(stretch), native, precision
+            )
+            if quick is not None:
+                return quick
         with torch.no_grad():
             x = pure.stretched(self._x, stretch)
             pairs = Pairs(
@@ -108,6 +123,56 @@ class PairCache:
                 cached=None if self._distances is None else pairs,
             )
         return g[0].numpy()
+
+    def _of_table(
+        self,
+        conditions: Conditions,
+        grid: Grid,
+        stretch: float,
+        native: bool,
+        precision: float,
+    ) -> np.ndarray | None:
+        """As `pdf`, or None where the table of pairs does not serve.
+
+        That is where delta1 or Qbroad move the widths, pairs have no width or
+        are left out, and where a value is not allowed.
+        """
+        u: Any = conditions.u_iso
+        delta2: Any = conditions.delta2
+        others: tuple[Any, Any] = conditions.qdamp, conditions.scale
+        if self._table is None or precision < EXACT:
+            return None
+        none: tuple[Any, Any] = conditions.delta1, conditions.qbroad
+        if any(
+            isinstance(x, Tensor) or not math.isfinite(x)
+            for x in (u, delta2, *others, *none, stretch)
+        ):
+            return None
+        if any(none):
+            return None
+        if u < 0 or others[0] < 0 or stretch < 1e-6:
+            return None
+        check_curve(conditions, grid, precision)
+        end = grid.rmax if native else whole_end(grid.rmax)
+        ratio = end_ratio(grid.rmin, end, delta2=delta2)
+        far = self._table.longest * stretch
+        series, reach = quick_sums.series_for(
+            u, ratio, conditions, grid, native, far if far > R_END else 0.0
+        )
+        if far > reach:
+            return None
+        terms = self._table.sum(
+            series.q,
+            series.squared,
+            series.weights / self._x.shape[1],
+            u,
+            delta2,
+            stretch,
+            precision,
+        )
+        if terms is None:
+            return None
+        return quick_sums.transformed(terms, series, grid, *others)
 
     def _longest(self, stretch: float) -> Tensor | None:
         """The longest distance (1,), A, where the distances are kept."""
@@ -201,15 +266,18 @@ class DebyeCalculator:
         As long as all edges of the lattice move together, as under
         zoomscale, the positions stay those of the first call.
         """
-        xyz, base = structure.xyz, structure.lattice.base
+        xyz, base = _xyz(structure), structure.lattice.base
         if self._last is not None:
             first, before = self._last
-            stretch = float(np.linalg.norm(base) / np.linalg.norm(before))
-            if np.array_equal(xyz, first) and np.allclose(
-                base, stretch * before, rtol=0, atol=1e-14 * np.abs(base).max()
+            stretch = math.sqrt(float(np.vdot(base, base))) / math.sqrt(
+                float(np.vdot(before, before))
+            )
+            off = np.abs(base - stretch * before).max()
+            if off <= 1e-14 * np.abs(base).max() and np.array_equal(
+                xyz, first
             ):
                 return first @ before, stretch
-        self._last = np.array(xyz), np.array(base)
+        self._last = xyz, np.array(base)
         self._pairs = None
         return xyz @ base, 1.0
 
@@ -221,9 +289,15 @@ class DebyeCalculator:
         occupied.
         """
         elements, u = _atoms(structure)
-        unstretched, stretch = self._unstretched(structure)
+        positions, stretch = self._unstretched(structure)
+        alike = elements.count(elements[0]) == len(elements)
+        one_width = alike and u.count(u[0]) == len(u)
         conditions = Conditions(
-            u_iso=torch.tensor(u),
+            u_iso=(
+                float(u[0])
+                if one_width
+                else torch.tensor(u, dtype=torch.float64)
+            ),
             delta1=self.delta1,
             delta2=self.delta2,
             # An optimiser without bounds may change their signs, which no
@@ -236,47 +310,53 @@ class DebyeCalculator:
         )
         at = None if self.points is None else torch.tensor(self.points)
         grid = Grid(self.rmin, self.rmax, self.rstep, at)
-        with torch.no_grad():
-            if len(set(elements)) == 1 and np.all(u == u[0]):
-                if self._pairs is None:
-                    self._pairs = PairCache(unstretched)
-                g = self._pairs.pdf(
-                    dataclasses.replace(conditions, u_iso=float(u[0])),
-                    grid,
-                    stretch=stretch,
-                    discretisation=self.grid,
-                    precision=self.precision,
-                )
-            else:
-                g = mixed.evaluate(
-                    torch.tensor(unstretched * stretch),
-                    elements,
-                    conditions,
-                    grid,
-                    discretisation=self.grid,
-                    stype=self._radiation,
-                    precision=self.precision,
-                ).numpy()
-        return grid.points().numpy(), g
-
-
-def _atoms(structure: Any) -> tuple[list[str], np.ndarray]:
-    """Elements, and Uiso (n,) in A^2 not below 0, of a diffpy Structure."""
-    elements, widths = [], []
-    for atom in structure:
-        if atom.anisotropy or atom.occupancy != 1:
-            raise CbldmError(
-                "the structure has anisotropic or partly occupied atoms; "
-                "expected isotropic, full ones: set anisotropy to False "
-                "and occupancy to 1."
+        if one_width:
+            if self._pairs is None:
+                self._pairs = PairCache(positions)
+            g = self._pairs.pdf(
+                conditions,
+                grid,
+                stretch=stretch,
+                discretisation=self.grid,
+                precision=self.precision,
             )
-        elements.append(atom.element)
-        widths.append(atom.Uisoequiv)
+            return quick_sums.points(grid).copy(), g
+        with torch.no_grad():
+            mixed_curve = mixed.evaluate(
+                torch.tensor(positions * stretch),
+                elements,
+                conditions,
+                grid,
+                discretisation=self.grid,
+                stype=self._radiation,
+                precision=self.precision,
+            )
+        return quick_sums.points(grid).copy(), mixed_curve.numpy()
+
+
+def _xyz(structure: Any) -> np.ndarray:
+    """The coordinates of a diffpy Structure in its lattice, (n, 3)."""
+    # Its own property takes ten times as long.
+    return np.concatenate([atom.xyz for atom in structure]).reshape(-1, 3)
+
+
+def _atoms(structure: Any) -> tuple[list[str], list[float]]:
+    """Elements, and Uiso (n,) in A^2 not below 0, of a diffpy Structure."""
+    if [a for a in structure if a.anisotropy or a.occupancy != 1]:
+        raise CbldmError(
+            "the structure has anisotropic or partly occupied atoms; "
+            "expected isotropic, full ones: set anisotropy to False "
+            "and occupancy to 1."
+        )
+    elements = [atom.element for atom in structure]
     if not elements:
         raise CbldmError(
             "the structure has no atoms; expected a cluster: pass one to "
             "setStructure."
         )
-    # An optimiser without bounds may try U < 0; DiffPy's peaks then have no
-    # width.
-    return elements, np.array(widths).clip(0)
+    widths = [atom.Uisoequiv for atom in structure]
+    if not min(widths) >= 0:
+        # An optimiser without bounds may try U < 0; DiffPy's peaks then have
+        # no width.
+        widths = [max(width, 0.0) for width in widths]
+    return elements, widths

@@ -125,19 +125,55 @@ def moved(
     CbldmError
         An unknown name.
     """
-    _check_names(values)
-    x = _centred(positions)
-    sizes = np.array([values.get(name, 0.0) for name in SURFACE])
+    names = tuple(values)
+    at = np.array([[values[name] for name in names]])
+    return moved_at(positions, names, at, surface)[0]
+
+
+def moved_at(
+    positions: np.ndarray,
+    names: Sequence[str],
+    at: np.ndarray,
+    surface: np.ndarray | None = None,
+) -> np.ndarray:
+    """`moved` at several values of the same variables.
+
+    Parameters
+    ----------
+    positions, surface
+        As for `moved`.
+    names : sequence of str, k of `STRAIN`, `SURFACE` and `ZOOM`
+    at : (t, k) array
+
+    Returns
+    -------
+    (t, n, 3) array, angstrom
+
+    Raises
+    ------
+    CbldmError
+        An unknown name.
+    """
+    _check_names(names)
+    order = (ZOOM, *STRAIN, *SURFACE)
+    values = np.zeros((len(at), len(order)))
+    values[:, 0] = 1.0
+    values[:, [order.index(name) for name in names]] = at
+    zoom, strain, sizes = np.split(values, [1, 1 + len(STRAIN)], axis=1)
+    x = _centred(positions)[None]
     if sizes.any():
         if surface is None:
             surface = surface_moves(positions)
         x = x + np.tensordot(sizes, surface, 1)
-    strain = [values.get(name, 0.0) for name in STRAIN]
-    shape = np.eye(3) + np.tensordot(strain, _BASIS, 1)
-    return values.get(ZOOM, 1.0) * (x @ shape)
+    shapes = np.eye(3) + np.tensordot(strain, _BASIS, 1)
+    return zoom[:, :, None] * (x @ shapes)
 
 
-def derivatives(positions: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def derivatives(
+    positions: np.ndarray,
+    names: Sequence[str],
+    surface: np.ndarray | None = None,
+) -> np.ndarray:
     """Derivatives of `moved` where nothing has moved.
 
     `moved` is linear in each variable.  With one kind of move at a time it
@@ -148,6 +184,8 @@ def derivatives(positions: np.ndarray, names: Sequence[str]) -> np.ndarray:
     ----------
     positions : (n, 3) array, angstrom
     names : sequence of str, k of `STRAIN`, `SURFACE` and `ZOOM`
+    surface : (2, n, 3) array, angstrom, optional
+        As for `moved`.
 
     Returns
     -------
@@ -162,7 +200,9 @@ def derivatives(positions: np.ndarray, names: Sequence[str]) -> np.ndarray:
     x = _centred(positions)
     moves = {ZOOM: x, **dict(zip(STRAIN, x @ _BASIS, strict=True))}
     if any(name in SURFACE for name in names):
-        moves |= zip(SURFACE, surface_moves(positions), strict=True)
+        if surface is None:
+            surface = surface_moves(positions)
+        moves |= zip(SURFACE, surface, strict=True)
     return np.array([moves[name] for name in names]).reshape(-1, *x.shape)
 
 

@@ -9,16 +9,18 @@ found here is the one to expect there; G(r) is summed at the data's points.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from diffpy_cbldm.debye.qgrid import QGrid
-from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.agreement import best_scale, rw
+from diffpy_cbldm.fitting.shell_sums import Shells, structure_factors
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 
@@ -40,7 +42,8 @@ STRETCHES = tuple(0.01 * k for k in range(-5, 6))
 # A parameter's change that matters, for damping and for stopping.
 _UNIT = np.array([0.003, 0.003, 1.0, 0.02])
 
-_BIN = 0.02
+_TOGETHER = 16
+"""Clusters that are fitted side by side."""
 
 AFTER = 3
 """Gauss-Newton steps, at most, on the Q grid of the Uiso that was found."""
@@ -71,145 +74,107 @@ class QuickFit:
     qdamp: float
 
 
-def shells(
-    positions: np.ndarray | torch.Tensor, rmax: float = math.inf
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Collapse the pair distances of a cluster into few shells.
+@functools.lru_cache(maxsize=8)
+def _sine_matrix(r: bytes, q: bytes, weights: bytes) -> Tensor:
+    """The sine transform from F(Q) to G(r), (K, n); not to be changed.
 
-    Parameters
-    ----------
-    positions : (N, 3) array, angstrom
-    rmax : float, angstrom
-        Longer distances do not count.  Default: all do.
+    Fits of one curve one after the other share few Q grids, whose ends are
+    whole steps of r: each is made once.
 
-    Returns
-    -------
-    distance, variance, multiplicity : (S,) arrays; A, A^2, pairs i < j
-        Shells are 0.02 A wide; their mean and variance are exact, which
-        leaves an error of the third order in 0.02 A times Q.
+    r (n,), q and weights (K,): arrays of float64 as bytes, which can be
+    compared.
     """
-    # pdist in double precision: the matrix form would lose digits.
-    x = torch.tensor(np.asarray(positions), dtype=torch.float64)
-    d = torch.pdist(x).numpy()
-    d = d[(d <= rmax) & (d > 1e-3)]
-    index = (d / _BIN).astype(np.int64)
-    count = np.bincount(index).astype(float)
-    some = count > 0
-    mean = np.bincount(index, d)[some] / count[some]
-    # About the middle of the bin, for the sake of rounding.
-    middle = (np.flatnonzero(some) + 0.5) * _BIN
-    square = np.bincount(index, (d - (index + 0.5) * _BIN) ** 2)[some]
-    variance = square / count[some] - (mean - middle) ** 2
-    return mean, variance.clip(min=0.0), count[some]
-
-
-class _Model:
-    """F(Q) and G(r) of one cluster with their derivatives."""
-
-    def __init__(self, positions, qbroad):
-        if np.ndim(positions) != 2 or len(positions) < 2:
-            raise CbldmError(
-                f"positions have shape {np.shape(positions)}; expected "
-                "(N, 3) with two atoms or more: pass one array per cluster."
-            )
-        self.d, self.v, self.m = torch.from_numpy(np.stack(shells(positions)))
-        self.m *= 2.0 / len(positions)
-        self.longest = float(self.d.max())
-        self.qbroad = qbroad
-
-    def use(self, q):
-        """Set the Q grid."""
-        self.q = torch.from_numpy(q)[:, None]
-
-    def f(self, stretch, uiso, delta2, derivatives=False):
-        """F(Q), shape (K,), or (K, 4) with its three derivatives."""
-        q, z = self.q, stretch
-        d = z * self.d
-        # sigma^2 = 2 U (1 - delta2 / d^2 + (qbroad d)^2), never negative.
-        corr = width_ratio(d, 0.0, delta2, self.qbroad)
-        on = (corr > 0.0).to(corr)
-        corr = corr * on
-        width = uiso * corr + 0.5 * z**2 * self.v
-        wave, decay = q * d, torch.exp(-(q**2) * width)
-        amp = self.m / d
-        sines = torch.sin(wave) * decay
-        if not derivatives:
-            return sines @ amp
-        sharp, broad = delta2 / d**2, (self.qbroad * d) ** 2
-        # The width's own change with the stretch, d (width) / d log z.
-        turn = uiso * on * 2.0 * (sharp + broad) + z * z * self.v
-        columns = torch.stack(
-            [amp, amp * corr, amp * on / d**2, amp * turn], 1
-        )
-        f, f_u, f_d2, f_z = (sines @ columns).unbind(1)
-        cosines = (torch.cos(wave).mul_(decay)) @ self.m
-        q, q2 = q[:, 0], q[:, 0] ** 2
-        return torch.stack(
-            [f, (q * cosines - f - q2 * f_z) / z, -q2 * f_u, uiso * q2 * f_d2],
-            1,
-        )
+    points, waves, parts = (
+        torch.from_numpy(np.frombuffer(x).copy()) for x in (r, q, weights)
+    )
+    factors = 2.0 / math.pi * float(waves[1] - waves[0]) * parts
+    return torch.sin(waves[:, None] * points).mul_(factors[:, None])
 
 
 class _Data:
-    """The measured curve, its sine matrix, and the Rw of a model."""
+    """The measured curve, its sine matrix, and the misfit of clusters."""
 
     def __init__(self, target: Target, grid: QGrid):
-        self.r, self.g, self.w = (
-            torch.tensor(a) for a in (target.r, target.g, target.weights)
+        self.grid, self.qbroad = grid, target.qbroad
+        self.r, self.g = torch.tensor(target.r), torch.tensor(target.g)
+        self.w = torch.tensor(target.weights)
+        self.waves = _sine_matrix(
+            target.r.tobytes(), grid.q.tobytes(), grid.weights.tobytes()
         )
-        self.root = self.w.sqrt()
-        self.q, step = grid.q, float(grid.q[1] - grid.q[0])
-        self.sines = torch.sin(self.r[:, None] * torch.from_numpy(self.q))
-        self.sines *= 2.0 / math.pi * step
-        if grid.parts > 1:
-            self.sines *= torch.from_numpy(grid.weights)
-        self.norm = float((self.w * self.g**2).sum())
 
-    def curve(self, f, qdamp):
-        """G(r) of F(Q) before the scale; columns stay columns."""
-        envelope = torch.exp(-0.5 * (qdamp * self.r) ** 2)
-        g = self.sines @ f
-        return g * (envelope if g.ndim == 1 else envelope[:, None])
+    def curves(
+        self, clusters: Sequence[Shells], p: np.ndarray, slopes: bool = False
+    ) -> Tensor:
+        """G(r) before the scale, and its derivatives if asked: (C, 1 or 5, n).
 
-    def rw(self, f, qdamp):
-        """Rw with the best scale, and that scale (not below zero)."""
-        g = self.curve(f, qdamp)
+        p (C, 4): `PARAMETERS`, which the derivatives are by, too.
+        """
+        z, uiso, delta2, qdamp = p.T
+        f = structure_factors(
+            clusters, z, uiso, delta2, self.qbroad, self.grid
+        )
+        damping = torch.from_numpy(qdamp)[:, None]
+        fall = torch.exp(-0.5 * (damping * self.r) ** 2)[:, None]
+        if not slopes:
+            return (torch.from_numpy(f[:, :1]) @ self.waves).mul_(fall)
+        out = torch.empty(len(f), 5, len(self.r), dtype=self.r.dtype)
+        out[:, :4] = (torch.from_numpy(f) @ self.waves).mul_(fall)
+        out[:, 4] = -damping * self.r**2 * out[:, 0]
+        return out
+
+    def rw(
+        self, clusters: Sequence[Shells], p: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rw with the best scale, and that scale (not below zero): (C,)."""
+        g = self.curves(clusters, p)[:, 0]
         scale = best_scale(self.g, g, self.w).clamp(min=0.0)
-        return float(rw(self.g, scale * g, self.w)), float(scale)
+        found = rw(self.g, scale[:, None] * g, self.w)
+        return np.asarray(found), np.asarray(scale)
+
+    def linearised(
+        self, clusters: Sequence[Shells], p: np.ndarray
+    ) -> list[tuple[float, np.ndarray, np.ndarray]]:
+        """Cost, gradient and normal matrix of each cluster at p (C, 4).
+
+        Of the least squares of what the scale leaves (Kaufman's variable
+        projection), in parts of `_UNIT`.
+        """
+        curves = self.curves(clusters, p, slopes=True)
+        # All that is asked for are products of curves with one another and
+        # with the data.
+        products = ((curves * self.w) @ curves.transpose(1, 2)).numpy()
+        with_data = (curves @ (self.w * self.g)).numpy()
+        own, slopes = products[:, 0, 0], products[:, 0, 1:]
+        norm = own + (own == 0)  # of a curve that is 0 at all points
+        seen = with_data[:, 0]
+        scale = (seen / norm).clip(min=0.0)
+        total = float((self.w * self.g**2).sum())
+        # Of a perfect fit nothing is left but rounding, which has a sign.
+        cost = (scale**2 * own - 2 * scale * seen + total).clip(min=0.0)
+        # The scale is linear and eliminated: what a slope shares with the
+        # curve itself, the scale would take up (Kaufman's approximation).
+        share = slopes / norm[:, None]
+        normal = products[:, 1:, 1:] - share[:, :, None] * slopes[:, None]
+        left = (scale * own - seen)[:, None]
+        gradient = scale[:, None] * slopes - with_data[:, 1:] - share * left
+        gradient = gradient * scale[:, None] * _UNIT
+        normal = normal * scale[:, None, None] ** 2 * np.outer(_UNIT, _UNIT)
+        return list(zip(cost, gradient, normal))
 
 
-def _linearise(model, data, p):
-    """Residual and Jacobian (Kaufman's variable projection) at p."""
-    z, u, d2, qdamp = p
-    curves = data.curve(model.f(z, u, d2, derivatives=True), qdamp)
-    curves = torch.cat(
-        [curves, (-qdamp * data.r**2 * curves[:, 0])[:, None]], 1
-    )
-    curves = curves * data.root[:, None]
-    g, slopes = curves[:, 0], curves[:, 1:]
-    # The scale is linear and eliminated: what a slope shares with the curve
-    # itself, the scale would take up (Kaufman's approximation).
-    obs, norm = data.root * data.g, g @ g
-    norm = norm + (norm == 0)  # of a curve that is 0 at all points
-    scale = torch.clamp(obs @ g / norm, min=0.0)
-    jac = scale * (slopes - g[:, None] * (g @ slopes / norm))
-    return (scale * g - obs).numpy(), jac.numpy()
-
-
-def _step(res, jac, p, damping, free, low, high):
+def _step(gradient, normal, p, damping, free, low, high):
     """A Levenberg-Marquardt step that stays between the bounds."""
-    jac = jac * _UNIT
-    gradient, normal = jac.T @ res, jac.T @ jac
     # At a bound a parameter moves only inwards.
     move = free & ~((p <= low) & (gradient > 0))
     move &= ~((p >= high) & (gradient < 0))
     new = p.copy()
     while move.any():
-        a = normal[np.ix_(move, move)]
-        size = np.trace(a)
+        a = normal[move][:, move]
+        own = a.diagonal()
+        size = own.sum()
         if not size > 0:
             break  # nothing that may move changes the curve
-        a = a + damping * np.diag(np.diag(a) + 1e-12 * size)
+        a.flat[:: len(a) + 1] = own + damping * (own + 1e-12 * size)
         step = np.linalg.solve(a, -gradient[move]) * _UNIT[move]
         new[move] = p[move] + step
         out = move & ((new < low) | (new > high))
@@ -222,15 +187,17 @@ def _step(res, jac, p, damping, free, low, high):
     return new
 
 
-def _fit_one(model, data, p, free, low, high, steps):
+Asked = Generator[np.ndarray, tuple[float, np.ndarray, np.ndarray], np.ndarray]
+"""A fit asks for what is known at some parameters, and ends at others."""
+
+
+def _search(p, free, low, high, steps) -> Asked:
     """Damped Gauss-Newton from p; the parameters it ends at."""
     damping = 1e-2
-    res, jac = _linearise(model, data, p)
-    cost = res @ res
+    cost, gradient, normal = yield p
     for _ in range(steps):
-        new = _step(res, jac, p, damping, free, low, high)
-        res_new, jac_new = _linearise(model, data, new)
-        cost_new = res_new @ res_new
+        new = _step(gradient, normal, p, damping, free, low, high)
+        cost_new, *slopes_new = yield new
         # Worse, or not a number: shorter steps, towards the gradient's.
         if not cost_new < cost:
             damping *= 8.0
@@ -238,11 +205,42 @@ def _fit_one(model, data, p, free, low, high, steps):
                 break
             continue
         gain = (cost - cost_new) / cost
-        p, res, jac, cost = new, res_new, jac_new, cost_new
+        p, cost, (gradient, normal) = new, cost_new, slopes_new
         damping *= 0.2
         if gain < 1e-3:
             break
     return p
+
+
+def _searched(
+    searches: Sequence[Asked],
+    clusters: Sequence[Shells],
+    data: Sequence[_Data],
+) -> list[np.ndarray]:
+    """Run fits side by side, so that the products of matrices are large."""
+    ends: list[np.ndarray] = [np.empty(0)] * len(searches)
+    # Those on one Q grid together.
+    order = sorted(range(len(searches)), key=lambda i: data[i].grid.parts)
+    waiting, at = order[::-1], {}
+    running: list[int] = []
+    while waiting or running:
+        while waiting and len(running) < _TOGETHER:
+            i = waiting.pop()
+            at[i] = next(searches[i])
+            running.append(i)
+        # Of one grid at a time: the others wait for their turn.
+        here = data[running[0]]
+        group = [i for i in running if data[i] is here]
+        found = here.linearised(
+            [clusters[i] for i in group], np.array([at[i] for i in group])
+        )
+        for i, known in zip(group, found):
+            try:
+                at[i] = searches[i].send(known)
+            except StopIteration as end:
+                ends[i] = end.value
+                running.remove(i)
+    return ends
 
 
 def quick_fit(
@@ -300,23 +298,31 @@ def quick_fit(
     low, high = np.array([BOUNDS[name] for name in PARAMETERS]).T
     p0 = np.where(free, np.clip(p0, low, high), p0)
     low, high = np.where(free, low, -np.inf), np.where(free, high, np.inf)
-    models, ends, tops = [], [], []
-    for positions in positions_list:
-        model = _Model(positions, target.qbroad)
-        data = grids.at(values["uiso"], values["delta2"], p0[0], model)
-        first, top = _first(model, data, p0, free, high, scan)
-        models.append(model)
-        tops.append(top)
-        ends.append(_fit_one(model, data, first, free, low, top, steps))
+    clusters = [Shells.of(positions) for positions in positions_list]
+    data = [
+        grids.at(values["uiso"], values["delta2"], p0[0], one)
+        for one in clusters
+    ]
+    first, tops = _first(clusters, data, p0, free, high, scan)
+    ends = _searched(
+        [_search(p, free, low, top, steps) for p, top in zip(first, tops)],
+        clusters,
+        data,
+    )
     # The end of the range, and with it the Q grid, depends on Uiso: where
     # the start's was far off, the fits go on upon the grid of their own.
     _, uiso, delta2, _ = np.median(ends, axis=0) if ends else p0
     if abs(target.q_grid(uiso, delta2).base - before.base) > _SAME_GRID:
         grids = _Grids(target, few)
-        for i, (model, p, top) in enumerate(zip(models, ends, tops)):
-            data = grids.at(uiso, delta2, p[0], model)
-            ends[i] = _fit_one(model, data, p, free, low, top, AFTER)
-    return _finish(models, ends, target)
+        data = [
+            grids.at(uiso, delta2, p[0], one) for one, p in zip(clusters, ends)
+        ]
+        ends = _searched(
+            [_search(p, free, low, top, AFTER) for p, top in zip(ends, tops)],
+            clusters,
+            data,
+        )
+    return _finish(clusters, ends, target)
 
 
 class _Grids:
@@ -326,51 +332,60 @@ class _Grids:
         self.target, self.points = target, points
         self._data: dict[int, _Data] = {}
 
-    def at(self, uiso, delta2, stretch, model):
-        """The data for a model, which takes over the Q grid."""
-        longest = stretch * model.longest
+    def at(self, uiso, delta2, stretch, cluster) -> _Data:
+        """The data for a cluster."""
+        longest = stretch * cluster.longest
         grid = self.target.q_grid(uiso, delta2, longest=longest)
         if grid.parts not in self._data:
             self._data[grid.parts] = _Data(self.points, grid)
-        data = self._data[grid.parts]
-        model.use(data.q)
-        return data
+        return self._data[grid.parts]
 
 
-def _first(model, data, p0, free, high, scan):
-    """Where the fit of a model begins, and its upper bounds."""
-    p, top = p0.copy(), high.copy()
+def _first(clusters, data, p0, free, high, scan):
+    """Where the fit of each cluster begins, and its upper bounds."""
+    first = np.tile(p0, (len(clusters), 1))
+    tops = np.tile(high, (len(clusters), 1))
     if free[0] and len(scan) > 1:
         # A peak at 20 A must not be missed: stretches are tried one by one.
         tries = np.clip(p0[0] * (1.0 + np.array(scan)), *BOUNDS["stretch"])
-        p[0] = min(
-            tries,
-            key=lambda z: data.rw(model.f(z, p[1], p[2]), p[3])[0],
-        )
+        many = np.tile(p0, (len(tries), 1))
+        many[:, 0] = tries
+        for p, one, known in zip(first, clusters, data):
+            found, _ = known.rw([one] * len(tries), many)
+            p[0] = tries[np.argmin(found)]
     if free[2]:
         # Beyond d^2 the nearest peak has no width left, and the fit a false
         # minimum.
-        shortest = p[0] * float(model.d.min())
-        top[2] = min(high[2], 0.95 * shortest**2)
-        p[2] = min(p[2], top[2])
-    return p, top
+        shortest = np.array([one.shortest for one in clusters])
+        tops[:, 2] = np.minimum(high[2], 0.95 * (first[:, 0] * shortest) ** 2)
+        first[:, 2] = np.minimum(first[:, 2], tops[:, 2])
+    return first, tops
 
 
-def _finish(models, ends, target):
+def _finish(clusters, ends, target):
     """Rw on all points, each on the Q grid that its widths ask for."""
     grids = [
-        target.q_grid(p[1], p[2], longest=p[0] * model.longest)
-        for p, model in zip(ends, models)
+        target.q_grid(p[1], p[2], longest=p[0] * one.longest)
+        for p, one in zip(ends, clusters)
     ]
-    fits, data, last = [None] * len(ends), None, None
+    fits = [None] * len(ends)
     # By reach, so that neighbours share one sine matrix.
-    for i in sorted(range(len(ends)), key=lambda i: grids[i].reach):
-        if last is None or grids[i].reach > last + _SAME_GRID:
-            data, last = _Data(target, grids[i]), grids[i].reach
-        p = ends[i]
-        models[i].use(data.q)
-        found, scale = data.rw(models[i].f(*p[:3]), p[3])
-        fits[i] = QuickFit(found, scale, *(float(x) for x in p))
+    order = sorted(range(len(ends)), key=lambda i: grids[i].reach)
+    while order:
+        grid = grids[order[0]]
+        data = _Data(target, grid)
+        while order and grids[order[0]].reach <= grid.reach + _SAME_GRID:
+            some = [
+                i
+                for i in order[:_TOGETHER]
+                if grids[i].reach <= grid.reach + _SAME_GRID
+            ]
+            order = order[len(some) :]
+            p = np.array([ends[i] for i in some])
+            found, scale = data.rw([clusters[i] for i in some], p)
+            for i, one, factor in zip(some, found, scale):
+                values = (float(x) for x in ends[i])
+                fits[i] = QuickFit(float(one), float(factor), *values)
     return fits
 
 

@@ -13,14 +13,11 @@ from diffpy.srfit.fitbase.parameter import ParameterAdapter
 from diffpy_cbldm.cluster import Candidate, Cluster, as_cluster
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves as moving
-from diffpy_cbldm.fitting.generator import (
-    choose_backend,
-    make_generator,
-    named,
-)
+from diffpy_cbldm.fitting.generator import choose_backend, make_generator
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.renames import modern
 from diffpy_cbldm.settings import Refinement, Solve
 
 _LEAST_SCALE = 1e-3
@@ -57,8 +54,8 @@ def make_recipe(
     A single atom is freed with the means of SrFit, in a recipe without
     moves, which set all coordinates::
 
-        atom = recipe.cluster.G1.phase.getScatterers()[3]
-        recipe.addVar(atom.x, name="x3")
+        atom = recipe.cluster.G1.phase.get_scatterers()[3]
+        recipe.add_variable(atom.x, name="x3")
 
     Its x, y and z are Cartesian, in A, before zoomscale.
 
@@ -70,7 +67,7 @@ def make_recipe(
     pdf : PDFData
         Its grid, dG, Q range, qdamp and qbroad are used as they are.
     backend : {"auto", "torch", "srreal"}
-        The Debye calculator: native where installed, or built in.
+        The Debye calculator: built in ("auto" is "torch"), or native.
     rmin, rmax : float, A
         Fitted range, cut to the data.  Default 1.5 and 30.
     start : dict, optional
@@ -117,24 +114,21 @@ def recipe_of(
         choose_backend(backend), cluster.to_diffpy(), atoms
     )
     contribution = FitContribution("cluster")
-    named(contribution, "add_profile_generator", "addProfileGenerator")(
-        generator
-    )
-    named(contribution, "set_profile", "setProfile")(
-        _profile(target), xname="r"
-    )
-    named(contribution, "set_equation", "setEquation")("s1*G1")
+    modern(contribution).add_profile_generator(generator)
+    modern(contribution).set_profile(_profile(target), xname="r")
+    modern(contribution).set_equation("s1*G1")
     # The Q range before the first curve: later it would go unnoticed.
-    generator.setScatteringType(target.stype)
-    generator.setQmax(target.qmax)
-    generator.setQmin(target.qmin)
+    with_new_names = modern(generator)
+    with_new_names.set_scattering_type(target.stype)
+    with_new_names.set_qmax(target.qmax)
+    with_new_names.set_qmin(target.qmin)
     generator.qbroad.value = target.qbroad
     generator.qdamp.value = (
         Refinement.qdamp if target.qdamp is None else target.qdamp
     )
     recipe = FitRecipe()
-    named(recipe, "clear_fit_hooks", "clearFitHooks")()
-    named(recipe, "add_contribution", "addContribution")(contribution)
+    modern(recipe).clear_fit_hooks()
+    modern(recipe).add_contribution(contribution)
     _add_variables(
         recipe, elements, moving.check_kinds(moves), target.qdamp is None
     )
@@ -152,9 +146,9 @@ def _add_variables(
     """The variables of a recipe, in the order of its results."""
     contribution = recipe.cluster
     generator = contribution.G1
-    variable = named(recipe, "add_variable", "addVar")
+    variable = modern(recipe).add_variable
     variable(contribution.s1, 1.0, tag="scale")
-    named(recipe, "create_new_variable", "newVar")("zoomscale", 1.0, tag="lat")
+    modern(recipe).create_new_variable("zoomscale", 1.0, tag="lat")
     for element in elements:
         shared = _shared_uiso(generator.phase, element)
         variable(shared, Refinement.uiso, tag="adp")
@@ -169,9 +163,9 @@ def _add_variables(
     for shared in _shared_moves(generator.phase, kinds) if kinds else ():
         variable(shared, 0.0, tag="moves")
     # A cluster of an xyz file sits in a lattice of 1 A: its edges scale it.
-    lattice = generator.phase.getLattice()
+    lattice = modern(generator.phase).get_lattice()
     for edge in (lattice.a, lattice.b, lattice.c):
-        named(recipe, "add_constraint", "constrain")(edge, "zoomscale")
+        modern(recipe).add_constraint(edge, "zoomscale")
 
 
 def _bound(recipe: FitRecipe, elements: Sequence[str]) -> None:
@@ -187,9 +181,7 @@ def _bound(recipe: FitRecipe, elements: Sequence[str]) -> None:
     for name in move_names_of(recipe):
         bounds[name] = -moving.LIMITS[name], moving.LIMITS[name]
     for name in variable_names(recipe):
-        named(getattr(recipe, name), "bound_range", "boundRange")(
-            *bounds[name]
-        )
+        modern(getattr(recipe, name)).bound_range(*bounds[name])
 
 
 def _begin_at(recipe: FitRecipe, start: Mapping[str, float]) -> None:
@@ -209,7 +201,7 @@ def _begin_at(recipe: FitRecipe, start: Mapping[str, float]) -> None:
 
 def variable_names(recipe: FitRecipe) -> list[str]:
     """The free variables of a recipe, in their order."""
-    return list(named(recipe, "get_names", "getNames")())
+    return list(modern(recipe).get_names())
 
 
 def delta2_name(elements: Iterable[str]) -> str:
@@ -234,7 +226,7 @@ def _shared_uiso(phase: Any, element: str) -> ParameterAdapter:
     """
     atoms = [atom for atom in phase.stru if atom.element == element]
     shared = ParameterAdapter(f"{element}_Uiso", atoms, _first_uiso, _set_uiso)
-    named(phase, "add_parameter", "addParameter")(shared)
+    modern(phase).add_parameter(shared)
     return shared
 
 
@@ -273,7 +265,7 @@ def _shared_moves(
         move = ParameterAdapter(
             name, shared, _Moves.get, _Moves.set, attr=name
         )
-        named(phase, "add_parameter", "addParameter")(move)
+        modern(phase).add_parameter(move)
         yield move
 
 
@@ -281,7 +273,7 @@ def move_names_of(recipe: FitRecipe, kind: str = "") -> list[str]:
     """The free variables of a recipe that are moves, of one kind or all."""
     return [
         name
-        for name in named(recipe, "get_names", "getNames")()
+        for name in modern(recipe).get_names()
         if name in moving.LIMITS and name.startswith(kind)
     ]
 
@@ -293,10 +285,10 @@ def _profile(target: Target) -> Profile:
     """
     pdf = target.pdf
     profile = Profile()
-    named(profile, "set_observed_profile", "setObservedProfile")(
+    modern(profile).set_observed_profile(
         pdf.r.copy(), pdf.g.copy(), None if pdf.dg is None else pdf.dg.copy()
     )
-    named(profile, "set_calculation_range", "setCalculationRange")(
+    modern(profile).set_calculation_range(
         float(target.r[0]), float(target.r[-1]), "obs"
     )
     return profile

@@ -19,7 +19,7 @@ from diffpy.srfit.fitbase import FitRecipe
 from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.fitting import moves as moving
 from diffpy_cbldm.fitting.agreement import misfit_by_range
-from diffpy_cbldm.fitting.generator import choose_backend, named
+from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
     delta2_name,
@@ -31,6 +31,7 @@ from diffpy_cbldm.fitting.recipe import (
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.uncertainties import Results, step_of, units_of
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.renames import modern
 from diffpy_cbldm.settings import Refinement, Solve
 from diffpy_cbldm.threads import one_thread
 
@@ -71,7 +72,14 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
 
     names = variable_names(recipe)
     units, size = units_of(recipe), _rms_of_data(recipe)
-    bounds = named(recipe, "get_bounds_array", "getBounds2")()
+    values, scale = np.array(recipe.values), names.index("s1")
+    if values[scale] < _VANISHED * units[scale]:
+        # A curve of no height has no slopes to follow: without a scale that
+        # makes it fit this is a minimum already.
+        values[scale] = best_scale_of(recipe)
+        if not values[scale]:
+            return values
+    bounds = modern(recipe).get_bounds_array()
     low, high = (np.asarray(b, dtype=float) / units for b in bounds)
     options: dict[str, Any] = {"x_scale": "jac"}
     if move_names_of(recipe):
@@ -84,7 +92,7 @@ def _fit(recipe: FitRecipe) -> np.ndarray:
         }
     fit = least_squares(
         lambda x: recipe.residual(x * units) / size,
-        np.clip(np.array(recipe.values) / units, low + 1e-9, high - 1e-9),
+        np.clip(values / units, low + 1e-9, high - 1e-9),
         bounds=(low, high),
         **options,
     )
@@ -98,15 +106,14 @@ def _rms_of_data(recipe: FitRecipe) -> float:
     return float(np.sqrt(np.mean((profile.y / profile.dy) ** 2))) or 1.0
 
 
-def _fit_moves(recipe: FitRecipe) -> np.ndarray:
+def _fit_moves(recipe: FitRecipe, raw: tuple[np.ndarray, float]) -> np.ndarray:
     """The best values, never worse than those it begins with.
 
-    Nor than with the scale alone fitted (`rw_raw`): where a minimum beside
-    the right one was met, the fit begins again from there.
+    Nor than with the scale alone fitted (`_raw`): where a minimum beside the
+    right one was met, the fit begins again from there.
     """
-    begins = [np.array(recipe.values), _raw_values(recipe)]
-    began = [_rw(recipe, values) for values in begins]
-    recipe.residual(begins[0])
+    begins = [np.array(recipe.values), raw[0]]
+    began = [_rw(recipe, begins[0]), raw[1]]
     ends = [_fit_in_steps(recipe)]
     ended = [_rw(recipe, ends[0])]
     if not ended[0] <= min(began):
@@ -196,11 +203,12 @@ def refine(
 
     with one_thread():
         recipe = recipe_to(target.rmax)
-        raw = _raw(recipe) if cluster.rw_raw is None else cluster.rw_raw
+        raw = _raw(recipe)
         held, split = None, Refinement.heldout_split
         if heldout and recipe.cluster.profile.x[-1] >= split + HELD_OUT:
-            held = _rw(recipe, _fit_moves(recipe_to(split)), above=split)
-        results = _fit_results(recipe, target)
+            part = recipe_to(split)
+            held = _rw(recipe, _fit_moves(part, _raw(part)), above=split)
+        results = _fit_results(recipe, target, raw)
         uneven = _uneven_misfit(recipe, float(results.rw))
     plain = {"s1": "scale", delta2_name(cluster.elements): "delta2"}
     parameters = _parameters(results, plain)
@@ -211,7 +219,7 @@ def refine(
     return dataclasses.replace(
         cluster,
         positions=_moved(cluster, parameters, move_names),
-        rw_raw=raw,
+        rw_raw=raw[1] if cluster.rw_raw is None else cluster.rw_raw,
         rw=float(results.rw),
         rw_heldout=held,
         parameters=parameters,
@@ -225,9 +233,11 @@ def refine(
     )
 
 
-def _fit_results(recipe: FitRecipe, target: Target) -> Results:
+def _fit_results(
+    recipe: FitRecipe, target: Target, raw: tuple[np.ndarray, float]
+) -> Results:
     """Refine a recipe, leave it at the best values and return the results."""
-    recipe.residual(_fit_moves(recipe))
+    recipe.residual(_fit_moves(recipe, raw))
     if target.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
         # G depends on its square: at 0 there is no uncertainty to give.
         recipe.qdamp.value = 0.0
@@ -326,9 +336,10 @@ def _raw_values(recipe: FitRecipe) -> np.ndarray:
     return np.array(recipe.values)
 
 
-def _raw(recipe: FitRecipe) -> float:
-    """Rw with the scale alone fitted; the recipe stays as it is."""
+def _raw(recipe: FitRecipe) -> tuple[np.ndarray, float]:
+    """`_raw_values` and their Rw; the recipe stays as it is."""
     before = np.array(recipe.values)
-    rw = _rw(recipe, _raw_values(recipe))
+    values = _raw_values(recipe)
+    rw = _rw(recipe, values)
     recipe.residual(before)
-    return rw
+    return values, rw

@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import collections
 import math
-from typing import Any
+import types
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 from diffpy.srfit.fitbase import FitRecipe, FitResults
+from diffpy.srfit.fitbase.fitresults import ContributionResults
 
 from diffpy_cbldm.fitting.agreement import power_in_range
-from diffpy_cbldm.fitting.generator import named
 from diffpy_cbldm.fitting.recipe import scale_unit, variable_names
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.protocols import plain, tagged
+from diffpy_cbldm.renames import modern
 
 _ZERO = 1e-3
 """What stands for a refined value of 0 where derivatives are taken, in
@@ -22,6 +27,12 @@ changes that matter (`step_of`)."""
 
 _SINGULAR = 1e-10
 """Variables that the data tell apart by less are not determined."""
+
+_ARRAYS = ("cov", "cumchi2", "cumrw", "varvals", "x", "y", "dy", "ycalc")
+"""What results hold as arrays, where there is something to hold."""
+
+_LIVE = ("recipe", "target", "_dcon", "conresults")
+"""Of the fit itself; the contributions are written one by one."""
 
 
 def units_of(recipe: FitRecipe) -> np.ndarray:
@@ -79,6 +90,48 @@ class Results(FitResults):
     def _calculate_covariance(self) -> None:  # srfit from 3.4
         self._set_covariance()
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, by the conventions of monty.
+
+        All but the recipe: figures, covariance, and for each contribution
+        the curves.
+        """
+        known = {n: v for n, v in vars(self).items() if n not in _LIVE}
+        contributions = {
+            name: {
+                **vars(con),
+                # Where a parameter stands, in the names of the recipe.
+                "conlocs": [[part.name for part in at] for at in con.conlocs],
+                # Sums that are made again from the curves.
+                "cumchi2": None,
+                "cumrw": None,
+            }
+            for name, con in self.conresults.items()
+        }
+        return tagged(self, {**known, "conresults": contributions})
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """Return the results that `as_dict` wrote, without a recipe.
+
+        They can be read, printed and saved, but not updated.
+        """
+        new = cls.__new__(cls)
+        known = {n: plain(v) for n, v in d.items() if n[0] != "@"}
+        contributions = known.pop("conresults")
+        new.__dict__ |= dict.fromkeys(_LIVE) | _with_arrays(known)
+        new.conresults = collections.OrderedDict()
+        for name, values in contributions.items():
+            con = ContributionResults.__new__(ContributionResults)
+            con.__dict__ |= _with_arrays(values)
+            con.conlocs = [
+                [types.SimpleNamespace(name=part) for part in at]
+                for at in values["conlocs"]
+            ]
+            modern(con)._calculate_metrics()
+            new.conresults[name] = con
+        return new
+
     def formatResults(self, *args: Any, **options: Any) -> str:
         """As in the stock class, which knows no uncertainties without dG."""
         return self._with_origin(super().formatResults(*args, **options))
@@ -112,7 +165,7 @@ class Results(FitResults):
             np.copysign(_ZERO * steps, values),
             values,
         )
-        take = named(self, "_calculate_jacobian", "_calculateJacobian")
+        take = modern(self)._calculate_jacobian
         jacobian = take()
         self.varvals = values
         if not values[names.index("s1")] > _ZERO * units[names.index("s1")]:
@@ -142,6 +195,18 @@ class Results(FitResults):
             return felt / free
         share = felt / total if total else 1.0
         return share * len(misfit) / free
+
+
+def _with_arrays(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `vars` of results held, of plain data."""
+    return {
+        name: (
+            np.array(value, dtype=float)
+            if name in _ARRAYS and value is not None
+            else value
+        )
+        for name, value in values.items()
+    }
 
 
 def _inverse_normal(jacobian: np.ndarray) -> np.ndarray:

@@ -24,8 +24,9 @@ from diffpy_cbldm.model.diffusion import (
 )
 from diffpy_cbldm.model.laplacian import laplacian_of, likely_atoms
 from diffpy_cbldm.model.recovery import gathered, moved_apart, recover
-from diffpy_cbldm.model.structure import StructureVAE
+from diffpy_cbldm.model.structure import Decoder, StructureVAE
 from diffpy_cbldm.settings import CRYSTAL_TYPES, MIN_ATOMS, Model, Sampling
+from diffpy_cbldm.threads import side_by_side
 
 CHUNK = 32
 """Candidates run in blocks of this size, the last one filled up, so that a
@@ -212,13 +213,15 @@ class CbLDM(nn.Module):
         """Draw for `CHUNK` rows at a time, each with noise of its own."""
         side = self.settings.latent_size
         like = rows.new_zeros(1, side, side)
-        latents = []
-        for start, block, full in _chunks(rows):
+
+        @torch.no_grad()  # each thread has a setting of its own
+        def drawn(chunk: tuple[int, Tensor, Tensor]) -> Tensor:
+            start, block, full = chunk
             noise = SeededNoise(seed, range(start, start + CHUNK), like)
-            z = draw(noise, full)
             # The rows that fill up the block are thrown away.
-            latents.append(z[: len(block)] * self.latent_scale)
-        return torch.cat(latents)
+            return draw(noise, full)[: len(block)] * self.latent_scale
+
+        return torch.cat(side_by_side(drawn, list(_chunks(rows))))
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> list[Proposal]:
@@ -293,20 +296,23 @@ class CbLDM(nn.Module):
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
         """Kind, logits of the sites of its template, strain and relaxation,
         and extents, of each latent."""
-        sites = self.structure.sites
+        sites, decoder = self.structure.sites, self.structure.decoder
+        assert isinstance(decoder, Decoder)
         for _, block, full in _chunks(z):
-            kinds, logits, shapes, extents = (
-                x.double().cpu().numpy() for x in self.structure.decoder(full)
-            )
-            for i in range(len(block)):
-                kind = CRYSTAL_TYPES[int(kinds[i].argmax())]
-                # Only the sites of the likeliest type's template count.
+            # Only the sites of the likeliest type's template count.
+            kinds = decoder.likeliest(full)
+            decoded = decoder(full, kinds)
+            shapes = decoded.shape.double().cpu().numpy()
+            for i, number in enumerate(kinds[: len(block)].tolist()):
+                kind = CRYSTAL_TYPES[number]
                 template = TEMPLATE_OF[kind]
+                logits = decoded.sites[i, sites.slices[template]]
+                extents = decoded.extents[i, sites.extents[template]]
                 yield (
                     kind,
-                    logits[i, sites.slices[template]],
+                    logits.double().cpu().numpy(),
                     shapes[i],
-                    extents[i, sites.extents[template]],
+                    extents.double().cpu().numpy(),
                 )
 
     @torch.no_grad()

@@ -223,10 +223,14 @@ class Decoder(nn.Module):
         template = torch.repeat_interleave(torch.tensor(counts))
         self.register_buffer("template", template, persistent=False)
 
+    def likeliest(self, z: Tensor) -> Tensor:
+        """(B, 1, 16, 16) -> places in `CRYSTAL_TYPES`, (B,)."""
+        return self.types(self.body(z.flatten(1))).argmax(1)
+
     def forward(self, z: Tensor, kinds: Tensor | None = None) -> Decoded:
         """(B, 1, 16, 16) -> what a cluster is.
 
-        In training, `kinds` tells whose sites the loss will read.
+        `kinds` tells whose sites will be read, see `Sites.depths`.
         """
         h = self.body(z.flatten(1))
         extents = self.extents(h)

@@ -85,10 +85,10 @@ def make_page(solution: Solution, source: str) -> str:
     curves = [calculated_curve(solution, c) for c in best]
     shapes = [shape(c) for c in best]
     alike = _groups_shown(solution)
-    names = {k: _letters(number) for number, g in enumerate(alike) for k in g}
+    names = group_names(solution)
     # A file name may hold bytes that are not text.
     source = source.encode("utf-8", "replace").decode("utf-8")
-    return _template().render(
+    return template("page.html").render(
         version=__version__,
         source=source,
         name=os.path.basename(source) or source,
@@ -97,7 +97,7 @@ def make_page(solution: Solution, source: str) -> str:
         uncertainties=UNCERTAINTIES[solution.uncertainties],
         columns=[{"head": h, "word": word} for h, word in TABLE_HEADS],
         candidates=[
-            _candidate(k + 1, c, curves[k], shapes[k], names.get(k))
+            described(k + 1, c, curves[k].rw, shapes[k], names.get(k))
             for k, c in enumerate(best)
         ],
         groups=[
@@ -128,11 +128,17 @@ def _groups_shown(solution: Solution) -> list[list[int]]:
     ]
 
 
-def _template() -> Any:
-    """The page's template; what it lacks is an error, not an empty text."""
+def group_names(solution: Solution) -> dict[int, str]:
+    """The letter of its group, by place among the shown candidates."""
+    alike = _groups_shown(solution)
+    return {k: _letters(number) for number, g in enumerate(alike) for k in g}
+
+
+def template(name: str) -> Any:
+    """A template; what it lacks is an error, not an empty text."""
     import jinja2
 
-    text = importlib.resources.files("diffpy_cbldm.output") / "page.html"
+    text = importlib.resources.files("diffpy_cbldm.output") / name
     return jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined
     ).from_string(text.read_text(encoding="utf-8"))
@@ -191,13 +197,24 @@ def _letters(number: int) -> str:
     return (_letters(first - 1) if first else "") + chr(ord("A") + last)
 
 
-def _candidate(
-    rank: int, c: Candidate, curve: Curve, form: Shape, group: str | None
+def described(
+    rank: int, c: Candidate, rw: float | None, form: Shape, group: str | None
 ) -> dict[str, Any]:
-    """What the table and the view of one candidate say."""
+    """What the table and the view of one candidate say.
+
+    Parameters
+    ----------
+    rank : int
+    c : Candidate
+    rw : float or None
+        Of its curve, None where there is none.
+    form : Shape
+    group : str or None
+        The letter of its group.
+    """
     title = f"{c.structure_type or 'unnamed type'}, {c.composition}"
-    agreement = f"Rw {curve.rw:.4f}"
-    if c.rw is None:
+    agreement = "not fitted" if rw is None else f"Rw {rw:.4f}"
+    if rw is not None and c.rw is None:
         agreement += ", only the scale fitted"
     elif c.rw_heldout is not None and math.isfinite(c.rw_heldout):
         agreement += f", held-out {c.rw_heldout:.4f}"
@@ -228,7 +245,7 @@ def _candidate(
             _number(form.diameter, ".1f"),
             _number(form.aspect, ".2f"),
             _number(form.surface, ".0%"),
-            _number(curve.rw, ".4f"),
+            _number(rw, ".4f"),
             _number(c.rw_heldout, ".4f"),
             _number(c.rw_raw, ".4f"),
             _word(c.generator),

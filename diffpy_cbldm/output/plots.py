@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,36 +97,68 @@ def plot(
             f"count is {count}; expected 1 or more curves: pass count=1."
         )
     best = shown(solution)[:count]
+    drawn = {
+        f"{rank}. {_name(c)}": (c, calculated_curve(solution, c))
+        for rank, c in enumerate(best, start=1)
+    }
     with _style() as colors:
-        size = (8.0 + 3.2 * structures, 1.2 + 3.2 * len(best))
-        figure = _figure(size, on_screen=path is None)
-        panels = figure.subplots(
-            len(best),
-            1 + structures,
-            sharex="col",
-            squeeze=False,
-            width_ratios=(2.6, 1)[: 1 + structures],
-        )
-        # One scale for all structures, so that their sizes can be compared.
-        reach = max(_reach(c) for c in best)
-        for rank, (row, c) in enumerate(
-            zip(panels, best, strict=True), start=1
-        ):
-            curve = calculated_curve(solution, c)
-            _panel(row[0], curve, colors)
-            row[0].set_title(
-                f"{rank}. {c.structure_type} {c.composition}, "
-                f"$R_w$ = {curve.rw:.4f}",
-                loc="left",
-            )
-            if structures:
-                _structure(row[1], c, reach)
-        curves = panels[:, 0]
-        curves[0].legend(loc="upper right", fontsize="small", frameon=False)
-        curves[-1].set_xlabel(r"$r$ ($\mathrm{\AA}$)")
+        figure = _drawn(drawn, structures, colors, on_screen=path is None)
         if path is not None:
             with appearing(path) as unfinished:
                 figure.savefig(unfinished, format=kind, dpi=200)
+    return figure
+
+
+def picture(c: Candidate, curve: Curve | None) -> bytes:
+    """Draw one candidate, beside its curves where it has some, as png."""
+    from PIL import Image
+
+    drawing, file = io.BytesIO(), io.BytesIO()
+    with _style() as colors:
+        if curve is None:
+            figure = _figure((3.2, 3.2), on_screen=False)
+            _structure(figure.subplots(), c, _reach(c))
+        else:
+            drawn = {_name(c): (c, curve)}
+            figure = _drawn(drawn, True, colors, on_screen=False)
+        figure.savefig(drawing, format="png", dpi=100)
+    # A notebook keeps it as text: so few colours look the same, and make a
+    # quarter of the size.
+    image = Image.open(drawing).convert("RGB").quantize(128)
+    image.save(file, format="png", optimize=True)
+    return file.getvalue()
+
+
+def _name(c: Candidate) -> str:
+    return f"{c.structure_type} {c.composition}"
+
+
+def _drawn(
+    drawn: Mapping[str, tuple[Candidate, Curve]],
+    structures: bool,
+    colors: Sequence[str],
+    on_screen: bool,
+) -> Any:
+    """The figure of `plot`, with what is drawn by the titles."""
+    size = (8.0 + 3.2 * structures, 1.2 + 3.2 * len(drawn))
+    figure = _figure(size, on_screen)
+    panels = figure.subplots(
+        len(drawn),
+        1 + structures,
+        sharex="col",
+        squeeze=False,
+        width_ratios=(2.6, 1)[: 1 + structures],
+    )
+    # One scale for all structures, so that their sizes can be compared.
+    reach = max(_reach(c) for c, _ in drawn.values())
+    for row, (title, (c, curve)) in zip(panels, drawn.items(), strict=True):
+        _panel(row[0], curve, colors)
+        row[0].set_title(f"{title}, $R_w$ = {curve.rw:.4f}", loc="left")
+        if structures:
+            _structure(row[1], c, reach)
+    left = panels[:, 0]
+    left[0].legend(loc="upper right", fontsize="small", frameon=False)
+    left[-1].set_xlabel(r"$r$ ($\mathrm{\AA}$)")
     return figure
 
 

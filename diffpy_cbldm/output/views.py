@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 def need(purpose: str, *modules: str) -> None:
-    """Raise `CbldmError` where a module of the extra "report" is missing."""
+    """Raise `CbldmError` where a module is missing.
+
+    They come with the package; an environment may still lack one, such as a
+    container made small by hand.
+    """
     for name in modules:
         if importlib.util.find_spec(name) is None:
             raise CbldmError(
                 f"{purpose} needs {name}, which is not installed; expected "
-                f"the extra: pip install diffpy_cbldm[report]"
+                f"all dependencies: pip install {name}"
             )
 
 
@@ -91,6 +95,22 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
         calculated=calculated,
         weights=weights,
         rw=float(rw(measured, calculated, weights)),
+    )
+
+
+def refined_curve(candidate: Candidate) -> Curve | None:
+    """The curve that the refinement left, None without one of SrFit."""
+    left = getattr(candidate.results, "conresults", {}).values()
+    # Something else was fitted where the Rw is another one.
+    if len(left) != 1 or candidate.results.rw != candidate.rw:
+        return None
+    (con,) = left
+    return Curve(
+        r=con.x,
+        measured=con.y,
+        calculated=con.ycalc,
+        weights=1 / con.dy**2,
+        rw=float(con.rw),
     )
 
 

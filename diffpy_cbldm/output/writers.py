@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import appearing, check_folder
 from diffpy_cbldm.output import database
+from diffpy_cbldm.output.macro import MACRO, macro_text
 from diffpy_cbldm.output.results import figures, parameters, result, shown
 from diffpy_cbldm.output.tables import rw_text
 from diffpy_cbldm.settings import OUTPUT_TYPES, PICTURES
@@ -40,6 +41,9 @@ def parse_types(text: str) -> tuple[str, ...]:
                 f"output type {t!r} is not known; expected "
                 f"{', '.join(OUTPUT_TYPES)} or none: change -t."
             )
+    if MACRO in types and "cif" not in types:
+        # The macro names the cif file of its structure.
+        types += ("cif",)
     return types
 
 
@@ -209,6 +213,10 @@ def write(
             with appearing(path) as unfinished:
                 if rank is None:
                     _WHOLE[kind](solution, source, unfinished)
+                elif kind == MACRO:
+                    cif = planned["cif", rank]
+                    text = macro_text(solution, source, path, cif, rank)
+                    unfinished.write_text(text, encoding="utf-8")
                 else:
                     _EACH[kind](solution, source, unfinished, rank)
         except Exception as error:  # libraries raise whatever occurs
@@ -231,7 +239,7 @@ def stream_type(types: Collection[str]) -> str:
     CbldmError
         There are several, none, or one that is not text.
     """
-    texts = [t for t in OUTPUT_TYPES if t != "db"]
+    texts = [t for t in OUTPUT_TYPES if t not in ("db", MACRO)]
     if len(types) != 1 or not set(types) <= set(texts):
         raise CbldmError(
             f"-o - with the output types {', '.join(types) or 'none'}; "
@@ -268,23 +276,23 @@ def _write_xyz(
     c.write_xyz(path, f"rank {rank} of {source}: {about}")
 
 
+def _end_of_range(solution: Solution) -> float:
+    """Up to where r was fitted, A."""
+    return float(solution.settings.get("rmax", solution.pdf.r[-1]))
+
+
 def _write_cif(
     solution: Solution, source: str, path: pathlib.Path, rank: int
 ) -> None:
-    solution.candidates[rank - 1].write_cif(path)
+    candidate = solution.candidates[rank - 1]
+    candidate.write_cif(path, rmax=_end_of_range(solution))
 
 
 def _write_stru(
     solution: Solution, source: str, path: pathlib.Path, rank: int
 ) -> None:
-    c = solution.candidates[rank - 1]
-    values = {name: value for name, (value, _) in c.parameters.items()}
-    uiso = {
-        name.removesuffix("_Uiso"): value
-        for name, value in values.items()
-        if name.endswith("_Uiso")
-    }
-    c.write_stru(path, uiso, values.get("delta2", 0.0))
+    candidate = solution.candidates[rank - 1]
+    candidate.write_stru(path, rmax=_end_of_range(solution))
 
 
 def _write_extxyz(

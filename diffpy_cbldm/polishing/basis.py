@@ -14,17 +14,16 @@ costs two scalar products.
 from __future__ import annotations
 
 import copy
-import functools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from scipy.linalg import hankel, toeplitz
 
 from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.polishing.kernels import atom_rates, pair_cells, pair_waves
 
 FOLLOWING = (0.003, 0.3, 1.0, 0.001)
 """By how much stretch and Uiso (both relative), delta2 (A^2) and the square
@@ -34,6 +33,19 @@ _CELL = 0.02
 """Cells of distances (A) about whose centres vectors are linear."""
 
 
+_MARGIN = 50
+"""Cells beyond the longest distance that are tabulated, for longer ones."""
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The product of two matrices, or of a matrix and a vector.
+
+    By PyTorch, which keeps to the number of threads that
+    `diffpy_cbldm.threads` tells it.
+    """
+    return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
+
+
 class SineGrid:
     """The sines of a Q grid at the points of r, which bases share.
 
@@ -41,46 +53,51 @@ class SineGrid:
 
     Parameters
     ----------
-    target, fit, device
+    target, fit, longest
         As for `PairBasis`.
-    longest : float, angstrom
-        The longest distance between two atoms.
 
     Attributes
     ----------
-    wave : (K,) tensor, 1/A
-    sines : (n, K) tensor
+    first, step, count : int, float (1/A), int
+        Q is step times first, first + 1, ..., so many.
+    wave : (K,) array, 1/A
+        Q.
+    sines : (n, K) array
         Times 2/pi and the step in Q.
     reach : float, angstrom
         No pair is longer.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        fit: QuickFit,
-        device: str = "cpu",
-        longest: float = 0.0,
-    ):
+    def __init__(self, target: Target, fit: QuickFit, longest: float = 0.0):
         grid = target.q_grid(fit.uiso, fit.delta2, longest=longest)
-        q, self.reach, self._parts = grid.q, grid.reach, grid.parts
-        self.wave = torch.tensor(q).to(device)
-        self.sines = torch.sin(
-            torch.tensor(target.r).to(device)[:, None] * self.wave
-        )
-        self.sines *= 2 / math.pi * float(q[1] - q[0])
+        self.wave, self.reach, self._parts = grid.q, grid.reach, grid.parts
+        self.count, self.step = len(grid.q), float(grid.q[1] - grid.q[0])
+        self.first = round(grid.q[0] / self.step)
+        r = torch.from_numpy(target.r)[:, None]
+        self._factor = 2 / math.pi * self.step * np.ones(self.count)
         if grid.parts > 1:
-            self.sines *= torch.tensor(grid.weights).to(device)
-        self._cells: tuple[Tensor, Tensor, Tensor] | None = None
+            self._factor *= grid.weights
+        sines = torch.sin(r * torch.from_numpy(grid.q))
+        self.sines = sines.mul_(torch.from_numpy(self._factor)).numpy()
+        # Q_k - Q_l and Q_k + Q_l, all multiples of the step.
+        near = np.arange(self.count)
+        far = 2 * self.first + np.arange(2 * self.count - 1)
+        both = torch.from_numpy(np.concatenate([near, far]) * self.step)
+        self._cosines = torch.cos(both[:, None] * r.T).numpy()
 
-    def waves(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Centres of cells of distances, (c, 1), and Q d's sines, cosines."""
-        if self._cells is None:
-            cells = torch.arange(int(self.reach / _CELL) + 1).to(self.wave)
-            d = (cells[:, None] + 0.5) * _CELL
-            turn = self.wave * d
-            self._cells = d, torch.sin(turn), torch.cos(turn)
-        return self._cells
+    def gram(self, weights: np.ndarray) -> np.ndarray:
+        """Weighted products of the sines, summed over r, (K, K).
+
+        weights : (n,) array
+        """
+        # 2 sin a sin b = cos(a - b) - cos(a + b): all products follow from
+        # the sums of 3 K cosines.
+        sums = product(self._cosines, weights)
+        near, far = sums[: self.count], sums[self.count :]
+        rows = toeplitz(near) - hankel(
+            far[: self.count], far[self.count - 1 :]
+        )
+        return 0.5 * rows * self._factor * self._factor[:, None]
 
     def serves(
         self, target: Target, fit: QuickFit, longest: float = 0.0
@@ -103,8 +120,6 @@ class PairBasis:
     fit : QuickFit
         Uiso, delta2 and Qdamp; its stretch is not used: positions are
         those of the fit.
-    device : str
-        Where the vectors lie.
     grid : SineGrid, optional
         From a basis at nearly the same Uiso; a new one by default.
     longest : float, angstrom
@@ -112,7 +127,7 @@ class PairBasis:
 
     Attributes
     ----------
-    data : (m,) tensor
+    data : (m,) array
         The measured curve on the basis.
     power : float
         Its weighted sum of squares on all points: what the basis cannot
@@ -128,42 +143,60 @@ class PairBasis:
         target: Target,
         fit: QuickFit,
         *,
-        device: str = "cpu",
         grid: SineGrid | None = None,
         longest: float = 0.0,
     ):
-        grid = grid or SineGrid(target, fit, device, longest)
-        self.grid, self.reach, wave = grid, grid.reach, grid.wave
-        r, root = target.r, np.sqrt(target.weights)
-        fall = torch.as_tensor(np.exp(-0.5 * (fit.qdamp * r) ** 2)).to(device)
-        fall = fall * torch.as_tensor(root).to(device)
-        measured = torch.as_tensor(root * target.g).to(device)
-        curves = grid.sines * fall[:, None]
+        grid = grid or SineGrid(target, fit, longest)
+        self.grid, self.reach = grid, grid.reach
+        root = np.sqrt(target.weights)
+        # What the points of r make of a curve before damping and weights.
+        self._fall = root * np.exp(-0.5 * (fit.qdamp * target.r) ** 2)
+        measured = root * target.g
         # Of the waves many combinations do not show in the range: what the
         # eigenvalues call nothing is left out.
-        values, turn = torch.linalg.eigh(curves.T @ curves)
+        values, turn = (
+            part.numpy()
+            for part in torch.linalg.eigh(
+                torch.from_numpy(grid.gram(self._fall**2))
+            )
+        )
         keep = values > 1e-9 * values[-1]
-        size = values[keep].sqrt()
-        self._rows = (turn[:, keep] * size).contiguous()  # (K, m)
+        size = np.sqrt(values[keep])
+        self._rows = turn[:, keep] * size  # (K, m)
         # The orthonormal curves of the basis are curves @ turn, (n, m).
-        self._curves, self._turn = curves, turn[:, keep] / size
-        self.data = self._turn.T @ (curves.T @ measured)
+        self._turn = turn[:, keep] / size
+        self.data = self._seen(measured)
         self.power = float(measured @ measured)
         shown = float(self.data @ self.data)
         self.outside = max(0.0, 1 - shown / self.power)
-        self._q, self._fit, self._qbroad = wave, fit, target.qbroad
-        self._r = torch.tensor(r).to(device)
+        self._fit, self._qbroad, self._r = fit, target.qbroad, target.r
         self.shown = 1.0
-        self._table: tuple[Tensor, Tensor] | None = None
+        self._table: tuple[np.ndarray, np.ndarray] | None = None
 
-    def vectors(self, distance: np.ndarray) -> Tensor:
-        """(n,) distances, A -> (n, m): what pairs i < j add, without scale."""
-        d = torch.as_tensor(distance).to(self._q)[:, None]
-        return self._waves(d, torch.sin(self._q * d)) @ self._rows
+    def _seen(self, curve: np.ndarray) -> np.ndarray:
+        """A curve at the points of r, (n,), on the basis, (m,)."""
+        return product(
+            self._turn.T, product(self.grid.sines.T, self._fall * curve)
+        )
+
+    def vectors(self, distance: np.ndarray) -> np.ndarray:
+        """(n,) distances, A -> (n, m): what pairs i < j add, without scale.
+
+        Of single precision: they rank edits, and fits judge.
+        """
+        wave = self._waves(distance)[0].astype(np.float32)
+        return product(wave, self._rows.astype(np.float32)).astype(float)
 
     def rw_at(self, positions: np.ndarray, scale: float) -> float:
         """Rw of (n, 3) positions with a given factor of the pair sums."""
-        total = self.vectors(self._distances(positions)).sum(0)
+        counts, offsets = self._cells(positions[None])
+        some = np.flatnonzero(counts[:, 0, 0])
+        count, square = counts[some, 0].T
+        off = offsets[some, 0, 0] / count
+        # The pairs of a cell at their mean; their variance widens the peak.
+        variance = square / count - off**2
+        waves, _ = self._waves((some + 0.5) * _CELL + off, variance / 2)
+        total = product(self._rows.T, product(waves.T, count))
         left = self.data - scale * total
         return math.sqrt(float(left @ left) / self.power + self.outside)
 
@@ -179,115 +212,124 @@ class PairBasis:
         Returns
         -------
         residual : (m,) array
-            As for `residual`.
+            As for `residuals`.
         slopes : (3n, m) array
             The scale following.
         """
-        cell, d, total = self._pairs(positions)
-        slope = self._tables()[1][: int(cell.max()) + 1]
-        i, j = np.divmod(_upper_triangle(len(positions)), len(positions))
-        unit = (positions[i] - positions[j]) / d[:, None]
-        # How much each coordinate changes the pairs of each cell.
-        size = (len(slope) + 1) * len(positions)
-        place = np.concatenate([i, j]) * (len(slope) + 1)
-        place += np.concatenate([cell, cell])
-        both = np.concatenate([unit, -unit])
-        rows = [np.bincount(place, both[:, k], size) for k in range(3)]
-        spread = np.stack(rows).reshape(3, len(positions), -1)[..., :-1]
-        change = torch.as_tensor(spread.swapaxes(0, 1)).to(slope) @ slope
-        left, change = self._fitted(total, change.flatten(0, 1))
-        return left.cpu().numpy(), change.cpu().numpy()
+        counts, rates = self._cells(positions[None])
+        _, slope = self._tables(len(counts))
+        change = atom_rates(positions, slope, self.reach, _CELL)
+        change = product(change.reshape(-1, self.grid.count), self._rows)
+        left, slopes = self._fitted(
+            np.concatenate([self._sums(counts, rates)[0], change])[None]
+        )
+        return left[0], slopes[0]
 
-    def _pairs(
-        self, positions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, Tensor]:
-        """Cells and distances of the pairs i < j, and the sum of all vectors.
+    def _cells(
+        self, many: np.ndarray, changes: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs and their rates by cells of distances, see `pair_cells`.
 
-        Pairs out of reach lie in a last cell, at a distance of 1.
+        many (t, n, 3), changes (k, n, 3)
         """
-        value, slope = self._tables()
-        d = np.sqrt(_pair_products(positions, positions).clip(0))
+        if changes is None:
+            changes = np.zeros((0, *many.shape[1:]))
+        counts, rates = pair_cells(
+            np.ascontiguousarray(many.swapaxes(1, 2)),
+            np.ascontiguousarray(changes.swapaxes(1, 2)),
+            self.reach,
+            _CELL,
+            int(self.reach / _CELL) + 1,
+        )
+        used = counts[:, :, 0].any(1)
+        last = int(np.flatnonzero(used).max(initial=0)) + 1
+        return counts[:last], rates[:last]
+
+    def _sums(self, counts: np.ndarray, rates: np.ndarray) -> np.ndarray:
+        """The sums of all vectors, and what changes make of them.
+
+        (t, 1 + k, m)
+        """
+        cells, states, moves = rates.shape
+        wave, slope = self._tables(cells)
         # Linear in the distance within a cell: its number of pairs and the
         # sum of their offsets say all.
-        beyond = d >= self.reach
-        cell = (d / _CELL).astype(np.int64)
-        cell[beyond] = len(value)
-        off = d - (cell + 0.5) * _CELL
-        d[beyond] = 1.0
-        used = min(int(cell.max()) + 1, len(value))
-        count, move = np.bincount(cell)[:used], np.bincount(cell, off)[:used]
-        total = torch.as_tensor(count).to(value) @ value[:used]
-        total += torch.as_tensor(move).to(value) @ slope[:used]
-        return cell, d, total
+        rows = product(rates.reshape(cells, -1).T, slope)
+        rows = rows.reshape(states, moves, -1)
+        rows[:, 0] += product(np.ascontiguousarray(counts[..., 0].T), wave)
+        rows = product(rows.reshape(states * moves, -1), self._rows)
+        return rows.reshape(states, moves, -1)
 
-    def _fitted(self, total: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
+    def _fitted(self, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is left of the curve, and its changes, the scale following.
 
-        Both over the norm of the measured curve.
+        Of curves (t, 1 + k, m), each with its changes behind it: (t, m) and
+        (t, k, m), both over the norm of the measured curve.
         """
+        total, rates = curves[:, 0], curves[:, 1:]
         # The part of a change that lies along the curve, the scale takes.
-        norm = _not_zero(total @ total)
-        scale = (self.data @ total).clamp_min(0) / norm
-        rates = scale * (rates - torch.outer(rates @ total / norm, total))
+        norm = _not_zero((total**2).sum(1))
+        scale = product(total, self.data).clip(0) / norm
+        along = product(rates, total[:, :, None]) / norm[:, None, None]
+        rates = scale[:, None, None] * (rates - along * total[:, None])
         size = math.sqrt(self.power)
-        return (self.data - scale * total) / size, rates / size
+        return (self.data - scale[:, None] * total) / size, rates / size
 
-    def _tables(self) -> tuple[Tensor, Tensor]:
-        """`vectors` at the centres of cells of distances, and their slopes."""
-        if self._table is None:
-            d, sines, cosines = self.grid.waves()
-            self._table = (
-                self._waves(d, sines) @ self._rows,
-                self._wave_slopes(d, sines, cosines) @ self._rows,
-            )
-        return self._table
+    def _tables(self, cells: int) -> tuple[np.ndarray, np.ndarray]:
+        """Waves at the centres of so many cells of distances, their slopes."""
+        if self._table is None or len(self._table[0]) < cells:
+            centres = (np.arange(cells + _MARGIN) + 0.5) * _CELL
+            self._table = self._waves(centres)
+        wave, slope = self._table
+        return wave[:cells], slope[:cells]
 
-    def residual(
-        self, positions: np.ndarray, changes: Sequence[np.ndarray]
-    ) -> tuple[float, np.ndarray, np.ndarray]:
+    def residuals(
+        self, many: np.ndarray, changes: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rw^2, what is left of the curve, and how moves would change it.
 
         Parameters
         ----------
-        positions : (n, 3) array, angstrom
-        changes : (k, n, 3) array, angstrom
-            Derivatives of the positions.
+        many : (t, n, 3) array, angstrom
+            Positions of the same atoms in several states.
+        changes : (k, n, 3) array, angstrom, optional
+            Derivatives of the positions, the same for all states.
 
         Returns
         -------
-        square : float
-        residual : (m,) array
+        square : (t,) array
+        residual : (t, m) array
             y - s F with the best scale s, over the norm of g.
-        jacobian : (k, m) array
+        jacobian : (t, k, m) array
             Of s F, the scale following.
         """
-        cell, d, total = self._pairs(positions)
-        slope = self._tables()[1][: int(cell.max()) + 1]
-        # How fast each change moves the pairs of each cell apart.
-        rows = np.zeros((len(changes), len(slope)))
-        for row, change in zip(rows, changes):
-            weights = _pair_products(positions, change) / d
-            row += np.bincount(cell, weights)[: len(slope)]
-        rates = torch.as_tensor(rows).to(slope) @ slope
-        left, rates = self._fitted(total, rates)
-        square = float(left @ left) + self.outside
-        return square, left.cpu().numpy(), rates.cpu().numpy()
+        left, slopes = self._fitted(self._sums(*self._cells(many, changes)))
+        return (left**2).sum(1) + self.outside, left, slopes
 
-    def _wave_slopes(
-        self, d: Tensor, sines: Tensor, cosines: Tensor
-    ) -> Tensor:
-        # The widths hardly change with d, 1/d and the phase do.
-        return self._waves(d, self._q * cosines - sines / d)
+    def _waves(
+        self, distance: np.ndarray, wider: np.ndarray | float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Waves of pairs on the Q grid and their slopes, (n, K) each.
 
-    def _waves(self, d: Tensor, wave: Tensor) -> Tensor:
-        ratio = width_ratio(d, 0.0, self._fit.delta2, self._qbroad)
-        width = self._fit.uiso * ratio.clamp_min(0)
-        return wave * torch.exp(-width * self._q**2) / d
+        The widths hardly change with d: the slope is that of 1/d and of the
+        phase.
+        """
+        return pair_waves(
+            distance,
+            self._fit.uiso * self._ratio(distance).clip(0) + wider,
+            self.grid.first,
+            self.grid.step,
+            self.grid.count,
+        )
 
-    def square(self, cross: Tensor, norm: Tensor) -> Tensor:
+    def _ratio(self, distance: np.ndarray) -> np.ndarray:
+        """The factor of Uiso at some distances, not cut at 0."""
+        return width_ratio(distance, 0.0, self._fit.delta2, self._qbroad)
+
+    def square(self, cross: np.ndarray, norm: np.ndarray) -> np.ndarray:
         """Rw^2 from y . F and |F|^2, the scale at its best."""
-        part = cross.clamp_min(0) ** 2 / norm.clamp_min(1e-30)
-        return (self.shown - part / self.power).clamp_min(0)
+        part = np.maximum(cross, 0) ** 2 / np.maximum(norm, 1e-30)
+        return np.maximum(self.shown - part / self.power, 0)
 
     def eased(
         self, positions: np.ndarray, noise: float, damping: bool
@@ -309,13 +351,12 @@ class PairBasis:
         """
         changes = self._tangents(positions)[: 4 if damping else 3]
         # Parameters that change the curve alike share a direction.
-        turn, size, _ = torch.linalg.svd(changes.T, full_matrices=False)
+        turn, size, _ = np.linalg.svd(changes.T, full_matrices=False)
         level = noise * self.power
-        keep = (level / (size**2 + level)).sqrt()
+        keep = np.sqrt(level / (size**2 + level))
         eased = copy.copy(self)
-        eased._table = None  # it was made for the vectors without ease
 
-        def ease(vectors: Tensor) -> Tensor:
+        def ease(vectors: np.ndarray) -> np.ndarray:
             return vectors - ((vectors @ turn) * (1 - keep)) @ turn.T
 
         eased._rows, eased.data = ease(self._rows), ease(self.data)
@@ -324,59 +365,35 @@ class PairBasis:
         eased.shown = self.shown - lost / self.power
         return eased
 
-    def _distances(self, positions: np.ndarray) -> np.ndarray:
-        """Distances of all pairs within reach, each once, angstrom."""
-        i, j = np.triu_indices(len(positions), 1)
-        d = np.linalg.norm(positions[i] - positions[j], axis=1)
-        return d[d < self.reach]
-
-    def _tangents(self, positions: np.ndarray) -> Tensor:
+    def _tangents(self, positions: np.ndarray) -> np.ndarray:
         """Changes of the curve by `FOLLOWING`, (4, m), the scale at best."""
-        distance = self._distances(positions)
+        counts, offsets = self._cells(positions[None])
         # Pairs of one cell change the curve alike: once, at their mean.
-        cell = (distance / _CELL).astype(np.int64)
-        count = np.bincount(cell)
-        used = np.flatnonzero(count)
-        mean = np.bincount(cell, distance)[used] / count[used]
-        many = torch.as_tensor(count[used].astype(float)).to(self._q)
-        d = torch.as_tensor(mean).to(self._q)[:, None]
-        turn = self._q * d
-        pair = self._waves(d, torch.sin(turn))
-        # d/d log(stretch); U stays, and delta2 as well.
-        swell = self._waves(d, turn * torch.cos(turn) - torch.sin(turn))
-        ratio = width_ratio(d, 0.0, self._fit.delta2, self._qbroad)
-        square = self._q**2
-        wide = -pair * ratio.clamp_min(0) * square * self._fit.uiso
-        sharp = pair * (ratio > 0) * square * self._fit.uiso / d**2
-        rows = torch.stack([swell, wide, sharp, pair])
-        curves = torch.einsum("b,kbq->kq", many, rows) @ self._rows
+        some = np.flatnonzero(counts[:, 0, 0])
+        count = counts[some, 0, 0]
+        d = (some + 0.5) * _CELL + offsets[some, 0, 0] / count
+        pair, slope = self._waves(d)
+        ratio = self._ratio(d)
+        weights = [count * ratio.clip(0), count * (ratio > 0) / d**2, count]
+        wide, sharp, plain = product(np.array(weights), pair)
+        # By log(stretch) all distances grow in proportion; U stays, and
+        # delta2 as well.
+        swell = product(slope.T, count * d)
+        decay = self.grid.wave**2 * self._fit.uiso
+        rows = np.array([swell, -decay * wide, decay * sharp, plain])
+        curves = product(rows, self._rows)
         total = curves[3]
-        scale = (self.data @ total).clamp_min(0) / _not_zero(total @ total)
-        curve = self._curves @ (self._turn @ total)
+        scale = max(self.data @ total, 0.0) / float(_not_zero(total @ total))
+        curve = self._fall * product(
+            self.grid.sines, product(self._turn, total)
+        )
         # By the square of Qdamp, which dampens on the points of r: from the
         # basis to the curve and back.
-        fall = self._turn.T @ (self._curves.T @ (-0.5 * self._r**2 * curve))
-        tangents = torch.cat([curves[:3], fall[None]])
-        widths = torch.tensor(FOLLOWING).to(tangents)
-        return scale * widths[:, None] * tangents
+        curves[3] = self._seen(-0.5 * self._r**2 * curve)
+        widths = np.array(FOLLOWING, np.float32)[:, None]
+        return scale * widths.astype(float) * curves
 
 
-def _not_zero(norm: Tensor) -> Tensor:
-    """A sum of squares to divide by: of a curve that is 0, 1."""
-    return norm + (norm == 0)
-
-
-def _pair_products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(x_i - x_j) . (y_i - y_j) for the pairs of `_upper_triangle`."""
-    # As x_i y_i + x_j y_j - x_i y_j - x_j y_i: one product of matrices.
-    product = x @ y.T
-    itself = np.diagonal(product)
-    pairs = itself[:, None] + itself - (product + product.T)
-    return pairs.ravel()[_upper_triangle(len(x))]
-
-
-@functools.lru_cache(maxsize=4)
-def _upper_triangle(count: int) -> np.ndarray:
-    """Places of the pairs i < j in a raveled (n, n) array."""
-    i, j = np.triu_indices(count, 1)
-    return i * count + j
+def _not_zero(norm: np.ndarray) -> np.ndarray:
+    """Sums of squares to divide by: of a curve that is 0, 1."""
+    return np.where(norm > 0, norm, 1.0)

@@ -123,7 +123,6 @@ def edit(
     *,
     kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
-    device: str = "cpu",
 ) -> Front:
     """Edit a candidate, and see whether that holds on r left out.
 
@@ -131,7 +130,7 @@ def edit(
     ----------
     start : Candidate
     target : Target
-    kinds, limit, device
+    kinds, limit
         As for `diffpy_cbldm.polishing.front.front`.
     """
     x, kind = start.positions, start.structure_type
@@ -141,7 +140,6 @@ def edit(
         target,
         kinds=kinds,
         limit=limit,
-        device=device,
     )
     traced = (edited_from(start, found[0], p) for p in found)
     made = Front(start, tuple(traced), (1.0, 0.0))
@@ -231,7 +229,8 @@ def polish(
     backend : {"auto", "torch", "srreal"}
         The Debye calculator of the refinement.
     device : str
-        Where the edits are scored.
+        Without effect: edits are scored on the processor, where they are
+        fastest.
 
     Returns
     -------
@@ -253,7 +252,6 @@ def polish(
         target,
         kinds=check_kinds(kinds),
         limit=roughness,
-        device=device,
     )
     first = refine(candidate, target, backend=backend)
     if not made.changed:
@@ -267,7 +265,6 @@ def polish(
         target,
         kinds=kinds,
         limit=roughness,
-        device=device,
     )
     of_other_size = (
         edited_from(candidate, preferred.as_fitted, p) for p in more

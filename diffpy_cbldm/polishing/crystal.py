@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -20,7 +21,7 @@ from diffpy_cbldm.crystals.bonds import (
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.polishing.basis import PairBasis, SineGrid
+from diffpy_cbldm.polishing.basis import PairBasis, SineGrid, product
 from diffpy_cbldm.polishing.editor import Editor
 from diffpy_cbldm.polishing.sites import more_sites
 from diffpy_cbldm.polishing.tabu import search
@@ -95,8 +96,6 @@ class Measured:
     ----------
     target : Target
         The measured curve on its fitting range.
-    device : str
-        Where the vectors of pairs lie.
     part : {"all", "seen", "held"}
         All of the range, or without every third block of r (`BLOCK`), or
         these blocks alone: what was left out judges what was fitted.
@@ -107,9 +106,7 @@ class Measured:
         Independent points that count.
     """
 
-    def __init__(
-        self, target: Target, device: str = "cpu", part: str = "all"
-    ) -> None:
+    def __init__(self, target: Target, part: str = "all") -> None:
         # Three times as dense as G(r) needs to be known.
         target = target.thinned(3.0)
         counts = np.ones(len(target.r))
@@ -117,7 +114,7 @@ class Measured:
             held = (target.r // BLOCK).astype(int) % 3 == 1
             counts = (held if part == "held" else ~held).astype(float)
             target = target.with_weights(target.weights * counts)
-        self.target, self.device = target, device
+        self.target = target
         # Shared with copies at other Qdamp: the grid does not depend on it.
         self._grids: dict[str, SineGrid] = {}
         width = (target.r[-1] - target.r[0]) * counts.mean()
@@ -159,15 +156,15 @@ class Measured:
         grid = self._grids.get("last")
         if grid and not grid.serves(self.target, fit, longest):
             grid = None
-        basis = PairBasis(
-            self.target, fit, device=self.device, grid=grid, longest=longest
-        )
+        basis = PairBasis(self.target, fit, grid=grid, longest=longest)
         self._grids["last"] = basis.grid
         return basis
 
 
 class Crystal:
     """Sites of which some are filled, moves of them, and how they fit.
+
+    At first the sites are those of the atoms; `edit` adds the shell around.
 
     Attributes
     ----------
@@ -197,7 +194,6 @@ class Crystal:
         self.fit = data.fit(self.atoms())
         self._stretch(self.fit.stretch)
         self.basis = data.basis(self.fit, self.atoms())
-        self.grow()
 
     def _stretch(self, factor: float) -> None:
         self.lattice = self.lattice * factor
@@ -219,7 +215,8 @@ class Crystal:
 
     def atoms(self) -> np.ndarray:
         """Positions as fitted, (n, 3)."""
-        return self.points()[self.filled]
+        atoms = self.lattice[self.filled]
+        return moves.moved(atoms, self.values) if self.values else atoms
 
     def grow(self) -> None:
         """Take the sites of the next shell, too."""
@@ -235,14 +232,18 @@ class Crystal:
     def edit(self, price: float | None, limit: float) -> None:
         """Edit the sites at a price of roughness, or at the criterion's."""
 
-        def allowed(count: np.ndarray) -> np.ndarray:
-            return limit * ideal_roughness(self.kind, count)
+        @functools.cache
+        def allowed(count: int) -> float:
+            ideal = ideal_roughness(self.kind, np.array([count]))
+            return limit * float(ideal[0])
 
+        if self.filled.all():
+            self.grow()
         for _ in range(ROUNDS):
             self.refit()
             editor = self.editor()
             edits = search(editor, price or self.price(), allowed)
-            self.filled = editor.filled.cpu().numpy()
+            self.filled = editor.filled
             if not edits:
                 return
             self.grow()
@@ -260,31 +261,33 @@ class Crystal:
         """Stretch and moves by Gauss-Newton steps on the basis."""
         names = list(self.values)
         atoms = self.lattice[self.filled]
-        surface = moves.surface_moves(atoms)
-        derivatives = moves.derivatives(atoms, [moves.ZOOM, *names])
-        at = np.array([1.0, *self.values.values()])
+        every = (moves.ZOOM, *names)
+        surface = None
+        if any(name in moves.SURFACE for name in names):
+            surface = moves.surface_moves(atoms)
+        derivatives = moves.derivatives(atoms, every, surface)
 
         def misfit(at, changes=derivatives):
-            values = dict(zip([moves.ZOOM, *names], at))
-            x = moves.moved(atoms, values, surface)
-            return self.basis.residual(x, changes)
+            many = moves.moved_at(atoms, every, at, surface)
+            return self.basis.residuals(many, changes)
 
+        at = np.array([1.0, *self.values.values()])
         starts = [at]
         if not any(at[1:]):
             # G(r) of a symmetric cluster is even in the strain.
-            tries = [at + FIRST_STRAIN * t for t in self._directions(names)]
-            tries.sort(key=lambda t: misfit(t, ())[0])
-            starts += tries[:4]
+            tries = at + FIRST_STRAIN * self._directions(names)
+            if len(tries):
+                order = misfit(tries, None)[0].argsort(kind="stable")
+                starts += list(tries[order[:4]])
         for k, name in enumerate(names, 1):
             if name not in moves.STRAIN and not at[k]:
                 # The shells have minima of their own, inwards and outwards.
                 for way in (-FIRST_SHELL, FIRST_SHELL):
                     starts.append(at + way * (np.arange(len(at)) == k))
-        ends = [_descend(misfit, start, steps) for start in starts]
-        square, at = min(ends, key=lambda end: end[0])
+        at = _descended(misfit, np.array(starts), steps)
         if all(abs(v) < moves.LIMITS[n] for n, v in zip(names, at[1:])):
             self._stretch(at[0])
-            self.values = dict(zip(names, at[1:]))
+            self.values = dict(zip(names, at[1:].tolist()))
 
     def _directions(self, names: Sequence[str]) -> np.ndarray:
         """Ways to strain, (t, 1 + moves), about 1 in size."""
@@ -367,23 +370,39 @@ class Crystal:
         return self.misfit() * rate
 
 
-def _descend(
-    misfit: Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]],
+def _descended(
+    misfit: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]],
     at: np.ndarray,
     steps: int,
-) -> tuple[float, np.ndarray]:
-    """Damped Gauss-Newton steps; the least Rw^2 and where it is."""
+) -> np.ndarray:
+    """Damped Gauss-Newton steps from several starts; where the least Rw^2 is.
+
+    Parameters
+    ----------
+    misfit : callable
+        Rw^2 (t,), residuals (t, m) and their slopes (t, k, m) at t places.
+    at : (t, k) array
+        Places to start from: they go side by side, so that the products of
+        matrices are large.
+    steps : int
+
+    Returns
+    -------
+    (k,) array
+    """
     square, residual, jacobian = misfit(at)
-    damping = 1e-3
+    damping = np.full((len(at), 1), 1e-3)
+    own = np.arange(at.shape[1])
     for _ in range(steps):
-        normal = jacobian @ jacobian.T
-        normal = normal + damping * np.diag(np.diag(normal) + 1e-12)
-        step = np.linalg.solve(normal, jacobian @ residual)
+        normal = product(jacobian, jacobian.swapaxes(1, 2))
+        normal[:, own, own] += damping * (normal[:, own, own] + 1e-12)
+        slope = product(jacobian, residual[:, :, None])
+        step = np.linalg.solve(normal, slope)[:, :, 0]
         new = at + step.clip(-0.02, 0.02)
         found = misfit(new)
-        if not found[0] < square:
-            damping *= 10
-            continue
-        at, damping = new, damping * 0.3
-        square, residual, jacobian = found
-    return square, at
+        better = found[0] < square
+        at = np.where(better[:, None], new, at)
+        damping = damping * np.where(better, 0.3, 10.0)[:, None]
+        square = np.where(better, found[0], square)
+        residual[better], jacobian[better] = found[1][better], found[2][better]
+    return at[square.argmin()]

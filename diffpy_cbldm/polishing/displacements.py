@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
@@ -74,7 +75,7 @@ def _worthwhile(crystal: Crystal) -> tuple[float, np.ndarray]:
     the structure is best left as it is.
     """
     basis, x, points = crystal.basis, crystal.atoms(), crystal.data.points
-    springs = _springs(x, crystal.bond)
+    springs = _Springs(x, crystal.bond)
     move = np.zeros(x.size)
     least = points * math.log(crystal.misfit())
     chosen: tuple[float, np.ndarray] = (0.0, move)
@@ -83,17 +84,15 @@ def _worthwhile(crystal: Crystal) -> tuple[float, np.ndarray]:
     for stiffness in STIFFNESSES:
         for _ in range(NEWTON_STEPS):
             left, slopes = basis.atom_slopes(x + move.reshape(-1, 3))
-            normal = slopes @ slopes.T
-            if not np.trace(normal) > 0:
+            pull = float((slopes**2).sum())
+            if not pull > 0:
                 return chosen  # no scale fits: the data pull nowhere
             # Springs as stiff as the data at the start, once for all.
-            unit = unit or float(np.trace(normal) / np.trace(springs))
-            stiff = stiffness * unit * springs
-            pull = slopes @ left - stiff @ move
-            move = _clipped(move + np.linalg.solve(normal + stiff, pull))
-        freedom = float(np.trace(np.linalg.solve(normal + stiff, normal)))
-        square = basis.residual(x + move.reshape(-1, 3), ())[0]
-        misfit = max(square - basis.outside, 0.0) + FINEST
+            unit = unit or pull / springs.trace
+            step, freedom = springs.step(slopes, left, move, stiffness * unit)
+            move = _clipped(move + step)
+        (square,) = basis.residuals((x + move.reshape(-1, 3))[None])[0]
+        misfit = max(float(square) - basis.outside, 0.0) + FINEST
         value = points * math.log(misfit)
         value += math.log(points) * freedom
         if value < least:
@@ -110,17 +109,73 @@ def _clipped(move: np.ndarray) -> np.ndarray:
     return (move.reshape(-1, 3) * short[:, None]).ravel()
 
 
-def _springs(x: np.ndarray, bond: float) -> np.ndarray:
-    """Stiffness of the bonds against displacements, (3n, 3n).
+class _Springs:
+    """Bonds as springs of one stiffness, and Gauss-Newton steps against them.
 
     A weak spring holds each atom besides: the surface may not slide off.
+
+    Parameters
+    ----------
+    x : (n, 3) array, angstrom
+    bond : float, angstrom
+
+    Attributes
+    ----------
+    trace : float
+        Of the matrix of stiffness K, (3n, 3n).
     """
-    i, j = cKDTree(x).query_pairs(BOND * bond, output_type="ndarray").T
-    along = x[i] - x[j]
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
-    # A spring is stretched by what its ends move along it, both ways.
-    rows = np.zeros((len(i), len(x), 3))
-    pair = np.arange(len(i))
-    rows[pair, i], rows[pair, j] = along, -along
-    flat = rows.reshape(len(i), -1)
-    return flat.T @ flat + HOLD * np.eye(flat.shape[1])
+
+    def __init__(self, x: np.ndarray, bond: float):
+        i, j = cKDTree(x).query_pairs(BOND * bond, output_type="ndarray").T
+        along = x[i] - x[j]
+        along /= np.linalg.norm(along, axis=1, keepdims=True)
+        # A spring is stretched by what its ends move along it, both ways.
+        block = along[:, :, None] * along[:, None, :]
+        stiff = np.zeros((len(x), len(x), 3, 3))
+        stiff[i, j] = stiff[j, i] = -block
+        for ends in (i, j):
+            np.add.at(stiff, (ends, ends), block)
+        matrix = stiff.swapaxes(1, 2).reshape(x.size, x.size)
+        matrix += HOLD * np.eye(x.size)
+        self.trace = float(np.trace(matrix))
+        self._root = torch.linalg.cholesky(torch.from_numpy(matrix))
+
+    def step(
+        self,
+        slopes: np.ndarray,
+        left: np.ndarray,
+        move: np.ndarray,
+        stiffness: float,
+    ) -> tuple[np.ndarray, float]:
+        """A Gauss-Newton step, and the effective number of parameters.
+
+        With J the slopes and c the stiffness it solves
+
+            (J J^T + c K) step = J left - c K move,
+
+        and the number is the trace of (J J^T + c K)^-1 J J^T.
+
+        Parameters
+        ----------
+        slopes : (3n, m) array
+        left : (m,) array
+        move : (3n,) array
+            Displacements so far.
+        stiffness : float
+        """
+        # With K = L L^T and B = L^-1 J both follow from the small matrix
+        # B^T B (Woodbury): the data are fewer than the coordinates.
+        b = torch.linalg.solve_triangular(
+            self._root, torch.from_numpy(slopes), upper=False
+        )
+        gram = b.T @ b
+        inner = gram + stiffness * torch.eye(len(gram), dtype=gram.dtype)
+        moved = self._root.T @ torch.from_numpy(move)
+        pull = b @ torch.from_numpy(left) - stiffness * moved
+        right = torch.stack([b.T @ pull], 1)
+        solved = torch.linalg.solve(inner, torch.cat([right, gram], 1))
+        step = (pull - b @ solved[:, 0]) / stiffness
+        back = torch.linalg.solve_triangular(
+            self._root.T, step[:, None], upper=True
+        )
+        return back[:, 0].numpy(), float(solved[:, 1:].trace())

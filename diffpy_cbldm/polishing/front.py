@@ -59,7 +59,6 @@ def front(
     *,
     kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
-    device: str = "cpu",
     beyond: int = 1,
 ) -> list[Polished]:
     """Edit a cluster towards a PDF, from ideal to rough.
@@ -76,8 +75,6 @@ def front(
     limit : float
         Edits may not make the roughness larger than this times that of the
         most compact cluster of the library.
-    device : str
-        Where the vectors of pairs lie.
     beyond : int
         Further levels after the criterion asks for no more: the rough side
         of the front.
@@ -93,7 +90,7 @@ def front(
     CbldmError
         An unknown kind.
     """
-    data = Measured(Target.of(target), device)
+    data = Measured(Target.of(target))
     return _front(positions, structure_type, data, kinds, limit, beyond)
 
 
@@ -138,7 +135,6 @@ def other_sizes(
     *,
     kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
-    device: str = "cpu",
 ) -> list[Polished]:
     """Look for larger and smaller particles that fit as well.
 
@@ -150,7 +146,7 @@ def other_sizes(
     ----------
     polished : Polished
         Usually the best of `front`.
-    structure_type, target, kinds, limit, device
+    structure_type, target, kinds, limit
         As for `front`.
 
     Returns
@@ -162,7 +158,7 @@ def other_sizes(
     target = Target.of(target)
     if target.qdamp is not None or "sites" not in check_kinds(kinds):
         return found
-    data = Measured(target, device)
+    data = Measured(target)
     for change in QDAMP_CHANGES:
         start = best([polished, *found], lower=False)
         held = start.fit.qdamp + change

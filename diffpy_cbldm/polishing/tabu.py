@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffpy_cbldm.polishing.editor import Editor
 
@@ -21,7 +19,7 @@ LEAST_GAIN = 1e-10
 def search(
     editor: Editor,
     price: float,
-    limit: Callable[[np.ndarray], np.ndarray],
+    limit: Callable[[int], float],
     kicks: int = KICKS,
 ) -> int:
     """Lower Rw^2 + price * roughness by one edit at a time, with tabu.
@@ -35,8 +33,8 @@ def search(
         Left at the best state found.
     price : float
     limit : callable
-        The greatest roughness allowed, of (n,) numbers of atoms.  Edits
-        beyond it must not roughen.
+        The greatest roughness allowed, of a number of atoms.  Edits beyond
+        it must not roughen.
     kicks : int
         How many steps uphill end the search.
 
@@ -45,9 +43,9 @@ def search(
     int
         Sites in which the result differs from the start.
     """
-    start = editor.filled.clone()
+    start = editor.filled.copy()
     # For each site the step up to which it rests.
-    resting = torch.zeros(len(editor.points), dtype=torch.long)
+    resting = np.zeros(len(editor.points), int)
     now = editor.shape()
     value = best = now.rw**2 + price * now.roughness
     kept, worse, step = start, 0, 0
@@ -61,11 +59,11 @@ def search(
             editor.flip(site)
             resting[site] = step + TENURE
         if value < best - LEAST_GAIN:
-            best, kept, worse = value, editor.filled.clone(), 0
+            best, kept, worse = value, editor.filled.copy(), 0
         else:
             worse += 1
     # Back to the best state by flips, which keep the editor's sums.
-    for site in (kept != editor.filled).nonzero()[:, 0].tolist():
+    for site in np.flatnonzero(kept != editor.filled).tolist():
         editor.flip(site)
     return int((kept != start).sum())
 
@@ -73,8 +71,8 @@ def search(
 def _next(
     editor: Editor,
     price: float,
-    limit: Callable[[np.ndarray], np.ndarray],
-    tabu: Tensor,
+    limit: Callable[[int], float],
+    tabu: np.ndarray,
     value: float,
     best: float,
 ) -> tuple[list[int], float]:
@@ -84,38 +82,37 @@ def _next(
     ----------
     editor, price, limit
         As for `search`.
-    tabu : (S,) bool tensor
+    tabu : (S,) bool array
         Sites that rest.
     value, best : float
         Rw^2 + price * roughness now, and the least so far.
     """
     current = editor.missing / editor.atoms ** (2 / 3)
-    fewer, same, more = torch.as_tensor(
-        limit(np.array([editor.atoms - 1, editor.atoms, editor.atoms + 1]))
-    )
+    fewer, same, more = (limit(editor.atoms + k) for k in (-1, 0, 1))
 
     def priced(
-        square: Tensor, rough: Tensor, bound: Tensor, resting: Tensor
-    ) -> Tensor:
+        square: np.ndarray,
+        rough: np.ndarray,
+        bound: np.ndarray | float,
+        resting: np.ndarray,
+    ) -> np.ndarray:
         """Values after some edits, infinite for those that may not be."""
         total = square + price * rough
         # A start that is too rough may be edited, if that smoothens.
-        total[(rough > bound) & (rough > current + 1e-9)] = torch.inf
+        total[(rough > bound) & (rough > current + 1e-9)] = np.inf
         # A resting site may move where that leads lower than ever.
-        total[resting & (total > best - LEAST_GAIN)] = torch.inf
+        total[resting & (total > best - LEAST_GAIN)] = np.inf
         return total
 
     square, rough = editor.singles()
-    total = priced(
-        square, rough, torch.where(editor.filled, fewer, more), tabu
-    )
+    total = priced(square, rough, np.where(editor.filled, fewer, more), tabu)
     site = int(total.argmin())
     single = float(total[site])
     # Swaps cost more to score: only where no single edit leads down.
     if single < value - LEAST_GAIN:
         return [site], single
     away, there, square, rough = editor.swaps()
-    if len(away) and len(there):
+    if square.size:
         total = priced(square, rough, same, tabu[away][:, None] | tabu[there])
         a, b = divmod(int(total.argmin()), len(there))
         swap = float(total[a, b])

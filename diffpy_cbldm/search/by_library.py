@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
@@ -21,6 +21,9 @@ from diffpy_cbldm.search.matching import (
     screen,
 )
 from diffpy_cbldm.settings import R_MAX
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def library_generator(

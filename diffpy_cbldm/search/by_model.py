@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
@@ -14,6 +16,10 @@ from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.pool import POPULATION, Pool
 from diffpy_cbldm.search.surfaces import move_surfaces
 from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.threads import one_thread
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.model.cbldm import CbLDM
 
 HULLED, FACETED = 16, 6
 """Latents of each round that are decoded to polyhedra as well, and numbers
@@ -29,6 +35,10 @@ a second to recover."""
 ROUNDS, NOISED_TO = 2, 400
 """How often `POPULATION` latents are drawn, the first time by Algorithm 4, and
 the step, of 1000, to which the best are noised for the later rounds."""
+
+KEPT = 8
+"""PDFs whose candidates are kept: to refine or polish them otherwise, or to
+have them written again, none need be drawn."""
 
 
 def cbldm_generator(
@@ -63,10 +73,54 @@ def cbldm_generator(
         other one has a number of atoms that none before it has, as long as
         such fit as well.
     """
+    question = _Question.of(Target.of(pdf, rmin, rmax))
+    return [*_drawn(question, count, seed, _device(device), weights)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    """A target by what it holds, so that it is known when it comes again."""
+
+    digest: bytes
+    target: Target = dataclasses.field(compare=False)
+
+    @classmethod
+    def of(cls, target: Target) -> _Question:
+        state = hashlib.sha256()
+        for column in (*target.curve, target.r, target.g, target.weights):
+            state.update(column.tobytes())
+        plain = (
+            *(target.element, target.rmin, target.rmax, target.bond),
+            *(target.qmin, target.qmax, target.qdamp, target.qbroad),
+            target.stype,
+        )
+        state.update(repr(plain).encode())
+        return cls(state.digest(), target)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _drawn(
+    question: _Question, count: int, seed: int, device: str, weights: str
+) -> tuple[Candidate, ...]:
+    """The candidates of a PDF, drawn once: they never change."""
+    model = _model(weights, device)
+    # The pieces are small: threads would wait for one another.
+    with one_thread():
+        pool = _search(model, question.target, seed)
+        return tuple(pool.candidates(count))
+
+
+def forget() -> None:
+    """Draw anew for PDFs that were solved before, as timings need it."""
+    _drawn.cache_clear()
+
+
+def _search(model: CbLDM, target: Target, seed: int) -> Pool:
+    """Latents of a model and their structures, compared with a PDF."""
+    import torch
+
     from diffpy_cbldm.model.cbldm import structures
 
-    model = _model(weights, _device(device))
-    target = Target.of(pdf, rmin, rmax)
     grid = model.grid() * target.bond
     points = np.interp(grid, *target.curve, left=0.0, right=0.0)
     curve = torch.as_tensor(points, dtype=torch.float32)
@@ -89,19 +143,23 @@ def cbldm_generator(
             planes = torch.stack([pool.latents[i] for i in fresh])
             pool.extend(fresh, model.decode_hulls(planes, FACETED))
         pool.learn()
+    pool.settle()
     if sites:
         move_surfaces(model.filling, pool, seed)
-    return pool.candidates(count)
+    return pool
 
 
 @functools.cache
-def _model(weights: str, device: str):
+def _model(weights: str, device: str) -> CbLDM:
     from diffpy_cbldm.model.weights import load_weights
 
-    return load_weights(weights, device)
+    with one_thread():
+        return load_weights(weights, device)
 
 
 def _device(name: str) -> str:
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

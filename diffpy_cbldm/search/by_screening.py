@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
@@ -28,6 +27,10 @@ from diffpy_cbldm.search.screening_set import (
     member,
 )
 from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.threads import side_by_side
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RANK = 32
 """Numbers to which a cluster is reduced while it is compared."""
@@ -66,6 +69,8 @@ def rough_rw(
     (C,) array
         The least over stretches, widths and dampings, the scale fitted.
     """
+    import torch
+
     fine = 2  # points a bin
     x = np.arange(SET_BINS * fine) * (SET_STEP / fine)
     bond, (r, _) = target.bond, target.curve
@@ -101,15 +106,17 @@ def rough_rw(
     cross = torch.cat([expand @ p for p in products], 1)
     power = torch.cat([expand @ s @ expand.T for s in squares], 1)
     ways, tried = len(products), len(stretches)
-    best = np.zeros(len(hist))
-    for start in range(0, len(hist), ROWS):
+
+    def least(start: int) -> np.ndarray:
         rows = torch.from_numpy(np.array(hist[start : start + ROWS]))
         z = rows.float() @ reduce
         fit = (z @ cross).reshape(-1, ways, tried).amax(2).clamp_min(0)
         norm = ((z @ power).reshape(len(z), ways, -1) * z[:, None]).sum(2)
         share = (fit.square() / norm.clamp_min(1e-20)).amax(1).clamp(0, 1)
-        best[start : start + ROWS] = (1 - share).sqrt().numpy()
-    return best
+        return (1 - share).sqrt().numpy()
+
+    parts = side_by_side(least, range(0, len(hist), ROWS))
+    return np.concatenate(parts).astype(float)
 
 
 def _directions(hist: np.ndarray, square: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,6 +129,8 @@ def _directions(hist: np.ndarray, square: Tensor) -> tuple[Tensor, Tensor]:
     expand : (k, BINS) tensor
         Back to the histograms, as the set's own correlations predict them.
     """
+    import torch
+
     some = np.array(hist[:: max(1, len(hist) // 2000)], float)
     gram = some.T @ some
     values, vectors = np.linalg.eigh(square.double().numpy())

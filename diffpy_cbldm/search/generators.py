@@ -10,6 +10,7 @@ trained model, `library_generator`, mining of all ideal clusters, and
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -45,28 +46,44 @@ def find_generator(name: str) -> Generator:
     CbldmError
         None is registered under this name, or it cannot be loaded.
     """
-    import entrypoints
-
     # Ours first: a package of others cannot take their names.
     own = built_in()
     if name in own:
         return own[name]
-    found = {e.name: e for e in entrypoints.get_group_all(GROUP)}
+    found = _registered()
     if name not in found:
         known = sorted({*own, *found})
         raise CbldmError(
             f"there is no generator {name!r}; expected one of "
             f"{', '.join(known)}: install the package that provides it."
         )
+    module, load = found[name]
     try:
-        return found[name].load()
+        return load()
     except Exception as error:  # whatever a module of others raises
         raise CbldmError(
             f"the generator {name!r} cannot be loaded "
             f"({type(error).__name__}: {error}); expected "
-            f"{found[name].module_name} to be importable: install the "
-            f"package that provides it again."
+            f"{module} to be importable: install the package that provides "
+            f"it again."
         ) from error
+
+
+def _registered() -> dict[str, tuple[str, Callable[[], Generator]]]:
+    """The module and the loader of each entry point of the group, by name.
+
+    Read with entrypoints where that is installed, else with the standard
+    library.
+    """
+    try:
+        import entrypoints
+    except ImportError:
+        points = importlib.metadata.entry_points(group=GROUP)
+        return {e.name: (e.module, e.load) for e in points}
+    return {
+        e.name: (e.module_name, e.load)
+        for e in entrypoints.get_group_all(GROUP)
+    }
 
 
 def built_in() -> dict[str, Generator]:

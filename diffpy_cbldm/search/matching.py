@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +14,10 @@ from torch import Tensor
 
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
-from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
+from diffpy_cbldm.debye.histogram import (
+    cluster_histograms,
+    pdf_from_histogram,
+)
 from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.agreement import rw_scaled
@@ -38,8 +43,13 @@ QDAMP_TRIED = (0.0, 0.03, 0.06, 0.09)
 HIST_STEP, HIST_BINS, HIST_ORDER = 0.02, 1024, 6
 """Bins of the pair histograms, in bond lengths, and order of their splines."""
 
-BATCH = 256
-"""Structures that are worked on at a time."""
+BATCH = 128
+"""Structures that are worked on at a time, at most."""
+
+_ROWS = 128
+"""Bins of histograms are taken in parts of so many."""
+
+_MAKING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,30 +112,15 @@ def screen(
     bonds : (C,) array, angstrom
         The bond length that gives it.
     """
-    # The longest stretch needs the fewest bond lengths of the curve.
-    r, _ = target.curve
     dampings = motion.dampings(target)
-    points = int(r[-1] / (bond * (1 + BOND_CHANGES[0])) / HIST_STEP) + 1
-    points = min(points, HIST_BINS)
-    x = np.arange(points) * HIST_STEP
-    y = stretched(x, target, bond, BOND_CHANGES)
-    data = torch.as_tensor(y)
-    # Where a stretched curve has no data, the model does not count either.
-    mask = (data != 0).to(data)
-    total = data.square().sum(0).repeat(len(dampings))
-    # Damping falls on the curves alike: it is put on the data's side.
-    q = torch.tensor(dampings, dtype=data.dtype)
-    fall = torch.exp(
-        -0.5 * (q * (torch.as_tensor(x).to(q)[:, None] * bond)) ** 2
-    )
-    data = (fall[:, :, None] * data[:, None]).flatten(1)
-    mask = (fall.square()[:, :, None] * mask[:, None]).flatten(1)
+    data, mask, total = _stretched_data(target, bond, dampings)
+    share = hist / lengths[:, None]
     squares, found = [], []
     for width in motion.uiso:
         # The native Q grid: its limits are off by up to one step, which rods
         # and plates feel at Qmin.
-        grid = target.q_grid(width, end=float(r[-1]))
-        model = _curves(hist, lengths, grid, points, bond, width, motion)
+        grid = target.q_grid(width, end=float(target.curve[0][-1]))
+        model = _curves(share, grid, len(data), bond, width, motion)
         cross = (model @ data).clamp_min(0)
         power = model.square() @ mask
         miss = 1 - cross**2 / (power * total).clamp_min(1e-20)
@@ -151,16 +146,50 @@ def screen(
     return square.sqrt().numpy(), bond * (1 + moved)
 
 
+@functools.lru_cache(maxsize=4)
+def _stretched_data(
+    target: Target, bond: float, dampings: tuple[float, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The measured curve at all stretches and dampings, for `screen`.
+
+    Returns
+    -------
+    data, mask : (points, dampings * stretches) tensors
+        In steps of `HIST_STEP` bonds.
+    total : (dampings * stretches,) tensor
+        The sums of squares without damping.
+    """
+    # The longest stretch needs the fewest bond lengths of the curve.
+    r, _ = target.curve
+    points = int(r[-1] / (bond * (1 + BOND_CHANGES[0])) / HIST_STEP) + 1
+    points = min(points, HIST_BINS)
+    x = np.arange(points) * HIST_STEP
+    data = torch.as_tensor(stretched(x, target, bond, BOND_CHANGES))
+    # Where a stretched curve has no data, the model does not count either.
+    mask = (data != 0).to(data)
+    total = data.square().sum(0).repeat(len(dampings))
+    # Damping falls on the curves alike: it is put on the data's side.
+    q = torch.tensor(dampings, dtype=data.dtype)
+    fall = torch.exp(
+        -0.5 * (q * (torch.as_tensor(x).to(q)[:, None] * bond)) ** 2
+    )
+    data = (fall[:, :, None] * data[:, None]).flatten(1)
+    mask = (fall.square()[:, :, None] * mask[:, None]).flatten(1)
+    return data, mask, total
+
+
 def _curves(
-    hist: Tensor,
-    lengths: Tensor,
+    share: Tensor,
     grid: QGrid,
     points: int,
     bond: float,
     width: float,
     motion: Motion,
 ) -> Tensor:
-    """G(r) of whole clusters, (C, points), in steps of `HIST_STEP` bonds."""
+    """G(r) of whole clusters, (C, points), in steps of `HIST_STEP` bonds.
+
+    share (C, bins): pair histograms over the numbers of atoms.
+    """
     half = 0.5 * (grid.q[1] - grid.q[0])
     conditions = Conditions(
         u_iso=width / bond**2,
@@ -168,29 +197,53 @@ def _curves(
         qmin=max(grid.q[0] - half, 0.0) * bond,
         qmax=(grid.q[-1] + half) * bond,
     )
-    curves_of = functools.partial(
-        pdf_from_histogram, step=HIST_STEP, points=points, order=HIST_ORDER
-    )
     # Few bins are fast, and hold all pairs of all but a few clusters.
-    near = round(grid.reach / bond / HIST_STEP)
-    long = hist[:, near:].any(1)
-    model = curves_of(hist[:, :near], lengths, conditions)
-    if bool(long.any()):
-        model[long] = curves_of(hist[long], lengths[long], conditions)
+    near = min(round(grid.reach / bond / HIST_STEP), share.shape[1])
+    used = 1 + int(np.flatnonzero(share.sum(0)).max(initial=-1))
+    curves = _curve_matrix(used, near, points, conditions)
+    model = share[:, : min(near, used)] @ curves[:used]
+    if used > near:
+        long = share[:, near:].any(1)
+        curves = _curve_matrix(used, share.shape[1], points, conditions)
+        model[long] = share[long, :used] @ curves[:used]
     return model
+
+
+def _curve_matrix(
+    used: int, bins: int, points: int, conditions: Conditions
+) -> Tensor:
+    """What the first bins of a pair histogram add to G(r), each at 1.
+
+    At least `used` of all `bins`: (n, points).
+    """
+    # In steps, so that what was made serves the next clusters.
+    rows = min(bins, math.ceil(used / _ROWS) * _ROWS)
+    with _MAKING:  # threads that ask for the same make it once
+        return _made_matrix(rows, bins, points, conditions)
+
+
+@functools.lru_cache(maxsize=8)
+def _made_matrix(
+    rows: int, bins: int, points: int, conditions: Conditions
+) -> Tensor:
+    """`_curve_matrix` with so many rows, (rows, points)."""
+    # A product with it is faster than two transforms of each cluster, and
+    # ends where the clusters end.
+    return pdf_from_histogram(
+        torch.eye(rows, bins),
+        torch.ones(rows, dtype=torch.int64),
+        conditions,
+        step=HIST_STEP,
+        points=points,
+        order=HIST_ORDER,
+    )
 
 
 def histograms(structures: Sequence[np.ndarray]) -> Tensor:
     """Pair histograms of positions in bond lengths, (C, HIST_BINS)."""
-    out = torch.zeros(len(structures), HIST_BINS)
-    order = np.argsort([len(s) for s in structures], kind="stable")
-    for start in range(0, len(order), BATCH):
-        part = order[start : start + BATCH]
-        xyz, lengths = padded([structures[k] for k in part])
-        out[part] = pair_histogram(
-            xyz, lengths, step=HIST_STEP, bins=HIST_BINS, order=HIST_ORDER
-        )
-    return out
+    return cluster_histograms(
+        structures, step=HIST_STEP, bins=HIST_BINS, order=HIST_ORDER
+    )
 
 
 def least_between(

@@ -23,7 +23,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from diffpy_cbldm.crystals.cuts import CUT_WEIGHTS, kept_back, random_cut
@@ -33,6 +32,7 @@ from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import appearing, packaged
 from diffpy_cbldm.settings import MIN_ATOMS
+from diffpy_cbldm.threads import one_thread
 
 SEED = 20_260
 """Seed of the set; cluster k is drawn with the seed (SEED, k)."""
@@ -75,8 +75,14 @@ def member(number: int) -> tuple[str, np.ndarray]:
         The filled sites of the kind's template; 13 to 256 or, where surface
         atoms are missing, a few less.
     """
+    return _drawn(SEED, number)
+
+
+@functools.lru_cache(maxsize=4096)
+def _drawn(seed: int, number: int) -> tuple[str, np.ndarray]:
+    """A cluster of the set of a seed; the best of it are asked for again."""
     table = load_table()
-    rng = np.random.default_rng([SEED, number])
+    rng = np.random.default_rng([seed, number])
     names = list(CUT_WEIGHTS)
     kind = names[rng.choice(len(names), p=[*CUT_WEIGHTS.values()])]
     template = TEMPLATE_OF[kind]
@@ -313,17 +319,22 @@ def main(words: Sequence[str] | None = None) -> None:
         "--ship", type=Path, help="write the package's set to this file"
     )
     options = parser.parse_args(words)
-    torch.set_num_threads(1)
-    if options.ship:
+    with one_thread():
+        _make(options.count, options.ship)
+
+
+def _make(count: int, shipped: Path | None) -> None:
+    """Make the set in the cache folder, or the file of the package."""
+    if shipped:
         parts = [
             histograms(range(start, start + BUILD_PART))
             for start in tqdm(range(0, SHIPPED, BUILD_PART))
         ]
-        with appearing(options.ship) as unfinished:
+        with appearing(shipped) as unfinished:
             np.savez_compressed(unfinished, hist=np.concatenate(parts))
         return
-    with tqdm(total=options.count, unit="clusters") as bar:
-        path = build_set(options.count, bar.update)
+    with tqdm(total=count, unit="clusters") as bar:
+        path = build_set(count, bar.update)
     print(path)
 
 

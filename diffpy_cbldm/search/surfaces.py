@@ -6,10 +6,14 @@ or so, and strain hardly at all.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 import numpy as np
 
 from diffpy_cbldm.crystals.cuts import random_shape
-from diffpy_cbldm.crystals.filling import Filling
+from diffpy_cbldm.crystals.facets import Facets
+from diffpy_cbldm.crystals.filling import Filling, Proposal
 from diffpy_cbldm.search.pool import Pool
 
 MOVES, PARENTS, CHILDREN = 10, 24, 6
@@ -47,30 +51,43 @@ def move_surfaces(filling: Filling, pool: Pool, seed: int) -> None:
         Of all that is drawn.
     """
     rng = np.random.default_rng([seed, 1])
-    tried: set[tuple] = set()
+    facets = _Facets(filling)
+    parents: list[tuple] = []
+    looked_at = 0
     for step in range(MOVES):
         if step % 3 == 0:
             _try_shapes(filling, pool, rng)
         # Wide at first, to leave a wrong size; narrow at the end, to settle.
         spread = MOVED * NARROWER**step * _MOVE_WIDTHS
-        for key in pool.order()[:PARENTS]:
+        fresh = itertools.islice(pool.entries, looked_at, None)
+        held = {*parents, *fresh}
+        parents = pool.order()[:PARENTS]
+        looked_at = len(pool.entries)
+        _release_logits(pool, held.difference(parents))
+        for key in parents:
             entry = pool.entries[key]
             moves = rng.normal(0, 1, (CHILDREN, len(spread))) * spread
-            row = [
-                child
-                for move in moves
-                for child in filling.moved(entry.proposal, move, 3)
-            ]
-            pool.queue(entry.latent, row)
+            pool.queue(entry.latent, filling.moved(entry.proposal, moves, 3))
         pool.compare()
         if step % 2:
-            _move_facets(filling, pool, tried, rng)
+            _move_facets(facets, pool, rng)
     # Whole layers are steps that small moves do not make.
     for _ in range(FACET_STEPS):
         before = pool.order()[0]
-        _move_facets(filling, pool, tried, rng)
+        _move_facets(facets, pool, rng)
         if pool.order()[0] == before:
             break
+
+
+def _release_logits(pool: Pool, keys: Iterable[tuple]) -> None:
+    """Free what only the parents of moved surfaces need.
+
+    Structures that are no parents now never will be: others that come can
+    only push them down.
+    """
+    for key in keys:
+        entry = pool.entries[key]
+        entry.proposal = entry.proposal.without_logits()
 
 
 def _try_shapes(
@@ -94,24 +111,46 @@ def _try_shapes(
     pool.compare()
 
 
+class _Facets:
+    """The facets of structures, each found once, and what was tried."""
+
+    def __init__(self, filling: Filling) -> None:
+        self.filling = filling
+        self.known: dict[tuple, Facets | None] = {}
+        self.tried: set[tuple] = set()
+
+    def untried(self, key: tuple, proposal: Proposal) -> Facets | None:
+        """The facets of a polyhedron; None where they were tried before.
+
+        Parameters
+        ----------
+        key : tuple
+            Names the structure.
+        proposal : Proposal
+        """
+        if key not in self.known:
+            self.known[key] = self.filling.facets(proposal)
+        bounds = self.known[key]
+        if bounds is None:
+            return None
+        name = (proposal.structure_type, bounds.sites.tobytes())
+        if name in self.tried:
+            return None
+        self.tried.add(name)
+        return bounds
+
+
 def _move_facets(
-    filling: Filling,
-    pool: Pool,
-    tried: set[tuple],
-    rng: np.random.Generator,
+    facets: _Facets, pool: Pool, rng: np.random.Generator
 ) -> None:
-    """Move facets of the best polyhedra that were not `tried` before."""
+    """Move facets of the best polyhedra that were not tried before."""
     parents = 0
     for key in pool.order():
         entry = pool.entries[key]
-        bounds = filling.facets(entry.proposal)
+        bounds = facets.untried(key, entry.proposal)
         if bounds is None:
             continue
-        name = (entry.proposal.structure_type, bounds.sites.tobytes())
-        if name in tried:
-            continue
-        tried.add(name)
-        found = filling.moved_facets(
+        found = facets.filling.moved_facets(
             entry.proposal, bounds, FACET_CHILDREN, rng
         )
         pool.queue(entry.latent, found)

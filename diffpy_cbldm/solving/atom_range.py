@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diffpy_cbldm.protocols import Stored
+
 WITHIN = 40.0
 """Structures count the less the higher their criterion, and from so much above
 that of the answer on not at all."""
@@ -28,7 +30,7 @@ of polishing."""
 
 
 @dataclasses.dataclass(frozen=True)
-class AtomRange:
+class AtomRange(Stored):
     """Numbers of atoms that a particle may have.
 
     Attributes

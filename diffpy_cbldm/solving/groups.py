@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import (
@@ -17,6 +16,7 @@ from diffpy_cbldm.crystals.bonds import (
 )
 from diffpy_cbldm.crystals.lattices import turns
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
+from diffpy_cbldm.protocols import Stored
 
 CHANCE = 11.07
 """Chi-squared that five fitted parameters exceed in 5 % of cases."""
@@ -26,7 +26,7 @@ EXACT = 5e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class Group(Stored):
     """Candidates that the data do not tell apart.
 
     Attributes
@@ -150,7 +150,7 @@ def shared(a: Candidate, b: Candidate) -> float:
     )
     # An octahedron is cut from the fcc crystal.
     kind = "fcc" if a.structure_type == "oct" else a.structure_type
-    tree = cKDTree(x)
+    near = _Neighbourhood(x)
     # Cuts of one crystal have their centroids near one another, so the best
     # shift takes some atom near the one onto some atom near the other.
     middle = x[np.argsort((x**2).sum(1))[:6]]
@@ -158,7 +158,43 @@ def shared(a: Candidate, b: Candidate) -> float:
     for turn in turns(TEMPLATE_OF.get(kind, "fcc")):
         z = y @ turn.T
         inner = z[np.argsort((z**2).sum(1))[:2]]
-        for shift in (middle[:, None] - inner).reshape(-1, 3):
-            near = tree.query(z + shift, distance_upper_bound=0.3)[0]
-            best = max(best, int(np.isfinite(near).sum()))
+        shifts = (middle[:, None] - inner).reshape(-1, 1, 3)
+        best = max(best, int(near.holds(z + shifts).sum(1).max()))
     return best / (len(x) + len(y) - best)
+
+
+class _Neighbourhood:
+    """What lies near the atoms of a cluster, in cells of a grid.
+
+    Thousands of turned and shifted clusters are held against one: to look
+    up a cell is much cheaper than to search for the nearest atom.
+
+    Parameters
+    ----------
+    x : (n, 3) array, bond lengths
+    """
+
+    CELL, NEAR = 0.1, 0.3
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.origin = x.min(0) - 2 * self.NEAR
+        size = np.ceil((np.ptp(x, axis=0) + 4 * self.NEAR) / self.CELL)
+        self.filled = np.zeros(size.astype(int) + 1, bool)
+        reach = math.ceil(self.NEAR / self.CELL) + 1
+        steps = np.mgrid[(slice(-reach, reach + 1),) * 3].reshape(3, -1).T
+        cells = self._cells(x)[:, None] + steps
+        # A cell counts where its middle does.
+        middles = self.origin + (cells + 0.5) * self.CELL
+        close = ((middles - x[:, None]) ** 2).sum(-1) <= self.NEAR**2
+        self.filled[tuple(cells[close].T)] = True
+
+    def _cells(self, places: np.ndarray) -> np.ndarray:
+        return np.floor((places - self.origin) / self.CELL).astype(int)
+
+    def holds(self, places: np.ndarray) -> np.ndarray:
+        """Whether each place, (..., 3), is near an atom; (...) bool."""
+        cells = self._cells(places)
+        inside = ((cells >= 0) & (cells < self.filled.shape)).all(-1)
+        found = np.zeros(inside.shape, bool)
+        found[inside] = self.filled[tuple(cells[inside].T)]
+        return found

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.pdfdata import UNCERTAINTIES, PDFData
+from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
 
+if TYPE_CHECKING:
+    import pandas
+
 
 @dataclasses.dataclass(frozen=True)
-class FrontPoint:
+class FrontPoint(Stored):
     """One structure of the front of Rw against roughness.
 
     Attributes
@@ -45,7 +49,7 @@ class FrontPoint:
 
 
 @dataclasses.dataclass(frozen=True)
-class Solution:
+class Solution(Stored, Displayed):
     """What `solve` found.
 
     Attributes
@@ -94,6 +98,43 @@ class Solution:
     def uncertainties(self) -> str:
         """Where those of the parameters come from: "misfit" or "dG"."""
         return self.pdf.uncertainties
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """Return the solution that `as_dict` wrote; see `Stored`."""
+        read = super().from_dict(d)
+        return dataclasses.replace(
+            read,
+            candidates=list(read.candidates),
+            rw_quick=list(read.rw_quick),
+        )
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return the candidates as a table, one row each, the best first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the index ``rank``, from 1, as in file names, and the columns
+
+            - ``group``: the number of its group in `groups`, from 1; missing
+              for what was not refined;
+            - ``structure_type``, ``n_atoms``, ``composition``, ``diameter``
+              (the longest distance of two atoms, A), ``generator``, and
+              ``edits``: kinds of edits, with commas;
+            - ``rw``, ``rw_heldout``, ``rw_raw``, ``rw_quick``: as in
+              `Candidate` and `rw_quick`;
+            - each refined parameter by its name, and its standard
+              uncertainty as ``NAME_esd``: ``scale``, ``zoomscale``,
+              ``<El>_Uiso`` (A^2), ``delta2`` (A^2), ``qdamp`` (1/A), moves;
+            - ``flags``, with semicolons.
+
+            Numbers that are not known are NaN.  ``attrs["units"]`` holds the
+            units by column.
+        """
+        from diffpy_cbldm.solving.dataframe import dataframe
+
+        return dataframe(self.candidates, self.rw_quick, self.groups)
 
     def explain(self, warnings: bool = True) -> str:
         """Say in a few sentences what was found and how far to trust it.

@@ -20,6 +20,7 @@ from ase.cluster import Decahedron, FaceCenteredCubic
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.cluster import Cluster
+from diffpy_cbldm.renames import modern
 from tests.benchmarks.debye import clusters
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,8 +34,7 @@ def residuals() -> None:
     (pdf,) = cb.simulate([cluster], delta2=2.0)
     recipe = cb.make_recipe(cluster, pdf, backend="torch")
     values = np.array(recipe.values)
-    old = hasattr(recipe, "getNames")
-    names = list(recipe.getNames() if old else recipe.get_names())
+    names = list(modern(recipe).get_names())
     print(f"{'residual, 146 atoms':24s} {'median ms':>10s} {'best ms':>10s}")
     for name in [*names, "all"]:
         moved = [name in (n, "all") for n in names]

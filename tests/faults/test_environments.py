@@ -226,6 +226,7 @@ def test_the_command_says_what_to_do(capfd, monkeypatch):
             raise EOFError
 
     by_model._model.cache_clear()
+    by_model._drawn.cache_clear()
     monkeypatch.setattr(weights, "load_weights", damaged)
     measured()
     assert cbldm.main(["oct.gr", "--generators", "cbldm", "-t", "res"]) == 1
@@ -335,6 +336,18 @@ def test_side_by_side_inside_of_one_thread(threads):
         assert side_by_side(number, [1, 2, 3]) == [1, 1, 1]
         assert torch.get_num_threads() == 1
     assert side_by_side(number, [1, 2, 3]) == [1, 1, 1]
+    assert torch.get_num_threads() == threads
+
+
+def test_one_thread_from_before_pytorch_was_imported(threads, monkeypatch):
+    outer = one_thread()
+    with monkeypatch.context() as without:
+        without.delitem(sys.modules, "torch")
+        outer.__enter__()
+        assert side_by_side(str, [1, 2]) == ["1", "2"]
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    outer.__exit__(None, None, None)
     assert torch.get_num_threads() == threads
 
 

@@ -17,6 +17,7 @@ from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.clusterfile import read_cluster
 from diffpy_cbldm.commands import cbldm_simulate
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.renames import modern
 
 FIELD = Path(__file__).parents[1] / "data" / "field"
 
@@ -250,7 +251,7 @@ def test_free_cluster_in_a_cif_of_ase(tmp_path, monkeypatch):
 
 def test_cell_of_one_angstrom(tmp_path):
     stru = Cluster("Pt", PT13).to_diffpy()
-    (tmp_path / "a.cif").write_text(stru.writeStr("cif"))
+    (tmp_path / "a.cif").write_text(modern(stru).write_structure("cif"))
     cluster = read_cluster(tmp_path / "a.cif")
     np.testing.assert_allclose(
         spectrum(cluster.positions), spectrum(PT13), atol=1e-5

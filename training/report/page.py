@@ -264,8 +264,10 @@ def page(folder: Path) -> str:
         "how the\nsystems compare on simulated data.",
         answer(found),
         prose(words.INTRODUCTION, known),
+        prose(words.SYSTEMS, known),
         "<!-- not run: takes hours -->\n" f"```sh\n{all_commands(files)}\n```",
         prose(words.METHOD, known),
+        prose(words.COLUMNS, known),
     ]
     for split in words.TITLES:
         if split in found:

@@ -118,9 +118,9 @@ TITLES = {
 """Headings of the splits, in the order of the page."""
 
 _ORDER = """
-Rwp is that of the first candidate, and candidates are put in order by a fit in
-which the widths and the damping are free: the first one need not be the best
-at the widths of the simulation.
+Candidates are ranked by a fit in which widths and damping are free, while Rwp
+takes the widths and the damping of the simulation.  So the candidate ranked
+first need not have the lowest Rwp.
 """
 
 WHY = {
@@ -139,90 +139,106 @@ other bond lengths.
 """Why CbLDM is not the best where it is not."""
 
 INTRODUCTION = """
-`cbldm` is the model that ships; `library` fits every known cluster (cluster
-mining); `screen` fits random plausible ones by brute force; the others are
-the systems of the paper's Table 2, trained by us on the same stream of PDFs
-(`training.baselines`): {regressors} regressors from G(r) to the Laplacian, a
-conditional VAE of coordinates like DeepStruc, and boosted trees like
-MLstructureMining.  `cbldm-paper` is CbLDM with the paper's own network.  They
-are not part of the package.
+The systems that are compared:
+"""
+
+SYSTEMS = """
+- `cbldm`: the model that ships.
+- `library`: fits every ideal cluster that is known (cluster mining).
+- `screen`: fits many random plausible clusters (brute force).
+- `cbldm-paper`: CbLDM with the paper's own network, trained as far as the
+  section on it says.
+- All others: the systems of the paper's Table 2, our own implementations in
+  `training.baselines`, trained by us on the same stream of PDFs. They are
+  {regressors} regressors from G(r) to the Laplacian, a conditional VAE of
+  coordinates like DeepStruc, and boosted trees like MLstructureMining. They
+  are not part of the package.
 """
 
 METHOD = """
-trains what has no weights, solves the same PDFs with all systems, goes on
-after a stop, and writes this page.  Rwp is the paper's: the first candidate as
-it comes against the noise-free PDF, at the Biso and Qdamp of the simulation,
-with no parameter fitted, not the scale either.  (All generators stretch their
-candidates to the PDF, and all but the regressors and the classifier order
-them by a fit.)  Rw is that of the best of {candidates} candidates (a regressor
-has one) after SrFit has refined scale, stretch, Uiso, delta2 and Qdamp.
-Solved: the right N and an RMSD below {solved} A.  `library` and `mining` know
-no held-out geometry; conditions are those of the paper's Table 1.
+This trains the systems that have no weights yet, solves the same PDFs with
+all of them, and writes this page.  Started again after a stop, it goes on
+where it was.  What the tables say:
+"""
+
+COLUMNS = """
+- Rwp is the paper's measure: the first candidate against the noise-free PDF,
+  with the Biso and Qdamp of the simulation.  Nothing is fitted, not even the
+  scale.  (All generators stretch their candidates to the PDF. All but the
+  regressors and the classifier also rank them by a fit.)
+- Rw is that of the best of {candidates} candidates (a regressor has one) after
+  SrFit has refined scale, stretch, Uiso, delta2 and Qdamp.
+- Solved means the right N and an RMSD below {solved} A.
+- Neither `library` nor `mining` knows a held-out geometry.
+- The conditions of the simulation are those of the paper's Table 1.
 """
 
 PAPER_WORDS = """
-The paper's own Table 2, measured on its training structures with its own
-networks, which are not ours:
+For comparison, the paper's own Table 2.  It was measured on the training
+structures of the paper, with networks that are not ours:
 """
 
 POLISHED_WORDS = """
-With {{doc}}`/explanation/polishing` of the best candidate (the lowest Rw of
-its front), on the first PDFs.  Structures with bonds shorter than {shortest}
-of the usual are no crystals that could be edited, and left out:
+The best candidate of each system was also polished
+({{doc}}`/explanation/polishing`), on the first PDFs of the split.  The table
+gives the lowest Rw of its front.  Structures with bonds shorter than
+{shortest} of the usual length are left out: they are no crystals that could
+be edited.
 """
 
 EXAMPLE_WORDS = """
-{examples} of the held-out geometries: the measured curve with the fit of each
-system's best candidate, and its atoms beside the truth's.
+{examples} held-out geometries.  Each picture shows the simulated curve with
+the fit of a system's best candidate, and the atoms of the candidate beside
+those of the truth.
 """
 
 TRAINING_WORDS = """
-One thread of a CPU that had other work; seconds are the processor's.  The
-{learned} learned systems had {budget} minutes of it each (the trees
-{rounds} rounds at most, for the size of their file), from a pool of {pool}
-PDFs of the stream that is drawn once.  The minutes of `cbldm` are those of its
-last run alone, which went on from weights that earlier runs had trained
-({{doc}}`/reference/model_card`): it had far longer than each of them.
-The curves show what more time would bring.
+Seconds are processor time of one thread, on a machine that had other work.
+The {learned} learned systems were trained for {budget} minutes each (the
+trees for {rounds} rounds at most, which bounds the size of their file), from a
+pool of {pool} PDFs of the stream that is drawn once.  For `cbldm` the table
+gives the minutes of its last run alone; that run went on from weights that
+earlier runs had trained ({{doc}}`/reference/model_card`).  So `cbldm` had far
+longer than the others. The curves show what more time would bring.
 """
 
 ABLATION_WORDS = """
-Latents of the shipped model drawn in several ways, {draws} for each of
-{ablated} held-out PDFs, decoded to one structure each, the scale alone fitted
-(`python -m training.evaluation.ablate`).  The generator's search over sizes,
-facets and surfaces is left out, which would hide the differences.
+Latents of the shipped model were drawn in several ways: {draws} for each of
+{ablated} held-out PDFs, each decoded to one structure with only the scale
+fitted (`python -m training.evaluation.ablate`).  The generator's search over
+sizes, facets and surfaces is left out, because it would hide the differences.
 """
 
 OUTPUT_WORDS = """
-The trunk of `mlp` with several outputs, each trained for {each:g} min of
-processor time on the same PDFs ({files} files of {file}; without random cuts:
-on as many of ideal clusters) and asked for one structure of {told} PDFs of
-held-out geometries and as many of random cuts
+The trunk of `mlp` was given several outputs.  Each was trained for {each:g}
+min of processor time on the same PDFs ({files} files of {file}; the row
+without random cuts: as many of ideal clusters).  Each was then asked for one
+structure for {told} PDFs of held-out geometries and as many of random cuts
 (`python -m training.evaluation.ablate --trained`).  Structures are stretched
-to the PDF as all candidates are, the scale alone is fitted; RMSD (A) is that
-of structures with the right N.  Laplacians and distances become coordinates by
-`diffpy_cbldm.model.recover`.
+to the PDF, as all candidates are, and only the scale is fitted.  RMSD (A) is
+that of structures with the right N.  Laplacians and distances become
+coordinates by `diffpy_cbldm.model.recover`.
 """
 
 OUTPUT_NOTES = """
 The convolutions have {channels} channels at all pixels (the paper gives no
-number) and batches of {small} in place of {large}, as a CPU takes few steps of
-wider ones.  None of
-them is a generative model, and none searches: this tells outputs apart, not
-systems.  Sites know the lattices beforehand, also those of held-out clusters;
-the other outputs must learn where atoms can be.  The machine had other work,
-which slows a step: the two rows of sites differ in steps, too.
+number) and batches of {small} in place of {large}, because a CPU takes few
+steps of wider ones.  None
+of these networks is a generative model, and none searches: the table compares
+outputs, not systems.  The network of sites is given the lattices, also those
+of held-out clusters; all others must learn where atoms can be.  The machine
+had other work, which slows training: the two rows of sites differ in steps,
+too.
 """
 
 TUNING_WORDS = """
-Learning rates and batches were tried for {trial:g} s of processor time each
-(`python -m training.baselines.tune`); the loss on PDFs that are not trained
-on, which is comparable within a row alone:
+Learning rates and batch sizes were tried for {trial:g} s of processor time
+each (`python -m training.baselines.tune`).  The table gives the loss on PDFs
+that are not trained on.  Losses can be compared within a row only:
 """
 
 TUNED_WORDS = """
-The trees are not in the table: their rounds are bounded by the size of the
-file.
+The trees were not tuned: their rounds are bounded by the size of the file.
 """
 
 NOT_DONE = """

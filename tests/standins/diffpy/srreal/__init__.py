@@ -1,0 +1,1 @@
+"""The calls of diffpy.srreal that diffpy.apps needs, see README.md."""
