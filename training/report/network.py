@@ -62,8 +62,7 @@ structure=STEPS --slice denoiser=STEPS` does.
 """
 
 FIRST_WORDS = """
-As a generator, on the first PDFs of the comparison above, all systems on the
-same ones:
+As a generator, on PDFs of the comparison above, all systems on the same ones:
 """
 
 TABLE_WORDS = """

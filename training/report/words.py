@@ -11,6 +11,7 @@ import re
 import textwrap
 from typing import Any
 
+from diffpy_cbldm.search.by_model import LAPLACIANS
 from training.baselines import LEARNED
 from training.baselines.generators import record
 from training.baselines.networks import TRUNKS
@@ -88,6 +89,7 @@ def figures(files: dict[str, Any]) -> dict[str, Any]:
         "rounds": records["mining"]["rounds"],
         "pool": f"{pool:,}",
         "file": f"{BATCH * PART:,}",
+        "laplacians": LAPLACIANS,
         "channels": CONVOLVED.decoder_width,
     }
     if TUNING.name in files:
@@ -147,7 +149,8 @@ SYSTEMS = """
 - `library`: fits every ideal cluster that is known (cluster mining).
 - `screen`: fits many random plausible clusters (brute force).
 - `cbldm-paper`: CbLDM with the paper's own network, trained as far as the
-  section on it says.
+  section on it says; it has {laplacians} candidates, which take long to
+  recover.
 - All others: the systems of the paper's Table 2, our own implementations in
   `training.baselines`, trained by us on the same stream of PDFs. They are
   {regressors} regressors from G(r) to the Laplacian, a conditional VAE of
