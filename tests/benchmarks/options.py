@@ -5,8 +5,8 @@
 Some of the simulated PDFs of `simulated_cases` are solved with the defaults
 and with each of `CHOICES`.  Printed as the table of docs/how-to/time.md: the
 mean seconds of a PDF in a process that is warm, the mean Rw of the best
-structure, how far its number of atoms is off in the mean, and how often type
-and number are right.
+structure, how far its number of atoms is off in the mean, and how often it is
+right.
 """
 
 from __future__ import annotations
@@ -47,18 +47,17 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 
 def row(how: dict[str, Any], names: Sequence[str]) -> list[float]:
-    """Seconds, Rw, error of N (%), and shares (%) of N right and exact."""
+    """Seconds, Rw, error of N (%), and how often (%) N is right."""
     figures = []
     for name in names:
         pdf = simulated_cases.pdf(name)
-        recipe = simulated_cases.RECIPES[name]
         # The true number stands in the name, as far as there is one element.
         true = int("".join(c for c in name if c.isdigit()))
         by_model.forget()
         start = time.perf_counter()
         best = cb.solve(pdf, **how).candidates[0]
         seconds = time.perf_counter() - start
-        assert best.rw is not None, recipe
+        assert best.rw is not None
         off = abs(len(best) / true - 1)
         figures.append([seconds, best.rw, 100 * off, 100.0 * (off == 0)])
     return np.mean(figures, axis=0).tolist()
