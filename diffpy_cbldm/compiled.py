@@ -7,12 +7,71 @@ named ``kernels`` and are marked with `compiled`.
 
 from __future__ import annotations
 
+import functools
+import importlib
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+IN_A_JOB = (
+    "diffpy_cbldm.crystals.kernels",
+    "diffpy_cbldm.debye.kernels",
+    "diffpy_cbldm.fitting.kernels",
+    "diffpy_cbldm.debye.sum_kernels",
+    "diffpy_cbldm.polishing.kernels",
+)
+"""Modules of kernels, in the order in which a job calls them."""
+
+_AHEAD: list[tuple[Any, str]] = []
+"""Kernels and the types that they are called with."""
+
+_PAUSE = 0.002
+"""Seconds between two kernels: who waits for the compiler gets it."""
+
+
+def ahead(types: str) -> Callable[[Kernel], Kernel]:
+    """Tell the types that a kernel is called with, for `compile_ahead`.
+
+    Parameters
+    ----------
+    types : str
+        In numba's words, such as ``"float64[:, ::1], int64"``.
+    """
+
+    def told(kernel: Kernel) -> Kernel:
+        _AHEAD.append((kernel, f"({types})"))
+        return kernel
+
+    return told
+
+
+@functools.cache
+def compile_ahead() -> None:
+    """Begin to compile the kernels of a job in a thread, once a process.
+
+    At the first start of an installation the compiler, which most of the
+    time holds no lock of Python, works beside what the job begins with.  A
+    kernel that is called before its turn is compiled by its caller.
+    """
+    threading.Thread(target=_compile_all, name="compile ahead").start()
+
+
+def _compile_all() -> None:
+    """Compile the kernels of a job, as long as somebody may call them."""
+    for name in IN_A_JOB:
+        importlib.import_module(name)
+        for kernel, types in _AHEAD:
+            # The process ends once this thread does.
+            if not threading.main_thread().is_alive():
+                return
+            if kernel.__module__ == name:
+                kernel.compile(types)
+                time.sleep(_PAUSE)
 
 
 def compiled(function: Kernel) -> Kernel:

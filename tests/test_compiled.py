@@ -1,11 +1,14 @@
 """Compiled loops, wherever the package is installed and whoever runs it."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+from diffpy_cbldm import compiled
 
 MODULE = """
 from diffpy_cbldm.compiled import compiled
@@ -76,3 +79,38 @@ def test_several_first_starts_at_once(module, tmp_path):
     # And one more reads what they left behind.
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.stdout == "10.0\n"
+
+
+JOB = """
+import threading
+
+import diffpy_cbldm as cb
+from diffpy_cbldm import compiled
+from diffpy_cbldm.crystals.table import load_table
+
+table = load_table()
+place = next(k for k in range(len(table)) if 50 < len(table.positions(k)) < 80)
+atoms = 2.8 * table.positions(place)
+(pdf,) = cb.simulate([cb.Cluster("Pt", atoms)], rmax=15.0)
+cb.solve(pdf, count=16, refine=1)
+[t.join() for t in threading.enumerate() if t.name == "compile ahead"]
+for kernel, _ in compiled._AHEAD:
+    print(kernel.__name__, len(kernel.signatures))
+"""
+
+
+def test_kernels_are_compiled_ahead_for_the_types_that_a_job_has():
+    run = subprocess.run(
+        [sys.executable, "-c", JOB],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Any other type would be compiled when it comes, and the wait be longer.
+    counts = dict(line.split() for line in run.stdout.splitlines())
+    assert len(counts) == 16
+    assert set(counts.values()) == {"1"}
+    for name in compiled.IN_A_JOB:
+        module = importlib.import_module(name)
+        own = [k for k, x in vars(module).items() if hasattr(x, "py_func")]
+        assert {k for k in own if k[0] != "_"} <= set(counts)

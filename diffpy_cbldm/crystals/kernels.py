@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled
+from diffpy_cbldm.compiled import ahead, compiled
 
 
+@ahead("int64[::1], int64[:, ::1], int64[::1], boolean[::1]")
 @compiled
 def drop_overlaps(
     index: np.ndarray, close: np.ndarray, rank: np.ndarray, keep: np.ndarray

@@ -6,12 +6,16 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled
+from diffpy_cbldm.compiled import ahead, compiled
 
 MOMENTS = 6
 """So many powers are summed by `pair_moments`."""
 
 
+@ahead(
+    "float64[:, ::1], int64[::1], float64, float64, float64, boolean, "
+    "float64[:, :, ::1]"
+)
 @compiled
 def pair_moments(x, starts, per_step, low, high, inverse, out):
     """Add up what the pairs of clusters leave in cells of distance.
@@ -73,6 +77,10 @@ def pair_moments(x, starts, per_step, low, high, inverse, out):
     return below
 
 
+@ahead(
+    "uint16[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1], "
+    "int64[:, ::1]"
+)
 @compiled
 def site_counts(classes, sites, starts, state, members, out):
     """Count the ordered pairs of each class that clusters have.
@@ -131,6 +139,7 @@ def site_counts(classes, sites, starts, state, members, out):
                 size += 1
 
 
+@ahead("int64[:, ::1], float64[::1], float64[:, :, ::1]")
 @compiled
 def class_moments(counts, t, out):
     """`pair_moments` of clusters whose pairs are counted by classes.

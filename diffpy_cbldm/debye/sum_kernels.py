@@ -19,9 +19,10 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled
+from diffpy_cbldm.compiled import ahead, compiled
 
 
+@ahead("float64[::1], float64[::1], float64[::1]")
 @compiled
 def begin(terms, sines, out):
     """Set out (n,) to the y_j above of terms (n + 1,)."""
@@ -32,6 +33,10 @@ def begin(terms, sines, out):
         out[j] = sines[j] * (a + z) + 0.5 * (a - z)
 
 
+@ahead(
+    "float64[:, :, ::1], int64[::1], float64, float64[:, ::1], "
+    "float64[::1], float64[:, ::1], float64[::1]"
+)
 @compiled
 def spread_pairs(x, lengths, step, pieces, sines, out, longest):
     """Spread 2/d of all pairs over bins, and begin a sine transform.
@@ -105,6 +110,10 @@ def spread_pairs(x, lengths, step, pieces, sines, out, longest):
     return least
 
 
+@ahead(
+    "complex128[:, ::1], float64[::1], int64[::1], float64[::1], "
+    "float64[::1], float64[::1], float64[:, ::1]"
+)
 @compiled
 def between_transforms(waves, u, lengths, squared, weights, sines, out):
     """End one sine transform, and begin the next.
@@ -139,6 +148,10 @@ def between_transforms(waves, u, lengths, squared, weights, sines, out):
         begin(terms, sines, out[b])
 
 
+@ahead(
+    "complex128[:, ::1], float64[::1], float64, float64[::1], "
+    "float64[::1], float64[:, ::1]"
+)
 @compiled
 def sampled(waves, r, per_step, fall, scale, out):
     """End a sine transform, and take G(r) between its points.
@@ -184,6 +197,10 @@ def _weights(pieces, f, out):
             out[p] = out[p] * f + pieces[p, k]
 
 
+@ahead(
+    "float64[:, ::1], float64, float64[:, ::1], float64, int64, float64, "
+    "float64, float64[:, ::1]"
+)
 @compiled
 def spread_widths(x, step, pieces, spacing, power, middle, half, bins):
     """Spread 2/d T_m(t) of all pairs over bins, t from 1/d^2.
@@ -234,6 +251,10 @@ def spread_widths(x, step, pieces, spacing, power, middle, half, bins):
                     bins[row, m] += value * terms[m]
 
 
+@ahead(
+    "float64[:, ::1], float64[:, ::1], float64[::1], float64, "
+    "float64[::1], float64[::1], float64[::1], float64[::1]"
+)
 @compiled
 def sum_widths(table, pieces, places, u, ratios, squared, weights, terms):
     """Sum what a table has between its rows over its widths.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled
+from diffpy_cbldm.compiled import ahead, compiled
 
 LANES = 16
 """So many neighbouring points of Q go through the sum together."""
 
 
+@ahead(
+    "float64[:, ::1], float64[::1], float64[:, ::1], int64[::1], "
+    "float64[:, ::1]"
+)
 @compiled
 def sine_sums(turn, fall, columns, starts, out):
     """Sums of damped waves at Q = 0, dQ, 2 dQ, ... for many clusters.

@@ -191,7 +191,7 @@ class Editor:
         cross, norm = swapped(
             away,
             there,
-            allowed,
+            np.ascontiguousarray(allowed),
             self._index,
             self._pairs,
             self._sums,

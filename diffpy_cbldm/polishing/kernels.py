@@ -10,9 +10,10 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled, compiled_sums
+from diffpy_cbldm.compiled import ahead, compiled, compiled_sums
 
 
+@ahead("float64[:, :, ::1], float64[:, :, ::1], float64, float64, int64")
 @compiled
 def pair_cells(
     many: np.ndarray,
@@ -77,6 +78,7 @@ def pair_cells(
     return counts, rates
 
 
+@ahead("float64[::1], float64[::1], int64, float64, int64")
 @compiled
 def pair_waves(
     distance: np.ndarray,
@@ -122,6 +124,7 @@ def pair_waves(
     return waves, slopes
 
 
+@ahead("float64[:, ::1], float64[:, ::1], float64, float64")
 @compiled
 def atom_rates(
     x: np.ndarray, slopes: np.ndarray, reach: float, width: float
@@ -157,6 +160,7 @@ def atom_rates(
     return rates
 
 
+@ahead("int64[::1], float64, int32[:, ::1], float64[:, ::1], float64[:, ::1]")
 @compiled
 def add_atoms(
     atoms: np.ndarray,
@@ -188,6 +192,10 @@ def add_atoms(
                     sums[s, k] += sign * pairs[kind, k]
 
 
+@ahead(
+    "int64[::1], int64[::1], boolean[:, ::1], int32[:, ::1], "
+    "float64[:, ::1], float64[:, ::1], float64[::1], float64[::1]"
+)
 @compiled_sums
 def swapped(
     away: np.ndarray,

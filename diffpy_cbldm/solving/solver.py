@@ -10,6 +10,7 @@ from typing import Any
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.compiled import compile_ahead
 from diffpy_cbldm.crystals.alike import duplicates, simplest_first
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.generator import choose_backend
@@ -125,6 +126,7 @@ def solve(
     _ = pdf.element  # raises where there are several, or none
     target = Target.of(pdf, rmin, rmax)
     clock = _Clock(progress, steps=len(generators) + 2 + refine)
+    compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with one_thread():
