@@ -18,6 +18,7 @@ from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.refinement import refine
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.crystal import Polished
 from diffpy_cbldm.polishing.front import (
@@ -141,11 +142,13 @@ def edit(
         kinds=kinds,
         limit=limit,
     )
+    give_back()
     traced = (edited_from(start, found[0], p) for p in found)
     made = Front(start, tuple(traced), (1.0, 0.0))
     if not made.changed:
         return made
     seen = predicted(x, kind, target, kinds=kinds, limit=limit)
+    give_back()
     return dataclasses.replace(made, seen=seen)
 
 

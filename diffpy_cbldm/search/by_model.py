@@ -12,6 +12,7 @@ import numpy as np
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.pool import POPULATION, Pool
 from diffpy_cbldm.search.surfaces import move_surfaces
@@ -144,6 +145,7 @@ def _search(model: CbLDM, target: Target, seed: int) -> Pool:
             pool.extend(fresh, model.decode_hulls(planes, FACETED))
         pool.learn()
     pool.settle()
+    give_back()
     if sites:
         move_surfaces(model.filling, pool, seed)
     return pool

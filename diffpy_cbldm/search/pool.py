@@ -19,6 +19,7 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.histogram import SitePairs
 from diffpy_cbldm.fitting.quickfit import START, QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.search.matching import (
     BATCH,
     HIST_BINS,
@@ -133,6 +134,7 @@ class Pool:
         found = self._learned()
         self.motion = dataclasses.replace(found, qdamp=qdamp or found.qdamp)
         self._compare(self.order()[:AGAIN])
+        give_back()
 
     def _compare(self, keys: list[tuple]) -> None:
         """Screen some structures at the present `motion`."""

@@ -18,6 +18,7 @@ from diffpy_cbldm.fitting.quickfit import STRETCHES, QuickFit, quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import built_in, generator_names, propose
 from diffpy_cbldm.solving.doubts import (
@@ -147,6 +148,7 @@ def _solve(
 
     clock.begin("quick fit")
     ranked = _rank_quickly(pool, target)
+    give_back()
     chosen = _choose([c for c, _ in ranked], used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
     edits = Edits([], (), None)
@@ -205,6 +207,7 @@ def _proposed(
         if not drawn:
             silent.append(name)
         pool.extend(drawn)
+        give_back()
     if not pool:
         raise CbldmError(
             "No generator proposed a structure; expected at least one: add "

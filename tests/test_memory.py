@@ -1,0 +1,37 @@
+"""Free memory is given back to the system."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from diffpy_cbldm import memory
+
+
+def _resident():
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm") as stream:
+        return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or memory._trim() is None, reason="not glibc"
+)
+def test_freed_memory_below_what_is_in_use_is_given_back():
+    blocks = [np.ones(8000) for _ in range(1000)]  # 64 MB
+    # The last one lies above the others, which the library then keeps.
+    del blocks[:-1]
+    memory.give_back()
+    after = _resident()
+    again = [np.ones(8000) for _ in range(1000)]
+    assert _resident() - after > 40e6
+    assert len(again) + len(blocks) == 1001
+
+
+def test_where_there_is_no_such_function_nothing_is_done(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    memory._trim.cache_clear()
+    memory.give_back()
+    assert memory._trim() is None
+    memory._trim.cache_clear()
