@@ -9,7 +9,8 @@ out.  The names below are imported when they are first used, so that
 >>> print(cb.solve(pdf).explain())  # doctest: +SKIP
 """
 
-from typing import TYPE_CHECKING
+import gc
+from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
@@ -54,7 +55,7 @@ __all__ = [
     "solve",
 ]
 
-__getattr__, _, _ = lazy_loader.attach(
+_imported, _, _ = lazy_loader.attach(
     __name__,
     submodules=["debye"],
     submod_attrs={
@@ -73,6 +74,18 @@ __getattr__, _, _ = lazy_loader.attach(
         "solving.solver": ["solve"],
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    if not gc.isenabled():
+        return _imported(name)
+    # All that PyTorch makes at its import stays: to look through it for
+    # garbage on the way takes 0.3 s.
+    gc.disable()
+    try:
+        return _imported(name)
+    finally:
+        gc.enable()
 
 
 def __dir__() -> list[str]:
