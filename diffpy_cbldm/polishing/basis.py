@@ -259,8 +259,11 @@ class PairBasis:
 
         (t, 1 + k, m)
         """
+        # Most cells hold no pair: a crystal has few distances.
+        some = np.flatnonzero(counts[..., 0].any(1))
+        wave, slope = (part[some] for part in self._tables(len(counts)))
+        counts, rates = counts[some], rates[some]
         cells, states, moves = rates.shape
-        wave, slope = self._tables(cells)
         # Linear in the distance within a cell: its number of pairs and the
         # sum of their offsets say all.
         rows = product(rates.reshape(cells, -1).T, slope)
