@@ -11,6 +11,9 @@ from diffpy_cbldm.errors import CbldmError
 COINCIDENT = 1e-3
 """Atoms closer than this (A) are one atom written twice."""
 
+ASKEW = np.array([0.3246, 0.5613, 0.7612])
+"""A direction along which no planes of a crystal stand, not above 1 long."""
+
 
 def distinct(values: Any) -> np.ndarray:
     """Return a checked, read-only (n, 3) copy of coordinates in A.
@@ -52,11 +55,13 @@ def distinct(values: Any) -> np.ndarray:
 
 def _coincident(positions: np.ndarray) -> tuple[int, int] | None:
     """Return the first pair of atoms closer than `COINCIDENT`, if any."""
-    # Only neighbours in the order of x can coincide, which costs n log n.
-    order = np.argsort(positions[:, 0], kind="stable")
-    x = positions[order]
+    # Only neighbours in the order along some direction can coincide, which
+    # costs n log n; along that of a crystal many would be neighbours.
+    along = positions @ ASKEW
+    order = np.argsort(along, kind="stable")
+    x, along = positions[order], along[order]
     for shift in range(1, len(x)):
-        near = x[shift:, 0] - x[:-shift, 0] < COINCIDENT
+        near = along[shift:] - along[:-shift] < COINCIDENT
         if not near.any():
             return None
         gap = np.linalg.norm(x[shift:] - x[:-shift], axis=1)
