@@ -247,10 +247,6 @@ class _Run:
 
     def solve(self, name: str, pdf: PDFData, planned: Plan) -> list[str]:
         """Solve one input and write its outputs; return its row."""
-        from diffpy_cbldm.compiled import compile_ahead
-
-        # A first start compiles beside the import of PyTorch.
-        compile_ahead()
         from diffpy_cbldm import solve as solve_pdf
 
         with _Bar(show=self._says("warning")) as bar:
