@@ -58,7 +58,8 @@ def compile_ahead() -> None:
     time holds no lock of Python, works beside what the job begins with.  A
     kernel that is called before its turn is compiled by its caller.
     """
-    threading.Thread(target=_compile_all, name="compile ahead").start()
+    if not numba.config.DISABLE_JIT:
+        threading.Thread(target=_compile_all, name="compile ahead").start()
 
 
 def _compile_all() -> None:

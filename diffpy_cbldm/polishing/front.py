@@ -32,6 +32,7 @@ from diffpy_cbldm.polishing.crystal import (
     Polished,
 )
 from diffpy_cbldm.polishing.displacements import displaced_atoms
+from diffpy_cbldm.threads import one_thread
 
 P = TypeVar("P", bound=Polished)
 
@@ -91,7 +92,9 @@ def front(
         An unknown kind.
     """
     data = Measured(Target.of(target))
-    return _front(positions, structure_type, data, kinds, limit, beyond)
+    # The matrices are small: threads of BLAS would wait for one another.
+    with one_thread():
+        return _front(positions, structure_type, data, kinds, limit, beyond)
 
 
 def _front(
