@@ -58,8 +58,7 @@ def compile_ahead() -> None:
     time holds no lock of Python, works beside what the job begins with.  A
     kernel that is called before its turn is compiled by its caller.
     """
-    if not numba.config.DISABLE_JIT:
-        threading.Thread(target=_compile_all, name="compile ahead").start()
+    threading.Thread(target=_compile_all, name="compile ahead").start()
 
 
 def _compile_all() -> None:
@@ -70,7 +69,8 @@ def _compile_all() -> None:
             # The process ends once this thread does.
             if not threading.main_thread().is_alive():
                 return
-            if kernel.__module__ == name:
+            # Under NUMBA_DISABLE_JIT there is nothing to compile.
+            if kernel.__module__ == name and hasattr(kernel, "compile"):
                 kernel.compile(types)
                 time.sleep(_PAUSE)
 
