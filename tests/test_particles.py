@@ -137,9 +137,7 @@ def test_attenuation_of_a_sphere_is_the_share_of_pairs():
 
 
 def simulated(particle, bond=2.8, **more):
-    cluster = cb.Cluster(
-        ("Pt",) * len(particle), particle.positions * bond
-    )
+    cluster = cb.Cluster(("Pt",) * len(particle), particle.positions * bond)
     settings = {"qmin": 0.8, "qmax": 22.0, "qdamp": 0.03, "uiso": 0.006}
     return cb.simulate(cluster, **{**settings, **more})
 

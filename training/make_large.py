@@ -31,8 +31,9 @@ OUT = Path(__file__).parents[1] / "diffpy_cbldm" / "search" / "large.npz"
 
 def sketch(particles: list) -> Group:
     """The pairs of particles of one crystal in `MODES` numbers each."""
-    rows, keys = [], {}
-    for particle in particles:
+    rows = []
+    keys: dict[float, int] = {}
+    for particle in tqdm(particles, particles[0].crystal):
         d, pairs = pair_counts(particle)
         near = d < LONGEST
         places = [keys.setdefault(k, len(keys)) for k in np.round(d[near], 4)]
@@ -63,8 +64,8 @@ def main(words: list[str] | None = None) -> None:
         chosen_particles(), key=lambda p: (_place(p.crystal), len(p))
     )
     groups = []
-    for crystal, some in itertools.groupby(particles, lambda p: p.crystal):
-        groups.append(sketch(list(tqdm(list(some), crystal))))
+    for _, some in itertools.groupby(particles, lambda p: p.crystal):
+        groups.append(sketch(list(some)))
     with appearing(options.out) as unfinished:
         np.savez_compressed(unfinished, **packed(groups))
     count = sum(len(g.particles) for g in groups)

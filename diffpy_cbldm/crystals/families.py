@@ -74,10 +74,10 @@ def _open(crystal: str) -> list[float]:
 def _polyhedra(crystal: str, centre: int, between: int) -> Iterator[Particle]:
     """Polyhedra of a first family, truncated by the layers of others."""
     layers = layers_of(crystal, centre, between)
-    # Layered crystals have more families, which bound more alike.
+    # Every second layer of crystals that fewer particles have.
     stride = 1 if crystal in ("fcc", "sc") else 2
     for first, *others in _FACETS[crystal]:
-        for outer in layers[first]:
+        for outer in layers[first][:: 1 if crystal == "fcc" else stride]:
             # A truncation beyond the corners cuts nothing, one below 0.55
             # of the first family's distance leaves nothing of it.
             choices = [

@@ -23,6 +23,7 @@ from diffpy_cbldm.fitting.quickfit import BOUNDS, START
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.waves import FADE, Points, Waves
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.protocols import Stored
 
 LATTICES = ("fcc", "bcc", "hcp", "sc")
 """Those that are tried."""
@@ -44,7 +45,7 @@ _STEPS = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class AttenuatedCrystal:
+class AttenuatedCrystal(Stored):
     """What a spherical piece of a crystal can do for a measured G(r).
 
     Attributes

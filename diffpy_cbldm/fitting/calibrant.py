@@ -158,7 +158,8 @@ def _constrain(fit: Any, crystal: Any) -> dict[str, list[int]]:
     # Axes of one length stay alike.
     for length in dict.fromkeys(round(x, 5) for x in lengths.values()):
         names = [n for n, x in lengths.items() if round(x, 5) == length]
-        free(*(fit.lat(n) for n in names[:1]), length, *map(fit.lat, names[1:]))
+        first, *others = map(fit.lat, names)
+        free(first, length, *others)
     elements: dict[str, list[int]] = {}
     for k, atom in enumerate(crystal, 1):
         elements.setdefault(atom.element, []).append(k)

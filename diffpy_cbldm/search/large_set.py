@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 from importlib import resources
 
 import numpy as np
@@ -194,9 +195,8 @@ def packed(groups: list[Group]) -> dict[str, np.ndarray]:
     for k, group in enumerate(groups):
         first = group.particles[0]
         twinned = isinstance(first, MultiplyTwinned)
-        rows = [
-            p.parameters if twinned else _numbers(p) for p in group.particles
-        ]
+        rows = [_numbers(p) for p in group.particles]
+        assert group.weights is not None  # of a sketch
         arrays |= {
             f"crystal_{k}": np.array([first.crystal]),
             f"particles_{k}": np.array(
@@ -215,13 +215,7 @@ def unpacked(arrays: dict[str, np.ndarray]) -> tuple[Group, ...]:
     for k in range(len(arrays) // 5):
         crystal = str(arrays[f"crystal_{k}"][0])
         rows = arrays[f"particles_{k}"].tolist()
-        if crystal in ("dec", "ico"):
-            particles = [
-                MultiplyTwinned(crystal, tuple(v for v in row if v >= 0))
-                for row in rows
-            ]
-        else:
-            particles = [_particle(crystal, row) for row in rows]
+        particles = [_particle(crystal, row) for row in rows]
         groups.append(
             Group(
                 tuple(particles),
@@ -233,12 +227,20 @@ def unpacked(arrays: dict[str, np.ndarray]) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _numbers(p: Particle) -> list[float]:
+def _numbers(p: Particle | MultiplyTwinned) -> Sequence[float]:
+    """A particle as a row of numbers."""
+    if isinstance(p, MultiplyTwinned):
+        return p.parameters
     shape = [p.radius, p.axis, p.aspect, *p.caps, p.between]
     return [p.centre, *shape, *p.limits]
 
 
-def _particle(crystal: str, row: list[float]) -> Particle:
+def _particle(
+    crystal: str, row: Sequence[float]
+) -> Particle | MultiplyTwinned:
+    """The particle of a row of numbers."""
+    if crystal in ("dec", "ico"):
+        return MultiplyTwinned(crystal, tuple(int(v) for v in row))
     centre, radius, axis, aspect, low, high, between, *limits = row
     return Particle(
         crystal,
