@@ -165,7 +165,7 @@ def best_particles(target: Target, count: int) -> list[Match]:
         rough += list(zip(rw, group.particles))
     rough.sort(key=lambda pair: pair[0])
     chosen = [particle for _, particle in rough[: 4 * count]]
-    matches = []
+    matches: list[Match] = []
     chosen.sort(key=_crystal_of)
     for _, some in itertools.groupby(chosen, _crystal_of):
         group = exactly(list(some))
@@ -191,7 +191,7 @@ def load_groups() -> tuple[Group, ...]:
 
 def packed(groups: list[Group]) -> dict[str, np.ndarray]:
     """The arrays of a file, see `unpacked`."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for k, group in enumerate(groups):
         first = group.particles[0]
         twinned = isinstance(first, MultiplyTwinned)
