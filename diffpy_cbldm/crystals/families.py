@@ -20,7 +20,7 @@ from diffpy_cbldm.crystals.particles import (
     layers_of,
 )
 
-FEWEST = 100
+FEWEST = 257
 """Smaller ideal clusters stand in the table of geometries."""
 
 ASPECTS = (0.4, 0.55, 0.75, 1.4, 1.9, 2.6)

@@ -1,4 +1,4 @@
-"""Ideal particles of 100 to 10,000 atoms, compared with a PDF all at once.
+"""Ideal particles of up to 10,000 atoms, compared with a PDF all at once.
 
 All particles of one crystal have the same distances, and differ by how many
 pairs have each.  So one set of waves serves them all, and G(r) of a thousand
@@ -26,6 +26,7 @@ from diffpy_cbldm.files import packaged
 from diffpy_cbldm.fitting.quickfit import START
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.waves import FADE, Points, Waves
+from diffpy_cbldm.settings import MAX_ATOMS
 
 STRETCHES = np.linspace(-0.03, 0.03, 13)
 """Relative changes of the PDF's bond length that are tried."""
@@ -147,7 +148,7 @@ def exactly(particles: list[Particle | MultiplyTwinned]) -> Group:
 
 
 def best_particles(target: Target, count: int) -> list[Match]:
-    """The particles that explain a PDF best.
+    """The particles of more than 256 atoms that explain a PDF best.
 
     Parameters
     ----------
@@ -164,7 +165,9 @@ def best_particles(target: Target, count: int) -> list[Match]:
         rw, _ = compare(group, target)
         rough += list(zip(rw, group.particles))
     rough.sort(key=lambda pair: pair[0])
-    chosen = [particle for _, particle in rough[: 4 * count]]
+    # Smaller ones are clusters of the table of geometries.
+    chosen = [p for _, p in rough[: 6 * count] if len(p) > MAX_ATOMS]
+    chosen = chosen[: 4 * count]
     matches: list[Match] = []
     chosen.sort(key=_crystal_of)
     for _, some in itertools.groupby(chosen, _crystal_of):
