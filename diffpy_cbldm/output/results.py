@@ -77,6 +77,7 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         "front": [dataclasses.asdict(p) for p in solution.front],
         "groups": [dataclasses.asdict(g) for g in solution.groups],
         "atoms": solution.atoms and dataclasses.asdict(solution.atoms),
+        "crystal": solution.crystal and dataclasses.asdict(solution.crystal),
         "timings": solution.timings,
         "warnings": list(solution.warnings),
     }

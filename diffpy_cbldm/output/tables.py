@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from diffpy_cbldm.output.results import shown, with_esd
 
 if TYPE_CHECKING:
+    from diffpy_cbldm.cluster import Candidate
+    from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
     from diffpy_cbldm.solving.solution import Solution
 
 
@@ -33,7 +35,23 @@ def table(solution: Solution) -> str:
                 ),
             ]
         )
+    if solution.crystal is not None:
+        lines.append(_baseline(solution.crystal, rows, names))
     return _aligned(lines, flush_left={2, 3, 4})
+
+
+def _baseline(
+    crystal: AttenuatedCrystal, rows: list[Candidate], names: list[str]
+) -> list[str]:
+    """The cells of the attenuated crystal, which is no candidate."""
+    values = {"scale": crystal.scale, "delta2": crystal.delta2}
+    values |= {"qdamp": crystal.qdamp}
+    values |= {f"{s}_Uiso": crystal.uiso for s in rows[0].elements[:1]}
+    return [
+        *("-", str(crystal.n_atoms), crystal.lattice, "crystal", "-"),
+        *("-", rw_text(crystal.rw), "-"),
+        *(f"{values[n]:.3g}" if n in values else "-" for n in names),
+    ]
 
 
 RW_HEADS = ("Rw raw", "Rw", "held-out")

@@ -1,4 +1,4 @@
-"""The generator ``library``: all ideal clusters, mined."""
+"""The generator ``library``: all ideal clusters and particles, mined."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.large_set import best_particles
 from diffpy_cbldm.search.matching import (
     HIST_BINS,
     HIST_ORDER,
@@ -38,6 +39,9 @@ def library_generator(
 ) -> list[Candidate]:
     """Mine all ideal clusters: every type, every size, stretch fitted.
 
+    Up to 256 atoms those of the table of geometries, beyond it the particles
+    of `diffpy_cbldm.search.large_set`, up to 10,000 atoms.
+
     Parameters
     ----------
     exclude : sequence of int
@@ -48,14 +52,28 @@ def library_generator(
     rw, bonds = screen(*_library(), target, target.bond)
     # For evaluation: what counts as unseen must not be found here.
     rw[list(exclude)] = np.inf
-    best = [i for i in np.argsort(rw)[:count] if np.isfinite(rw[i])]
+    found = [
+        (
+            rw[i],
+            table.geometries[i].structure_type,
+            table.positions(i),
+            bonds[i],
+        )
+        for i in np.argsort(rw)[:count]
+        if np.isfinite(rw[i])
+    ]
+    found += [
+        (m.rw, m.particle.structure_type, m.particle.positions, m.bond)
+        for m in best_particles(target, count)
+    ]
+    found.sort(key=lambda known: known[0])
     return [
         Candidate(
-            elements=(target.element,) * table.geometries[i].n_atoms,
-            positions=table.positions(i) * bonds[i],
-            structure_type=table.geometries[i].structure_type,
+            elements=(target.element,) * len(xyz),
+            positions=xyz * bond,
+            structure_type=structure_type,
         )
-        for i in best
+        for _, structure_type, xyz, bond in found[:count]
     ]
 
 

@@ -11,6 +11,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter, nearest_neighbour_distance
 from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.target import Target
 
 DOUBTFUL_RW = 0.3
@@ -143,6 +144,32 @@ def size_doubts(best: Candidate, target: Target) -> list[str]:
             f"background or a wrong Qmax."
         )
     return doubts
+
+
+def crystal_doubts(best: Candidate, crystal: AttenuatedCrystal) -> list[str]:
+    """Say so where a crystal without atoms explains the data better.
+
+    Parameters
+    ----------
+    best : Candidate
+        The first of the ranked ones.
+    crystal : AttenuatedCrystal
+        The baseline.
+
+    Returns
+    -------
+    list of str
+        Empty where the best structure has the lower Rw.
+    """
+    if best.rw is None or best.rw <= crystal.rw:
+        return []
+    return [
+        f"A crystal that ends at a sphere ({crystal}), with five parameters "
+        f"and no atoms, has Rw {crystal.rw:.3f}, the best structure "
+        f"{best.rw:.3f}: the particle is as large as {crystal.n_atoms} atoms "
+        f"of {crystal.lattice}, at Qdamp {crystal.qdamp:.3f} 1/A, or has many "
+        f"sizes, rather than being one of the candidates."
+    ]
 
 
 def origin_doubts(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.pdfdata import UNCERTAINTIES, PDFData
 from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.solving.atom_range import AtomRange
@@ -77,6 +78,9 @@ class Solution(Stored, Displayed):
         The range of the number of atoms that holds it for nine of ten
         simulated particles.  None without polishing, and where the range
         of r is too short to tell a size.
+    crystal : AttenuatedCrystal or None
+        The baseline: what a spherical piece of fcc, bcc, hcp or sc crystal
+        explains without any atoms.  None in results of older versions.
     """
 
     candidates: list[Candidate]
@@ -88,6 +92,7 @@ class Solution(Stored, Displayed):
     front: tuple[FrontPoint, ...] = ()
     groups: tuple[Group, ...] = ()
     atoms: AtomRange | None = None
+    crystal: AttenuatedCrystal | None = None
 
     @property
     def refined(self) -> list[Candidate]:
@@ -176,6 +181,8 @@ class Solution(Stored, Displayed):
                     f"apart ({first}); the simplest is "
                     f"{_describe(self.candidates[first.members[0]])}."
                 )
+        if self.crystal is not None:
+            lines.append(f"{self._baseline()}.")
         if self.atoms is not None:
             text = (
                 f"The particle has {self.atoms}: {self.atoms.share:.0%} of "
@@ -192,6 +199,18 @@ class Solution(Stored, Displayed):
         if warnings:
             lines.extend(f"Warning: {text}" for text in self.warnings)
         return "\n".join(lines)
+
+    def _baseline(self) -> str:
+        """How the attenuated crystal does beside the best structure."""
+        crystal, best = self.crystal, self.candidates[0].rw
+        assert crystal is not None
+        text = (
+            f"The baseline, a crystal that ends at a sphere ({crystal}, as "
+            f"large as {crystal.n_atoms} atoms), has Rw {crystal.rw:.3f}"
+        )
+        if best is not None and crystal.rw < best:
+            text += ", lower than the best structure"
+        return text
 
     def _sources(self) -> list[str]:
         """Which generator gave what, and what came without edits."""

@@ -13,6 +13,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.compiled import compile_ahead
 from diffpy_cbldm.crystals.alike import duplicates, simplest_first
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.quickfit import STRETCHES, QuickFit, quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
@@ -22,6 +23,7 @@ from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import built_in, generator_names, propose
 from diffpy_cbldm.solving.doubts import (
+    crystal_doubts,
     label_doubts,
     origin_doubts,
     range_doubts,
@@ -143,6 +145,7 @@ def _solve(
     """The steps of `solve`, with settings that were checked."""
     target, note = settle(target, used.small_angle)
     notes = [note] if note else []
+    crystal = fit_crystal(target)
     pool, silent = _proposed(target, used, generators, clock)
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
@@ -177,12 +180,14 @@ def _solve(
             *label_doubts(target),
             *too_short,
             *about_size,
+            *crystal_doubts(candidates[0], crystal),
             *origin_doubts(candidates, generators),
         ),
         pdf=target.pdf,
         front=edits.front,
         groups=tuple(group(candidates, target.independent_points)),
         atoms=atoms,
+        crystal=crystal,
     )
 
 

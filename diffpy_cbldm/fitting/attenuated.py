@@ -1,0 +1,230 @@
+"""The honest baseline: a crystal that ends at a sphere, without any atoms.
+
+G(r) of a large particle is that of its crystal, each pair counted as often as
+both ends lie in the particle.  For a sphere of diameter D that is
+
+    gamma(d) = 1 - 3/2 (d/D) + 1/2 (d/D)^3,   d < D
+
+(Guinier & Fournet, Small-Angle Scattering of X-rays, 1955; the spdiameter of
+PDFgui).  Five parameters and the scale, whatever the size: a structure of
+ours that explains the data worse than this one has not explained them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+
+from diffpy_cbldm.crystals.lattices import sphere, stacking_sites
+from diffpy_cbldm.fitting.quickfit import BOUNDS, START
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.waves import FADE, Points, Waves
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.protocols import Stored
+
+LATTICES = ("fcc", "bcc", "hcp", "sc")
+"""Those that are tried."""
+
+_CELL = {
+    "fcc": (2**0.5, 2**0.5),
+    "bcc": (2 / 3**0.5, 0.75 * 3**0.5),
+    "hcp": (1.0, 2**0.5),
+    "sc": (1.0, 1.0),
+}
+"""Lattice parameter a in bond lengths, and atoms in a bond length cubed."""
+
+DIAMETERS = np.geomspace(8.0, 300.0, 25)
+"""Diameters of the particle that are tried first, A."""
+
+_STRETCHES = np.linspace(-0.03, 0.03, 7)
+
+_STEPS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class AttenuatedCrystal(Stored):
+    """What a spherical piece of a crystal can do for a measured G(r).
+
+    Attributes
+    ----------
+    lattice : {"fcc", "bcc", "hcp", "sc"}
+        hcp with the ideal ratio of its axes.
+    a : float, angstrom
+        The lattice parameter.
+    diameter : float, angstrom
+        Of the sphere, at most 300: a larger one is a bulk crystal.
+    uiso, delta2 : float, A^2
+    qdamp : float, 1/A
+    scale : float
+    rw : float
+        On all data points of the fitting range.
+    tried : dict of str to float
+        Rw of each lattice.
+    """
+
+    lattice: str
+    a: float
+    diameter: float
+    uiso: float
+    delta2: float
+    qdamp: float
+    scale: float
+    rw: float
+    tried: dict[str, float]
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms in a sphere of this diameter."""
+        side, density = _CELL[self.lattice]
+        bond = self.a / side
+        return round(math.pi / 6 * density * (self.diameter / bond) ** 3)
+
+    def __str__(self) -> str:
+        return f"{self.lattice}, a {self.a:.3f} A, D {self.diameter:.1f} A"
+
+
+@functools.lru_cache(maxsize=16)
+def lattice_shells(
+    lattice: str, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances from an atom of a crystal, and how many atoms have each.
+
+    Parameters
+    ----------
+    lattice : str
+        One of `LATTICES`.
+    radius : float
+        The longest distance, in bond lengths.
+
+    Returns
+    -------
+    distance, count : (S,) arrays, bond lengths and atoms
+        Rising; equal distances are one shell.
+    """
+    if lattice == "hcp":
+        points = sphere("stack", radius)
+        layer, site = stacking_sites(points)
+        points = points[site == layer % 2]
+    else:
+        points = sphere(lattice, radius)
+    square = (points**2).sum(1)
+    # Squares of distances on these lattices are multiples of 1/3.
+    key, count = np.unique(np.rint(3 * square).astype(int), return_counts=True)
+    return np.sqrt(key[1:] / 3), count[1:].astype(float)
+
+
+def attenuation(d: np.ndarray, diameter: float) -> np.ndarray:
+    """The share of pairs at a distance that a sphere holds, gamma(d)."""
+    x = np.minimum(d / diameter, 1.0)
+    return 1 - 1.5 * x + 0.5 * x**3
+
+
+def fit_crystal(
+    target: PDFData | Target, lattices: tuple[str, ...] = LATTICES
+) -> AttenuatedCrystal:
+    """Fit a measured G(r) by a spherical piece of a crystal.
+
+    Scale, lattice parameter, diameter, Uiso, delta2 and, where it is not
+    given, Qdamp, within the bounds of the quick fit.
+
+    Parameters
+    ----------
+    target : Target, or PDFData with the default range
+        The data of a particle of one element.
+    lattices : tuple of str
+        Those of `LATTICES` that are tried.
+
+    Returns
+    -------
+    AttenuatedCrystal, that of the lattice with the lowest Rw.
+    """
+    target = Target.of(target)
+    fits = {name: _Fit(target, name).best() for name in lattices}
+    best = min(fits, key=lambda name: fits[name].rw)
+    tried = {name: fit.rw for name, fit in fits.items()}
+    return dataclasses.replace(fits[best], tried=tried)
+
+
+class _Fit:
+    """One lattice against one measured curve.
+
+    Its parameters are the stretch of the bond, log D, Uiso, delta2, Qdamp.
+    """
+
+    def __init__(self, target: Target, lattice: str):
+        self.target, self.lattice = target, lattice
+        end = (target.rmax + FADE) / (target.bond * (1 + _STRETCHES[0]))
+        d, self.count = lattice_shells(lattice, math.ceil(end))
+        self.waves = Waves(target, d * target.bond)
+        self.points = Points(target.thinned(2.0), self.waves.q)
+
+    def _scattering(self, p: np.ndarray) -> np.ndarray:
+        """F(Q) of the parameters, (K,)."""
+        z, log_size, uiso, delta2, _ = p
+        pairs = self._pairs(z, np.exp([log_size]))[:, 0]
+        return self.waves.at(z, uiso, delta2) @ pairs
+
+    def _pairs(self, z: float, diameters: np.ndarray) -> np.ndarray:
+        """Pairs an atom at each distance, for each diameter, (S, D)."""
+        d = z * self.waves.distances
+        held = [attenuation(d, diameter) for diameter in diameters]
+        return self.count[:, None] * np.stack(held, 1)
+
+    def best(self) -> AttenuatedCrystal:
+        """The fit from the best of some sizes and stretches."""
+        from scipy.optimize import least_squares
+
+        low, high = self._bounds()
+        fit = least_squares(
+            lambda p: self.points.misfit(self._scattering(p), p[4]),
+            self._start().clip(low + 1e-9, high - 1e-9),
+            bounds=(low, high),
+            x_scale=[0.003, 0.05, 0.003, 1.0, 0.02],
+            max_nfev=_STEPS,
+            xtol=1e-4,
+            ftol=1e-4,
+        )
+        z, log_size, uiso, delta2, qdamp = fit.x
+        f = self._scattering(fit.x)
+        points = Points(self.target, self.waves.q)
+        return AttenuatedCrystal(
+            lattice=self.lattice,
+            a=_CELL[self.lattice][0] * self.target.bond * z,
+            diameter=float(np.exp(log_size)),
+            uiso=float(uiso),
+            delta2=float(delta2),
+            qdamp=float(qdamp),
+            scale=points.scaled(f, qdamp)[1],
+            rw=float(np.linalg.norm(points.misfit(f, qdamp))),
+            tried={},
+        )
+
+    def _start(self) -> np.ndarray:
+        """The best of `DIAMETERS` and of some stretches."""
+        known = self.target.qdamp
+        qdamp = START["qdamp"] if known is None else known
+        widths = START["uiso"], START["delta2"]
+        tries = []
+        for z in 1 + _STRETCHES:
+            f = self.waves.at(z, *widths) @ self._pairs(z, DIAMETERS)
+            curves = self.points.curve(f, qdamp)
+            cross = (self.points.data @ curves).clip(min=0)
+            share = cross**2 / (curves**2).sum(0)
+            k = int(np.argmax(share))
+            tries.append((share[k], z, math.log(DIAMETERS[k])))
+        _, z, log_size = max(tries)
+        return np.array([z, log_size, *widths, qdamp])
+
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        shortest = self.target.bond * (1 + _STRETCHES[0])
+        sizes = np.log(DIAMETERS[[0, -1]])
+        limits = [BOUNDS[name] for name in ("uiso", "delta2", "qdamp")]
+        low, high = np.array([(0.95, 1.05), sizes, *limits]).T
+        # The nearest peak must keep a width.
+        high[3] = min(high[3], 0.95 * shortest**2)
+        if self.target.qdamp is not None:
+            low[4], high[4] = self.target.qdamp + np.array([-1e-7, 1e-7])
+        return low, high
