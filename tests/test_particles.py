@@ -138,8 +138,9 @@ def test_attenuation_of_a_sphere_is_the_share_of_pairs():
 
 def simulated(particle, bond=2.8, **more):
     cluster = cb.Cluster(("Pt",) * len(particle), particle.positions * bond)
-    settings = {"qmin": 0.8, "qmax": 22.0, "qdamp": 0.03, "uiso": 0.006}
-    return cb.simulate(cluster, **{**settings, **more})
+    settings = {"qmin": 0.8, "qmax": 22.0, "qdamp": 0.03, "biso": 0.5}
+    (pdf,) = cb.simulate([cluster], **{**settings, **more})
+    return pdf
 
 
 def test_the_attenuated_crystal_finds_lattice_and_size():

@@ -26,7 +26,7 @@ from diffpy_cbldm.crystals.lattices import (
     sphere,
     stacking_sites,
 )
-from diffpy_cbldm.crystals.pair_kernels import binned_pairs
+from diffpy_cbldm.crystals.pair_kernels import binned_pairs, column_pairs
 
 STACKINGS = ("fcc", "hcp", "twin", "lamella")
 """Sequences of close-packed layers; "lamella" has two twin planes."""
@@ -195,17 +195,18 @@ class MultiplyTwinned:
         if self.crystal == "ico":
             n = self.parameters[0]
             return n * (10 * n * n - 15 * n + 11) // 3 - 1
-        return _decahedron_atoms(*self.parameters)
+        return int(decahedron_columns(*self.parameters)[1].sum())
 
     @functools.cached_property
     def positions(self) -> np.ndarray:
         """Positions about their mean, (N, 3), bond lengths."""
-        from ase.cluster import Decahedron, Icosahedron
+        if self.crystal == "dec":
+            return _stacked(*decahedron_columns(*self.parameters)[:2])
+        from ase.cluster import Icosahedron
 
-        build = Decahedron if self.crystal == "dec" else Icosahedron
         # Of the unit of length that the table of geometries has.
-        atoms = build("Au", *self.parameters, latticeconstant=4.0)
-        xyz = atoms.positions / _ASE_BONDS[self.crystal]
+        atoms = Icosahedron("Au", *self.parameters, latticeconstant=4.0)
+        xyz = atoms.positions / _ICO_BOND
         return xyz - xyz.mean(0)
 
     def signature(self) -> tuple:
@@ -213,24 +214,59 @@ class MultiplyTwinned:
         return self.crystal, *self.parameters
 
 
-def _decahedron_atoms(p: int, q: int, r: int) -> int:
-    """Atoms of a Marks decahedron (p, q, r), without building it.
+_ICO_BOND = 2.9
+"""The bond length of ASE's icosahedra for a lattice parameter of 4."""
 
-    Columns stand in pentagons about the axis, each pentagon's an atom
-    shorter than those of the one before; re-entrances take the columns near
-    the corners.
+
+def decahedron_columns(
+    p: int, q: int, r: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The columns of atoms along the axis of a Marks decahedron.
+
+    They stand in pentagons about the axis, each pentagon's an atom shorter
+    than those of the one before; the re-entrances take the columns near the
+    corners (Marks, Philos. Mag. A 49, 1984, 81).
+
+    Parameters
+    ----------
+    p, q, r : int
+        Atoms along the edges of the {100} facets, across and along the axis,
+        and depth of the re-entrances, as in ``ase.cluster``.
+
+    Returns
+    -------
+    places : (C, 2) array, bond lengths
+    heights : (C,) array of int
+        Atoms in each column.
+    share : (C,) array
+        5 for the columns of one of the five sectors and 1 for the axis, 0
+        for those that the five-fold axis carries onto them.
     """
     height, side = p + q + 2 * r - 1, p + r
-    count = height
-    for n in range(1, p + 2 * r):
-        first = max(n - side + 1, 0)
-        columns = max(min(n, side) - first, 0)
-        count += 5 * columns * (height - n)
-    return count
+    ring = np.arange(1, p + 2 * r)[:, None]
+    along = np.arange(side)
+    # Steps along two neighbouring corners, the first one included.
+    filled = (along < ring) & (ring - along < side)
+    n, i = (ring + 0 * along)[filled], (0 * ring + along)[filled]
+    angles = 2 * np.pi / 5 * np.arange(6) + np.pi / 2
+    corners = 0.75**0.5 * AXIS * np.stack([np.cos(angles), np.sin(angles)], 1)
+    sectors = [
+        (n - i)[:, None] * here + i[:, None] * there
+        for here, there in zip(corners, corners[1:])
+    ]
+    places = np.concatenate([np.zeros((1, 2)), *sectors])
+    heights = np.concatenate([[height], np.tile(height - n, 5)])
+    share = np.zeros(len(places))
+    share[0], share[1 : len(n) + 1] = 1, 5
+    return places, heights, share
 
 
-_ASE_BONDS = {"dec": 8**0.5 / AXIS, "ico": 2.9}
-"""The bond length of ASE's builders for a lattice parameter of 4."""
+def _stacked(places: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """The atoms of columns that are centred at z = 0, (N, 3)."""
+    last = np.cumsum(heights)
+    number = np.arange(last[-1]) - np.repeat(last - heights, heights)
+    z = AXIS * (number - 0.5 * (np.repeat(heights, heights) - 1))
+    return np.column_stack([np.repeat(places, heights, axis=0), z])
 
 
 def pair_counts(
@@ -255,9 +291,7 @@ def pair_counts(
     from scipy import fft
 
     if isinstance(particle, MultiplyTwinned):
-        xyz = particle.positions
-        longest = 2 * np.sqrt((xyz**2).sum(1).max())
-        pairs = binned_pairs(xyz, BIN, int(longest / BIN) + 2)
+        pairs = _twinned_pairs(particle)
         filled = np.flatnonzero(pairs)
         return filled * BIN, pairs[filled]
     cells = particle.sites - particle.sites.min(0)
@@ -275,6 +309,18 @@ def pair_counts(
     filled = np.flatnonzero(pairs)
     unit = _KEYS[particle.template]
     return np.sqrt((filled + 1) * unit), pairs[filled]
+
+
+def _twinned_pairs(particle: MultiplyTwinned) -> np.ndarray:
+    """Pairs in bins of `BIN`."""
+    if particle.crystal == "ico":
+        xyz = particle.positions
+        longest = 2 * np.sqrt((xyz**2).sum(1).max())
+        return binned_pairs(xyz, BIN, int(longest / BIN) + 2)
+    places, heights, share = decahedron_columns(*particle.parameters)
+    longest = 2 * np.sqrt((places**2).sum(1).max()) + heights[0] * AXIS
+    bins = int(longest / BIN) + 2
+    return column_pairs(places, heights, share, AXIS, BIN, bins)
 
 
 _KEYS = {"fcc": 0.5, "bcc": 1 / 3, "sc": 1.0, "stack": 1 / 3}
