@@ -19,12 +19,16 @@ import numpy as np
 
 from diffpy_cbldm.crystals.lattices import (
     AXIS,
-    BASES,
     LAYER,
     directions,
     plane_families,
     sphere,
     stacking_sites,
+)
+from diffpy_cbldm.crystals.lattice_pairs import (
+    CELLS,
+    site_distances,
+    site_steps,
 )
 from diffpy_cbldm.crystals.pair_kernels import binned_pairs, column_pairs
 
@@ -46,9 +50,6 @@ CUBIC_CENTRES = {
     "sc": ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)),
 }
 """Atoms, octahedral and tetrahedral holes, in lattice parameters."""
-
-CELLS = {"fcc": 2**0.5, "bcc": 2 / 3**0.5, "sc": 1.0}
-"""Lattice parameters of the cubic crystals, in bond lengths."""
 
 LAYER_CENTRES = (
     (0.0, 0.0, 0.0),
@@ -162,7 +163,7 @@ class Particle:
     @property
     def positions(self) -> np.ndarray:
         """Positions about their mean, (N, 3), bond lengths."""
-        xyz = self.sites @ _steps(self.template)
+        xyz = self.sites @ site_steps(self.template)
         return xyz - xyz.mean(0)
 
 
@@ -288,27 +289,11 @@ def pair_counts(
     distance, pairs : (S,) arrays, bond lengths and pairs i < j
         Rising.
     """
-    from scipy import fft
-
     if isinstance(particle, MultiplyTwinned):
         pairs = _twinned_pairs(particle)
         filled = np.flatnonzero(pairs)
         return filled * BIN, pairs[filled]
-    cells = particle.sites - particle.sites.min(0)
-    if len(cells) < 2:
-        return np.zeros(0), np.zeros(0)
-    shape = cells.max(0) + 1
-    # Twice as large, so that no vector comes back from the other side.
-    size = [fft.next_fast_len(int(2 * n - 1), real=True) for n in shape]
-    grid = np.zeros(size, np.float32)
-    grid[tuple(cells.T)] = 1
-    power = np.abs(fft.rfftn(grid)) ** 2
-    counts = np.rint(fft.irfftn(power, size)).astype(np.int64)
-    keys = _square_keys(particle.template, tuple(size), tuple(shape))
-    pairs = np.bincount(keys.ravel(), counts.ravel())[1:] / 2
-    filled = np.flatnonzero(pairs)
-    unit = _KEYS[particle.template]
-    return np.sqrt((filled + 1) * unit), pairs[filled]
+    return site_distances(particle.template, particle.sites)
 
 
 def _twinned_pairs(particle: MultiplyTwinned) -> np.ndarray:
@@ -321,35 +306,6 @@ def _twinned_pairs(particle: MultiplyTwinned) -> np.ndarray:
     longest = 2 * np.sqrt((places**2).sum(1).max()) + heights[0] * AXIS
     bins = int(longest / BIN) + 2
     return column_pairs(places, heights, share, AXIS, BIN, bins)
-
-
-_KEYS = {"fcc": 0.5, "bcc": 1 / 3, "sc": 1.0, "stack": 1 / 3}
-"""Squares of distances on a template are whole multiples of this."""
-
-
-@functools.lru_cache(maxsize=64)
-def _square_keys(
-    template: str, size: tuple[int, ...], shape: tuple[int, ...]
-) -> np.ndarray:
-    """The squared length of each vector of a correlation, in `_KEYS`."""
-    # Beyond half of the grid stand the negative components.
-    ways = [
-        np.where(np.arange(n) < s, np.arange(n), np.arange(n) - n)
-        for n, s in zip(size, shape)
-    ]
-    u, v, w = np.meshgrid(*ways, indexing="ij", sparse=True)
-    if template == "stack":
-        return ((u * u + v * v - u * v) + 2 * w * w).astype(np.int32)
-    return (u * u + v * v + w * w).astype(np.int32)
-
-
-def _steps(template: str) -> np.ndarray:
-    """Positions of unit steps of the sites' whole coordinates, rows."""
-    if template == "stack":
-        return BASES["stack"]
-    # Half lattice parameters hold all sites of fcc and bcc.
-    half = {"fcc": 0.5, "bcc": 0.5, "sc": 1.0}[template]
-    return np.eye(3) * (half * CELLS[template])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,7 +335,7 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
         layer, site = stacking_sites(points)
         points = points[site == layer_sites(crystal, layer, between)]
         middle = np.array(LAYER_CENTRES[centre])
-    sites = np.rint(points @ np.linalg.inv(_steps(template))).astype(int)
+    sites = np.rint(points @ np.linalg.inv(site_steps(template))).astype(int)
     places = points - middle
     squares = (places**2).sum(1)
     near = squares <= REACH**2
