@@ -11,6 +11,9 @@ from diffpy_cbldm.errors import CbldmError
 COINCIDENT = 1e-3
 """Atoms closer than this (A) are one atom written twice."""
 
+_GENERAL = np.array([0.80133, 0.51792, 0.29947])
+"""A direction, of length 1, in which no two atoms of a crystal agree."""
+
 
 def distinct(values: Any) -> np.ndarray:
     """Return a checked, read-only (n, 3) copy of coordinates in A.
@@ -52,11 +55,13 @@ def distinct(values: Any) -> np.ndarray:
 
 def _coincident(positions: np.ndarray) -> tuple[int, int] | None:
     """Return the first pair of atoms closer than `COINCIDENT`, if any."""
-    # Only neighbours in the order of x can coincide, which costs n log n.
-    order = np.argsort(positions[:, 0], kind="stable")
-    x = positions[order]
+    # Only neighbours in one direction can coincide, which costs n log n; in
+    # a general one, since whole planes of a crystal share a coordinate.
+    along = positions @ _GENERAL
+    order = np.argsort(along, kind="stable")
+    x, along = positions[order], along[order]
     for shift in range(1, len(x)):
-        near = x[shift:, 0] - x[:-shift, 0] < COINCIDENT
+        near = along[shift:] - along[:-shift] < COINCIDENT
         if not near.any():
             return None
         gap = np.linalg.norm(x[shift:] - x[:-shift], axis=1)

@@ -180,7 +180,9 @@ class Distances:
             found = filled * BIN, pairs[filled]
         return found[0], np.cumsum(found[1])
 
-    def alike(self, other: Distances, tolerance: float, stretch: float) -> bool:
+    def alike(
+        self, other: Distances, tolerance: float, stretch: float
+    ) -> bool:
         """Whether the sorted distances differ by at most `tolerance`, A.
 
         In the root mean square, the other's stretched as far as it may be.

@@ -14,9 +14,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Protocol
 
 import numpy as np
 
+from diffpy_cbldm.crystals.lattice_pairs import (
+    CELLS,
+    site_distances,
+    site_steps,
+)
 from diffpy_cbldm.crystals.lattices import (
     AXIS,
     LAYER,
@@ -24,11 +30,6 @@ from diffpy_cbldm.crystals.lattices import (
     plane_families,
     sphere,
     stacking_sites,
-)
-from diffpy_cbldm.crystals.lattice_pairs import (
-    CELLS,
-    site_distances,
-    site_steps,
 )
 from diffpy_cbldm.crystals.pair_kernels import binned_pairs, column_pairs
 
@@ -69,6 +70,18 @@ AXES = {
     "stack": ((0, 0, 1), (1, 0, 0), (0, 1, 0)),
 }
 """Axes along which caps cut and spheroids are longer."""
+
+
+class OnLattice(Protocol):
+    """A particle whose atoms are sites of a template."""
+
+    @property
+    def template(self) -> str:
+        """As of `diffpy_cbldm.crystals.lattices`."""
+
+    @property
+    def sites(self) -> np.ndarray:
+        """In whole steps of the template's basis, (N, 3)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,7 +284,7 @@ def _stacked(places: np.ndarray, heights: np.ndarray) -> np.ndarray:
 
 
 def pair_counts(
-    particle: Particle | MultiplyTwinned,
+    particle: OnLattice | MultiplyTwinned,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The distances of a particle's pairs.
 
@@ -282,7 +295,7 @@ def pair_counts(
 
     Parameters
     ----------
-    particle : Particle or MultiplyTwinned
+    particle : Particle, RandomParticle or MultiplyTwinned
 
     Returns
     -------
@@ -395,6 +408,19 @@ def layer_sites(crystal: str, layer: np.ndarray, between: int) -> np.ndarray:
         folded = np.where(layer > between, 2 * between - layer, folded)
         return folded % 3
     return layer % 3
+
+
+def crystal_places(
+    crystal: str, between: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sites of a crystal about an atom, and where they are.
+
+    Returns
+    -------
+    sites, places : (n, 3) arrays, whole steps and bond lengths
+    """
+    here = _crystal(crystal, 0, between)
+    return here.sites, here.places
 
 
 def layers_of(crystal: str, centre: int, between: int = 0) -> list[np.ndarray]:

@@ -12,29 +12,19 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
-from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.search.large_set import best_particles
+from diffpy_cbldm.search.large_set import offered
 from diffpy_cbldm.search.matching import (
     HIST_BINS,
     HIST_ORDER,
     HIST_STEP,
     screen,
 )
-from diffpy_cbldm.search.pool import as_good
-from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.settings import Solve
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-WORSE = 1.5
-"""Large particles are looked at closely where the first comparison gives them
-an Rw below so many times that of the best cluster of the table."""
-
-FITTED = 4
-"""Clusters of the table that are fitted to tell whether large ones fit."""
 
 
 def library_generator(
@@ -44,7 +34,7 @@ def library_generator(
     seed: int = 0,
     device: str = "auto",
     rmin: float = 1.5,
-    rmax: float = R_MAX,
+    rmax: float | None = Solve.rmax,
     exclude: Sequence[int] = (),
 ) -> list[Candidate]:
     """Mine all ideal clusters: every type, every size, stretch fitted.
@@ -67,7 +57,12 @@ def library_generator(
         (table.geometries[i].structure_type, table.positions(i) * bonds[i])
         for i in order
     ]
-    large = _large(target, count, small, float(rw.min()))
+    large = [
+        (m.particle.structure_type, m.particle.positions * m.bond)
+        for m in offered(
+            target, max(count // 2, 1), [xyz for _, xyz in small], "ideal"
+        )
+    ]
     # Smaller ones are left out from the end.
     proposed = large + small[: count - len(large)]
     return [
@@ -77,37 +72,6 @@ def library_generator(
             structure_type=structure_type,
         )
         for structure_type, xyz in proposed
-    ]
-
-
-def _large(
-    target: Target,
-    count: int,
-    small: list[tuple[str, np.ndarray]],
-    rough: float,
-) -> list[tuple[str, np.ndarray]]:
-    """Types and positions of large particles, where they fit as well.
-
-    Parameters
-    ----------
-    target : Target
-    count : int
-        At most half of so many are given.
-    small : list of (str, (n, 3) array)
-        The best clusters of the table, the best first.
-    rough : float
-        The least Rw of these in the screening.
-    """
-    # Far from the best small ones, they would only cost time.
-    found = best_particles(target, max(count // 2, 1), WORSE * rough + 0.05)
-    if not found:
-        return []
-    fits = quick_fit([xyz for _, xyz in small[:FITTED]], target, scan=(0.0,))
-    limit = as_good(min((f.rw for f in fits), default=np.inf))
-    return [
-        (m.particle.structure_type, m.particle.positions * m.bond)
-        for m in found
-        if m.rw <= limit
     ]
 
 

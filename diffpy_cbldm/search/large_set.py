@@ -22,6 +22,8 @@ from diffpy_cbldm.crystals.particles import (
     Particle,
     pair_counts,
 )
+from diffpy_cbldm.crystals.random_particles import RandomParticle
+from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import packaged
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
@@ -30,7 +32,7 @@ from diffpy_cbldm.search.matching import Motion
 from diffpy_cbldm.search.pool import as_good
 
 STRETCH = 0.03
-"""The bond of particles may differ so much (relative) from the first peak's."""
+"""The bond may differ so much (relative) from the first peak's place."""
 
 SHARP = 0.06
 """Stretches move the end of the range in steps of this, A: half a peak."""
@@ -46,6 +48,13 @@ START_MOTION = Motion(
 LEARNED = 2
 """Particles of each crystal whose fits tell widths, damping and delta2."""
 
+WORSE = 1.5
+"""Large particles are looked at closely where the first comparison gives them
+an Rw below so many times that of the best small cluster."""
+
+FITTED = 4
+"""Small clusters that are fitted to tell whether large ones fit."""
+
 FAR = 1.5
 """Crystals whose best particle has so many times the least Rw are left out."""
 
@@ -58,7 +67,10 @@ SIZES = 1.12
 FIT_STEPS = 8
 """Steps of the fits by which particles are ranked."""
 
-_FILE = "large.npz"
+FILES = {"ideal": "large.npz", "random": "large_cuts.npz"}
+"""The packaged sketches."""
+
+AnyParticle = Particle | MultiplyTwinned | RandomParticle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +80,7 @@ class Group:
     Attributes
     ----------
     particles : tuple of Particle or MultiplyTwinned
+    atoms : (C,) array of int
     distances : (S,) array, bond lengths
     modes : (k, S) array
     weights : (C, k) array or None
@@ -75,7 +88,8 @@ class Group:
         None: they are the modes themselves.
     """
 
-    particles: tuple[Particle | MultiplyTwinned, ...]
+    particles: tuple[AnyParticle, ...]
+    atoms: np.ndarray
     distances: np.ndarray
     modes: np.ndarray
     weights: np.ndarray | None = None
@@ -112,12 +126,14 @@ class Match:
     Attributes
     ----------
     particle : Particle or MultiplyTwinned
+    atoms : int
     rw : float
         The least over stretches, widths and dampings, the scale fitted.
     bond : float, angstrom
     """
 
-    particle: Particle | MultiplyTwinned
+    particle: AnyParticle
+    atoms: int
     rw: float
     bond: float
 
@@ -152,9 +168,7 @@ class Comparison:
         r = np.arange(
             target.r[0] / (1 - reach), target.rmax / (1 + reach), step
         )
-        self.r, self.root = r, np.sqrt(
-            np.interp(r, target.r, target.weights)
-        )
+        self.r, self.root = r, np.sqrt(np.interp(r, target.r, target.weights))
         fine, g = target.far_curve
         seen = r[:, None] * (1 + self.stretches)
         data = np.interp(seen, fine, g) * self.root[:, None]
@@ -187,6 +201,19 @@ class Comparison:
         share, change = _highest(shares, self.stretches)
         return np.sqrt((1 - share).clip(min=0)), self.bond * (1 + change)
 
+    def best(self, group: Group) -> list[Match]:
+        """The particles of a group that compare best, at most `MOST`."""
+        rw, bonds = self(group)
+        return [
+            Match(
+                group.particles[i],
+                int(group.atoms[i]),
+                float(rw[i]),
+                float(bonds[i]),
+            )
+            for i in np.argsort(rw, kind="stable")[:MOST]
+        ]
+
 
 def _highest(
     values: np.ndarray, places: np.ndarray
@@ -205,18 +232,51 @@ def _highest(
     )
 
 
-def exactly(particles: Sequence[Particle | MultiplyTwinned]) -> Group:
+def exactly(particles: Sequence[AnyParticle]) -> Group:
     """Particles of one crystal with their exact pairs."""
     counted = [pair_counts(p) for p in particles]
     keys = np.unique(np.concatenate([np.round(d, 5) for d, _ in counted]))
     pairs = np.zeros((len(particles), len(keys)))
     for row, particle, (d, m) in zip(pairs, particles, counted):
         row[np.searchsorted(keys, np.round(d, 5))] = 2 * m / len(particle)
-    return Group(tuple(particles), keys, pairs)
+    atoms = np.array([len(p) for p in particles])
+    return Group(tuple(particles), atoms, keys, pairs)
+
+
+def offered(
+    target: Target,
+    count: int,
+    small: Sequence[np.ndarray],
+    kind: str,
+) -> list[Match]:
+    """Large particles, where they fit as well as small ones do.
+
+    Parameters
+    ----------
+    target : Target
+    count : int
+        At most so many.
+    small : sequence of (n, 3) arrays, angstrom
+        Positions of the best clusters of up to 256 atoms, the best first.
+    kind : {"ideal", "random"}
+        Which particles.
+
+    Returns
+    -------
+    list of Match, the best first.
+    """
+    fits = quick_fit(list(small[:FITTED]), target, scan=(0.0,))
+    least = min((f.rw for f in fits), default=1.0)
+    # Far from the best small ones, they would only cost time.
+    found = best_particles(target, count, kind, WORSE * least + 0.05)
+    return [m for m in found if m.rw <= as_good(least)]
 
 
 def best_particles(
-    target: Target, count: int, worse_than: float = math.inf
+    target: Target,
+    count: int,
+    kind: str = "ideal",
+    worse_than: float = math.inf,
 ) -> list[Match]:
     """The particles of more than 256 atoms that explain a PDF best.
 
@@ -225,6 +285,8 @@ def best_particles(
     target : Target
     count : int
         At most so many.
+    kind : {"ideal", "random"}
+        Which particles.
     worse_than : float
         None are given where a first comparison finds no Rw below this.
 
@@ -233,13 +295,14 @@ def best_particles(
     list of Match, the best first.
     """
     first = Comparison(target, target.bond, STRETCH, START_MOTION)
-    found = _compared(first)
-    best = min(rw[0] for rw, _, _ in found)
-    if best > worse_than:
+    groups = load_groups(kind)
+    found = [first.best(group) for group in groups]
+    if min(one[0].rw for one in found) > worse_than:
         return []
     bond, motion = _learned(_near(found), target)
-    found = _near(_compared(Comparison(target, bond, NEAR, motion)))
-    ranked = [m for one in found for m in _matches(*one, MOST)]
+    again = Comparison(target, bond, NEAR, motion)
+    found = _near([again.best(group) for group in groups])
+    ranked = [m for one in found for m in one]
     ranked.sort(key=lambda m: m.rw)
     # The best of each crystal and size, too: sizes are what data tell least.
     firsts = {_kind(m): m for m in reversed(ranked)}
@@ -254,46 +317,21 @@ def best_particles(
 
 def _kind(match: Match) -> tuple[str, int]:
     """Crystal and size, in steps of `SIZES`."""
-    size = math.log(len(match.particle)) / math.log(SIZES)
+    size = math.log(match.atoms) / math.log(SIZES)
     return match.particle.crystal, math.floor(size)
 
 
-_Found = tuple[np.ndarray, np.ndarray, Sequence[Particle | MultiplyTwinned]]
-
-
-def _compared(compare: Comparison) -> list[_Found]:
-    """Rw, bonds and particles of each group, the best first."""
-    found = []
-    for group in load_groups():
-        rw, bonds = compare(group)
-        order = np.argsort(rw, kind="stable")
-        particles = [group.particles[i] for i in order]
-        found.append((rw[order], bonds[order], particles))
-    return found
-
-
-def _near(found: Sequence[_Found]) -> list[_Found]:
+def _near(found: Sequence[list[Match]]) -> list[list[Match]]:
     """The groups whose best particle is not far from the best of all."""
-    limit = FAR * min(rw[0] for rw, _, _ in found) + 0.05
-    return [one for one in found if one[0][0] <= limit]
+    limit = FAR * min(one[0].rw for one in found) + 0.05
+    return [one for one in found if one[0].rw <= limit]
 
 
-def _matches(
-    rw: np.ndarray,
-    bonds: np.ndarray,
-    particles: Sequence[Particle | MultiplyTwinned],
-    count: int,
-) -> list[Match]:
-    """The first ones of a group."""
-    return [
-        Match(p, float(value), float(bond))
-        for p, value, bond in zip(particles[:count], rw, bonds)
-    ]
-
-
-def _learned(found: Sequence[_Found], target: Target) -> tuple[float, Motion]:
+def _learned(
+    found: Sequence[list[Match]], target: Target
+) -> tuple[float, Motion]:
     """The bond length and how atoms move, from fits of the best particles."""
-    some = sum((_matches(*one, LEARNED) for one in found), [])
+    some = [m for one in found for m in one[:LEARNED]]
     xyz = [m.particle.positions * m.bond for m in some]
     fits = quick_fit(xyz, target, scan=(0.0,), steps=FIT_STEPS)
     # A poor fit's widths make up for a wrong structure: left out.
@@ -322,24 +360,38 @@ def _fitted(
         steps=FIT_STEPS,
     )
     return [
-        Match(m.particle, f.rw, m.bond * f.stretch)
+        Match(m.particle, m.atoms, f.rw, m.bond * f.stretch)
         for m, f in zip(some, fits)
     ]
 
 
 @functools.cache
-def load_groups() -> tuple[Group, ...]:
-    """The packaged sketch, one group a crystal.
+def load_groups(kind: str = "ideal") -> tuple[Group, ...]:
+    """A packaged sketch, one group a crystal or a template.
+
+    Parameters
+    ----------
+    kind : {"ideal", "random"}
 
     Raises
     ------
     CbldmError
-        The file is damaged.
+        The file is damaged, or its random particles are not those that are
+        drawn here.
     """
-    path = resources.files("diffpy_cbldm.search").joinpath(_FILE)
-    with packaged(_FILE), path.open("rb") as stream:
+    name = FILES[kind]
+    path = resources.files("diffpy_cbldm.search").joinpath(name)
+    with packaged(name), path.open("rb") as stream:
         with np.load(stream, allow_pickle=False) as data:
-            return unpacked(dict(data))
+            groups = unpacked(dict(data))
+    for group in groups:
+        if len(group.particles[0]) != group.atoms[0]:
+            raise CbldmError(
+                f"the large clusters of {name} are not those that NumPy "
+                f"{np.__version__} draws; expected the same: leave out the "
+                "generator screen."
+            )
+    return groups
 
 
 def packed(groups: list[Group]) -> dict[str, np.ndarray]:
@@ -347,14 +399,16 @@ def packed(groups: list[Group]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for k, group in enumerate(groups):
         first = group.particles[0]
-        twinned = isinstance(first, MultiplyTwinned)
-        rows = [_numbers(p) for p in group.particles]
+        rows = np.array([_numbers(p) for p in group.particles])
+        short = rows.astype(np.float32)
+        if not isinstance(first, Particle):
+            short = rows.astype(np.int16)
+        kind = "random" if isinstance(first, RandomParticle) else first.crystal
         assert group.weights is not None  # of a sketch
         arrays |= {
-            f"crystal_{k}": np.array([first.crystal]),
-            f"particles_{k}": np.array(
-                rows, np.int16 if twinned else np.float32
-            ),
+            f"crystal_{k}": np.array([kind]),
+            f"particles_{k}": short,
+            f"atoms_{k}": group.atoms.astype(np.int16),
             f"distances_{k}": group.distances.astype(np.float32),
             f"modes_{k}": group.modes.astype(np.float16),
             f"weights_{k}": group.weights.astype(np.float16),
@@ -365,13 +419,14 @@ def packed(groups: list[Group]) -> dict[str, np.ndarray]:
 def unpacked(arrays: dict[str, np.ndarray]) -> tuple[Group, ...]:
     """The groups that `packed` took apart."""
     groups = []
-    for k in range(len(arrays) // 5):
+    for k in range(len(arrays) // 6):
         crystal = str(arrays[f"crystal_{k}"][0])
         rows = arrays[f"particles_{k}"].tolist()
         particles = [_particle(crystal, row) for row in rows]
         groups.append(
             Group(
                 tuple(particles),
+                arrays[f"atoms_{k}"].astype(int),
                 arrays[f"distances_{k}"].astype(float),
                 arrays[f"modes_{k}"].astype(float),
                 arrays[f"weights_{k}"].astype(float),
@@ -380,18 +435,20 @@ def unpacked(arrays: dict[str, np.ndarray]) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _numbers(p: Particle | MultiplyTwinned) -> Sequence[float]:
+def _numbers(p: AnyParticle) -> Sequence[float]:
     """A particle as a row of numbers."""
+    if isinstance(p, RandomParticle):
+        return [p.number]
     if isinstance(p, MultiplyTwinned):
         return p.parameters
     shape = [p.radius, p.axis, p.aspect, *p.caps, p.between]
     return [p.centre, *shape, *p.limits]
 
 
-def _particle(
-    crystal: str, row: Sequence[float]
-) -> Particle | MultiplyTwinned:
+def _particle(crystal: str, row: Sequence[float]) -> AnyParticle:
     """The particle of a row of numbers."""
+    if crystal == "random":
+        return RandomParticle(int(row[0]))
     if crystal in ("dec", "ico"):
         return MultiplyTwinned(crystal, tuple(int(v) for v in row))
     centre, radius, axis, aspect, low, high, between, *limits = row
@@ -405,4 +462,3 @@ def _particle(
         (low, high),
         int(between),
     )
-

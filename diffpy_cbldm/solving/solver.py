@@ -17,6 +17,7 @@ from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.quickfit import STRETCHES, QuickFit, quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
+from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import built_in, generator_names, propose
@@ -56,7 +57,7 @@ def solve(
     generators: str | Sequence[str] = ("cbldm", "library", "screen"),
     backend: str = "auto",
     rmin: float = 1.5,
-    rmax: float = 30.0,
+    rmax: float | None = None,
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -94,7 +95,9 @@ def solve(
     backend : {"auto", "torch", "srreal"}
         The Debye calculator of the refinement.
     rmin, rmax : float, angstrom
-        The fitted range; defaults 1.5 and 30, or where the data end.
+        The fitted range; default 1.5 to where the signal ends: 30 A, or up
+        to 100 A where data of a large particle go so far.  The settings of
+        the result say what was taken.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -110,12 +113,13 @@ def solve(
     """
     check_pdf(pdf)
     generators = generator_names(generators)
+    end = signal_end(pdf) if rmax is None else rmax
     used = settings.Solve(
         count=count,
         refine=refine,
         generators=",".join(generators),
         rmin=rmin,
-        rmax=min(rmax, float(pdf.r[-1])),
+        rmax=min(end, float(pdf.r[-1])),
         seed=seed,
         small_angle=small_angle,
         device=device,
@@ -123,9 +127,9 @@ def solve(
         polish=_kinds_text(polish),
         roughness=roughness,
     )
-    _check(used, rmax)
+    _check(used, end, float(pdf.r[-1]))
     _ = pdf.element  # raises where there are several, or none
-    target = Target.of(pdf, rmin, rmax)
+    target = Target.of(pdf, rmin, end)
     clock = _Clock(progress, steps=len(generators) + 2 + refine)
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
@@ -239,15 +243,15 @@ def _kinds_text(polish: bool | Sequence[str]) -> str:
     return ",".join(polish) or "no"
 
 
-def _check(used: settings.Solve, rmax: float) -> None:
-    """Raise `CbldmError` for what cannot be run."""
+def _check(used: settings.Solve, rmax: float, last: float) -> None:
+    """Raise `CbldmError` for what cannot be run; data end at `last`."""
     options.validate(dataclasses.replace(used, rmax=rmax))
     kinds_of(used.polish)
-    if used.rmin >= used.rmax:
+    if used.rmin >= min(rmax, last):
         raise CbldmError(
             f"rmin is {used.rmin:g} A and the fitted range ends at "
-            f"{used.rmax:g} A; expected rmin below rmax and inside the data: "
-            f"change rmin or rmax."
+            f"{min(rmax, last):g} A; expected rmin below rmax and inside "
+            f"the data: change rmin or rmax."
         )
 
 
