@@ -57,12 +57,16 @@ class RandomParticle:
 
     number: int
 
-    @functools.cached_property
-    def _drawn(self) -> tuple[str, np.ndarray]:
-        """Crystal and sites."""
+    def _begun(self) -> tuple[str, np.random.Generator]:
+        """Crystal, and the generator of all that follows."""
         rng = np.random.default_rng([SEED, self.number])
         names = list(WEIGHTS)
-        crystal = names[rng.choice(len(names), p=list(WEIGHTS.values()))]
+        return names[rng.choice(len(names), p=list(WEIGHTS.values()))], rng
+
+    @functools.cached_property
+    def sites(self) -> np.ndarray:
+        """Filled sites in whole steps of the template's basis, (N, 3)."""
+        crystal, rng = self._begun()
         between = int(rng.integers(1, 9)) if crystal == "lamella" else 0
         count = np.exp(rng.uniform(np.log(SMALL + 1), np.log(MAX_ATOMS)))
         density = _DENSITY.get(crystal, 2**0.5)
@@ -79,12 +83,12 @@ class RandomParticle:
         # Sites of one height come together.
         last = gauge[order[count - 1]] + 1e-6
         count = int(np.searchsorted(gauge[order], last, side="right"))
-        return crystal, sites[near][order[: min(count, MAX_ATOMS)]]
+        return sites[near][order[: min(count, MAX_ATOMS)]]
 
-    @property
+    @functools.cached_property
     def crystal(self) -> str:
         """As of `diffpy_cbldm.crystals.particles.Particle`."""
-        return self._drawn[0]
+        return self._begun()[0]
 
     @property
     def template(self) -> str:
@@ -95,11 +99,6 @@ class RandomParticle:
     def structure_type(self) -> str:
         """As candidates name it."""
         return "stacked" if self.crystal in STACKINGS[2:] else self.crystal
-
-    @property
-    def sites(self) -> np.ndarray:
-        """Filled sites in whole steps of the template's basis, (N, 3)."""
-        return self._drawn[1]
 
     @property
     def positions(self) -> np.ndarray:
