@@ -33,8 +33,9 @@ from diffpy_cbldm.fitting.quickfit import quick_fit, scaled_fit
 from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_library import library_generator
-from diffpy_cbldm.search.large_set import FILES, best_particles, load_groups
+from diffpy_cbldm.search.large_set import best_particles
 from diffpy_cbldm.search.matching import rw_raw
+from diffpy_cbldm.search.sketches import FILES, load_groups
 from diffpy_cbldm.solving.groups import shared
 
 BOND = 2.775

@@ -28,10 +28,8 @@ from diffpy_cbldm.search.large_set import (
     START_MOTION,
     STRETCH,
     Comparison,
-    exactly,
-    packed,
-    unpacked,
 )
+from diffpy_cbldm.search.sketches import exactly, packed, unpacked
 
 OPEN = {"fcc": 4, "bcc": 4, "sc": 4}
 

@@ -20,7 +20,7 @@ from diffpy_cbldm.crystals.families import chosen_particles
 from diffpy_cbldm.crystals.particles import pair_counts
 from diffpy_cbldm.crystals.random_particles import RandomParticle
 from diffpy_cbldm.files import appearing
-from diffpy_cbldm.search.large_set import FILES, Group, packed
+from diffpy_cbldm.search.sketches import FILES, Group, packed
 
 MODES = 40
 """Numbers that stand for the pairs of a particle."""

@@ -82,26 +82,16 @@ class PairTable:
 
     Parameters
     ----------
-    x : (N, 3) array, A
-        Positions, two or more and none at one place.
-    shortest, longest : float, A
-        Distances.
-    counted : tuple of two (S,) arrays, optional
-        Distances (A) and how many pairs have each; the positions are not
-        looked at then.
+    distances, pairs : (S,) arrays, A and 1
+        Distances of two atoms, none 0, and how many pairs have each.
     """
 
-    def __init__(
-        self,
-        x: np.ndarray,
-        shortest: float,
-        longest: float,
-        counted: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> None:
-        self.x = np.ascontiguousarray(x, dtype=float)
-        self._counted = counted
-        self.shortest, self.longest = shortest, longest
-        low, high = longest**-2, shortest**-2
+    def __init__(self, distances: np.ndarray, pairs: np.ndarray) -> None:
+        self.distances = np.ascontiguousarray(distances, dtype=float)
+        self.pairs = np.ascontiguousarray(pairs, dtype=float)
+        self.longest = float(self.distances.max())
+        shortest = float(self.distances.min())
+        low, high = self.longest**-2, shortest**-2
         self._middle = (high + low) / 2
         self._half = max((high - low) / 2, 1e-9)
         self._asked = False
@@ -204,19 +194,16 @@ class PairTable:
         size = 2 * fast_length(least / 2)
         width = reach / size
         bins = np.zeros((size + order, count))
-        how = (
+        sum_kernels.spread_widths(
+            self.distances,
+            self.pairs,
+            (1 / self.distances**2 - self._middle) / self._half,
             width,
             np.array(spline(order)),
             step,
             power,
-            self._middle,
-            self._half,
             bins,
         )
-        if self._counted is None:
-            sum_kernels.spread_widths(self.x, *how)
-        else:
-            sum_kernels.spread_counted(*self._counted, *how)
         # The sine is odd about the end of the bins as well.
         half = order // 2
         bins[size - half : size] -= bins[size + 1 : size + half + 1][::-1]

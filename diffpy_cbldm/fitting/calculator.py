@@ -56,7 +56,8 @@ class PairCache:
         counted = counted_distances(x.numpy())
         if counted is None:
             # pdist does not lose digits as the matrix form would.
-            d, self._pairs = torch.pdist(self._x[0]), torch.ones(1)
+            d = torch.pdist(self._x[0])
+            self._pairs = torch.ones(len(d), dtype=d.dtype)
         else:
             d, self._pairs = (torch.from_numpy(v) for v in counted)
         if len(d) and float(d.min()) < TOUCHING:
@@ -67,9 +68,7 @@ class PairCache:
             )
         self._distances = d[None]
         if len(d):
-            self._table = PairTable(
-                self._x[0].numpy(), float(d.min()), float(d.max()), counted
-            )
+            self._table = PairTable(d.numpy(), self._pairs.numpy())
 
     def pdf(
         self,
@@ -213,8 +212,7 @@ class PairCache:
         t = self._distances[0] * (stretch / plan.step)
         near = t <= float(limit) / plan.step
         d = t[near] * plan.step
-        if len(self._pairs) > 1:
-            d = d.repeat_interleave(self._pairs[near].round().long())
+        d = d.repeat_interleave(self._pairs[near].round().long())
         return torch.zeros_like(d, dtype=torch.int64), d
 
 

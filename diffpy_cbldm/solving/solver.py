@@ -24,6 +24,7 @@ from diffpy_cbldm.search.generators import built_in, generator_names, propose
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     label_doubts,
+    largest_proposed,
     origin_doubts,
     range_doubts,
     size_doubts,
@@ -165,7 +166,8 @@ def _solve(
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
     too_short = range_doubts(target)
-    about_size = size_doubts(candidates[0], target)
+    largest = largest_proposed(generators)
+    about_size = size_doubts(candidates[0], target, largest)
     atoms = None if too_short else edits.atoms
     if atoms and about_size:
         atoms = dataclasses.replace(atoms, doubted=True)
