@@ -60,7 +60,7 @@ def library_generator(
     large = [
         (m.particle.structure_type, m.particle.positions * m.bond)
         for m in offered(
-            target, max(count // 3, 1), [xyz for _, xyz in small], "ideal"
+            target, max(count // 2, 1), [xyz for _, xyz in small], "ideal"
         )
     ]
     # Smaller ones are left out from the end.

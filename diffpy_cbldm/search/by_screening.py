@@ -185,7 +185,7 @@ def screen_generator(
     Returns
     -------
     list of Candidate
-        All different; numbers of atoms vary as in `cbldm_generator`.  A third
+        All different; numbers of atoms vary as in `cbldm_generator`.  Half
         of them are random cuts of 257 to 10,000 atoms where these fit as
         well (`diffpy_cbldm.search.large_set`).
 
@@ -212,7 +212,7 @@ def screen_generator(
     pool.learn(QDAMP_SPREAD)
     small = pool.candidates(count)
     large = offered(
-        target, max(count // 3, 1), [c.positions for c in small], "random"
+        target, max(count // 2, 1), [c.positions for c in small], "random"
     )
     return [
         *(

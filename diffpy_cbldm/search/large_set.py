@@ -238,9 +238,10 @@ def best_particles(
     varied = sorted(firsts.values(), key=lambda m: m.rw)[:count]
     chosen = list(dict.fromkeys([*ranked[:count], *varied]))
     fits = sorted(_fitted(chosen, target, motion), key=lambda m: m.rw)
+    crystals = {m.particle.crystal: m for m in reversed(fits)}
     firsts = {_kind(m): m for m in reversed(fits)}
-    varied = sorted(firsts.values(), key=lambda m: m.rw)[: count // 2]
-    taken = list(dict.fromkeys([*varied, *fits]))[:count]
+    varied = sorted(firsts.values(), key=lambda m: m.rw)[: 3 * count // 4]
+    taken = list(dict.fromkeys([*crystals.values(), *varied, *fits]))[:count]
     return sorted(taken, key=lambda m: m.rw)
 
 

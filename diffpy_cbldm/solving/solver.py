@@ -21,6 +21,7 @@ from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import built_in, generator_names, propose
+from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     label_doubts,
@@ -40,6 +41,10 @@ from diffpy_cbldm.solving.polish_stage import (
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.threads import one_thread
+
+NEARLY = 1.25
+"""A large particle of another type is refined where its quick fit has an Rw of
+at most so many times the least."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done next, steps done, steps in all."""
@@ -153,7 +158,7 @@ def _solve(
 
     clock.begin("quick fit")
     ranked = _rank_quickly(pool, target)
-    chosen = _choose([c for c, _ in ranked], used.refine, generators)
+    chosen = _choose(ranked, used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
     edits = Edits([], (), None)
     if used.polish != "no":
@@ -290,16 +295,29 @@ def _rank_quickly(
 
 
 def _choose(
-    pool: list[Candidate], refine: int, generators: Sequence[str]
+    ranked: Sequence[tuple[Candidate, QuickFit]],
+    refine: int,
+    generators: Sequence[str],
 ) -> list[int]:
     """Places of the candidates to refine: the first ones, and the first of
-    each generator as far as there is room."""
+    each generator as far as there is room.
+
+    And of large particles the first of each structure type that fits nearly
+    as well: many that differ by a layer are ahead of it.
+    """
+    pool = [c for c, _ in ranked]
     firsts: list[int] = []
     for name in generators:
         mine = (i for i, c in enumerate(pool) if name in c.proposed_by)
         first = next(mine, None)
         if first is not None and first not in firsts:
             firsts.append(first)
+    types = {
+        c.structure_type: i
+        for i, (c, fit) in reversed(list(enumerate(ranked)))
+        if len(c) > MAX_ATOMS and fit.rw <= NEARLY * ranked[0][1].rw
+    }
+    firsts += [i for i in types.values() if i not in firsts]
     firsts = sorted(firsts)[:refine]
     others = [i for i in range(len(pool)) if i not in firsts]
     return sorted(firsts + others[: refine - len(firsts)])
