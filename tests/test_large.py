@@ -158,6 +158,8 @@ def test_small_particles_keep_the_range_of_30_a():
     pdf = noisy(simulated(ball(3.2), rmax=100.0))
     assert signal_end(pdf) == 30.0
     assert Target.of(pdf).rmax == 30.0
+    tiny = noisy(simulated(ball(1.5), rmax=60.0), 0.02)
+    assert signal_end(tiny) == 30.0
 
 
 def test_the_range_of_large_particles_ends_with_their_signal():

@@ -23,8 +23,8 @@ CONSTANT = 2.0
 """Noise keeps its size there within this factor."""
 
 QUIET = 0.1
-"""Noise is at most so large, relative to G(r) at the first 10 A: what is
-larger and constant is signal that goes on."""
+"""Noise is at most so large, relative to the largest G(r): what is larger and
+constant is signal that goes on."""
 
 ABOVE = 1.5
 """Signal is what is larger than noise by this factor."""
@@ -35,8 +35,8 @@ def signal_end(pdf: PDFData, least: float = R_MAX) -> float:
 
     The size of G(r), its root mean square in windows of 5 A, is compared
     with that in the last quarter of the data.  Where it changes there by
-    less than a factor of 2, and is at most a tenth of that at the first
-    10 A, what is there is noise, and the signal ends with the last window
+    less than a factor of 2, and is at most a tenth of the largest, what is
+    there is noise, and the signal ends with the last window
     that is 1.5 times as large.  Otherwise the signal goes on
     to the end of the data.
 
@@ -60,7 +60,7 @@ def signal_end(pdf: PDFData, least: float = R_MAX) -> float:
     if len(tail) < 3 or tail.max() > CONSTANT * tail.min():
         return last
     noise = float(np.median(tail))
-    if noise > QUIET * np.median(size[starts < 2 * WINDOW]):
+    if noise > QUIET * size.max():
         return last
     above = starts[size > ABOVE * noise]
     end = float(above[-1]) + WINDOW if len(above) else least
