@@ -152,8 +152,8 @@ def _solve(
     """The steps of `solve`, with settings that were checked."""
     target, note = settle(target, used.small_angle)
     notes = [note] if note else []
-    crystal = fit_crystal(target)
     pool, silent = _proposed(target, used, generators, clock)
+    crystal = fit_crystal(target)
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
     clock.begin("quick fit")
