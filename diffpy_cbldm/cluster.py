@@ -21,7 +21,7 @@ from diffpy_cbldm.formula import atom_symbol
 from diffpy_cbldm.positions import distinct
 from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.renames import modern
-from diffpy_cbldm.settings import Refinement, Solve
+from diffpy_cbldm.settings import R_MAX, Refinement
 from diffpy_cbldm.state import State, read_flags
 
 
@@ -107,7 +107,7 @@ class Cluster(Stored):
         """Uiso (A^2) by element, as far as it is known: refined values."""
         return {}
 
-    def to_diffpy(self, boxed: bool = False, rmax: float = Solve.rmax) -> Any:
+    def to_diffpy(self, boxed: bool = False, rmax: float = R_MAX) -> Any:
         """Return a ``diffpy.structure.Structure``, with the refined Uiso.
 
         Parameters
@@ -138,9 +138,7 @@ class Cluster(Stored):
         """
         return conversions.to_ase(self.elements, self.positions)
 
-    def to_pymatgen(
-        self, boxed: bool = False, rmax: float = Solve.rmax
-    ) -> Any:
+    def to_pymatgen(self, boxed: bool = False, rmax: float = R_MAX) -> Any:
         """Return a pymatgen ``Molecule``, or a ``Structure`` when boxed.
 
         Uiso (A^2) is the site property ``U_iso_or_equiv``, which
@@ -233,7 +231,7 @@ class Cluster(Stored):
         self,
         path: str | os.PathLike[str],
         uiso: Mapping[str, float] | None = None,
-        rmax: float = Solve.rmax,
+        rmax: float = R_MAX,
     ) -> None:
         """Write the boxed cluster as a P1 cif file, whole or not at all.
 
@@ -259,7 +257,7 @@ class Cluster(Stored):
         path: str | os.PathLike[str],
         uiso: Mapping[str, float] | None = None,
         delta2: float | None = None,
-        rmax: float = Solve.rmax,
+        rmax: float = R_MAX,
     ) -> None:
         """Write the boxed cluster for PDFgui, whole or not at all.
 

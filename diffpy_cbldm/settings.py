@@ -23,6 +23,9 @@ MIN_ATOMS, MAX_ATOMS = 5, 256
 R_MAX, R_STEP = 30.0, 0.01
 """The grid of the method: 0 to 30 A (not included) by 0.01 A (Table 1)."""
 
+R_FAR = 100.0
+"""A fitting range ends here at the latest, A."""
+
 MIN_POINTS = 100
 """Fewer data points than this are refused."""
 
@@ -121,8 +124,12 @@ class Solve:
     rmin: float = parameter(
         1.5, "Start of the fitted range.", unit="A", limits=(0, 100)
     )
-    rmax: float = parameter(
-        30.0, "End of the fitted range.", unit="A", limits=(1, 100)
+    rmax: float | None = parameter(
+        None,
+        "End of the fitted range; where the signal ends, from 30 to 100 A, "
+        "where it is not given.",
+        unit="A",
+        limits=(1, R_FAR),
     )
     seed: int = parameter(
         0, "Seed of all random numbers.", limits=(0, 2**63 - 1)

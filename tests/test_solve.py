@@ -180,13 +180,21 @@ def test_doubts(world):
     world.add("cbldm", 0.5, 0.45)
     sol = cb.solve(a_pdf(reach=25.0))
     text = "\n".join(sol.warnings)
-    assert "best Rw is 0.350" in text and "one element, 5 to 256" in text
-    assert "signal beyond 18.2 A" in text
-    assert "250 atoms, at the limit of 256" in text
+    assert "best Rw is 0.350" in text and "one element, 5 to 10000" in text
+    assert "limit of" not in text  # the library goes on beyond 250 atoms
     assert "came from library" in text and "Rw 0.450 at best" in text
     assert text in sol.explain().replace("Warning: ", "")
     assert "Warning" not in sol.explain(warnings=False)
     assert sol.atoms.doubted and "not like them" in sol.explain()
+
+
+def test_doubts_where_only_small_particles_were_proposed(world):
+    world.add("cbldm", 0.4, 0.35, n=250)
+    sol = cb.solve(a_pdf(reach=25.0), generators="cbldm")
+    text = "\n".join(sol.warnings)
+    assert "one element, 5 to 256" in text
+    assert "signal beyond 18.2 A" in text
+    assert "250 atoms, at the limit of 256" in text
 
 
 def test_doubts_about_a_misfit_that_is_no_noise(world):

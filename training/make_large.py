@@ -1,9 +1,10 @@
 """Make the packaged sketch of large ideal particles.
 
-    python -m training.make_large [--out FILE]
+    python -m training.make_large [--random] [--out FILE]
 
-Counts the pairs of every particle of `diffpy_cbldm.crystals.families` exactly
-and keeps, for each crystal, the `MODES` directions in which they differ most.
+Counts the pairs of every particle of `diffpy_cbldm.crystals.families`, or of
+the first `CUTS` of `diffpy_cbldm.crystals.random_particles`, exactly and
+keeps, for each crystal, the `MODES` directions in which they differ most.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from tqdm import tqdm
 
 from diffpy_cbldm.crystals.families import chosen_particles
 from diffpy_cbldm.crystals.particles import pair_counts
+from diffpy_cbldm.crystals.random_particles import RandomParticle
 from diffpy_cbldm.files import appearing
-from diffpy_cbldm.search.large_set import Group, packed
+from diffpy_cbldm.search.sketches import FILES, Group, packed
 
 MODES = 40
 """Numbers that stand for the pairs of a particle."""
@@ -26,14 +28,17 @@ MODES = 40
 LONGEST = 36.0
 """Longer distances are left out: 100 A of most metals."""
 
-OUT = Path(__file__).parents[1] / "diffpy_cbldm" / "search" / "large.npz"
+OUT = Path(__file__).parents[1] / "diffpy_cbldm" / "search"
+
+CUTS = 4000
+"""Random cuts that are packaged."""
 
 
 def sketch(particles: list) -> Group:
     """The pairs of particles of one crystal in `MODES` numbers each."""
     rows = []
     keys: dict[float, int] = {}
-    for particle in tqdm(particles, particles[0].crystal):
+    for particle in tqdm(particles, particles[0].template, mininterval=5):
         d, pairs = pair_counts(particle)
         near = d < LONGEST
         places = [keys.setdefault(k, len(keys)) for k in np.round(d[near], 4)]
@@ -45,31 +50,50 @@ def sketch(particles: list) -> Group:
     order = np.argsort(distances)
     table, distances = table[:, order], distances[order]
     # Pairs count by 1/d in G(r): so the modes weigh them.
-    left, sizes, right = np.linalg.svd(table / distances, full_matrices=False)
-    k = min(MODES, len(sizes))
+    modes = _main_directions(table / distances)
     return Group(
         tuple(particles),
+        np.array([len(p) for p in particles]),
         distances,
-        right[:k] * distances,
-        left[:, :k] * sizes[:k],
+        modes * distances,
+        (table / distances) @ modes.T,
     )
+
+
+def _main_directions(rows: np.ndarray) -> np.ndarray:
+    """The first right singular vectors, (k, S) with k at most `MODES`."""
+    # By the smaller of the two products: fast, and exact enough for a sketch.
+    wide = rows.shape[0] < rows.shape[1]
+    values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+    keep = np.flatnonzero(values > 1e-12 * values[-1])[::-1][:MODES]
+    found = vectors[:, keep].T
+    if wide:
+        found = found @ rows / np.sqrt(values[keep])[:, None]
+    return found
 
 
 def main(words: list[str] | None = None) -> None:
     """Make the file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--random", action="store_true")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args(words)
-    particles = sorted(
-        chosen_particles(), key=lambda p: (_place(p.crystal), len(p))
-    )
-    groups = []
-    for _, some in itertools.groupby(particles, lambda p: p.crystal):
-        groups.append(sketch(list(some)))
-    with appearing(options.out) as unfinished:
+    if options.random:
+        drawn = [RandomParticle(k) for k in range(CUTS)]
+        kinds = itertools.groupby(
+            sorted(drawn, key=lambda p: p.template), lambda p: p.template
+        )
+    else:
+        particles = sorted(
+            chosen_particles(), key=lambda p: (_place(p.crystal), len(p))
+        )
+        kinds = itertools.groupby(particles, lambda p: p.crystal)
+    groups = [sketch(list(some)) for _, some in kinds]
+    out = options.out or OUT / FILES["random" if options.random else "ideal"]
+    with appearing(out) as unfinished:
         np.savez_compressed(unfinished, **packed(groups))
     count = sum(len(g.particles) for g in groups)
-    print(f"{count} particles, {options.out.stat().st_size / 1e6:.1f} MB")
+    print(f"{count} particles, {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _place(crystal: str) -> int:

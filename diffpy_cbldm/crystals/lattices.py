@@ -67,7 +67,7 @@ def sphere(template: str, radius: float) -> np.ndarray:
     # No component of a point in the sphere is larger than this.
     reach = int(np.ceil(radius * np.linalg.norm(inverse, axis=0).max()))
     k = np.arange(-reach, reach + 1)
-    grid = np.array(list(itertools.product(k, repeat=3)))
+    grid = np.stack(np.meshgrid(k, k, k, indexing="ij"), -1).reshape(-1, 3)
     points = grid @ basis
     return points[np.linalg.norm(points, axis=1) <= radius + 1e-6]
 

@@ -1,4 +1,4 @@
-"""Pair distances of a cluster on no lattice, in bins, compiled."""
+"""Pair distances of particles on no lattice, in bins, compiled."""
 
 from __future__ import annotations
 
@@ -39,4 +39,55 @@ def binned_pairs(positions: np.ndarray, step: float, bins: int) -> np.ndarray:
             part = place - low
             out[low] += 1 - part
             out[low + 1] += part
+    return out
+
+
+@compiled
+def column_pairs(
+    places: np.ndarray,
+    heights: np.ndarray,
+    share: np.ndarray,
+    spacing: float,
+    step: float,
+    bins: int,
+) -> np.ndarray:
+    """`binned_pairs` of atoms in columns that are centred at z = 0.
+
+    Two columns of n and m atoms have n + m - 1 differences in height, so
+    that no single atom is looked at.
+
+    Parameters
+    ----------
+    places : (C, 2) array of float64
+        Of the columns.
+    heights : (C,) array of int64
+        Atoms in each.
+    share : (C,) array of float64
+        How many columns each stands for as the first of a pair: those that
+        a symmetry carries onto it have the same distances to all others.
+    spacing : float
+        Of the atoms in a column.
+    step, bins
+        As in `binned_pairs`.
+    """
+    out = np.zeros(bins)
+    for i in range(len(places)):
+        if share[i] == 0:
+            continue
+        for j in range(len(places)):
+            dx, dy = places[j, 0] - places[i, 0], places[j, 1] - places[i, 1]
+            n, m = heights[i], heights[j]
+            # In half spacings; every second one occurs.
+            for k in range((n + m) % 2, n + m - 1, 2):
+                z = 0.5 * k * spacing
+                place = math.sqrt(dx * dx + dy * dy + z * z) / step
+                if place == 0:
+                    continue
+                count = min(n, m, (n + m - k) // 2)
+                # Each pair is met from both ends, up and down alike.
+                weight = share[i] * count * (0.5 if k == 0 else 1.0)
+                low = int(place)
+                part = place - low
+                out[low] += weight * (1 - part)
+                out[low + 1] += weight * part
     return out

@@ -82,16 +82,16 @@ class PairTable:
 
     Parameters
     ----------
-    x : (N, 3) array, A
-        Positions, two or more and none at one place.
-    shortest, longest : float, A
-        Distances.
+    distances, pairs : (S,) arrays, A and 1
+        Distances of two atoms, none 0, and how many pairs have each.
     """
 
-    def __init__(self, x: np.ndarray, shortest: float, longest: float) -> None:
-        self.x = np.ascontiguousarray(x, dtype=float)
-        self.shortest, self.longest = shortest, longest
-        low, high = longest**-2, shortest**-2
+    def __init__(self, distances: np.ndarray, pairs: np.ndarray) -> None:
+        self.distances = np.ascontiguousarray(distances, dtype=float)
+        self.pairs = np.ascontiguousarray(pairs, dtype=float)
+        self.longest = float(self.distances.max())
+        shortest = float(self.distances.min())
+        low, high = self.longest**-2, shortest**-2
         self._middle = (high + low) / 2
         self._half = max((high - low) / 2, 1e-9)
         self._asked = False
@@ -195,13 +195,13 @@ class PairTable:
         width = reach / size
         bins = np.zeros((size + order, count))
         sum_kernels.spread_widths(
-            self.x,
+            self.distances,
+            self.pairs,
+            (1 / self.distances**2 - self._middle) / self._half,
             width,
             np.array(spline(order)),
             step,
             power,
-            self._middle,
-            self._half,
             bins,
         )
         # The sine is odd about the end of the bins as well.

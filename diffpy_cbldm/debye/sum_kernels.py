@@ -202,13 +202,15 @@ def _weights(pieces, f, out):
     "float64, float64[:, ::1]"
 )
 @compiled
-def spread_widths(x, step, pieces, spacing, power, middle, half, bins):
-    """Spread 2/d T_m(t) of all pairs over bins, t from 1/d^2.
+def spread_widths(distances, pairs, t, step, pieces, spacing, power, bins):
+    """Spread 2/d T_m(t) of all pairs over bins.
 
     Parameters
     ----------
-    x : (N, 3) array, A
-        Positions.
+    distances, pairs : (S,) arrays, A and 1
+        Distances, and how many pairs have each.
+    t : (S,) array
+        Where 1/d^2 lies between its ends, from -1 to 1.
     step : float, A
         Width of a bin.
     pieces : (p, p) array
@@ -217,38 +219,30 @@ def spread_widths(x, step, pieces, spacing, power, middle, half, bins):
     power : int
         Each pair is divided by the transform of the spline of that order
         over steps of Q, sinc(d spacing / 2)^power.
-    middle, half : float, 1/A^2
-        t = (1/d^2 - middle) / half lies between -1 and 1.
     bins : (n, M) array
         To which T_m, m < M, of each pair is added; beyond all distances.
     """
     order, count = len(pieces), bins.shape[1]
     terms, spread = np.empty(count), np.empty(order)
     inverse = 1.0 / step
-    for i in range(1, len(x)):
-        for j in range(i):
-            dx = x[i, 0] - x[j, 0]
-            dy = x[i, 1] - x[j, 1]
-            dz = x[i, 2] - x[j, 2]
-            square = dx * dx + dy * dy + dz * dz
-            d = math.sqrt(square)
-            cell = int(d * inverse)
-            f = d * inverse - cell
-            t = (1.0 / square - middle) / half
-            angle = 0.5 * d * spacing
-            terms[0] = 2.0 / d * (angle / math.sin(angle)) ** power
-            if count > 1:
-                terms[1] = t * terms[0]
-            for m in range(2, count):
-                terms[m] = 2.0 * t * terms[m - 1] - terms[m - 2]
-            _weights(pieces, f, spread)
-            for p in range(order):
-                row = cell + order // 2 - p
-                # A sine is odd.
-                value = spread[p] if row >= 0 else -spread[p]
-                row = abs(row)
-                for m in range(count):
-                    bins[row, m] += value * terms[m]
+    for i in range(len(distances)):
+        d = distances[i]
+        cell = int(d * inverse)
+        f = d * inverse - cell
+        angle = 0.5 * d * spacing
+        terms[0] = pairs[i] * 2.0 / d * (angle / math.sin(angle)) ** power
+        if count > 1:
+            terms[1] = t[i] * terms[0]
+        for m in range(2, count):
+            terms[m] = 2.0 * t[i] * terms[m - 1] - terms[m - 2]
+        _weights(pieces, f, spread)
+        for p in range(order):
+            row = cell + order // 2 - p
+            # A sine is odd.
+            value = spread[p] if row >= 0 else -spread[p]
+            row = abs(row)
+            for m in range(count):
+                bins[row, m] += value * terms[m]
 
 
 @ahead(

@@ -86,3 +86,35 @@ def sine_sums(turn, fall, columns, starts, out):
                     room[i] = turned
                     room[32 + i] *= room[48 + i]
                     room[48 + i] *= leap_square
+
+
+@compiled
+def damped_waves(first, step, distances, widths, factors, out):
+    """Waves of distances with their widths, at even steps of Q.
+
+    Sine and Gaussian go from one Q to the next by products, which takes a
+    tenth of the time of their functions.
+
+    Parameters
+    ----------
+    first, step : float, 1/A
+        Q_k = first + k step.
+    distances, widths, factors : (S,) arrays; A, A^2 and of any unit
+    out : (K, S) array
+        Set to factors sin(Q_k d) exp(-widths Q_k^2).
+    """
+    count, size = out.shape
+    wave, other = np.sin(first * distances), np.cos(first * distances)
+    turn, along = np.sin(step * distances), np.cos(step * distances)
+    fall = factors * np.exp(-widths * first**2)
+    # To the next Q: exp(-w (2 Q_k step + step^2)), which has a ratio too.
+    ratio = np.exp(-widths * (2 * first * step + step**2))
+    again = np.exp(-2 * widths * step**2)
+    for k in range(count):
+        for i in range(size):
+            out[k, i] = fall[i] * wave[i]
+            new = wave[i] * along[i] + other[i] * turn[i]
+            other[i] = other[i] * along[i] - wave[i] * turn[i]
+            wave[i] = new
+            fall[i] *= ratio[i]
+            ratio[i] *= again[i]

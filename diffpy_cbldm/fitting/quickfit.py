@@ -325,6 +325,32 @@ def quick_fit(
     return _finish(clusters, ends, target)
 
 
+def scaled_fit(
+    positions_list: Sequence[np.ndarray],
+    target: Target,
+    values: Mapping[str, float],
+) -> list[QuickFit]:
+    """Fit the scale alone, everything else held.
+
+    Parameters
+    ----------
+    positions_list : list of (N, 3) arrays, angstrom
+    target : Target
+        A Qdamp that it gives is taken.
+    values : mapping
+        Each of `PARAMETERS`.
+
+    Returns
+    -------
+    list of QuickFit, in the order given.
+    """
+    clusters = [Shells.of(positions) for positions in positions_list]
+    p = np.array([values[name] for name in PARAMETERS])
+    if target.qdamp is not None:
+        p[PARAMETERS.index("qdamp")] = target.qdamp
+    return _finish(clusters, [p] * len(clusters), target)
+
+
 class _Grids:
     """The data on the Q grids that clusters of different lengths need."""
 

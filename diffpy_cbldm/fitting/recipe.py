@@ -30,7 +30,7 @@ def make_recipe(
     *,
     backend: str = "auto",
     rmin: float = Solve.rmin,
-    rmax: float = Solve.rmax,
+    rmax: float | None = Solve.rmax,
     start: Mapping[str, float] | None = None,
     moves: Sequence[str] = (),
 ) -> FitRecipe:
@@ -69,7 +69,8 @@ def make_recipe(
     backend : {"auto", "torch", "srreal"}
         The Debye calculator: built in ("auto" is "torch"), or native.
     rmin, rmax : float, A
-        Fitted range, cut to the data.  Default 1.5 and 30.
+        Fitted range, cut to the data.  Default 1.5 and where the signal
+        ends, 30 A or more.
     start : dict, optional
         Start values by variable name; default: `settings.Refinement`, and
         for s1 the least-squares scale.

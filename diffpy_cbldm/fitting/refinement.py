@@ -159,7 +159,7 @@ def refine(
     *,
     backend: str = "auto",
     rmin: float = Solve.rmin,
-    rmax: float = Solve.rmax,
+    rmax: float | None = Solve.rmax,
     heldout: bool = True,
     start: Mapping[str, float] | None = None,
     moves: Sequence[str] = (),

@@ -15,6 +15,7 @@ import numpy as np
 from diffpy_cbldm.debye.qgrid import QGrid, q_grid, whole_end
 from diffpy_cbldm.debye.widths import end_ratio
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.settings import R_MAX, R_STEP, Solve
 
@@ -70,7 +71,7 @@ class Target:
         cls,
         pdf: PDFData | Target,
         rmin: float = Solve.rmin,
-        rmax: float = Solve.rmax,
+        rmax: float | None = Solve.rmax,
     ) -> Target:
         """Cut a PDF to the fitting range; a Target is returned as it is.
 
@@ -78,7 +79,8 @@ class Target:
         ----------
         pdf : PDFData
         rmin, rmax : float, angstrom
-            Default 1.5 and 30; `rmax` is cut to the end of the data.
+            Default 1.5, and where the signal ends (`signal_end`), from 30 A
+            on; `rmax` is cut to the end of the data.
 
         Raises
         ------
@@ -89,6 +91,8 @@ class Target:
         if isinstance(pdf, Target):
             return pdf
         check_pdf(pdf)
+        if rmax is None:
+            rmax = signal_end(pdf)
         keep = (pdf.r >= rmin - EDGE) & (pdf.r <= rmax + EDGE)
         count = int(keep.sum())
         if count < FEWEST:
@@ -192,6 +196,14 @@ class Target:
         From the first point on, also below `rmin`: the model reads it whole.
         """
         g, measured = self._regridded
+        r = np.arange(len(g)) * R_STEP
+        keep = measured & (r <= self.rmax + EDGE)
+        return r[keep], g[keep]
+
+    @functools.cached_property
+    def far_curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `curve`, however far the range reaches: for large particles."""
+        g, measured = regrid(self.pdf, self.rmax + 2 * R_STEP)
         r = np.arange(len(g)) * R_STEP
         keep = measured & (r <= self.rmax + EDGE)
         return r[keep], g[keep]

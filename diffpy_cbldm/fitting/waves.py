@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from diffpy_cbldm.debye.widths import width_ratio
+from diffpy_cbldm.fitting.kernels import damped_waves
 from diffpy_cbldm.fitting.quickfit import START
 from diffpy_cbldm.fitting.target import Target
 
@@ -40,11 +41,9 @@ class Waves:
         ratio = width_ratio(d, 0.0, delta2, self.target.qbroad).clip(min=0)
         beyond = ((d - self.target.rmax) / FADE).clip(0, 1)
         held = np.cos(0.5 * math.pi * beyond) ** 2 / d
-        q = self.q[:, None]
-        # In place: these are the largest arrays of the comparison.
-        out = np.sin(q * d)
-        out *= np.exp(-(q**2) * (uiso * ratio))
-        out *= held
+        out = np.empty((len(self.q), len(d)))
+        first, step = float(self.q[0]), float(self.q[1] - self.q[0])
+        damped_waves(first, step, d, uiso * ratio, held, out)
         return out
 
 

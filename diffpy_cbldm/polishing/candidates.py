@@ -31,7 +31,7 @@ from diffpy_cbldm.polishing.front import (
     pareto,
     predicted,
 )
-from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.settings import Solve
 
 LATTICE = {"oct": "fcc"}
 """What an edited cluster is called: its crystal, not its shape."""
@@ -206,7 +206,7 @@ def polish(
     kinds: Sequence[str] = EDIT_KINDS,
     roughness: float = ROUGHNESS,
     rmin: float = 1.5,
-    rmax: float = R_MAX,
+    rmax: float | None = Solve.rmax,
     backend: str = "auto",
     device: str = "cpu",
 ) -> list[Candidate]:

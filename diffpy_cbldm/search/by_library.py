@@ -14,14 +14,14 @@ from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.search.large_set import best_particles
+from diffpy_cbldm.search.large_set import offered
 from diffpy_cbldm.search.matching import (
     HIST_BINS,
     HIST_ORDER,
     HIST_STEP,
     screen,
 )
-from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.settings import Solve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ def library_generator(
     seed: int = 0,
     device: str = "auto",
     rmin: float = 1.5,
-    rmax: float = R_MAX,
+    rmax: float | None = Solve.rmax,
     exclude: Sequence[int] = (),
 ) -> list[Candidate]:
     """Mine all ideal clusters: every type, every size, stretch fitted.
@@ -52,28 +52,26 @@ def library_generator(
     rw, bonds = screen(*_library(), target, target.bond)
     # For evaluation: what counts as unseen must not be found here.
     rw[list(exclude)] = np.inf
-    found = [
-        (
-            rw[i],
-            table.geometries[i].structure_type,
-            table.positions(i),
-            bonds[i],
+    order = [int(i) for i in np.argsort(rw)[:count] if np.isfinite(rw[i])]
+    small = [
+        (table.geometries[i].structure_type, table.positions(i) * bonds[i])
+        for i in order
+    ]
+    large = [
+        (m.particle.structure_type, m.particle.positions * m.bond)
+        for m in offered(
+            target, max(count // 2, 1), [xyz for _, xyz in small], "ideal"
         )
-        for i in np.argsort(rw)[:count]
-        if np.isfinite(rw[i])
     ]
-    found += [
-        (m.rw, m.particle.structure_type, m.particle.positions, m.bond)
-        for m in best_particles(target, count)
-    ]
-    found.sort(key=lambda known: known[0])
+    # Smaller ones are left out from the end.
+    proposed = large + small[: count - len(large)]
     return [
         Candidate(
             elements=(target.element,) * len(xyz),
-            positions=xyz * bond,
+            positions=xyz,
             structure_type=structure_type,
         )
-        for _, structure_type, xyz, bond in found[:count]
+        for structure_type, xyz in proposed
     ]
 
 

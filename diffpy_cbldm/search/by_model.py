@@ -16,7 +16,7 @@ from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.pool import POPULATION, Pool
 from diffpy_cbldm.search.surfaces import move_surfaces
-from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.threads import one_thread
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def cbldm_generator(
     seed: int = 0,
     device: str = "auto",
     rmin: float = 1.5,
-    rmax: float = R_MAX,
+    rmax: float | None = Solve.rmax,
     weights: str = "small",
 ) -> list[Candidate]:
     """Draw candidates from the trained model.

@@ -13,6 +13,7 @@ from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pdf_from_histogram
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.large_set import offered
 from diffpy_cbldm.search.matching import (
     BOND_CHANGES,
     Motion,
@@ -26,7 +27,7 @@ from diffpy_cbldm.search.screening_set import (
     load_set,
     member,
 )
-from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.threads import side_by_side
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def screen_generator(
     seed: int = 0,
     device: str = "auto",
     rmin: float = 1.5,
-    rmax: float = R_MAX,
+    rmax: float | None = Solve.rmax,
 ) -> list[Candidate]:
     """Screen a set of random clusters, and fit the best of them.
 
@@ -184,8 +185,9 @@ def screen_generator(
     Returns
     -------
     list of Candidate
-        All different, the best quick fit first; numbers of atoms vary as in
-        `cbldm_generator`.
+        All different; numbers of atoms vary as in `cbldm_generator`.  Half
+        of them are random cuts of 257 to 10,000 atoms where these fit as
+        well (`diffpy_cbldm.search.large_set`).
 
     Raises
     ------
@@ -208,4 +210,18 @@ def screen_generator(
     # Larger clusters with more damping come close to the right ones: what
     # the first few tell of it would hide those.
     pool.learn(QDAMP_SPREAD)
-    return pool.candidates(count)
+    small = pool.candidates(count)
+    large = offered(
+        target, max(count // 2, 1), [c.positions for c in small], "random"
+    )
+    return [
+        *(
+            Candidate(
+                elements=(target.element,) * m.atoms,
+                positions=m.particle.positions * m.bond,
+                structure_type=m.particle.structure_type,
+            )
+            for m in large
+        ),
+        *small[: count - len(large)],
+    ]

@@ -24,7 +24,7 @@ from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.by_screening import screen_generator
 from diffpy_cbldm.search.matching import rw_raw
-from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.settings import Solve
 
 Generator = Callable[..., list[Candidate]]
 
@@ -135,7 +135,7 @@ def propose(
     generators: str | Sequence[str] = ("cbldm",),
     device: str = "auto",
     rmin: float = 1.5,
-    rmax: float = R_MAX,
+    rmax: float | None = Solve.rmax,
 ) -> list[Candidate]:
     """Propose structures for a measured PDF.
 
@@ -152,7 +152,8 @@ def propose(
     device : {"auto", "cpu", "cuda"}
         Where models run.
     rmin, rmax : float, angstrom
-        The range of r on which candidates are compared.
+        The range of r on which candidates are compared; defaults 1.5, and
+        where the signal ends, 30 A or more.
 
     Returns
     -------

@@ -21,9 +21,10 @@ from diffpy_cbldm.debye.histogram import (
 from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.agreement import rw_scaled
+from diffpy_cbldm.fitting.quickfit import scaled_fit
 from diffpy_cbldm.fitting.target import EDGE, Target
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.settings import R_MAX, R_STEP, Refinement
+from diffpy_cbldm.settings import MAX_ATOMS, R_MAX, R_STEP, Refinement
 
 BOND_CHANGES = np.array(
     [
@@ -301,6 +302,16 @@ def rw_raw(
     if not positions:
         return np.zeros(0)
     start, target = Refinement(), Target.of(target)
+    large = [i for i, xyz in enumerate(positions) if len(xyz) > MAX_ATOMS]
+    if large:
+        out = np.empty(len(positions))
+        held = {"stretch": 1.0, "delta2": 0.0}
+        held |= {"uiso": start.uiso, "qdamp": start.qdamp}
+        found = scaled_fit([positions[i] for i in large], target, held)
+        out[large] = [fit.rw for fit in found]
+        small = [i for i, xyz in enumerate(positions) if len(xyz) <= MAX_ATOMS]
+        out[small] = rw_raw([positions[i] for i in small], target)
+        return out
     r, g = target.curve
     inside = r >= target.rmin - EDGE
     xyz, lengths = padded(positions)

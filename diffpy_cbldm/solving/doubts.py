@@ -9,6 +9,7 @@ import numpy as np
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter, nearest_neighbour_distance
+from diffpy_cbldm.crystals.particles import MAX_ATOMS
 from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
@@ -89,7 +90,15 @@ def _bond(target: Target) -> float | None:
         return None
 
 
-def size_doubts(best: Candidate, target: Target) -> list[str]:
+def largest_proposed(generators: Sequence[str]) -> int:
+    """The atoms of the largest particles that some generators propose."""
+    known = {"library", "screen"}.intersection(generators)
+    return MAX_ATOMS if known else settings.MAX_ATOMS
+
+
+def size_doubts(
+    best: Candidate, target: Target, largest: int = settings.MAX_ATOMS
+) -> list[str]:
     """Say why the particle may not be what the model covers.
 
     A range of its number of atoms means little then.
@@ -99,6 +108,8 @@ def size_doubts(best: Candidate, target: Target) -> list[str]:
     best : Candidate
         The first of the ranked ones.
     target : Target
+    largest : int
+        Atoms of the largest particles that were proposed; default 256.
 
     Returns
     -------
@@ -106,9 +117,7 @@ def size_doubts(best: Candidate, target: Target) -> list[str]:
         Empty where nothing puts the answer in doubt.
     """
     doubts: list[str] = []
-    covered = (
-        f"one element, {settings.MIN_ATOMS} to {settings.MAX_ATOMS} atoms"
-    )
+    covered = f"one element, {settings.MIN_ATOMS} to {largest} atoms"
     if best.rw is not None and not best.rw <= DOUBTFUL_RW:
         doubts.append(
             f"The best Rw is {best.rw:.3f}, above {DOUBTFUL_RW:g}: the "
@@ -116,7 +125,7 @@ def size_doubts(best: Candidate, target: Target) -> list[str]:
             f"the composition or Q range is wrong."
         )
     # A rod of 256 atoms reaches far; that counts only where it fits.
-    reach = compact_diameter(best)
+    reach = compact_diameter(best, largest)
     if best.rw is not None and best.rw <= DOUBTFUL_RW:
         reach = max(reach, diameter(best.positions))
     left = signal_beyond(target, reach)
@@ -124,15 +133,15 @@ def size_doubts(best: Candidate, target: Target) -> list[str]:
         doubts.append(
             f"The data have signal beyond {reach:.1f} A ({left:.0%} of that "
             f"inside), where neither the best structure nor a compact one of "
-            f"{settings.MAX_ATOMS} atoms has distances: the particle is "
+            f"{largest} atoms has distances: the particle is "
             f"larger than what the model covers."
         )
     n_atoms = len(best.positions)
-    if n_atoms >= 0.95 * settings.MAX_ATOMS:
-        where = "beyond" if n_atoms > settings.MAX_ATOMS else "at"
+    if n_atoms >= 0.95 * largest:
+        where = "beyond" if n_atoms > largest else "at"
         doubts.append(
             f"The best structure has {n_atoms} atoms, {where} the limit of "
-            f"{settings.MAX_ATOMS} that generators propose: the particle may "
+            f"{largest} that generators propose: the particle may "
             f"be larger."
         )
     if best.uneven_misfit is not None:
@@ -199,11 +208,11 @@ def origin_doubts(
     ]
 
 
-def compact_diameter(candidate: Candidate) -> float:
-    """What a close-packed sphere of the most atoms measures, angstrom."""
+def compact_diameter(candidate: Candidate, atoms: int) -> float:
+    """What a close-packed sphere of so many atoms measures, angstrom."""
     share_of_space = 0.74
     bond = nearest_neighbour_distance(candidate.positions)
-    return bond * (settings.MAX_ATOMS / share_of_space) ** (1 / 3)
+    return bond * (atoms / share_of_space) ** (1 / 3)
 
 
 def signal_beyond(target: Target, reach: float, margin: float = 1.0) -> float:

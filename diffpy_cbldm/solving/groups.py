@@ -10,6 +10,7 @@ import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import (
+    MANY,
     diameter,
     nearest_neighbour_distance,
     roughness,
@@ -117,7 +118,9 @@ def _described(inside: list[int], candidates: Sequence[Candidate]) -> Group:
     rw = [c.rw or 0.0 for c in members]
     atoms = [len(c) for c in members]
     size = [diameter(c.positions) for c in members]
-    shares = [shared(members[0], c) for c in members[1:]]
+    # The first is looked at once: it is what the others are held against.
+    near = _Neighbourhood(_scaled(members[0])) if members[1:] else None
+    shares = [shared(members[0], c, near) for c in members[1:]]
     return Group(
         tuple(simple),
         (min(rw), max(rw)),
@@ -128,7 +131,15 @@ def _described(inside: list[int], candidates: Sequence[Candidate]) -> Group:
     )
 
 
-def shared(a: Candidate, b: Candidate) -> float:
+def _scaled(c: Candidate) -> np.ndarray:
+    """Positions about their mean, (N, 3), bond lengths."""
+    bond = nearest_neighbour_distance(c.positions)
+    return (c.positions - c.positions.mean(0)) / bond
+
+
+def shared(
+    a: Candidate, b: Candidate, near: _Neighbourhood | None = None
+) -> float:
     """Common atoms of two clusters over all, on top of one another.
 
     Tried are the operations of the crystal's point group and the shifts that
@@ -138,29 +149,33 @@ def shared(a: Candidate, b: Candidate) -> float:
     Parameters
     ----------
     a, b : Candidate
+    near : optional
+        What lies near the atoms of the first, where it is known.
 
     Returns
     -------
     float, 0 to 1
     """
-    x, y = (
-        (c.positions - c.positions.mean(0))
-        / nearest_neighbour_distance(c.positions)
-        for c in (a, b)
-    )
+    x, y = _scaled(a), _scaled(b)
     # An octahedron is cut from the fcc crystal.
     kind = "fcc" if a.structure_type == "oct" else a.structure_type
-    near = _Neighbourhood(x)
+    near = near or _Neighbourhood(x)
+    # Some atoms of a large cluster tell which turn and shift is the best.
+    some = y[:: max(1, len(y) // MANY)]
     # Cuts of one crystal have their centroids near one another, so the best
     # shift takes some atom near the one onto some atom near the other.
+    innermost = np.argsort((y**2).sum(1))[:2]
     middle = x[np.argsort((x**2).sum(1))[:6]]
-    best = 0
+    best, found = -1, y
     for turn in turns(TEMPLATE_OF.get(kind, "fcc")):
-        z = y @ turn.T
-        inner = z[np.argsort((z**2).sum(1))[:2]]
+        inner = y[innermost] @ turn.T
         shifts = (middle[:, None] - inner).reshape(-1, 1, 3)
-        best = max(best, int(near.holds(z + shifts).sum(1).max()))
-    return best / (len(x) + len(y) - best)
+        count = near.holds(some @ turn.T + shifts).sum(1)
+        if count.max() > best:
+            best = int(count.max())
+            found = y @ turn.T + shifts[int(count.argmax())]
+    common = int(near.holds(found).sum())
+    return common / (len(x) + len(y) - common)
 
 
 class _Neighbourhood:
@@ -182,11 +197,13 @@ class _Neighbourhood:
         self.filled = np.zeros(size.astype(int) + 1, bool)
         reach = math.ceil(self.NEAR / self.CELL) + 1
         steps = np.mgrid[(slice(-reach, reach + 1),) * 3].reshape(3, -1).T
-        cells = self._cells(x)[:, None] + steps
-        # A cell counts where its middle does.
-        middles = self.origin + (cells + 0.5) * self.CELL
-        close = ((middles - x[:, None]) ** 2).sum(-1) <= self.NEAR**2
-        self.filled[tuple(cells[close].T)] = True
+        # Some atoms at a time: all cells at once would take much memory.
+        for some in np.split(x, range(256, len(x), 256)):
+            cells = self._cells(some)[:, None] + steps
+            # A cell counts where its middle does.
+            middles = self.origin + (cells + 0.5) * self.CELL
+            close = ((middles - some[:, None]) ** 2).sum(-1) <= self.NEAR**2
+            self.filled[tuple(cells[close].T)] = True
 
     def _cells(self, places: np.ndarray) -> np.ndarray:
         return np.floor((places - self.origin) / self.CELL).astype(int)

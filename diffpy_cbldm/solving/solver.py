@@ -18,13 +18,16 @@ from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.quickfit import STRETCHES, QuickFit, quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
+from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import built_in, generator_names, propose
+from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     label_doubts,
+    largest_proposed,
     origin_doubts,
     range_doubts,
     size_doubts,
@@ -40,6 +43,10 @@ from diffpy_cbldm.solving.polish_stage import (
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.threads import one_thread
+
+NEARLY = 1.25
+"""A large particle of another type is refined where its quick fit has an Rw of
+at most so many times the least."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done next, steps done, steps in all."""
@@ -58,7 +65,7 @@ def solve(
     generators: str | Sequence[str] = ("cbldm", "library", "screen"),
     backend: str = "auto",
     rmin: float = 1.5,
-    rmax: float = 30.0,
+    rmax: float | None = None,
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -96,7 +103,9 @@ def solve(
     backend : {"auto", "torch", "srreal"}
         The Debye calculator of the refinement.
     rmin, rmax : float, angstrom
-        The fitted range; defaults 1.5 and 30, or where the data end.
+        The fitted range; default 1.5 to where the signal ends: 30 A, or up
+        to 100 A where data of a large particle go so far.  The settings of
+        the result say what was taken.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -112,12 +121,13 @@ def solve(
     """
     check_pdf(pdf)
     generators = generator_names(generators)
+    end = signal_end(pdf) if rmax is None else rmax
     used = settings.Solve(
         count=count,
         refine=refine,
         generators=",".join(generators),
         rmin=rmin,
-        rmax=min(rmax, float(pdf.r[-1])),
+        rmax=min(end, float(pdf.r[-1])),
         seed=seed,
         small_angle=small_angle,
         device=device,
@@ -125,9 +135,9 @@ def solve(
         polish=_kinds_text(polish),
         roughness=roughness,
     )
-    _check(used, rmax)
+    _check(used, end, float(pdf.r[-1]))
     _ = pdf.element  # raises where there are several, or none
-    target = Target.of(pdf, rmin, rmax)
+    target = Target.of(pdf, rmin, end)
     clock = _Clock(progress, steps=len(generators) + 2 + refine)
     compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
@@ -145,14 +155,14 @@ def _solve(
     """The steps of `solve`, with settings that were checked."""
     target, note = settle(target, used.small_angle)
     notes = [note] if note else []
-    crystal = fit_crystal(target)
     pool, silent = _proposed(target, used, generators, clock)
+    crystal = fit_crystal(target)
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
     clock.begin("quick fit")
     ranked = _rank_quickly(pool, target)
     give_back()
-    chosen = _choose([c for c, _ in ranked], used.refine, generators)
+    chosen = _choose(ranked, used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
     edits = Edits([], (), None)
     if used.polish != "no":
@@ -165,7 +175,8 @@ def _solve(
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
     too_short = range_doubts(target)
-    about_size = size_doubts(candidates[0], target)
+    largest = largest_proposed(generators)
+    about_size = size_doubts(candidates[0], target, largest)
     atoms = None if too_short else edits.atoms
     if atoms and about_size:
         atoms = dataclasses.replace(atoms, doubted=True)
@@ -244,15 +255,15 @@ def _kinds_text(polish: bool | Sequence[str]) -> str:
     return ",".join(polish) or "no"
 
 
-def _check(used: settings.Solve, rmax: float) -> None:
-    """Raise `CbldmError` for what cannot be run."""
+def _check(used: settings.Solve, rmax: float, last: float) -> None:
+    """Raise `CbldmError` for what cannot be run; data end at `last`."""
     options.validate(dataclasses.replace(used, rmax=rmax))
     kinds_of(used.polish)
-    if used.rmin >= used.rmax:
+    if used.rmin >= min(rmax, last):
         raise CbldmError(
             f"rmin is {used.rmin:g} A and the fitted range ends at "
-            f"{used.rmax:g} A; expected rmin below rmax and inside the data: "
-            f"change rmin or rmax."
+            f"{min(rmax, last):g} A; expected rmin below rmax and inside "
+            f"the data: change rmin or rmax."
         )
 
 
@@ -289,16 +300,29 @@ def _rank_quickly(
 
 
 def _choose(
-    pool: list[Candidate], refine: int, generators: Sequence[str]
+    ranked: Sequence[tuple[Candidate, QuickFit]],
+    refine: int,
+    generators: Sequence[str],
 ) -> list[int]:
     """Places of the candidates to refine: the first ones, and the first of
-    each generator as far as there is room."""
+    each generator as far as there is room.
+
+    And of large particles the first of each structure type that fits nearly
+    as well: many that differ by a layer are ahead of it.
+    """
+    pool = [c for c, _ in ranked]
     firsts: list[int] = []
     for name in generators:
         mine = (i for i, c in enumerate(pool) if name in c.proposed_by)
         first = next(mine, None)
         if first is not None and first not in firsts:
             firsts.append(first)
+    types = {
+        c.structure_type: i
+        for i, (c, fit) in reversed(list(enumerate(ranked)))
+        if len(c) > MAX_ATOMS and fit.rw <= NEARLY * ranked[0][1].rw
+    }
+    firsts += [i for i in types.values() if i not in firsts]
     firsts = sorted(firsts)[:refine]
     others = [i for i in range(len(pool)) if i not in firsts]
     return sorted(firsts + others[: refine - len(firsts)])

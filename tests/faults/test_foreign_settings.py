@@ -29,7 +29,8 @@ def result(**used):
 
 def test_all_keys_that_a_result_writes_are_taken():
     used = {o.name: o.default for o in options(settings.Solve)}
-    used |= {"composition": "Pt", "qmin": 0.8, "version": "1"}
+    # What a result writes is the range that was taken.
+    used |= {"composition": "Pt", "qmin": 0.8, "version": "1", "rmax": 30.0}
     assert result(**used) == {
         **{k: v for k, v in used.items() if k != "version"},
         "inputs": ["a.gr"],

@@ -40,7 +40,7 @@ def solution_of(pdf, n=2, **_):
         rw_quick=[0.1] * n,
         settings={
             **dataclasses.asdict(settings.Reading("Pt", 0.7, 25.0)),
-            **dataclasses.asdict(settings.Solve()),
+            **dataclasses.asdict(settings.Solve(rmax=30.0)),
             "backend": "torch",
         },
         timings={"total": 1.0},
