@@ -64,8 +64,8 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
     CbldmError
         The data have no points in the fitted range.
     """
-    from diffpy_cbldm.fitting.agreement import rw
     from diffpy_cbldm.cluster import as_cluster
+    from diffpy_cbldm.fitting.agreement import rw
     from diffpy_cbldm.fitting.recipe import recipe_of
     from diffpy_cbldm.threads import one_thread
 

@@ -323,15 +323,16 @@ def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
         if c["n_atoms"] > MAX_ATOMS:
             c["positions"] = np.round(c["positions"], 5).tolist()
             for name in ("elements", "positions"):
-                mark = f"the {name} of rank {c['rank']}"
-                rows[f'"{mark}"'] = json.dumps(
+                # No other text of a result has a zero byte.
+                mark = f"\0{name} {c['rank']}"
+                rows[json.dumps(mark)] = json.dumps(
                     c[name], allow_nan=False, separators=(",", ":")
                 )
                 c[name] = mark
     text = json.dumps(data, indent=1, allow_nan=False) + "\n"
     if rows:
         marks = "|".join(map(re.escape, rows))
-        text = re.sub(f"(?<=: )({marks})", lambda m: rows[m[0]], text)
+        text = re.sub(marks, lambda m: rows[m[0]], text)
     path.write_text(text, encoding="utf-8")
 
 

@@ -26,7 +26,6 @@ from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.crystal import (
     FINEST,
-    GAMMA,
     Crystal,
     Measured,
     Polished,
