@@ -305,12 +305,14 @@ def _structure(axes: Any, c: Candidate, reach: float) -> None:
         mpl.colors.Normalize(3, 12)(shape(c).neighbours)
     )
     balls, colors = [], []
+    # Small balls do with fewer.
+    lights = np.linspace(0, 1, 6 if len(x) <= FEW else 3)
     # From the back to the front: nearer atoms cover the others.
     for k in _in_sight(x, radius):
         balls.append(Circle(x[k, :2], radius))
         colors.append((0.15, 0.18, 0.22, 1.0))
         # Smaller and whiter discs towards the light make a disc look round.
-        for light in np.linspace(0, 1, 6):
+        for light in lights:
             centre = x[k, :2] + light * radius * np.array([-0.25, 0.3])
             balls.append(Circle(centre, radius * (0.94 - 0.74 * light)))
             white = 0.55 * light**1.5
