@@ -22,7 +22,7 @@ from diffpy_cbldm.output.plots import picture
 from diffpy_cbldm.output.results import shown
 from diffpy_cbldm.output.views import (
     Curve,
-    calculated_curve,
+    curve_of,
     need,
     refined_curve,
     shape,
@@ -64,9 +64,7 @@ def _parts(given: Any) -> dict[str, Any]:
 def _(solution: Solution) -> dict[str, Any]:
     best = shown(solution)
     names = group_names(solution)
-    curves = [
-        refined_curve(c) or calculated_curve(solution, c) for c in best[:ROWS]
-    ]
+    curves = [curve_of(solution, c) for c in best[:ROWS]]
     rows = [
         described(k + 1, c, curve.rw, shape(c), names.get(k))
         for k, (c, curve) in enumerate(zip(best, curves, strict=False))

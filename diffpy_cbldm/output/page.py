@@ -18,7 +18,7 @@ from diffpy_cbldm.output.results import shown, shown_places, with_esd
 from diffpy_cbldm.output.views import (
     Curve,
     Shape,
-    calculated_curve,
+    curve_of,
     difference,
     need,
     shape,
@@ -70,7 +70,8 @@ def make_page(solution: Solution, source: str) -> str:
     Returns
     -------
     str
-        HTML of about 5 MB, most of it plotly.js.
+        HTML of about 5 MB, most of it plotly.js; with thousands of atoms
+        7 MB at the most, as of more than `DRAWN` only the surface is drawn.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def make_page(solution: Solution, source: str) -> str:
     from plotly.offline import get_plotlyjs
 
     best = shown(solution)
-    curves = [calculated_curve(solution, c) for c in best]
+    curves = [curve_of(solution, c) for c in best]
     shapes = [shape(c) for c in best]
     alike = _groups_shown(solution)
     names = group_names(solution)
@@ -228,6 +229,7 @@ def described(
         f"for rank {rank}, {title}: {agreement}",
         "structure_label": f"Structure of rank {rank}: {title}, diameter "
         f"{form.diameter:.1f} angstrom, {len(form.bonds)} bonds",
+        "drawn": _drawn_note(form),
         "parameters": [
             {
                 "name": name,
@@ -252,6 +254,14 @@ def described(
             _word(", ".join(c.edits)),
         ],
     }
+
+
+def _drawn_note(form: Shape) -> str:
+    """What is said where not all atoms are drawn."""
+    all_atoms, some = len(form.outer), len(form.drawn)
+    if some == all_atoms:
+        return ""
+    return f"Drawn are the {some} atoms of the surface, of {all_atoms}."
 
 
 def _word(text: str | None) -> dict[str, Any]:
@@ -351,8 +361,6 @@ def _data(
     front: Sequence[FrontPoint],
 ) -> dict[str, Any]:
     """What the scripts draw: curves to 5 digits, positions to 0.001 A."""
-    from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
-
     return {
         "r": _digits(curves[0].r, 7),
         "measured": _digits(curves[0].measured, 5),
@@ -360,11 +368,7 @@ def _data(
             {
                 "rank": rank,
                 "calculated": _digits(curve.calculated, 5),
-                "elements": list(c.elements),
-                "positions": np.round(c.positions, 3).tolist(),
-                "bonds": form.bonds.tolist(),
-                "neighbours": form.neighbours.tolist(),
-                "bond": nearest_neighbour_distance(c.positions),
+                **_structure(c, form),
             }
             for rank, (c, curve, form) in enumerate(
                 zip(best, curves, shapes, strict=True), start=1
@@ -379,6 +383,23 @@ def _data(
             }
             for p in front
         ],
+    }
+
+
+def _structure(c: Candidate, form: Shape) -> dict[str, Any]:
+    """The atoms that are drawn, and the bonds between them."""
+    from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
+
+    drawn = form.drawn
+    place = np.full(len(c.positions), -1)
+    place[drawn] = np.arange(len(drawn))
+    bonds = place[form.bonds]
+    return {
+        "elements": [c.elements[k] for k in drawn],
+        "positions": np.round(c.positions[drawn], 3).tolist(),
+        "bonds": bonds[(bonds >= 0).all(1)].tolist(),
+        "neighbours": form.neighbours[drawn].tolist(),
+        "bond": nearest_neighbour_distance(c.positions),
     }
 
 

@@ -16,7 +16,7 @@ from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import appearing
 from diffpy_cbldm.output.results import shown
-from diffpy_cbldm.output.views import Curve, calculated_curve, need, shape
+from diffpy_cbldm.output.views import Curve, curve_of, need, shape
 from diffpy_cbldm.settings import PICTURES
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 CURVES = 3
 """So many candidates are in a figure."""
+
+FEW, GRAIN = 300, 6
+"""All of so few balls are drawn; of more those in sight, looked for on so
+many points a radius."""
 
 TURN = np.array(
     [[0.8, 0.6, 0.0], [-0.384, 0.512, 0.768], [0.461, -0.614, 0.64]]
@@ -98,7 +102,7 @@ def plot(
         )
     best = shown(solution)[:count]
     drawn = {
-        f"{rank}. {_name(c)}": (c, calculated_curve(solution, c))
+        f"{rank}. {_name(c)}": (c, curve_of(solution, c))
         for rank, c in enumerate(best, start=1)
     }
     with _style() as colors:
@@ -260,6 +264,35 @@ def _reach(c: Candidate) -> float:
     return float(away.max()) + nearest_neighbour_distance(c.positions) / 2
 
 
+def _in_sight(x: np.ndarray, radius: float) -> np.ndarray:
+    """Balls that nearer ones do not hide, the farthest first.
+
+    Parameters
+    ----------
+    x : (n, 3) array
+        To the right, upwards, to the eye.
+    radius : float
+
+    Returns
+    -------
+    (m,) array of int
+        All of a few; of many those that are seen on `GRAIN` points a radius.
+    """
+    order = np.argsort(x[:, 2])
+    if len(x) <= FEW:
+        return order
+    step = radius / GRAIN
+    cells = np.round((x[:, :2] - x[:, :2].min(0)) / step).astype(int) + GRAIN
+    disc = np.mgrid[-GRAIN : GRAIN + 1, -GRAIN : GRAIN + 1].reshape(2, -1).T
+    disc = disc[(disc**2).sum(1) <= GRAIN**2]
+    picture = np.full(cells.max(0) + GRAIN + 1, -1)
+    for k in order:
+        picture[tuple((cells[k] + disc).T)] = k
+    seen = np.zeros(len(x), bool)
+    seen[picture[picture >= 0]] = True
+    return order[seen[order]]
+
+
 def _structure(axes: Any, c: Candidate, reach: float) -> None:
     """Draw touching balls, the nearest last, lit from the upper left."""
     import matplotlib as mpl
@@ -272,12 +305,14 @@ def _structure(axes: Any, c: Candidate, reach: float) -> None:
         mpl.colors.Normalize(3, 12)(shape(c).neighbours)
     )
     balls, colors = [], []
+    # Small balls do with fewer.
+    lights = np.linspace(0, 1, 6 if len(x) <= FEW else 3)
     # From the back to the front: nearer atoms cover the others.
-    for k in np.argsort(x[:, 2]):
+    for k in _in_sight(x, radius):
         balls.append(Circle(x[k, :2], radius))
         colors.append((0.15, 0.18, 0.22, 1.0))
         # Smaller and whiter discs towards the light make a disc look round.
-        for light in np.linspace(0, 1, 6):
+        for light in lights:
             centre = x[k, :2] + light * radius * np.array([-0.25, 0.3])
             balls.append(Circle(centre, radius * (0.94 - 0.74 * light)))
             white = 0.55 * light**1.5

@@ -13,6 +13,7 @@ from diffpy_cbldm.errors import CbldmError
 
 if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate
+    from diffpy_cbldm.fitting.target import Target
     from diffpy_cbldm.solving.solution import Solution
 
 
@@ -63,8 +64,9 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
     CbldmError
         The data have no points in the fitted range.
     """
+    from diffpy_cbldm.cluster import as_cluster
     from diffpy_cbldm.fitting.agreement import rw
-    from diffpy_cbldm.fitting.recipe import make_recipe
+    from diffpy_cbldm.fitting.recipe import recipe_of
     from diffpy_cbldm.threads import one_thread
 
     # Candidates have plain names of parameters, recipes those of SrFit.
@@ -77,13 +79,14 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
     }
     # The positions are those after zoomscale and moves.
     with one_thread():
-        recipe = make_recipe(
-            candidate,
-            solution.pdf,
-            backend=solution.settings.get("backend", "auto"),
-            rmin=solution.settings.get("rmin", solution.pdf.r[0]),
-            rmax=solution.settings.get("rmax", solution.pdf.r[-1]),
-            start={delta2: 0.0, **fitted},
+        recipe = recipe_of(
+            as_cluster(candidate),
+            _target(solution),
+            solution.settings.get("backend", "auto"),
+            {delta2: 0.0, **fitted},
+            (),
+            # No variable is an atom's: thousands of parameters less.
+            False,
         )
         recipe.residual()
     profile = recipe.cluster.profile
@@ -114,6 +117,28 @@ def refined_curve(candidate: Candidate) -> Curve | None:
     )
 
 
+def curve_of(solution: Solution, candidate: Candidate) -> Curve:
+    """The curve that the refinement left, or else it is calculated again.
+
+    A result that was read from a file has no curve; calculating one of
+    thousands of atoms takes a second.
+    """
+    # Where the fitted range is another one, groups could not be compared.
+    left = refined_curve(candidate)
+    if left is None or not np.array_equal(left.r, _target(solution).r):
+        return calculated_curve(solution, candidate)
+    return left
+
+
+def _target(solution: Solution) -> Target:
+    """The data on the range that was fitted."""
+    from diffpy_cbldm.fitting.target import Target
+
+    used, r = solution.settings, solution.pdf.r
+    rmin, rmax = used.get("rmin", r[0]), used.get("rmax", r[-1])
+    return Target.of(solution.pdf, rmin, rmax)
+
+
 def difference(a: Curve, b: Curve) -> float:
     """How far two calculated curves are apart, in the unit of Rw.
 
@@ -126,6 +151,10 @@ def difference(a: Curve, b: Curve) -> float:
         )
     top = np.sum(a.weights * (a.calculated - b.calculated) ** 2)
     return float(np.sqrt(top / np.sum(a.weights * a.measured**2)))
+
+
+DRAWN = 1500
+"""Of particles with more atoms the page draws the surface alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,15 +172,25 @@ class Shape:
         The bonded pairs.
     neighbours : (n,) array of int
         The bonds of each atom.
-    surface : float
-        The share of atoms at the surface (`bonds.surface_shells`).
+    outer : (n,) array of bool
+        Which atoms are at the surface (`bonds.surface_shells`).
     """
 
     diameter: float
     aspect: float
     bonds: np.ndarray
     neighbours: np.ndarray
-    surface: float
+    outer: np.ndarray
+
+    @property
+    def surface(self) -> float:
+        """The share of atoms at the surface."""
+        return float(np.mean(self.outer))
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """Places of the atoms that the page draws: all up to `DRAWN`."""
+        return np.flatnonzero(self.outer | (len(self.outer) <= DRAWN))
 
 
 def shape(candidate: Candidate) -> Shape:
@@ -164,10 +203,10 @@ def shape(candidate: Candidate) -> Shape:
 
     x = np.asarray(candidate.positions)
     bonds = np.zeros((0, 2), dtype=int)
-    surface = 1.0
+    outer = np.ones(len(x), bool)
     if len(x) > 1:
         bonds = bonded_pairs(x)
-        surface = float(np.mean(surface_shells(x) == 1))
+        outer = surface_shells(x) == 1
     # The variances along the principal axes, ascending.
     spread = np.linalg.eigvalsh(np.atleast_2d(np.cov(x.T, bias=True)))
     low, high = math.sqrt(max(spread[0], 0.0)), math.sqrt(spread[-1])
@@ -176,5 +215,5 @@ def shape(candidate: Candidate) -> Shape:
         aspect=high / low if low > 1e-6 * high > 0 else math.inf,
         bonds=bonds,
         neighbours=np.bincount(bonds.ravel(), minlength=len(x)),
-        surface=surface,
+        outer=outer,
     )

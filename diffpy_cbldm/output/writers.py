@@ -12,13 +12,15 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import appearing, check_folder
 from diffpy_cbldm.output import database
 from diffpy_cbldm.output.macro import MACRO, macro_text
 from diffpy_cbldm.output.results import figures, parameters, result, shown
 from diffpy_cbldm.output.tables import rw_text
-from diffpy_cbldm.settings import OUTPUT_TYPES, PICTURES
+from diffpy_cbldm.settings import MAX_ATOMS, OUTPUT_TYPES, PICTURES
 
 if TYPE_CHECKING:
     from diffpy_cbldm.solving.solution import Solution
@@ -314,7 +316,23 @@ def _write_extxyz(
 
 def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
     data = result(solution, source)
+    # A line for each number is easy to read, but not of thousands of atoms:
+    # theirs are one line, to 1e-5 A, put in place of a mark.
+    rows = {}
+    for c in data["candidates"]:
+        if c["n_atoms"] > MAX_ATOMS:
+            c["positions"] = np.round(c["positions"], 5).tolist()
+            for name in ("elements", "positions"):
+                # No other text of a result has a zero byte.
+                mark = f"\0{name} {c['rank']}"
+                rows[json.dumps(mark)] = json.dumps(
+                    c[name], allow_nan=False, separators=(",", ":")
+                )
+                c[name] = mark
     text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+    if rows:
+        marks = "|".join(map(re.escape, rows))
+        text = re.sub(marks, lambda m: rows[m[0]], text)
     path.write_text(text, encoding="utf-8")
 
 

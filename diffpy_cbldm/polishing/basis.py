@@ -14,6 +14,7 @@ costs two scalar products.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 
 import numpy as np
@@ -81,11 +82,15 @@ class SineGrid:
             self._factor *= grid.weights
         sines = torch.sin(r * torch.from_numpy(grid.q))
         self.sines = sines.mul_(torch.from_numpy(self._factor)).numpy()
-        # Q_k - Q_l and Q_k + Q_l, all multiples of the step.
+        self._r = r
+
+    @functools.cached_property
+    def _cosines(self) -> np.ndarray:
+        """Of Q_k - Q_l and Q_k + Q_l, all multiples of the step."""
         near = np.arange(self.count)
         far = 2 * self.first + np.arange(2 * self.count - 1)
         both = torch.from_numpy(np.concatenate([near, far]) * self.step)
-        self._cosines = torch.cos(both[:, None] * r.T).numpy()
+        return torch.cos(both[:, None] * self._r.T).numpy()
 
     def gram(self, weights: np.ndarray) -> np.ndarray:
         """Weighted products of the sines, summed over r, (K, K).
@@ -150,29 +155,33 @@ class PairBasis:
     ):
         grid = grid or SineGrid(target, fit, longest)
         self.grid, self.reach = grid, grid.reach
+        self._fit, self._qbroad, self._r = fit, target.qbroad, target.r
         root = np.sqrt(target.weights)
         # What the points of r make of a curve before damping and weights.
         self._fall = root * np.exp(-0.5 * (fit.qdamp * target.r) ** 2)
         measured = root * target.g
+        self._decompose()
+        self.data = self._seen(measured)
+        self.power = float(measured @ measured)
+        shown = float(self.data @ self.data)
+        self.outside = max(0.0, 1 - shown / self.power)
+        self.shown = 1.0
+        self._table: tuple[np.ndarray, np.ndarray] | None = None
+
+    def _decompose(self) -> None:
+        """Find the curves that the waves can make in the range."""
         # Of the waves many combinations do not show in the range: they are
         # left out.  Any orthonormal basis of the others serves, and Cholesky's
         # takes a tenth of the time of the eigenvectors.
-        gram = grid.gram(self._fall**2)
+        gram = self.grid.gram(self._fall**2)
         least = UNSEEN * gram.diagonal().max()
         factor, order, rank, _ = lapack.dpstrf(gram, tol=least, lower=1)
         # gram[order][:, order] is L L^T, and the basis holds the waves
         # order[:rank] in turn.
         self._lower = np.tril(factor)[:rank, :rank]
         self._kept = order[:rank] - 1
-        self._rows = np.empty((grid.count, rank))
+        self._rows = np.empty((self.grid.count, rank))
         self._rows[order - 1] = np.tril(factor)[:, :rank]
-        self.data = self._seen(measured)
-        self.power = float(measured @ measured)
-        shown = float(self.data @ self.data)
-        self.outside = max(0.0, 1 - shown / self.power)
-        self._fit, self._qbroad, self._r = fit, target.qbroad, target.r
-        self.shown = 1.0
-        self._table: tuple[np.ndarray, np.ndarray] | None = None
 
     def _seen(self, curve: np.ndarray) -> np.ndarray:
         """A curve at the points of r, (n,), on the basis, (m,)."""
@@ -187,6 +196,10 @@ class PairBasis:
             self._lower, total, lower=True, trans="T"
         )
         return waves
+
+    def _drawn(self, vector: np.ndarray) -> np.ndarray:
+        """The curve at the points of r, (n,), of a vector, (m,)."""
+        return self._fall * product(self.grid.sines, self._waves_of(vector))
 
     def vectors(self, distance: np.ndarray) -> np.ndarray:
         """(n,) distances, A -> (n, m): what pairs i < j add, without scale.
@@ -208,6 +221,10 @@ class PairBasis:
         total = product(self._rows.T, product(waves.T, count))
         left = self.data - scale * total
         return math.sqrt(float(left @ left) / self.power + self.outside)
+
+    def total(self, positions: np.ndarray) -> np.ndarray:
+        """The sum of the vectors of all pairs of (n, 3) positions, (m,)."""
+        return self._sums(*self._cells(positions[None]))[0, 0]
 
     def atom_slopes(
         self, positions: np.ndarray
@@ -396,7 +413,7 @@ class PairBasis:
         curves = product(rows, self._rows)
         total = curves[3]
         scale = max(self.data @ total, 0.0) / float(_not_zero(total @ total))
-        curve = self._fall * product(self.grid.sines, self._waves_of(total))
+        curve = self._drawn(total)
         # By the square of Qdamp, which dampens on the points of r: from the
         # basis to the curve and back.
         curves[3] = self._seen(-0.5 * self._r**2 * curve)

@@ -31,6 +31,7 @@ from diffpy_cbldm.polishing.front import (
     pareto,
     predicted,
 )
+from diffpy_cbldm.polishing.large import large_edits
 from diffpy_cbldm.settings import Solve
 
 LATTICE = {"oct": "fcc"}
@@ -103,10 +104,11 @@ def what_changed(start: Polished, p: Polished) -> tuple[str, ...]:
     ]
     if p.displaced:
         kinds.append("displacements")
-    same = len(p.lattice) == len(start.lattice) and _same_atoms(
+    if p.kind:
+        kinds += large_edits(p)
+    elif len(p.lattice) != len(start.lattice) or not _same_atoms(
         start.lattice, p.lattice
-    )
-    if not same:
+    ):
         kinds.append("sites")
     return tuple(kind for kind in EDIT_KINDS if kind in kinds)
 
@@ -166,7 +168,9 @@ def as_candidate(
     """
     kinds, start = p.edits, p.start
     kind = start.structure_type
-    if "sites" in kinds:
+    if "faults" in kinds:
+        kind = p.kind
+    elif "sites" in kinds or "layers" in kinds:
         kind = LATTICE.get(kind, kind)
     element = start.elements[0]
     lattice = p.positions if p.displaced else p.lattice
@@ -220,10 +224,11 @@ def polish(
     pdf : PDFData
     kinds : sequence of str
         What may be edited: "sites" (atoms added, removed and moved on sites
-        that continue the crystal), "strain", "surface" (radial moves of the
-        two outermost shells) and "displacements" (all atoms, by 0.15 A at
-        most).  All by default; each is taken only where it is worth its
-        parameters.
+        that continue the crystal), "layers" (whole facets and rows of more
+        than 256 atoms), "faults" (stacking faults and twins of these),
+        "strain", "surface" (radial moves of the two outermost shells) and
+        "displacements" (all of at most 256 atoms, by 0.15 A at most).  All
+        by default; each is taken only where it is worth its parameters.
     roughness : float
         How much rougher than the most compact cluster of the library a
         structure may become; default 1.25 times.

@@ -75,6 +75,11 @@ class Polished:
         2008, 95, 759); differences count, lower is better.
     displaced : float
         Effective number of parameters of the displacements, or 0.
+    steps : tuple of (tuple, int)
+        Of large particles: by how many steps each parameter of the edits was
+        moved (`diffpy_cbldm.polishing.large`).
+    kind : str
+        Of large particles: the structure type, which faults change.
     """
 
     positions: np.ndarray
@@ -87,6 +92,8 @@ class Polished:
     excess: float
     criterion: float
     displaced: float = 0.0
+    steps: tuple[tuple[tuple, int], ...] = ()
+    kind: str = ""
 
 
 class Measured:

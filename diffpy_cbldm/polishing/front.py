@@ -32,12 +32,19 @@ from diffpy_cbldm.polishing.crystal import (
     Polished,
 )
 from diffpy_cbldm.polishing.displacements import displaced_atoms
+from diffpy_cbldm.polishing.large import LargeCrystal, large_front
+from diffpy_cbldm.polishing.long_basis import LongMeasured
+from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.threads import one_thread
 
 P = TypeVar("P", bound=Polished)
 
-EDIT_KINDS = ("sites", "strain", "surface", "displacements")
-"""What may be edited."""
+EDIT_KINDS = (
+    *("sites", "layers", "faults"),
+    *("strain", "surface", "displacements"),
+)
+"""What may be edited; layers and faults of more than 256 atoms alone, and
+displacements of no more."""
 
 ROUGHNESS = 1.25
 """Default limit of the roughness over that of the most compact cluster."""
@@ -91,7 +98,7 @@ def front(
     CbldmError
         An unknown kind.
     """
-    data = Measured(Target.of(target))
+    data = _measured(len(positions) > MAX_ATOMS, Target.of(target))
     # The matrices are small: threads of BLAS would wait for one another.
     with one_thread():
         return _front(positions, structure_type, data, kinds, limit, beyond)
@@ -107,6 +114,9 @@ def _front(
 ) -> list[Polished]:
     """`front` on data that were prepared."""
     kinds = check_kinds(kinds)
+    if isinstance(data, LongMeasured):
+        large = large_front(positions, structure_type, data, kinds, limit)
+        return [large[0]] + [p for p in large[1:] if _sound(p, limit)]
     crystal = Crystal(positions, structure_type, data)
     found = [crystal.judged()]
     price = crystal.price()
@@ -159,16 +169,21 @@ def other_sizes(
     """
     found: list[Polished] = []
     target = Target.of(target)
-    if target.qdamp is not None or "sites" not in check_kinds(kinds):
+    needed = "layers" if polished.kind else "sites"
+    if target.qdamp is not None or needed not in check_kinds(kinds):
         return found
-    data = Measured(target)
+    data = _measured(bool(polished.kind), target)
     for change in QDAMP_CHANGES:
         start = best([polished, *found], lower=False)
         held = start.fit.qdamp + change
         if held < 0:
             continue
         at_held = data.at_qdamp(held)
-        crystal = Crystal(start.lattice, structure_type, at_held, start.values)
+        crystal = (
+            LargeCrystal(start.lattice, start.kind, at_held, start)
+            if start.kind
+            else Crystal(start.lattice, structure_type, at_held, start.values)
+        )
         crystal.edit(None, limit)
         crystal.data = data
         crystal.edit(None, limit)
@@ -231,12 +246,18 @@ def predicted(
         prefers; both were fitted to the other blocks.
     """
     target = Target.of(target)
-    seen, held = (Measured(target, part=part) for part in ("seen", "held"))
+    large = len(positions) > MAX_ATOMS
+    seen, held = (_measured(large, target, part) for part in ("seen", "held"))
     if not (seen.has_signal and held.has_signal):
         return 1.0, 1.0  # a single spike: nothing to learn, or to predict
     found = _front(positions, structure_type, seen, kinds, limit, 0)
     # What was left out is the judge: a smoother structure may fit worse here.
     return held.rw_of(found[0]), held.rw_of(best(found, lower=False))
+
+
+def _measured(large: bool, target: Target, part: str = "all") -> Measured:
+    """The data as edits of small and of large particles see them."""
+    return (LongMeasured if large else Measured)(target, part)
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def _continued(x: np.ndarray) -> np.ndarray:
     """`more_sites` without caps, in bond lengths."""
     tree = cKDTree(x)
     owner, place = _outside_places(x, tree)
-    sites, group = _merged(place)
+    sites, group = merged(place)
     # An atom may point at one site by several steps, and counts once.
     group_of_owner = np.unique(np.stack([group, owner]), axis=1)[0]
     support = np.bincount(group_of_owner, minlength=len(sites))
@@ -181,7 +181,7 @@ def _distinct(owner: np.ndarray, step: np.ndarray) -> np.ndarray:
     return first[first >= 0]
 
 
-def _merged(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def merged(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What several atoms point at is one site, at the mean.
 
     Parameters

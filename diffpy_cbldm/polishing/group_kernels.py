@@ -1,0 +1,132 @@
+"""Pairs of atoms and groups of atoms, counted by distance, compiled.
+
+Distances are counted in cells of one width; the vectors of
+`diffpy_cbldm.polishing.basis` turn counts into curves.  All arrays are of
+double precision and contiguous, whole numbers int64, so that each loop is
+compiled once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from diffpy_cbldm.compiled import compiled
+
+
+@compiled
+def site_counts(
+    sites: np.ndarray,
+    atoms: np.ndarray,
+    width: float,
+    reach: float,
+    counts: np.ndarray,
+    offsets: np.ndarray,
+) -> None:
+    """Count the atoms around each site by distance.
+
+    An atom on a site itself does not count.
+
+    Parameters
+    ----------
+    sites, atoms : (s, 3), (n, 3) arrays
+    width : float
+        Of a cell of distances.
+    reach : float
+        Pairs so far apart or farther do not count.
+    counts : (s, cells) array of float32
+        Added to in place.
+    offsets : (2, cells) array
+        The number of pairs in each cell, and the sum of their distances;
+        added to in place.
+    """
+    for i in range(len(sites)):
+        x, y, z = sites[i, 0], sites[i, 1], sites[i, 2]
+        for j in range(len(atoms)):
+            a, b, c = atoms[j, 0] - x, atoms[j, 1] - y, atoms[j, 2] - z
+            d = math.sqrt(a * a + b * b + c * c)
+            if d >= reach or d < width:
+                continue
+            cell = int(d / width)
+            counts[i, cell] += np.float32(1.0)
+            offsets[0, cell] += 1.0
+            offsets[1, cell] += d
+
+
+@compiled
+def inner_counts(
+    points: np.ndarray,
+    starts: np.ndarray,
+    width: float,
+    reach: float,
+    counts: np.ndarray,
+) -> None:
+    """Count the pairs inside of each group of atoms by distance.
+
+    Parameters
+    ----------
+    points : (n, 3) array
+        The atoms of one group after those of another.
+    starts : (g + 1,) array of int64
+        Where each group begins, and the end.
+    width, reach : float
+        As for `site_counts`.
+    counts : (g, cells) array of float32
+        Added to in place.
+    """
+    for g in range(len(starts) - 1):
+        for i in range(starts[g], starts[g + 1]):
+            for j in range(starts[g], i):
+                a = points[i, 0] - points[j, 0]
+                b = points[i, 1] - points[j, 1]
+                c = points[i, 2] - points[j, 2]
+                d = math.sqrt(a * a + b * b + c * c)
+                if d < reach:
+                    counts[g, int(d / width)] += np.float32(1.0)
+
+
+@compiled
+def layer_counts(
+    atoms: np.ndarray,
+    starts: np.ndarray,
+    shifts: np.ndarray,
+    width: float,
+    reach: float,
+    counts: np.ndarray,
+    offsets: np.ndarray,
+) -> None:
+    """Count the pairs between layers by distance, the upper ones shifted.
+
+    Parameters
+    ----------
+    atoms : (n, 3) array
+        One layer after another.
+    starts : (l + 1,) array of int64
+        Where each layer begins, and the end.
+    shifts : (k, 3) array
+        Of the upper layer.
+    width, reach : float
+        As for `site_counts`.
+    counts : (l (l - 1) / 2, k, cells) array of float32
+        Pairs of layers (0, 1), (0, 2), (1, 2), (0, 3) ...; added to in place.
+    offsets : (2, cells) array
+        As for `site_counts`.
+    """
+    for upper in range(1, len(starts) - 1):
+        for lower in range(upper):
+            row = upper * (upper - 1) // 2 + lower
+            for i in range(starts[upper], starts[upper + 1]):
+                for k in range(len(shifts)):
+                    x = atoms[i, 0] + shifts[k, 0]
+                    y = atoms[i, 1] + shifts[k, 1]
+                    z = atoms[i, 2] + shifts[k, 2]
+                    for j in range(starts[lower], starts[lower + 1]):
+                        a, b = atoms[j, 0] - x, atoms[j, 1] - y
+                        c = atoms[j, 2] - z
+                        d = math.sqrt(a * a + b * b + c * c)
+                        if d < reach:
+                            cell = int(d / width)
+                            counts[row, k, cell] += np.float32(1.0)
+                            offsets[0, cell] += 1.0
+                            offsets[1, cell] += d
