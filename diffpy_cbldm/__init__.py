@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate, Cluster
     from diffpy_cbldm.crystals.alike import rmsd, same_structure
     from diffpy_cbldm.debye.simulation import simulate
+    from diffpy_cbldm.fitting.calibrant import calibrate
+    from diffpy_cbldm.fitting.distribution import (
+        distribution_recipe,
+        size_distribution,
+    )
     from diffpy_cbldm.fitting.recipe import make_recipe
     from diffpy_cbldm.fitting.refinement import refine
     from diffpy_cbldm.fitting.target import bond_estimate
@@ -41,7 +46,9 @@ __all__ = [
     "Solution",
     "__version__",
     "bond_estimate",
+    "calibrate",
     "debye",
+    "distribution_recipe",
     "make_recipe",
     "modern",
     "plot",
@@ -52,6 +59,7 @@ __all__ = [
     "rmsd",
     "same_structure",
     "simulate",
+    "size_distribution",
     "solve",
 ]
 
@@ -62,6 +70,8 @@ _imported, _, _ = lazy_loader.attach(
         "cluster": ["Candidate", "Cluster"],
         "crystals.alike": ["rmsd", "same_structure"],
         "debye.simulation": ["simulate"],
+        "fitting.calibrant": ["calibrate"],
+        "fitting.distribution": ["distribution_recipe", "size_distribution"],
         "fitting.recipe": ["make_recipe"],
         "fitting.refinement": ["refine"],
         "fitting.target": ["bond_estimate"],

@@ -26,6 +26,13 @@ R_MAX, R_STEP = 30.0, 0.01
 R_FAR = 100.0
 """A fitting range ends here at the latest, A."""
 
+QDAMP_RANGES = {"X": (0.015, 0.06), "N": (0.01, 0.03)}
+"""Between what Qdamp (1/A) lies where it is not known: X-rays on area
+detectors, neutrons by their time of flight."""
+
+COMMON_QDAMP = (0.01, 0.02, 0.03, 0.04, 0.05)
+"""Qdamp of common instruments, 1/A: N is told for those in the range."""
+
 MIN_POINTS = 100
 """Fewer data points than this are refused."""
 
@@ -76,8 +83,8 @@ class Reading:
     )
     qdamp: float | None = parameter(
         None,
-        "Damping by the Q resolution; fitted where neither this nor the "
-        "header gives it.",
+        "Damping by the Q resolution; fitted within --qdamp-range where "
+        "neither this nor the header gives it.",
         unit="1/A",
         limits=(0.0, 1.0),
     )
@@ -89,6 +96,26 @@ class Reading:
     )
     stype: str | None = parameter(
         None, "Radiation: X-rays or neutrons.", choices=("X", "N")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Instrument:
+    """Where Qdamp and Qbroad come from, if not from the header."""
+
+    calibrant: str | None = parameter(
+        None,
+        "Measured G(r) of a standard on the same instrument: its crystal is "
+        "fitted by diffpy.pdffit2, and the Qdamp and Qbroad found are used, "
+        "printed, and written where --createconfig is given.  --qdamp and "
+        "--qbroad win over it, and it over headers and configuration files.",
+        spoken=True,
+    )
+    standard: str | None = parameter(
+        None,
+        "What --calibrant is: Ni, CeO2, Si, LaB6 or a cif file; the "
+        "composition in its header where this is not given.",
+        spoken=True,
     )
 
 
@@ -131,6 +158,19 @@ class Solve:
         unit="A",
         limits=(1, R_FAR),
     )
+    qdamp_range: str = parameter(
+        "auto",
+        "Between what Qdamp lies where it is not known, in 1/A: two numbers "
+        "with a comma, or auto, which is 0.015,0.06 for X-rays and 0.01,0.03 "
+        "for neutrons.",
+    )
+    distribution: str = parameter(
+        "no",
+        "Fit the distribution of sizes of particles shaped as the best "
+        "structure: the number and weight mean of N, and the width.",
+        choices=("yes", "no"),
+        implied="yes",
+    )
     seed: int = parameter(
         0, "Seed of all random numbers.", limits=(0, 2**63 - 1)
     )
@@ -172,9 +212,6 @@ class Refinement:
     zoom_max: float = parameter(1.1, "Upper bound of zoomscale.")
     qdamp: float = parameter(
         0.04, "Start of Qdamp where the header gives none.", unit="1/A"
-    )
-    qdamp_max: float = parameter(
-        0.15, "Upper bound of a fitted Qdamp.", unit="1/A"
     )
     heldout_split: float = parameter(
         20.0,

@@ -15,12 +15,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm import settings
-from diffpy_cbldm.commands import common, config, examples, inputs
+from diffpy_cbldm.commands import (
+    calibration,
+    common,
+    config,
+    examples,
+    inputs,
+)
 from diffpy_cbldm.commands.common import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.output import database, results, writers
-from diffpy_cbldm.output.tables import front_table, summary, summary_row, table
+from diffpy_cbldm.output.tables import (
+    front_table,
+    sizes_table,
+    summary,
+    summary_row,
+    table,
+)
 
 if TYPE_CHECKING:
     from diffpy_cbldm.pdfdata import PDFData
@@ -32,6 +44,7 @@ PROG = "cbldm"
 TABLES = {
     "inputs": settings.Inputs,
     "data": settings.Reading,
+    "instrument": settings.Instrument,
     "search": settings.Solve,
     "output": settings.Output,
     "configuration": settings.Configuration,
@@ -86,13 +99,30 @@ def _main(words: Sequence[str]) -> int:
         configured.pop("inputs", None)
     else:
         given.pop("inputs")
+    calibrated = _calibrated(given)
     # The command line wins.
-    given = configured | given
+    given = configured | calibrated | given
     if "createconfig" in given:
         _create_config(given)
         return FINE
+    if calibrated and not (given.get("inputs") or given.get("example")):
+        return FINE
     run = _Run(given)
     return run.show_inputs() if given.get("list") else run.solve_all()
+
+
+def _calibrated(given: Mapping[str, Any]) -> dict[str, float]:
+    """Qdamp and Qbroad of the calibrant, which are told; or nothing."""
+    found = calibration.of_calibrant(given)
+    if found is None:
+        return {}
+    if not given.get("quiet"):
+        # Standard output may be where outputs go.
+        if given.get("output") == "-" or given.get("createconfig") == "-":
+            common.complain(PROG, str(found), "note")
+        else:
+            common.say(f"Instrument: {found}\n")
+    return {"qdamp": found.qdamp, "qbroad": found.qbroad}
 
 
 def _create_config(given: Mapping[str, Any]) -> None:
@@ -137,6 +167,12 @@ class _Run:
         self.account = common.Account(
             PROG, len(self.inputs), debug=self.level >= LEVELS["debug"]
         )
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The keywords of `diffpy_cbldm.solve`."""
+        words = self.search
+        return words | {"distribution": words["distribution"] == "yes"}
 
     def _output_types(self) -> tuple[str, ...]:
         """The types of the outputs, for which all is installed."""
@@ -250,7 +286,7 @@ class _Run:
         from diffpy_cbldm import solve as solve_pdf
 
         with _Bar(show=self._says("warning")) as bar:
-            solution = solve_pdf(pdf, progress=bar.update, **self.search)
+            solution = solve_pdf(pdf, progress=bar.update, **self.asked)
         # What was found comes first: an output may fail, or take long.
         try:
             self.tell(name, solution)
@@ -275,6 +311,9 @@ class _Run:
         if solution.front:
             self.say("From ideal to rough (before the last refinement):")
             self.say(front_table(solution))
+        if solution.sizes:
+            self.say("Atoms at the Qdamp (1/A) of common instruments:")
+            self.say(sizes_table(solution))
         self.say(solution.explain(warnings=False))
         if self.level >= LEVELS["info"]:
             for step, seconds in solution.timings.items():
