@@ -198,8 +198,8 @@ def _weights(pieces, f, out):
 
 
 @ahead(
-    "float64[:, ::1], float64, float64[:, ::1], float64, int64, float64, "
-    "float64, float64[:, ::1]"
+    "float64[::1], float64[::1], float64[::1], float64, float64[:, ::1], "
+    "float64, int64, float64[:, ::1]"
 )
 @compiled
 def spread_widths(distances, pairs, t, step, pieces, spacing, power, bins):

@@ -88,6 +88,10 @@ def sine_sums(turn, fall, columns, starts, out):
                     room[48 + i] *= leap_square
 
 
+@ahead(
+    "float64, float64, float64[::1], float64[::1], float64[::1], "
+    "float64[:, ::1]"
+)
 @compiled
 def damped_waves(first, step, distances, widths, factors, out):
     """Waves of distances with their widths, at even steps of Q.
