@@ -26,6 +26,13 @@ R_MAX, R_STEP = 30.0, 0.01
 R_FAR = 100.0
 """A fitting range ends here at the latest, A."""
 
+QDAMP_RANGES = {"X": (0.015, 0.06), "N": (0.01, 0.03)}
+"""Between what Qdamp (1/A) lies where it is not known: X-rays on area
+detectors, neutrons by their time of flight."""
+
+COMMON_QDAMP = (0.01, 0.02, 0.03, 0.04, 0.05)
+"""Qdamp of common instruments, 1/A: N is told for those in the range."""
+
 MIN_POINTS = 100
 """Fewer data points than this are refused."""
 
@@ -76,8 +83,8 @@ class Reading:
     )
     qdamp: float | None = parameter(
         None,
-        "Damping by the Q resolution; fitted where neither this nor the "
-        "header gives it.",
+        "Damping by the Q resolution; fitted within --qdamp-range where "
+        "neither this nor the header gives it.",
         unit="1/A",
         limits=(0.0, 1.0),
     )
@@ -131,6 +138,12 @@ class Solve:
         unit="A",
         limits=(1, R_FAR),
     )
+    qdamp_range: str = parameter(
+        "auto",
+        "Between what Qdamp lies where it is not known, in 1/A: two numbers "
+        "with a comma, or auto, which is 0.015,0.06 for X-rays and 0.01,0.03 "
+        "for neutrons.",
+    )
     seed: int = parameter(
         0, "Seed of all random numbers.", limits=(0, 2**63 - 1)
     )
@@ -172,9 +185,6 @@ class Refinement:
     zoom_max: float = parameter(1.1, "Upper bound of zoomscale.")
     qdamp: float = parameter(
         0.04, "Start of Qdamp where the header gives none.", unit="1/A"
-    )
-    qdamp_max: float = parameter(
-        0.15, "Upper bound of a fitted Qdamp.", unit="1/A"
     )
     heldout_split: float = parameter(
         20.0,

@@ -204,8 +204,7 @@ class _Fit:
 
     def _start(self) -> np.ndarray:
         """The best of `DIAMETERS` and of some stretches."""
-        known = self.target.qdamp
-        qdamp = START["qdamp"] if known is None else known
+        qdamp = self.target.first_qdamp
         widths = START["uiso"], START["delta2"]
         tries = []
         for z in 1 + _STRETCHES:
@@ -221,7 +220,7 @@ class _Fit:
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         shortest = self.target.bond * (1 + _STRETCHES[0])
         sizes = np.log(DIAMETERS[[0, -1]])
-        limits = [BOUNDS[name] for name in ("uiso", "delta2", "qdamp")]
+        limits = [BOUNDS["uiso"], BOUNDS["delta2"], self.target.qdamp_range]
         low, high = np.array([(0.95, 1.05), sizes, *limits]).T
         # The nearest peak must keep a width.
         high[3] = min(high[3], 0.95 * shortest**2)

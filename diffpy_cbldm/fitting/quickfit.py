@@ -32,9 +32,9 @@ BOUNDS = {
     "stretch": (0.9, 1.1),
     "uiso": (1e-4, 0.1),
     "delta2": (0.0, 8.0),
-    "qdamp": (0.0, 0.15),
 }
-"""The bounds of the native refinement; uiso and delta2 in A^2, qdamp 1/A."""
+"""The bounds of the native refinement; uiso and delta2 in A^2.  Those of
+qdamp are `Target.qdamp_range`."""
 
 STRETCHES = tuple(0.01 * k for k in range(-5, 6))
 """Relative stretches tried first: a peak at 20 A must not be missed."""
@@ -255,7 +255,8 @@ def quick_fit(
     """Fit one measured G(r) by each of many one-element clusters.
 
     Scale, stretch, one Uiso, delta2 and, where it is not given, Qdamp, each
-    within `BOUNDS` (delta2 also below 0.95 of the shortest bond squared).
+    within `BOUNDS` and `Target.qdamp_range` (delta2 also below 0.95 of the
+    shortest bond squared).
     The clusters are finite: G(r) is the sine transform of F(Q) between
     qmin and qmax, without a baseline.
 
@@ -285,7 +286,7 @@ def quick_fit(
     """
     _check_names(fit, start)
     target = Target.of(target)
-    values = {**START, **(start or {})}
+    values = {**START, "qdamp": target.first_qdamp, **(start or {})}
     before = target.q_grid(values["uiso"], values["delta2"])
     # Twice as dense as G(r) needs to be known.
     few = target.thinned(2.0)
@@ -295,7 +296,8 @@ def quick_fit(
         fit = [name for name in fit if name != "qdamp"]
     p0 = np.array([values[name] for name in PARAMETERS])
     free = np.array([name in fit for name in PARAMETERS])
-    low, high = np.array([BOUNDS[name] for name in PARAMETERS]).T
+    bounds = {**BOUNDS, "qdamp": target.qdamp_range}
+    low, high = np.array([bounds[name] for name in PARAMETERS]).T
     p0 = np.where(free, np.clip(p0, low, high), p0)
     low, high = np.where(free, low, -np.inf), np.where(free, high, np.inf)
     clusters = [Shells.of(positions) for positions in positions_list]

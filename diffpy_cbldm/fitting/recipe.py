@@ -124,16 +124,14 @@ def recipe_of(
     with_new_names.set_qmax(target.qmax)
     with_new_names.set_qmin(target.qmin)
     generator.qbroad.value = target.qbroad
-    generator.qdamp.value = (
-        Refinement.qdamp if target.qdamp is None else target.qdamp
-    )
+    generator.qdamp.value = target.first_qdamp
     recipe = FitRecipe()
     modern(recipe).clear_fit_hooks()
     modern(recipe).add_contribution(contribution)
     _add_variables(
         recipe, elements, moving.check_kinds(moves), target.qdamp is None
     )
-    _bound(recipe, elements)
+    _bound(recipe, elements, target.qdamp_range)
     _begin_at(recipe, start or {})
     return recipe
 
@@ -160,7 +158,7 @@ def _add_variables(
         tag="d2",
     )
     if fit_qdamp:
-        variable(generator.qdamp, Refinement.qdamp, tag="qdamp")
+        variable(generator.qdamp, generator.qdamp.value, tag="qdamp")
     for shared in _shared_moves(generator.phase, kinds) if kinds else ():
         variable(shared, 0.0, tag="moves")
     # A cluster of an xyz file sits in a lattice of 1 A: its edges scale it.
@@ -169,13 +167,15 @@ def _add_variables(
         modern(recipe).add_constraint(edge, "zoomscale")
 
 
-def _bound(recipe: FitRecipe, elements: Sequence[str]) -> None:
+def _bound(
+    recipe: FitRecipe, elements: Sequence[str], qdamp: tuple[float, float]
+) -> None:
     """Bounds on each variable of a recipe."""
     bounds = {
         "s1": (0.0, math.inf),
         "zoomscale": (Refinement.zoom_min, Refinement.zoom_max),
         delta2_name(elements): (0.0, Refinement.delta2_max),
-        "qdamp": (0.0, Refinement.qdamp_max),
+        "qdamp": qdamp,
     }
     for element in elements:
         bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max

@@ -198,7 +198,7 @@ def refine(
     cluster = candidate_of(cluster)
 
     def recipe_to(end: float) -> FitRecipe:
-        part = Target.of(target.pdf, target.rmin, end)
+        part = target.with_rmax(end)
         return recipe_of(cluster, part, backend, start, moves, False)
 
     with one_thread():

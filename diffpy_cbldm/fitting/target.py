@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,7 +18,13 @@ from diffpy_cbldm.debye.widths import end_ratio
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
-from diffpy_cbldm.settings import R_MAX, R_STEP, Solve
+from diffpy_cbldm.settings import (
+    QDAMP_RANGES,
+    R_MAX,
+    R_STEP,
+    Refinement,
+    Solve,
+)
 
 EDGE = 1e-6
 """A point so near (A) to an end of the fitting range lies in it."""
@@ -51,6 +58,8 @@ class Target:
     qmin, qmax, qbroad : float, 1/A
     qdamp : float or None, 1/A
         None: it is fitted.
+    qdamp_range : (low, high), 1/A
+        Between what it is fitted.
     stype : {"X", "N"}
     """
 
@@ -64,6 +73,7 @@ class Target:
     qmax: float
     qbroad: float
     qdamp: float | None
+    qdamp_range: tuple[float, float]
     stype: str
 
     @classmethod
@@ -72,6 +82,7 @@ class Target:
         pdf: PDFData | Target,
         rmin: float = Solve.rmin,
         rmax: float | None = Solve.rmax,
+        qdamp_range: str | Sequence[float] = Solve.qdamp_range,
     ) -> Target:
         """Cut a PDF to the fitting range; a Target is returned as it is.
 
@@ -81,6 +92,8 @@ class Target:
         rmin, rmax : float, angstrom
             Default 1.5, and where the signal ends (`signal_end`), from 30 A
             on; `rmax` is cut to the end of the data.
+        qdamp_range : "auto", or (low, high), 1/A
+            Between what a Qdamp that is not known lies; see `qdamp_limits`.
 
         Raises
         ------
@@ -116,6 +129,7 @@ class Target:
             qmax=pdf.qmax,
             qbroad=pdf.qbroad,
             qdamp=pdf.qdamp,
+            qdamp_range=qdamp_limits(qdamp_range, pdf.stype),
             stype=pdf.stype,
         )
         target._check()
@@ -147,6 +161,40 @@ class Target:
     def with_qdamp(self, qdamp: float | None) -> Target:
         """The same with another Qdamp (1/A), or with a free one."""
         return dataclasses.replace(self, qdamp=qdamp)
+
+    def with_rmax(self, rmax: float) -> Target:
+        """The same with another end of the range, angstrom."""
+        cut = Target.of(self.pdf, self.rmin, rmax, self.qdamp_range)
+        return cut.with_qdamp(self.qdamp)
+
+    def with_qmin(self, qmin: float) -> Target:
+        """The same with another Qmin, 1/A, of the data as well."""
+        pdf = dataclasses.replace(self.pdf, qmin=qmin)
+        other = Target.of(pdf, self.rmin, self.rmax, self.qdamp_range)
+        return other.with_qdamp(self.qdamp)
+
+    @property
+    def first_qdamp(self) -> float:
+        """Qdamp where it is known, or where a fit of it begins, 1/A."""
+        if self.qdamp is not None:
+            return self.qdamp
+        low, high = self.qdamp_range
+        inside = low < Refinement.qdamp < high
+        return Refinement.qdamp if inside else 0.5 * (low + high)
+
+    def dampings(self, step: float) -> tuple[float, ...]:
+        """Qdamp values to try, 1/A: the known one, or some of its range.
+
+        Parameters
+        ----------
+        step : float, 1/A
+            At most so far apart.
+        """
+        if self.qdamp is not None:
+            return (self.qdamp,)
+        low, high = self.qdamp_range
+        count = math.ceil((high - low) / step - 1e-6) + 1
+        return tuple(np.linspace(low, high, count).tolist())
 
     def with_weights(self, weights: np.ndarray) -> Target:
         """The same with other weights of the points, (n,)."""
@@ -234,6 +282,39 @@ class Target:
             first, whole_end(last), delta2=delta2, qbroad=self.qbroad
         )
         return q_grid(self.qmin, self.qmax, last, uiso, ratio, longest)
+
+
+def qdamp_limits(
+    chosen: str | Sequence[float], stype: str
+) -> tuple[float, float]:
+    """Between what a Qdamp that is not known lies, 1/A.
+
+    Parameters
+    ----------
+    chosen : str or (low, high)
+        "auto" for `QDAMP_RANGES`; as text two numbers with a comma.
+    stype : {"X", "N"}
+
+    Raises
+    ------
+    CbldmError
+        Anything but two rising numbers from 0 to 1.
+    """
+    if isinstance(chosen, str) and chosen.strip() == "auto":
+        return QDAMP_RANGES[stype]
+    parts = chosen.split(",") if isinstance(chosen, str) else chosen
+    try:
+        low, high = (float(part) for part in parts)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    # Also not a number fails.
+    if not 0 <= low < high <= 1:
+        raise CbldmError(
+            f"qdamp_range is {chosen!r}; expected auto, or two rising "
+            "numbers from 0 to 1 (1/A) such as 0.015,0.06: change "
+            "qdamp_range, or pass qdamp where it is known."
+        )
+    return low, high
 
 
 def r_grid(rmax: float = R_MAX, rstep: float = R_STEP) -> np.ndarray:

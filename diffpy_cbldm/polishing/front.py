@@ -161,8 +161,9 @@ def other_sizes(
     data = Measured(target)
     for change in QDAMP_CHANGES:
         start = best([polished, *found], lower=False)
-        held = start.fit.qdamp + change
-        if held < 0:
+        low, high = target.qdamp_range
+        held = min(max(start.fit.qdamp + change, low), high)
+        if held == start.fit.qdamp:
             continue
         at_held = data.at_qdamp(held)
         crystal = Crystal(start.lattice, structure_type, at_held, start.values)

@@ -150,8 +150,8 @@ def _directions(hist: np.ndarray, square: Tensor) -> tuple[Tensor, Tensor]:
 CHOSEN = 400
 """Clusters of the set that are drawn again and compared exactly."""
 
-QDAMP_SPREAD = (0.0, 0.015, 0.03, 0.045, 0.06, 0.075, 0.09, 0.105)
-"""Qdamp values of that comparison, 1/A, where the header gives none."""
+QDAMP_STEP = 0.015
+"""Qdamp values of that comparison lie at most so far apart, 1/A."""
 
 
 def screen_generator(
@@ -209,7 +209,7 @@ def screen_generator(
     pool.compare()
     # Larger clusters with more damping come close to the right ones: what
     # the first few tell of it would hide those.
-    pool.learn(QDAMP_SPREAD)
+    pool.learn(target.dampings(QDAMP_STEP))
     small = pool.candidates(count)
     large = offered(
         target, max(count // 2, 1), [c.positions for c in small], "random"

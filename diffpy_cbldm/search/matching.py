@@ -38,8 +38,8 @@ BOND_CHANGES = np.array(
 UISO_TRIED = (0.003, 0.006, 0.012)
 """Uiso values of the screening, A^2: cold to warm."""
 
-QDAMP_TRIED = (0.0, 0.03, 0.06, 0.09)
-"""Qdamp values of the screening, 1/A, where the header gives none."""
+QDAMP_STEP = 0.03
+"""Qdamp values of the screening lie at most so far apart, 1/A."""
 
 HIST_STEP, HIST_BINS, HIST_ORDER = 0.02, 1024, 6
 """Bins of the pair histograms, in bond lengths, and order of their splines."""
@@ -62,7 +62,8 @@ class Motion:
     uiso : tuple of float
         A^2; each is tried.
     qdamp : tuple of float
-        1/A; each is tried where the header gives none.
+        1/A; each is tried where it is not known.  Empty for the range in
+        which it lies, in steps of `QDAMP_STEP`.
     delta2 : float
         Correlated motion, A^2.
     fine : bool
@@ -70,13 +71,15 @@ class Motion:
     """
 
     uiso: tuple[float, ...] = UISO_TRIED
-    qdamp: tuple[float, ...] = QDAMP_TRIED
+    qdamp: tuple[float, ...] = ()
     delta2: float = 0.0
     fine: bool = False
 
     def dampings(self, target: Target) -> tuple[float, ...]:
-        """Those that are tried: the one of the header where it has one."""
-        return self.qdamp if target.qdamp is None else (target.qdamp,)
+        """Those that are tried: the known one where there is one."""
+        if self.qdamp and target.qdamp is None:
+            return self.qdamp
+        return target.dampings(QDAMP_STEP)
 
 
 def screen(
@@ -321,7 +324,7 @@ def rw_raw(
         u_iso=start.uiso,
         qmin=target.qmin,
         qmax=target.qmax,
-        qdamp=start.qdamp if target.qdamp is None else target.qdamp,
+        qdamp=target.first_qdamp,
         qbroad=target.qbroad,
         rmax=R_MAX,
         rstep=R_STEP,

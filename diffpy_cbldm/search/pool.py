@@ -185,7 +185,9 @@ class Pool:
             )
         )
         # Qdamp is learned to about 0.01 1/A: its neighbours are tried.
-        near = {max(0.0, qdamp + k) for k in (-0.02, -0.01, 0.0, 0.01, 0.02)}
+        low, high = self.target.qdamp_range
+        steps = (-0.02, -0.01, 0.0, 0.01, 0.02)
+        near = {min(max(qdamp + k, low), high) for k in steps}
         widths = (0.9 * u, u, 1.1 * u)
         return Motion(widths, tuple(sorted(near)), delta2, fine=True)
 

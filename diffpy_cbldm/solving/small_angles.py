@@ -8,8 +8,6 @@ Qmin then fits no structure.
 
 from __future__ import annotations
 
-import dataclasses
-
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.settings import Simulation
@@ -40,11 +38,7 @@ def settle(target: Target, mode: str) -> tuple[Target, str | None]:
     """
     if mode == "yes" or target.qmin >= SMALL_ANGLE_LIMIT:
         return target, None
-    without = Target.of(
-        dataclasses.replace(target.pdf, qmin=SMALL_ANGLE_LIMIT),
-        target.rmin,
-        target.rmax,
-    )
+    without = target.with_qmin(SMALL_ANGLE_LIMIT)
     if mode == "no":
         return without, None
     as_given, raised = library_rw(target), library_rw(without)

@@ -64,6 +64,7 @@ def solve(
     backend: str = "auto",
     rmin: float = 1.5,
     rmax: float | None = None,
+    qdamp_range: str | Sequence[float] = "auto",
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -104,6 +105,9 @@ def solve(
         The fitted range; default 1.5 to where the signal ends: 30 A, or up
         to 100 A where data of a large particle go so far.  The settings of
         the result say what was taken.
+    qdamp_range : "auto", or (low, high), 1/A
+        Between what Qdamp is fitted where `pdf` does not tell it; "auto" is
+        0.015 to 0.06 for X-rays, 0.01 to 0.03 for neutrons.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -130,12 +134,13 @@ def solve(
         small_angle=small_angle,
         device=device,
         backend=backend,
+        qdamp_range=_range_text(qdamp_range),
         polish=_kinds_text(polish),
         roughness=roughness,
     )
     _check(used, end, float(pdf.r[-1]))
     _ = pdf.element  # raises where there are several, or none
-    target = Target.of(pdf, rmin, end)
+    target = Target.of(pdf, rmin, end, qdamp_range)
     clock = _Clock(progress, steps=len(generators) + 2 + refine)
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
@@ -248,6 +253,13 @@ def _kinds_text(polish: bool | Sequence[str]) -> str:
     if isinstance(polish, str):
         return polish
     return ",".join(polish) or "no"
+
+
+def _range_text(limits: str | Sequence[float]) -> str:
+    """The setting `qdamp_range`: "auto", or two numbers with a comma."""
+    if isinstance(limits, str):
+        return limits
+    return ",".join(str(float(limit)) for limit in limits)
 
 
 def _check(used: settings.Solve, rmax: float, last: float) -> None:
