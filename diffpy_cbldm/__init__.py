@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate, Cluster
     from diffpy_cbldm.crystals.alike import rmsd, same_structure
     from diffpy_cbldm.debye.simulation import simulate
+    from diffpy_cbldm.fitting.calibrant import calibrate
     from diffpy_cbldm.fitting.recipe import make_recipe
     from diffpy_cbldm.fitting.refinement import refine
     from diffpy_cbldm.fitting.target import bond_estimate
@@ -40,6 +41,7 @@ __all__ = [
     "Solution",
     "__version__",
     "bond_estimate",
+    "calibrate",
     "debye",
     "make_recipe",
     "modern",
@@ -61,6 +63,7 @@ __getattr__, _, _ = lazy_loader.attach(
         "cluster": ["Candidate", "Cluster"],
         "crystals.alike": ["rmsd", "same_structure"],
         "debye.simulation": ["simulate"],
+        "fitting.calibrant": ["calibrate"],
         "fitting.recipe": ["make_recipe"],
         "fitting.refinement": ["refine"],
         "fitting.target": ["bond_estimate"],

@@ -100,6 +100,26 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True)
+class Instrument:
+    """Where Qdamp and Qbroad come from, if not from the header."""
+
+    calibrant: str | None = parameter(
+        None,
+        "Measured G(r) of a standard on the same instrument: its crystal is "
+        "fitted by diffpy.pdffit2, and the Qdamp and Qbroad found are used, "
+        "printed, and written where --createconfig is given.  --qdamp and "
+        "--qbroad win over it, and it over headers and configuration files.",
+        spoken=True,
+    )
+    standard: str | None = parameter(
+        None,
+        "What --calibrant is: Ni, CeO2, Si, LaB6 or a cif file; the "
+        "composition in its header where this is not given.",
+        spoken=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Solve:
     """The main job: propose, refine, rank."""
 

@@ -15,7 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm import settings
-from diffpy_cbldm.commands import common, config, examples, inputs
+from diffpy_cbldm.commands import (
+    calibration,
+    common,
+    config,
+    examples,
+    inputs,
+)
 from diffpy_cbldm.commands.common import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import write_atomic
@@ -32,6 +38,7 @@ PROG = "cbldm"
 TABLES = {
     "inputs": settings.Inputs,
     "data": settings.Reading,
+    "instrument": settings.Instrument,
     "search": settings.Solve,
     "output": settings.Output,
     "configuration": settings.Configuration,
@@ -86,13 +93,30 @@ def _main(words: Sequence[str]) -> int:
         configured.pop("inputs", None)
     else:
         given.pop("inputs")
+    calibrated = _calibrated(given)
     # The command line wins.
-    given = configured | given
+    given = configured | calibrated | given
     if "createconfig" in given:
         _create_config(given)
         return FINE
+    if calibrated and not (given.get("inputs") or given.get("example")):
+        return FINE
     run = _Run(given)
     return run.show_inputs() if given.get("list") else run.solve_all()
+
+
+def _calibrated(given: Mapping[str, Any]) -> dict[str, float]:
+    """Qdamp and Qbroad of the calibrant, which are told; or nothing."""
+    found = calibration.of_calibrant(given)
+    if found is None:
+        return {}
+    if not given.get("quiet"):
+        # Standard output may be where outputs go.
+        if given.get("output") == "-" or given.get("createconfig") == "-":
+            common.complain(PROG, str(found), "note")
+        else:
+            common.say(f"Instrument: {found}\n")
+    return {"qdamp": found.qdamp, "qbroad": found.qbroad}
 
 
 def _create_config(given: Mapping[str, Any]) -> None:

@@ -20,14 +20,23 @@ class Example:
         Path below the examples of diffpy.cmi, without their packs.
     about : str
         What it is, and what the model can and cannot say about it.
+    calibrant : str
+        The PDF of a standard on the same instrument, as `file`; may be
+        empty.
     """
 
     name: str
     file: str
     about: str
+    calibrant: str = ""
 
-    def path(self) -> pathlib.Path:
+    def path(self, file: str = "") -> pathlib.Path:
         """The file on this machine.
+
+        Parameters
+        ----------
+        file : str
+            `file` where empty, or another one such as `calibrant`.
 
         Raises
         ------
@@ -39,12 +48,13 @@ class Example:
         # Found without running the package.
         spec = importlib.util.find_spec("diffpy.cmi")
         folders = spec.submodule_search_locations if spec else None
+        file = file or self.file
         for folder in folders or ():
             root = pathlib.Path(folder) / "docs" / "examples"
-            for path in sorted(root.glob(f"**/{self.file}")):
+            for path in sorted(root.glob(f"**/{file}")):
                 return path
         raise CbldmError(
-            f"the example {self.name} needs {self.file} of diffpy.cmi, which "
+            f"the example {self.name} needs {file} of diffpy.cmi, which "
             f"was not found: pip install diffpy.cmi"
         )
 

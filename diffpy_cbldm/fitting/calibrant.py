@@ -11,10 +11,14 @@ known, so that a fit of a periodic structure (PDFfit2) tells both:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
+from collections.abc import Iterator
 from typing import Any
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 
 STANDARDS = {
@@ -32,6 +36,22 @@ Lattice parameters of the NIST standard reference materials 674b (CeO2), 640f
 
 RMIN, RMAX = 1.5, 60.0
 """The fitting range, A, as far as the data go."""
+
+FIRST = 20.0
+"""The fit begins with r below this (A): far peaks are met only by a lattice
+parameter that is nearly right."""
+
+SHORTEST = 10.0
+"""Data that end before this (A) show no damping."""
+
+WRONG_RW = 0.25
+"""A higher Rw means that the standard is another one than it is said to be."""
+
+STEPS = 15
+"""Steps of the fit at most; eight are usual."""
+
+PARTS = 2.0
+"""Points that are fitted, for one that G(r) needs to be known."""
 
 _START = {"qdamp": 0.03, "qbroad": 0.01, "u": 0.006, "delta2": 2.0}
 
@@ -104,38 +124,60 @@ def calibrate(
     Raises
     ------
     CbldmError
-        PDFfit2 is not installed, or the standard is not known.
+        PDFfit2 is not installed, the standard is not known, or the data are
+        too short or not those of it.
     """
     check_pdf(pdf)
     name, crystal = standard(structure or pdf.composition)
-    keep = (pdf.r >= rmin) & (pdf.r <= rmax)
-    if keep.sum() < 100:
+    target = Target.of(pdf, rmin, rmax)
+    if target.rmax < SHORTEST:
         raise CbldmError(
-            f"{int(keep.sum())} data points lie between {rmin:g} and "
-            f"{rmax:g} A; expected 100 or more: give longer data of the "
-            "standard."
+            f"the data of the standard end at {target.rmax:g} A; expected "
+            f"{SHORTEST:g} A or more, better {RMAX:g} A: transform them "
+            "again, further in r."
         )
-    fit = _engine()
+    with _engine() as fit:
+        found = _fitted(fit, crystal, target)
+    if not found.rw <= WRONG_RW:
+        raise CbldmError(
+            f"{pdf.source or 'the PDF'} is not explained by {name}: Rw "
+            f"{found.rw:.2f}, expected {WRONG_RW:g} or less: name the right "
+            f"standard ({', '.join(STANDARDS)}, or a cif file), or check the "
+            "data."
+        )
+    return dataclasses.replace(found, standard=name)
+
+
+def _fitted(fit: Any, crystal: Any, target: Target) -> Calibration:
+    """Refine the crystal, near r first; the standard is not named yet."""
+    points = target.thinned(PARTS)
     fit.add_structure(crystal)
     fit.read_data_lists(
-        pdf.stype,
-        pdf.qmax,
+        target.stype,
+        target.qmax,
         _START["qdamp"],
-        [float(x) for x in pdf.r[keep]],
-        [float(x) for x in pdf.g[keep]],
+        points.r.tolist(),
+        points.g.tolist(),
     )
-    fit.pdfrange(1, float(pdf.r[keep][0]), float(pdf.r[keep][-1]))
     elements = _constrain(fit, crystal)
-    fit.refine(1e-6)
+    # A wrong standard shows near r, and would be fitted far for minutes.
+    for end in dict.fromkeys((min(FIRST, target.rmax), target.rmax)):
+        fit.pdfrange(1, float(points.r[0]), end)
+        with _told():
+            for _ in range(STEPS):
+                if fit.refine_step(1e-4):
+                    break
+        if fit.getrw() > WRONG_RW:
+            break
     return Calibration(
-        standard=name,
+        standard="",
         qdamp=abs(fit.getvar(fit.qdamp())),
         qbroad=abs(fit.getvar(fit.qbroad())),
         a=fit.getvar(fit.lat("a")),
         uiso={s: fit.getvar(fit.u11(k[0])) for s, k in elements.items()},
         rw=fit.getrw(),
-        rmin=float(pdf.r[keep][0]),
-        rmax=float(pdf.r[keep][-1]),
+        rmin=float(points.r[0]),
+        rmax=target.rmax,
     )
 
 
@@ -222,16 +264,41 @@ def _built_in(name: str) -> Any:
     return Structure(atoms, lattice=Lattice(a, a, a, 90, 90, 90), title=name)
 
 
-def _engine() -> Any:
-    """A PDFfit2 that does not print."""
+def installed() -> bool:
+    """Whether PDFfit2 can be imported."""
     try:
-        from diffpy.pdffit2 import PdfFit, redirect_stdout
+        import diffpy.pdffit2  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _engine() -> Iterator[Any]:
+    """A PDFfit2 that does not print, and afterwards prints where it did."""
+    try:
+        from diffpy.pdffit2 import PdfFit, output, redirect_stdout
     except ImportError as error:
         raise CbldmError(
             f"a standard is fitted by diffpy.pdffit2, which cannot be "
             f"imported ({error}); expected it: {INSTALL}."
         ) from error
-    import io
-
+    before = output.stdout
     redirect_stdout(io.StringIO())
-    return PdfFit()
+    try:
+        yield PdfFit(create_intro=False)
+    finally:
+        redirect_stdout(before)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Say in our words where PDFfit2 finds no fit."""
+    try:
+        yield
+    except Exception as error:  # it has classes of its own, and others
+        raise CbldmError(
+            f"PDFfit2 cannot fit the standard ({error}); expected the G(r) "
+            f"of its powder: name the right standard "
+            f"({', '.join(STANDARDS)}, or a cif file), or check the data."
+        ) from error

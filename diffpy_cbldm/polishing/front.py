@@ -159,11 +159,11 @@ def other_sizes(
     if target.qdamp is not None or "sites" not in check_kinds(kinds):
         return found
     data = Measured(target)
+    low, high = target.qdamp_range
     for change in QDAMP_CHANGES:
         start = best([polished, *found], lower=False)
-        low, high = target.qdamp_range
-        held = min(max(start.fit.qdamp + change, low), high)
-        if held == start.fit.qdamp:
+        held = start.fit.qdamp + change
+        if not low <= held <= high:
             continue
         at_held = data.at_qdamp(held)
         crystal = Crystal(start.lattice, structure_type, at_held, start.values)
