@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from diffpy_cbldm.crystals.alike import rmsd, same_structure
     from diffpy_cbldm.debye.simulation import simulate
     from diffpy_cbldm.fitting.calibrant import calibrate
+    from diffpy_cbldm.fitting.distribution import (
+        distribution_recipe,
+        size_distribution,
+    )
     from diffpy_cbldm.fitting.recipe import make_recipe
     from diffpy_cbldm.fitting.refinement import refine
     from diffpy_cbldm.fitting.target import bond_estimate
@@ -43,6 +47,7 @@ __all__ = [
     "bond_estimate",
     "calibrate",
     "debye",
+    "distribution_recipe",
     "make_recipe",
     "modern",
     "plot",
@@ -53,6 +58,7 @@ __all__ = [
     "rmsd",
     "same_structure",
     "simulate",
+    "size_distribution",
     "solve",
 ]
 
@@ -64,6 +70,7 @@ __getattr__, _, _ = lazy_loader.attach(
         "crystals.alike": ["rmsd", "same_structure"],
         "debye.simulation": ["simulate"],
         "fitting.calibrant": ["calibrate"],
+        "fitting.distribution": ["distribution_recipe", "size_distribution"],
         "fitting.recipe": ["make_recipe"],
         "fitting.refinement": ["refine"],
         "fitting.target": ["bond_estimate"],

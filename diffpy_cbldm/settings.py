@@ -164,6 +164,13 @@ class Solve:
         "with a comma, or auto, which is 0.015,0.06 for X-rays and 0.01,0.03 "
         "for neutrons.",
     )
+    distribution: str = parameter(
+        "no",
+        "Fit the distribution of sizes of particles shaped as the best "
+        "structure: the number and weight mean of N, and the width.",
+        choices=("yes", "no"),
+        implied="yes",
+    )
     seed: int = parameter(
         0, "Seed of all random numbers.", limits=(0, 2**63 - 1)
     )

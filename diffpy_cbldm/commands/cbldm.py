@@ -26,7 +26,13 @@ from diffpy_cbldm.commands.common import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.output import database, results, writers
-from diffpy_cbldm.output.tables import front_table, summary, summary_row, table
+from diffpy_cbldm.output.tables import (
+    front_table,
+    sizes_table,
+    summary,
+    summary_row,
+    table,
+)
 
 if TYPE_CHECKING:
     from diffpy_cbldm.pdfdata import PDFData
@@ -162,6 +168,12 @@ class _Run:
             PROG, len(self.inputs), debug=self.level >= LEVELS["debug"]
         )
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The keywords of `diffpy_cbldm.solve`."""
+        words = self.search
+        return words | {"distribution": words["distribution"] == "yes"}
+
     def _output_types(self) -> tuple[str, ...]:
         """The types of the outputs, for which all is installed."""
         types = writers.parse_types(self.output.outputtypes)
@@ -274,7 +286,7 @@ class _Run:
         from diffpy_cbldm import solve as solve_pdf
 
         with _Bar(show=self._says("warning")) as bar:
-            solution = solve_pdf(pdf, progress=bar.update, **self.search)
+            solution = solve_pdf(pdf, progress=bar.update, **self.asked)
         # What was found comes first: an output may fail, or take long.
         try:
             self.tell(name, solution)
@@ -299,6 +311,9 @@ class _Run:
         if solution.front:
             self.say("From ideal to rough (before the last refinement):")
             self.say(front_table(solution))
+        if solution.sizes:
+            self.say("Atoms at the Qdamp (1/A) of common instruments:")
+            self.say(sizes_table(solution))
         self.say(solution.explain(warnings=False))
         if self.level >= LEVELS["info"]:
             for step, seconds in solution.timings.items():

@@ -63,10 +63,10 @@ EXAMPLES = (
     Example(
         "Pt-nanoparticles",
         "ch03NiModelling/data/Pt-nanoparticles.gr",
-        "Platinum nanoparticles, measured with X-rays.  Its PDF goes on "
-        "beyond 30 A, while 256 platinum atoms, the most that the model "
-        "covers, reach about 20 A: the structures found are the best small "
-        "particles, not the true one, and Rw stays high.",
+        calibrant="ch03NiModelling/data/Ni.gr",
+        about="Platinum nanoparticles, measured with X-rays.  A nickel "
+        "standard from the same instrument tells Qdamp and Qbroad, where "
+        "diffpy.pdffit2 is installed: the size follows from that.",
     ),
 )
 

@@ -98,6 +98,26 @@ def lattice_distances(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """The distances of a cluster whose atoms stand on a lattice.
 
+    Parameters
+    ----------
+    positions : (N, 3) array, angstrom
+
+    Returns
+    -------
+    distance, pairs : (S,) arrays, angstrom and pairs i < j
+        Rising; None where `sites_of` finds no lattice.
+    """
+    standing = sites_of(positions)
+    if standing is None:
+        return None
+    template, sites, bond = standing
+    distance, pairs = site_distances(template, sites)
+    return bond * distance, pairs
+
+
+def sites_of(positions: np.ndarray) -> tuple[str, np.ndarray, float] | None:
+    """The lattice on which the atoms of a cluster stand.
+
     The lattices of fcc, bcc, sc and close-packed layers are tried with the
     axes of their templates and the cluster's own bond length, as all our
     generators place them.
@@ -108,9 +128,13 @@ def lattice_distances(
 
     Returns
     -------
-    distance, pairs : (S,) arrays, angstrom and pairs i < j
-        Rising; None where the atoms stand on none of the lattices, or two of
-        them on one site.
+    template : {"fcc", "bcc", "sc", "stack"}
+    sites : (N, 3) array of int
+        In `site_steps`, from the first atom.
+    bond : float, angstrom
+
+        None where the atoms stand on none of the lattices, or two of them on
+        one site.
     """
     from scipy.spatial import cKDTree
 
@@ -133,8 +157,7 @@ def lattice_distances(
         # The mean over the cluster tells the step better than one bond.
         flat = (sites @ site_steps(template)).ravel()
         bond = float(flat @ x.ravel() / (flat @ flat))
-        distance, pairs = site_distances(template, sites)
-        return bond * distance, pairs
+        return template, sites, bond
     return None
 
 

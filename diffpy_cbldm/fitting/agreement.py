@@ -12,6 +12,10 @@ from diffpy_cbldm.errors import CbldmError
 
 Curve = TypeVar("Curve", np.ndarray, torch.Tensor)
 
+EVIDENCE = 10.0
+"""Difference of the criterion from which an explanation is left for another:
+very strong evidence (Kass and Raftery, J. Am. Stat. Assoc. 1995, 90, 773)."""
+
 
 def rw(g_obs: Curve, g_calc: Curve, weights: Curve | None = None) -> Curve:
     """Rw = sqrt(sum w (G_obs - G_calc)^2 / sum w G_obs^2), section 4.1.

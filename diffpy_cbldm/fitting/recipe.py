@@ -116,7 +116,7 @@ def recipe_of(
     )
     contribution = FitContribution("cluster")
     modern(contribution).add_profile_generator(generator)
-    modern(contribution).set_profile(_profile(target), xname="r")
+    modern(contribution).set_profile(profile_of(target), xname="r")
     modern(contribution).set_equation("s1*G1")
     # The Q range before the first curve: later it would go unnoticed.
     with_new_names = modern(generator)
@@ -279,7 +279,7 @@ def move_names_of(recipe: FitRecipe, kind: str = "") -> list[str]:
     ]
 
 
-def _profile(target: Target) -> Profile:
+def profile_of(target: Target) -> Profile:
     """All data points, with those of the fitting range chosen.
 
     Who goes on with the recipe may choose another range.

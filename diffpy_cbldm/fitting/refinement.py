@@ -61,7 +61,7 @@ def _rw(recipe: FitRecipe, values: Any, above: float = 0.0) -> float:
     return float(np.sqrt(np.sum(misfit[part] ** 2) / total))
 
 
-def _fit(recipe: FitRecipe) -> np.ndarray:
+def fitted_values(recipe: FitRecipe) -> np.ndarray:
     """Refine all variables of a recipe within their bounds.
 
     What is varied is the scale in its own unit (`scale_unit`), and what is
@@ -133,9 +133,9 @@ def _fit_in_steps(recipe: FitRecipe) -> np.ndarray:
     """
     moves, strain = move_names_of(recipe), move_names_of(recipe, "strain")
     if not moves or any(getattr(recipe, name).value for name in moves):
-        return _fit(recipe)
+        return fitted_values(recipe)
     recipe.fix(*moves)
-    recipe.residual(_fit(recipe))
+    recipe.residual(fitted_values(recipe))
     recipe.free(*moves)
     plain = np.array(recipe.values)
     names = variable_names(recipe)
@@ -146,11 +146,11 @@ def _fit_in_steps(recipe: FitRecipe) -> np.ndarray:
             tries[-1][k] = size
     if tries:
         recipe.residual(min(tries, key=lambda v: _rw(recipe, v)))
-        values = _fit(recipe)
+        values = fitted_values(recipe)
         if _rw(recipe, values) < _rw(recipe, plain):
             return values
         recipe.residual(plain)
-    return _fit(recipe)
+    return fitted_values(recipe)
 
 
 def refine(

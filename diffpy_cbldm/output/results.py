@@ -78,6 +78,9 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         "groups": [dataclasses.asdict(g) for g in solution.groups],
         "atoms": solution.atoms and dataclasses.asdict(solution.atoms),
         "crystal": solution.crystal and dataclasses.asdict(solution.crystal),
+        "sizes": [dataclasses.asdict(s) for s in solution.sizes],
+        "distribution": solution.distribution
+        and dataclasses.asdict(solution.distribution),
         "timings": solution.timings,
         "warnings": list(solution.warnings),
     }

@@ -117,6 +117,23 @@ def front_table(solution: Solution) -> str:
     return _aligned(lines, flush_left={1, 2, 3, 8})
 
 
+def sizes_table(solution: Solution) -> str:
+    """The sizes at the Qdamp of common instruments as lines of text."""
+    lines = [["Qdamp", "atoms", "type", "Rw", "crystal", "Rw"]]
+    for s in solution.sizes:
+        lines.append(
+            [
+                f"{s.qdamp:g}",
+                str(s.n_atoms),
+                s.structure_type,
+                f"{s.rw:.4f}",
+                str(s.crystal_atoms),
+                f"{s.crystal_rw:.4f}",
+            ]
+        )
+    return _aligned(lines, flush_left={2})
+
+
 def rw_text(value: float | None) -> str:
     """An Rw with four digits, a dash where it is missing."""
     return "-" if value is None else f"{value:.4f}"

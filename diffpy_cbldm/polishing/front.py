@@ -23,6 +23,7 @@ from diffpy_cbldm.crystals.bonds import (
 )
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.agreement import EVIDENCE
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.crystal import (
@@ -43,10 +44,6 @@ ROUGHNESS = 1.25
 
 SHORTEST = 0.9
 """Bonds shorter than this, in nearest-neighbour distances, are refused."""
-
-EVIDENCE = 10.0
-"""Difference of the criterion from which a structure is left for another:
-very strong evidence (Kass and Raftery, J. Am. Stat. Assoc. 1995, 90, 773)."""
 
 QDAMP_CHANGES = (-0.02, -0.01, 0.01, 0.02)
 """Changes of Qdamp (1/A) at which other sizes are looked for."""

@@ -32,7 +32,7 @@ NEAR = 0.006
 """`STRETCH` once the best particles have told the bond length."""
 
 START_MOTION = Motion(
-    uiso=(0.004, 0.008, 0.016), qdamp=(0.0, 0.02, 0.04, 0.06), delta2=2.0
+    uiso=(0.004, 0.008, 0.016), delta2=2.0
 )
 """What is tried before the best particles have told it."""
 

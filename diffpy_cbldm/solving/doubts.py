@@ -181,6 +181,33 @@ def crystal_doubts(best: Candidate, crystal: AttenuatedCrystal) -> list[str]:
     ]
 
 
+def qdamp_doubts(best: Candidate, target: Target) -> list[str]:
+    """Say so where a fitted Qdamp ended at a bound of its range.
+
+    Parameters
+    ----------
+    best : Candidate
+        The first of the ranked ones.
+    target : Target
+
+    Returns
+    -------
+    list of str
+        Empty where Qdamp is known, or was found inside the range.
+    """
+    ends = [limit for name, limit in best.at_bounds if name == "qdamp"]
+    if target.qdamp is not None or not ends:
+        return []
+    low, high = target.qdamp_range
+    size = "smaller" if ends[0] == low else "larger"
+    return [
+        f"Qdamp is not known, and its fit ends at {ends[0]:g} 1/A, a bound "
+        f"of its range ({low:g} to {high:g}): the particle may be {size} than "
+        f"the best structure says, or the instrument unusual; measure a "
+        f"standard (--calibrant), or pass qdamp or qdamp_range."
+    ]
+
+
 def origin_doubts(
     candidates: Sequence[Candidate], generators: Sequence[str]
 ) -> list[str]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
+from diffpy_cbldm.fitting.distribution import SizeDistribution
 from diffpy_cbldm.pdfdata import UNCERTAINTIES, PDFData
 from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
+from diffpy_cbldm.solving.sizes import SizeAtQdamp
 
 if TYPE_CHECKING:
     import pandas
@@ -81,6 +83,11 @@ class Solution(Stored, Displayed):
     crystal : AttenuatedCrystal or None
         The baseline: what a spherical piece of fcc, bcc, hcp or sc crystal
         explains without any atoms.  None in results of older versions.
+    sizes : tuple of SizeAtQdamp
+        The number of atoms at the Qdamp of common instruments; empty where
+        Qdamp is known.
+    distribution : SizeDistribution or None
+        Of sizes, where it was asked for.
     """
 
     candidates: list[Candidate]
@@ -93,6 +100,8 @@ class Solution(Stored, Displayed):
     groups: tuple[Group, ...] = ()
     atoms: AtomRange | None = None
     crystal: AttenuatedCrystal | None = None
+    sizes: tuple[SizeAtQdamp, ...] = ()
+    distribution: SizeDistribution | None = None
 
     @property
     def refined(self) -> list[Candidate]:
@@ -191,6 +200,7 @@ class Solution(Stored, Displayed):
             if self.atoms.doubted:
                 text += ", but the warnings say that this one is not like them"
             lines.append(f"{text}.")
+        lines += self._about_sizes()
         if self.refined:
             lines.append(
                 f"Uncertainties of the parameters: "
@@ -211,6 +221,24 @@ class Solution(Stored, Displayed):
         if best is not None and crystal.rw < best:
             text += ", lower than the best structure"
         return text
+
+    def _about_sizes(self) -> list[str]:
+        """What is told of the size beyond the best structure."""
+        lines = []
+        if self.sizes:
+            each = [f"{s.n_atoms} at {s.qdamp:g}" for s in self.sizes]
+            lines.append(
+                f"Qdamp is not known, and with it the size: atoms at the "
+                f"Qdamp (1/A) of common instruments: {', '.join(each)}."
+            )
+        if self.distribution is not None:
+            lines.append(f"Sizes: {self.distribution}.")
+        elif self.atoms is not None:
+            lines.append(
+                "Of particles of many sizes the number of atoms is the weight "
+                "mean; --distribution (distribution=True) asks for both means."
+            )
+        return lines
 
     def _sources(self) -> list[str]:
         """Which generator gave what, and what came without edits."""

@@ -13,6 +13,10 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import duplicates, simplest_first
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import fit_crystal
+from diffpy_cbldm.fitting.distribution import (
+    SizeDistribution,
+    size_distribution,
+)
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.quickfit import STRETCHES, QuickFit, quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
@@ -27,6 +31,7 @@ from diffpy_cbldm.solving.doubts import (
     label_doubts,
     largest_proposed,
     origin_doubts,
+    qdamp_doubts,
     range_doubts,
     size_doubts,
 )
@@ -38,6 +43,7 @@ from diffpy_cbldm.solving.polish_stage import (
     kinds_of,
     without_copies,
 )
+from diffpy_cbldm.solving.sizes import covering, sizes_by_qdamp
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.threads import one_thread
@@ -65,6 +71,7 @@ def solve(
     rmin: float = 1.5,
     rmax: float | None = None,
     qdamp_range: str | Sequence[float] = "auto",
+    distribution: bool = False,
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -108,6 +115,9 @@ def solve(
     qdamp_range : "auto", or (low, high), 1/A
         Between what Qdamp is fitted where `pdf` does not tell it; "auto" is
         0.015 to 0.06 for X-rays, 0.01 to 0.03 for neutrons.
+    distribution : bool
+        Whether a distribution of sizes is fitted for the shape of the best
+        structure, see `diffpy_cbldm.size_distribution`; default False.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -135,13 +145,14 @@ def solve(
         device=device,
         backend=backend,
         qdamp_range=_range_text(qdamp_range),
+        distribution="yes" if distribution else "no",
         polish=_kinds_text(polish),
         roughness=roughness,
     )
     _check(used, end, float(pdf.r[-1]))
     _ = pdf.element  # raises where there are several, or none
     target = Target.of(pdf, rmin, end, qdamp_range)
-    clock = _Clock(progress, steps=len(generators) + 2 + refine)
+    clock = _Clock(progress, steps=len(generators) + 3 + refine)
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with one_thread():
@@ -178,9 +189,13 @@ def _solve(
     too_short = range_doubts(target)
     largest = largest_proposed(generators)
     about_size = size_doubts(candidates[0], target, largest)
+    clock.begin("sizes")
+    sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
     atoms = None if too_short else edits.atoms
-    if atoms and about_size:
-        atoms = dataclasses.replace(atoms, doubted=True)
+    if atoms:
+        atoms = covering(atoms, sizes)
+        atoms = dataclasses.replace(atoms, doubted=bool(about_size))
+    widths, missing = _distribution(candidates[0], target, used)
     return Solution(
         candidates=candidates,
         rw_quick=[quick for _, quick in everything],
@@ -192,7 +207,9 @@ def _solve(
             *label_doubts(target),
             *too_short,
             *about_size,
+            *qdamp_doubts(candidates[0], target),
             *crystal_doubts(candidates[0], crystal),
+            *missing,
             *origin_doubts(candidates, generators),
         ),
         pdf=target.pdf,
@@ -200,6 +217,8 @@ def _solve(
         groups=tuple(group(candidates, target.independent_points)),
         atoms=atoms,
         crystal=crystal,
+        sizes=sizes,
+        distribution=widths,
     )
 
 
@@ -244,6 +263,18 @@ def _refined(
     start = start_values(candidate, target, fit)
     done = refine_one(candidate, target, backend=used.backend, start=start)
     return done, fit.rw
+
+
+def _distribution(
+    best: Candidate, target: Target, used: settings.Solve
+) -> tuple[SizeDistribution | None, list[str]]:
+    """The distribution of sizes where it is asked for, or why not."""
+    if used.distribution != "yes":
+        return None, []
+    try:
+        return size_distribution(best, target), []
+    except CbldmError as error:
+        return None, [f"No distribution of sizes was fitted: {error}"]
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:
