@@ -95,8 +95,9 @@ def test_atoms_that_are_gone_are_found_out(kind):
 )
 def test_a_right_structure_stays(kind, atoms):
     x = ideal(kind, atoms)
-    found = front(x, kind, pdf_of(x, noise=0.02))
-    found += other_sizes(found[0], kind, pdf_of(x, noise=0.02))
+    target = Target.of(pdf_of(x, noise=0.02), qdamp_range=(0.0, 0.15))
+    found = front(x, kind, target)
+    found += other_sizes(found[0], kind, target)
     end = best(found)
     assert len(end.positions) == len(x) and not end.values
     assert rmsd(end.positions, x) < 0.02

@@ -43,6 +43,12 @@ _STRETCHES = np.linspace(-0.03, 0.03, 7)
 
 _STEPS = 12
 
+FAR = 1.5
+"""Lattices whose first comparison gives so many times the least Rw, and
+`FAR_MORE` more, are not fitted."""
+
+FAR_MORE = 0.05
+
 
 @dataclasses.dataclass(frozen=True)
 class AttenuatedCrystal(Stored):
@@ -62,7 +68,7 @@ class AttenuatedCrystal(Stored):
     rw : float
         On all data points of the fitting range.
     tried : dict of str to float
-        Rw of each lattice.
+        Rw of each lattice; that of a first comparison where it is far off.
     """
 
     lattice: str
@@ -142,10 +148,13 @@ def fit_crystal(
     AttenuatedCrystal, that of the lattice with the lowest Rw.
     """
     target = Target.of(target)
-    fits = {name: _Fit(target, name).best() for name in lattices}
-    best = min(fits, key=lambda name: fits[name].rw)
-    tried = {name: fit.rw for name, fit in fits.items()}
-    return dataclasses.replace(fits[best], tried=tried)
+    some = {name: _Fit(target, name) for name in lattices}
+    tried = {name: fit.first_rw for name, fit in some.items()}
+    limit = FAR * min(tried.values()) + FAR_MORE
+    fits = [fit.best() for fit in some.values() if fit.first_rw <= limit]
+    tried |= {fit.lattice: fit.rw for fit in fits}
+    best = min(fits, key=lambda fit: fit.rw)
+    return dataclasses.replace(best, tried=tried)
 
 
 class _Fit:
@@ -160,6 +169,7 @@ class _Fit:
         d, self.count = lattice_shells(lattice, math.ceil(end))
         self.waves = Waves(target, d * target.bond)
         self.points = Points(target.thinned(2.0), self.waves.q)
+        self.first_rw, self.start = self._start()
 
     def _scattering(self, p: np.ndarray) -> np.ndarray:
         """F(Q) of the parameters, (K,)."""
@@ -180,7 +190,7 @@ class _Fit:
         low, high = self._bounds()
         fit = least_squares(
             lambda p: self.points.misfit(self._scattering(p), p[4]),
-            self._start().clip(low + 1e-9, high - 1e-9),
+            self.start.clip(low + 1e-9, high - 1e-9),
             bounds=(low, high),
             x_scale=[0.003, 0.05, 0.003, 1.0, 0.02],
             max_nfev=_STEPS,
@@ -202,8 +212,8 @@ class _Fit:
             tried={},
         )
 
-    def _start(self) -> np.ndarray:
-        """The best of `DIAMETERS` and of some stretches."""
+    def _start(self) -> tuple[float, np.ndarray]:
+        """Rw and parameters of the best of `DIAMETERS` and some stretches."""
         qdamp = self.target.first_qdamp
         widths = START["uiso"], START["delta2"]
         tries = []
@@ -214,8 +224,9 @@ class _Fit:
             share = cross**2 / (curves**2).sum(0)
             k = int(np.argmax(share))
             tries.append((share[k], z, math.log(DIAMETERS[k])))
-        _, z, log_size = max(tries)
-        return np.array([z, log_size, *widths, qdamp])
+        share, z, log_size = max(tries)
+        left = max(1 - float(share) / self.points.norm**2, 0.0)
+        return math.sqrt(left), np.array([z, log_size, *widths, qdamp])
 
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         shortest = self.target.bond * (1 + _STRETCHES[0])

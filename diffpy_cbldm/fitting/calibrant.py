@@ -161,7 +161,8 @@ def _fitted(fit: Any, crystal: Any, target: Target) -> Calibration:
     )
     elements = _constrain(fit, crystal)
     # A wrong standard shows near r, and would be fitted far for minutes.
-    for end in dict.fromkeys((min(FIRST, target.rmax), target.rmax)):
+    last = float(points.r[-1])
+    for end in dict.fromkeys((min(FIRST, last), last)):
         fit.pdfrange(1, float(points.r[0]), end)
         with _told():
             for _ in range(STEPS):

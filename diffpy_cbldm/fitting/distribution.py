@@ -52,6 +52,9 @@ cube of it."""
 
 FIRST_WIDTH = 0.15
 
+FEWEST = 4
+"""Members are at least so many: a cubic spline joins them."""
+
 _POINTS = 401
 """Sizes between the members at which the distribution is summed."""
 
@@ -71,9 +74,9 @@ class SizeDistribution(Stored):
     number_mean, weight_mean : (value, uncertainty)
         <N> and <N^2> / <N> of the number of atoms.
     determined : bool
-        Whether the width is at least twice its uncertainty, and the data
-        support it: by `rw` and `rw_single`, the Bayesian information
-        criterion falls by 10 or more.
+        Whether the width is at least twice its uncertainty and within its
+        bounds, and the data support it: by `rw` and `rw_single`, the
+        Bayesian information criterion falls by 10 or more.
     rw, rw_single : float
         Rw of the fit, and of that with a width of 0.
     parameters : dict
@@ -207,11 +210,12 @@ def distribution_recipe(
     cluster = candidate_of(structure)
     element = target.element
     family = family_of(cluster.positions, cluster.structure_type)
-    if len(family.atoms) < 4:
+    sizes = family.atoms
+    if len(sizes) < FEWEST or not sizes[0] < len(cluster) < sizes[-1]:
         raise CbldmError(
-            f"{len(cluster)} atoms of {cluster.structure_type or 'a cluster'} "
-            f"leave {len(family.atoms)} sizes; expected 4 or more: sizes of "
-            "so small particles have no distribution to fit."
+            f"a cluster of {len(cluster)} atoms has {len(sizes)} sizes of its "
+            f"shape; expected {FEWEST} or more, smaller and larger ones: so "
+            "small particles have no distribution to fit."
         )
     generator = EnsembleGenerator("G1", family, target, len(cluster))
     contribution = FitContribution("cluster")
@@ -347,7 +351,9 @@ def _told(
         number_mean=(number, number * spread),
         weight_mean=(weight, 3 * weight * size_error / size),
         # Written so that an unknown uncertainty, NaN, is none.
-        determined=bool(width >= 2 * error and gain >= EVIDENCE),
+        determined=bool(
+            2 * error <= width < 0.99 * WIDTHS[1] and gain >= EVIDENCE
+        ),
         rw=rw,
         rw_single=rw_single,
         parameters=found,
