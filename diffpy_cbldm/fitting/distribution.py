@@ -182,7 +182,7 @@ def distribution_recipe(
     pdf: PDFData | Target,
     *,
     rmin: float = Solve.rmin,
-    rmax: float = Solve.rmax,
+    rmax: float | None = Solve.rmax,
     start: Mapping[str, float] | None = None,
 ) -> FitRecipe:
     """Make the native recipe that fits a distribution of sizes.
@@ -264,7 +264,7 @@ def size_distribution(
     pdf: PDFData | Target,
     *,
     rmin: float = Solve.rmin,
-    rmax: float = Solve.rmax,
+    rmax: float | None = Solve.rmax,
 ) -> SizeDistribution:
     """Fit the distribution of sizes of particles of one shape.
 

@@ -31,9 +31,7 @@ SHARP = 0.06
 NEAR = 0.006
 """`STRETCH` once the best particles have told the bond length."""
 
-START_MOTION = Motion(
-    uiso=(0.004, 0.008, 0.016), delta2=2.0
-)
+START_MOTION = Motion(uiso=(0.004, 0.008, 0.016), delta2=2.0)
 """What is tried before the best particles have told it."""
 
 LEARNED = 2
