@@ -136,3 +136,46 @@ def test_mistakes():
         Target.of(a_pdf(), 29.9, 40.0)
     with pytest.raises(cb.CbldmError, match="expected PDFData"):
         Target.of("particle.gr")
+
+
+def test_the_range_of_a_qdamp_that_is_not_known():
+    assert Target.of(a_pdf()).qdamp_range == (0.015, 0.06)
+    neutrons = a_pdf(stype="N")
+    assert Target.of(neutrons).qdamp_range == (0.01, 0.03)
+    assert Target.of(neutrons, qdamp_range="0.02,0.05").qdamp_range == (
+        0.02,
+        0.05,
+    )
+    for chosen in ((0.0, 0.1), [0, 0.1], "0, 0.1"):
+        target = Target.of(a_pdf(), qdamp_range=chosen)
+        assert target.qdamp_range == (0.0, 0.1)
+        # Other ends, other Qmin: the range stays.
+        assert target.with_rmax(10.0).qdamp_range == (0.0, 0.1)
+        assert target.with_qmin(0.8).qdamp_range == (0.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["0.06,0.01", "0.02", "a,b", (0.01,), (-0.1, 0.1), (0, 2), 3]
+)
+def test_ranges_that_are_none(wrong):
+    with pytest.raises(cb.CbldmError, match="two rising numbers from 0 to 1"):
+        Target.of(a_pdf(), qdamp_range=wrong)
+
+
+def test_dampings_cover_the_range():
+    target = Target.of(a_pdf())
+    tried = target.dampings(0.03)
+    assert (tried[0], tried[-1]) == (0.015, 0.06)
+    assert max(np.diff(tried)) <= 0.03 and len(tried) == 3
+    assert target.with_qdamp(0.033).dampings(0.03) == (0.033,)
+    assert target.first_qdamp == 0.04
+    # No fit begins at a bound.
+    assert Target.of(a_pdf(stype="N")).first_qdamp == pytest.approx(0.02)
+    assert target.with_qdamp(0.09).first_qdamp == 0.09
+
+
+def test_other_ends_keep_a_qdamp_that_is_held():
+    held = Target.of(a_pdf()).with_qdamp(0.033)
+    assert held.with_rmax(12.0).qdamp == 0.033
+    assert held.with_qmin(0.8).pdf.qmin == 0.8
+    assert held.with_qmin(0.8).qdamp == 0.033
