@@ -266,17 +266,17 @@ def large_front(
     crystal = LargeCrystal(positions, kind, data)
     start = crystal.judged()
     found = [start]
-    planes = "faults" in kinds and crystal.edit_planes
-    layers = "layers" in kinds and crystal.edit_layers
+    planes = [crystal.edit_planes] if "faults" in kinds else []
+    layers = [crystal.edit_layers] if "layers" in kinds else []
     # A fault may pass for facets farther in, and the reverse: both orders
     # are tried where there is a fault at all.
-    orders = [(planes, layers, planes)]
+    orders = [[*planes, *layers, *planes]]
     if planes and layers:
-        orders.append((layers, planes, layers))
+        orders.append([*layers, *planes, *layers])
     ends = []
     for order in orders:
         crystal.begin(start)
-        for edit in filter(None, order):
+        for edit in order:
             edit(limit)
             found.append(crystal.judged())
         ends.append(found[-1])
