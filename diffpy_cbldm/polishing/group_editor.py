@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
+from diffpy_cbldm.polishing.basis import PairBasis, product
 from diffpy_cbldm.polishing.directions import (
     LEVEL,
     corner_directions,
@@ -29,7 +30,6 @@ from diffpy_cbldm.polishing.directions import (
 )
 from diffpy_cbldm.polishing.editor import CLASH
 from diffpy_cbldm.polishing.group_kernels import inner_counts, site_counts
-from diffpy_cbldm.polishing.basis import PairBasis, product
 
 CELL = 0.02
 """Cells of distances (A); pairs of one count at their mean."""
