@@ -7,13 +7,12 @@ stretched cluster keeps its bonds.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError, cKDTree
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from diffpy_cbldm.crystals.table import load_table
@@ -33,9 +32,6 @@ _FULL = 0.85
 
 Of 12 it takes 11 as full, next to a vacancy inside, and 10 as surface.
 """
-
-_MANY = 1000
-"""Atoms from which the convex hull is quicker than all distances."""
 
 _COMPACT_TYPES = ("bcc", "dec", "ico", "sc")
 """Types whose own clusters of the library say how smooth one can be."""
@@ -194,11 +190,6 @@ def surface_shells(positions: np.ndarray | torch.Tensor) -> np.ndarray:
 def diameter(positions: np.ndarray) -> float:
     """The longest distance between two atoms, angstrom (0 for one atom)."""
     x = np.asarray(positions, dtype=float)
-    if len(x) > _MANY:
-        # The ends of the longest distance are corners of the hull; flat
-        # clusters have none.
-        with contextlib.suppress(QhullError):
-            x = x[ConvexHull(x).vertices]
     # Some atoms at a time: all pairs at once would take N^2 memory.
     blocks = np.split(x, range(128, len(x), 128))
     return float(max(cdist(block, x).max() for block in blocks))
