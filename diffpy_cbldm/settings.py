@@ -143,7 +143,7 @@ class Solve:
     polish: str = parameter(
         "yes",
         "Edit the best candidates: yes, no, or kinds of edits separated by "
-        "commas: sites, strain, surface, displacements.",
+        "commas: sites, layers, faults, strain, surface, displacements.",
     )
     roughness: float = parameter(
         1.25,

@@ -240,9 +240,7 @@ def test_a_twin_plane_is_moved():
     truth = start + layers.shifts(senses)[layers.layer][:, None] * layers.step
     assert structure_type(senses) == "stacked"
     data = measured(truth)
-    found = fronts.best(
-        large_front(start, "stacked", data, ("faults",), 1.25)
-    )
+    found = fronts.best(large_front(start, "stacked", data, ("faults",), 1.25))
     assert found.rw == pytest.approx(data.fit(truth).rw, rel=0.05)
     assert found.kind == "stacked"
     assert large_edits(found) == ["faults"]

@@ -10,6 +10,7 @@ import pytest
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import as_cluster
+from diffpy_cbldm.crystals.bonds import diameter
 from diffpy_cbldm.crystals.particles import NONE, Particle
 from diffpy_cbldm.output import plots, views, writers
 from diffpy_cbldm.output.page import make_page
@@ -156,3 +157,13 @@ def test_a_turned_copy_is_the_same():
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     copy = (x @ turn)[rng.permutation(len(x))]
     assert cb.rmsd(x, copy) < 1e-6
+
+
+def test_the_diameter_of_many_atoms_is_that_of_their_hull():
+    x = BALL.positions
+    far = np.argsort((x**2).sum(1))[-400:]
+    apart = np.linalg.norm(x[far][:, None] - x[far], axis=-1)
+    assert diameter(x) == pytest.approx(apart.max(), abs=1e-12)
+    sheet = np.stack(np.meshgrid(np.arange(40), np.arange(40), 0), -1)
+    sheet = sheet.reshape(-1, 3).astype(float)
+    assert diameter(sheet) == pytest.approx(39 * 2**0.5)

@@ -64,7 +64,7 @@ def _parts(given: Any) -> dict[str, Any]:
 def _(solution: Solution) -> dict[str, Any]:
     best = shown(solution)
     names = group_names(solution)
-    curves = [curve_of(solution, c) for c in best[:ROWS]]
+    curves = [refined_curve(c) or curve_of(solution, c) for c in best[:ROWS]]
     rows = [
         described(k + 1, c, curve.rw, shape(c), names.get(k))
         for k, (c, curve) in enumerate(zip(best, curves, strict=False))

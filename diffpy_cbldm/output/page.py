@@ -71,7 +71,7 @@ def make_page(solution: Solution, source: str) -> str:
     -------
     str
         HTML of about 5 MB, most of it plotly.js; with thousands of atoms
-        7 MB at the most, as of more than `DRAWN` only the surface is drawn.
+        6 MB, as of more than `DRAWN` only the surface is drawn.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.settings import MAX_ATOMS
 
 if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate
@@ -118,13 +119,15 @@ def refined_curve(candidate: Candidate) -> Curve | None:
 
 
 def curve_of(solution: Solution, candidate: Candidate) -> Curve:
-    """The curve that the refinement left, or else it is calculated again.
+    """The curve of a candidate on the range of the solution.
 
-    A result that was read from a file has no curve; calculating one of
-    thousands of atoms takes a second.
+    It is calculated again, but of many atoms, where that takes a second, the
+    one that the refinement left is taken.
     """
+    left = None
+    if len(candidate) > MAX_ATOMS:
+        left = refined_curve(candidate)
     # Where the fitted range is another one, groups could not be compared.
-    left = refined_curve(candidate)
     if left is None or not np.array_equal(left.r, _target(solution).r):
         return calculated_curve(solution, candidate)
     return left

@@ -12,8 +12,6 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import appearing, check_folder
 from diffpy_cbldm.output import database
@@ -315,6 +313,8 @@ def _write_extxyz(
 
 
 def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
+    import numpy as np
+
     data = result(solution, source)
     # A line for each number is easy to read, but not of thousands of atoms:
     # theirs are one line, to 1e-5 A, put in place of a mark.

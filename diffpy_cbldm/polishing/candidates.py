@@ -57,6 +57,12 @@ class Edited(Polished):
     edits: tuple[str, ...]
 
 
+def edited_type(p: Edited) -> str:
+    """The structure type of an edited structure, which faults change."""
+    kind = p.kind or p.start.structure_type
+    return LATTICE.get(kind, kind)
+
+
 def edited_from(start: Candidate, as_fitted: Polished, p: Polished) -> Edited:
     """Return a structure with its origin; see `Edited`."""
     return Edited(
@@ -168,10 +174,8 @@ def as_candidate(
     """
     kinds, start = p.edits, p.start
     kind = start.structure_type
-    if "faults" in kinds:
-        kind = p.kind
-    elif "sites" in kinds or "layers" in kinds:
-        kind = LATTICE.get(kind, kind)
+    if {"sites", "layers", "faults"} & set(kinds):
+        kind = edited_type(p)
     element = start.elements[0]
     lattice = p.positions if p.displaced else p.lattice
     free = (

@@ -21,9 +21,9 @@ from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
 from diffpy_cbldm.crystals.lattices import LAYER
+from diffpy_cbldm.polishing.basis import PairBasis, product
 from diffpy_cbldm.polishing.directions import facet_normals
 from diffpy_cbldm.polishing.group_kernels import layer_counts
-from diffpy_cbldm.polishing.long_basis import LongBasis, product
 
 CELL = 0.02
 """Cells of distances (A); pairs of one count at their mean."""
@@ -188,11 +188,11 @@ class FaultTable:
     ----------
     stacking : Stacking
     x : (n, 3) array, angstrom
-    basis : LongBasis
+    basis : PairBasis
     """
 
     def __init__(
-        self, stacking: Stacking, x: np.ndarray, basis: LongBasis
+        self, stacking: Stacking, x: np.ndarray, basis: PairBasis
     ) -> None:
         self.stacking = stacking
         cells = int(basis.reach / CELL) + 1

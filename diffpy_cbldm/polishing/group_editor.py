@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
+from diffpy_cbldm.polishing.basis import PairBasis, product
 from diffpy_cbldm.polishing.directions import (
     LEVEL,
     corner_directions,
@@ -29,7 +30,6 @@ from diffpy_cbldm.polishing.directions import (
 )
 from diffpy_cbldm.polishing.editor import CLASH
 from diffpy_cbldm.polishing.group_kernels import inner_counts, site_counts
-from diffpy_cbldm.polishing.long_basis import LongBasis, product
 
 CELL = 0.02
 """Cells of distances (A); pairs of one count at their mean."""
@@ -74,7 +74,7 @@ class GroupEditor:
     points : (S, 3) array, angstrom
         Sites where they lie after the fit.
     filled : (S,) bool array
-    basis : LongBasis
+    basis : PairBasis
     bond : float, angstrom
     bulk : int
         Neighbours (below 1.2 bonds) of an atom in the bulk.
@@ -84,7 +84,7 @@ class GroupEditor:
         self,
         points: np.ndarray,
         filled: np.ndarray,
-        basis: LongBasis,
+        basis: PairBasis,
         bond: float,
         bulk: int = 12,
     ) -> None:

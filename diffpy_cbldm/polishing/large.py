@@ -76,6 +76,7 @@ class LargeCrystal(Crystal):
         values = None if start is None else start.values
         super().__init__(positions, kind, data, values)
         self.steps: Counter = Counter(dict(start.steps) if start else {})
+        self._without_fault: Counter | None = None
         # Of shapes that are as compact at any size, the library knows the
         # small ones.
         size = np.array([min(len(positions), MAX_ATOMS)])
@@ -198,11 +199,14 @@ class LargeCrystal(Crystal):
     def edit_planes(self, limit: float) -> None:
         """Make stacking faults and twins while they are worth it."""
         for _ in range(MOST_FAULTS):
+            if self._without_fault == self.steps:
+                return  # tried before: all pairs of layers are counted
             before = self._state(), self.filled, self.steps, self.kind
             start = self.judged()
             value = start.criterion
             chosen = self._best_fault(value)
             if chosen is None:
+                self._without_fault = self.steps.copy()
                 return
             key, stacking, senses = chosen
             shift = stacking.shifts(senses)[stacking.layer]
@@ -266,17 +270,17 @@ def large_front(
     crystal = LargeCrystal(positions, kind, data)
     start = crystal.judged()
     found = [start]
-    planes = "faults" in kinds and crystal.edit_planes
-    layers = "layers" in kinds and crystal.edit_layers
+    planes = [crystal.edit_planes] if "faults" in kinds else []
+    layers = [crystal.edit_layers] if "layers" in kinds else []
     # A fault may pass for facets farther in, and the reverse: both orders
     # are tried where there is a fault at all.
-    orders = [(planes, layers, planes)]
+    orders = [[*planes, *layers, *planes]]
     if planes and layers:
-        orders.append((layers, planes, layers))
+        orders.append([*layers, *planes, *layers])
     ends = []
     for order in orders:
         crystal.begin(start)
-        for edit in filter(None, order):
+        for edit in order:
             edit(limit)
             found.append(crystal.judged())
         ends.append(found[-1])

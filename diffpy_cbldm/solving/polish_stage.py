@@ -11,12 +11,12 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import duplicates
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.candidates import (
-    LATTICE,
     Edited,
     Front,
     as_candidate,
     edit,
     edited_from,
+    edited_type,
 )
 from diffpy_cbldm.polishing.crystal import Polished
 from diffpy_cbldm.polishing.front import (
@@ -139,7 +139,7 @@ def _point(p: Edited, knee: bool) -> FrontPoint:
     kind = p.start.structure_type
     return FrontPoint(
         generator=p.start.generator,
-        structure_type=LATTICE.get(kind, kind) if p.edits else kind,
+        structure_type=edited_type(p) if p.edits else kind,
         n_atoms=len(p.positions),
         rw=p.rw,
         roughness=p.roughness,
