@@ -49,9 +49,18 @@ def test_sizes_rise_with_qdamp_and_the_true_one_is_among_them(found):
     spheres = [s.crystal_atoms for s in sizes]
     assert spheres == sorted(spheres) and spheres[0] < spheres[-1]
     assert min(sizes, key=lambda s: s.rw).qdamp == 0.03
-    stated = covering(AtomRange(atoms, atoms, atoms, 0.9), sizes)
+    told = AtomRange(atoms, atoms, atoms, 0.9)
+    # The true structure fits far better than the crystal.
+    best = dataclasses.replace(ranked[0][0], rw=ranked[0][1].rw)
+    assert crystal.rw > 2 * best.rw
+    stated = covering(told, sizes, best, crystal)
     assert (stated.low, stated.high) == (counts[0], counts[-1])
     assert stated.atoms == atoms and stated.share == 0.9
+    # One that fits no better leaves the size to the crystal as well.
+    poor = dataclasses.replace(best, rw=crystal.rw)
+    wider = covering(told, sizes, poor, crystal)
+    assert wider.low == min(counts[0], spheres[0], crystal.n_atoms)
+    assert wider.high == max(counts[-1], spheres[-1], crystal.n_atoms)
 
 
 def test_where_qdamp_is_known_there_is_nothing_to_tell(found):

@@ -28,6 +28,10 @@ APART = 1.1
 
 STEPS = 5
 
+AVERAGE = 1.5
+"""A crystal whose Rw is below this times that of the best structure tells the
+size as well as it does."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SizeAtQdamp(Stored):
@@ -122,9 +126,29 @@ def _varied(
     return chosen
 
 
-def covering(atoms: AtomRange, sizes: Sequence[SizeAtQdamp]) -> AtomRange:
-    """A range of N that holds the sizes at common Qdamp, too."""
+def covering(
+    atoms: AtomRange,
+    sizes: Sequence[SizeAtQdamp],
+    best: Candidate,
+    crystal: AttenuatedCrystal,
+) -> AtomRange:
+    """A range of N that holds what else explains the data as well.
+
+    Parameters
+    ----------
+    atoms : AtomRange
+    sizes : sequence of SizeAtQdamp
+        The sizes at common Qdamp are held.
+    best : Candidate
+        The refined answer.
+    crystal : AttenuatedCrystal
+        Its size is held where its Rw is within `AVERAGE` of the answer's: a
+        sample of many sizes and shapes has a mean that one long or twinned
+        particle can imitate, and a sphere without a surface as well.
+    """
     counts = [one.n_atoms for one in sizes]
+    if best.rw is not None and crystal.rw < AVERAGE * best.rw:
+        counts += [crystal.n_atoms, *(one.crystal_atoms for one in sizes)]
     return dataclasses.replace(
         atoms,
         low=min([atoms.low, *counts]),

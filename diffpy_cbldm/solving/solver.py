@@ -197,7 +197,7 @@ def _solve(
     sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
     atoms = None if too_short else edits.atoms
     if atoms:
-        atoms = covering(atoms, sizes)
+        atoms = covering(atoms, sizes, candidates[0], crystal)
         atoms = dataclasses.replace(atoms, doubted=bool(about_size))
     widths, missing = _distribution(candidates[0], target, used)
     return Solution(
