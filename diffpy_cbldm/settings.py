@@ -17,6 +17,10 @@ STRUCTURE_TYPES = ("bcc", "dec", "fcc", "hcp", "ico", "oct", "sc")
 CRYSTAL_TYPES = (*STRUCTURE_TYPES, "stacked")
 """What the model tells apart: the types, and layers with stacking faults."""
 
+LARGE_TYPES = ("fcc", "bcc", "sc", "hcp", "twin", "lamella", "dec", "ico")
+"""What the model of large particles tells apart: "twin" and "lamella" are fcc
+with one and two twin planes."""
+
 MIN_ATOMS, MAX_ATOMS = 5, 256
 """The number of atoms that the method covers (section 4.1 of the paper)."""
 
@@ -339,9 +343,10 @@ class Model:
 
     network: str = parameter(
         "sites",
-        "What the decoder emits: occupancies of sites, or the Laplacian as "
-        "in the paper, with a denoiser that predicts the noise outright.",
-        choices=("sites", "laplacian"),
+        "What the decoder emits: occupancies of sites; the crystal, size and "
+        "outline of a large particle; or the Laplacian as in the paper, with "
+        "a denoiser that predicts the noise outright.",
+        choices=("sites", "outline", "laplacian"),
     )
     pdf_step: float = parameter(0.01, "Step of the PDF grid.", unit="bond")
     pdf_channels: int = parameter(6, "Rows of the PDF tensor.")
@@ -370,8 +375,14 @@ class Model:
     atom_order: str = parameter(
         "sites",
         "Order of the rows of the Laplacian: as the sites of the template, "
-        "from the centre outwards, or layer by layer.",
-        choices=("sites", "layers"),
+        "from the centre outwards, layer by layer, or atoms that stand far "
+        "apart, in units of the particle's size.",
+        choices=("sites", "layers", "landmarks"),
+    )
+    tells_qdamp: bool = parameter(
+        False,
+        "Whether the head of the PDF tensor, below 0.7 bonds, tells Qdamp "
+        "where it is known.",
     )
 
 
@@ -397,6 +408,16 @@ PRESETS = {
         decoder_rank=256,
         denoiser_width=96,
     ),
+    "large": Model(
+        network="outline",
+        pdf_step=0.03,
+        condition_channels=8,
+        sigma2=0.5,
+        atom_order="landmarks",
+        tells_qdamp=True,
+        encoder_width=16,
+        denoiser_width=32,
+    ),
     "paper": Model(
         network="laplacian",
         pdf_step=0.01 / 2.8,
@@ -412,7 +433,8 @@ PRESETS = {
     ),
 }
 """The model's presets: ``tiny`` for tests, ``small`` ships with weights,
-``base`` is wider, and ``paper`` has the published tensors and networks."""
+``large`` is for particles of 200 to 10,000 atoms, ``base`` is wider, and
+``paper`` has the published tensors and networks."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pair distances of a cluster on no lattice, in bins, compiled."""
+"""Distances of many atoms, compiled."""
 
 from __future__ import annotations
 
@@ -40,3 +40,36 @@ def binned_pairs(positions: np.ndarray, step: float, bins: int) -> np.ndarray:
             out[low] += 1 - part
             out[low + 1] += part
     return out
+
+
+@compiled
+def farthest_points(places: np.ndarray, count: int, first: int) -> np.ndarray:
+    """Points that stand far apart: each is the farthest from those before.
+
+    Parameters
+    ----------
+    places : (N, 3) array of float64
+    count : int
+        At most N.
+    first : int
+        Which one begins.
+
+    Returns
+    -------
+    (count,) array of int64
+    """
+    chosen = np.empty(count, np.int64)
+    least = np.full(len(places), np.inf)
+    here = first
+    for k in range(count):
+        chosen[k] = here
+        x, y, z = places[here, 0], places[here, 1], places[here, 2]
+        farthest = -1.0
+        for i in range(len(places)):
+            dx, dy = places[i, 0] - x, places[i, 1] - y
+            dz = places[i, 2] - z
+            least[i] = min(least[i], dx * dx + dy * dy + dz * dz)
+            # Of several as far the first, whatever the last digits are.
+            if least[i] > farthest + 1e-9:
+                farthest, here = least[i], i
+    return chosen

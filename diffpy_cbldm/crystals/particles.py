@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Protocol
 
 import numpy as np
 
@@ -233,8 +234,21 @@ _ASE_BONDS = {"dec": 8**0.5 / AXIS, "ico": 2.9}
 """The bond length of ASE's builders for a lattice parameter of 4."""
 
 
+class Sites(Protocol):
+    """What `pair_counts` asks of a particle."""
+
+    @property
+    def template(self) -> str: ...
+
+    @property
+    def sites(self) -> np.ndarray: ...
+
+    @property
+    def positions(self) -> np.ndarray: ...
+
+
 def pair_counts(
-    particle: Particle | MultiplyTwinned,
+    particle: Sites | MultiplyTwinned,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The distances of a particle's pairs.
 
@@ -245,7 +259,8 @@ def pair_counts(
 
     Parameters
     ----------
-    particle : Particle or MultiplyTwinned
+    particle : Particle, MultiplyTwinned, or another that has a template and
+        sites
 
     Returns
     -------
@@ -254,13 +269,15 @@ def pair_counts(
     """
     from scipy import fft
 
-    if isinstance(particle, MultiplyTwinned):
+    if particle.template in _ASE_BONDS:
         xyz = particle.positions
         longest = 2 * np.sqrt((xyz**2).sum(1).max())
         pairs = binned_pairs(xyz, BIN, int(longest / BIN) + 2)
         filled = np.flatnonzero(pairs)
         return filled * BIN, pairs[filled]
-    cells = particle.sites - particle.sites.min(0)
+    assert not isinstance(particle, MultiplyTwinned)
+    cells = particle.sites
+    cells = cells - cells.min(0)
     if len(cells) < 2:
         return np.zeros(0), np.zeros(0)
     shape = cells.max(0) + 1
@@ -270,7 +287,7 @@ def pair_counts(
     grid[tuple(cells.T)] = 1
     power = np.abs(fft.rfftn(grid)) ** 2
     counts = np.rint(fft.irfftn(power, size)).astype(np.int64)
-    keys = _square_keys(particle.template, tuple(size), tuple(shape))
+    keys = _square_keys(particle.template, tuple(size))
     pairs = np.bincount(keys.ravel(), counts.ravel())[1:] / 2
     filled = np.flatnonzero(pairs)
     unit = _KEYS[particle.template]
@@ -281,16 +298,11 @@ _KEYS = {"fcc": 0.5, "bcc": 1 / 3, "sc": 1.0, "stack": 1 / 3}
 """Squares of distances on a template are whole multiples of this."""
 
 
-@functools.lru_cache(maxsize=64)
-def _square_keys(
-    template: str, size: tuple[int, ...], shape: tuple[int, ...]
-) -> np.ndarray:
+@functools.lru_cache(maxsize=128)
+def _square_keys(template: str, size: tuple[int, ...]) -> np.ndarray:
     """The squared length of each vector of a correlation, in `_KEYS`."""
     # Beyond half of the grid stand the negative components.
-    ways = [
-        np.where(np.arange(n) < s, np.arange(n), np.arange(n) - n)
-        for n, s in zip(size, shape)
-    ]
+    ways = [(np.arange(n) + n // 2) % n - n // 2 for n in size]
     u, v, w = np.meshgrid(*ways, indexing="ij", sparse=True)
     if template == "stack":
         return ((u * u + v * v - u * v) + 2 * w * w).astype(np.int32)
@@ -356,6 +368,21 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
     axes = np.array(AXES[family], float)
     axes /= np.linalg.norm(axes, axis=1)[:, None]
     return _Crystal(sites, places, heights, squares, axes)
+
+
+def crystal_sites(
+    crystal: str, between: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sites of a crystal within `REACH` of an atom.
+
+    Returns
+    -------
+    sites : (S, 3) array of int
+        In whole steps of the template's basis.
+    places : (S, 3) array
+    """
+    here = _crystal(crystal, 0, between)
+    return here.sites, here.places
 
 
 def _lattice_planes(normals: np.ndarray) -> np.ndarray:
