@@ -44,8 +44,9 @@ class World:
         (0.0, 0.6), "delta2 over the square of the bond, in half the PDFs."
     )
     rmax: tuple[float, float] = parameter(
-        (15.0, 40.0), "Ends of the data; those above 30 A are cut there."
+        (15.0, 40.0), "Ends of the data, cut at `reach`."
     )
+    reach: float = parameter(30.0, "The last end of the data.", unit="A")
     noise: tuple[float, float] = parameter(
         (0.0, 0.03), "Noise over the root mean square of G."
     )
