@@ -415,7 +415,12 @@ PRESETS = {
         sigma2=0.5,
         atom_order="landmarks",
         tells_qdamp=True,
+        condition_width=32,
         encoder_width=16,
+        prior_width=384,
+        prior_blocks=2,
+        decoder_width=384,
+        decoder_blocks=2,
         denoiser_width=32,
     ),
     "paper": Model(
