@@ -100,9 +100,9 @@ TRAINING = {
         batch=256, condition_steps=1000, structure_steps=40000, ema=0.9995
     ),
     "large": Training(
-        condition_steps=300,
-        structure_steps=16000,
-        denoiser_steps=3000,
+        condition_steps=200,
+        structure_steps=12000,
+        denoiser_steps=2000,
         validate_every=500,
     ),
     "paper": Training(

@@ -227,6 +227,22 @@ class Piece:
         return self.crystal, self.between, sites
 
 
+def whole_piece(particle: MultiplyTwinned) -> Piece:
+    """A Marks decahedron or Mackay icosahedron as a piece of a larger one."""
+    from scipy.spatial import cKDTree
+
+    ground = Ground.of(particle.crystal)
+    places = particle.positions
+    if particle.crystal == "dec":
+        # An atom of the axis comes to that of the ground.
+        axis = np.hypot(*places.T[:2]) < 1e-3
+        heights = np.sort(places[axis, 2])
+        places = places - [0, 0, heights[len(heights) // 2]]
+    apart, index = cKDTree(ground.places).query(places)
+    assert apart.max() < 0.02
+    return Piece(ground, np.sort(index))
+
+
 @dataclasses.dataclass(frozen=True)
 class Outline:
     """How far out a particle reaches, in units of its size.

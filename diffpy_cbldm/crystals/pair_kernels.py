@@ -73,3 +73,42 @@ def farthest_points(places: np.ndarray, count: int, first: int) -> np.ndarray:
             if least[i] > farthest + 1e-9:
                 farthest, here = least[i], i
     return chosen
+
+
+@compiled
+def field_sums(
+    sites: np.ndarray,
+    places: np.ndarray,
+    table: np.ndarray,
+    step: float,
+    first: int,
+) -> np.ndarray:
+    """The sum of a function of the distance from each site to all atoms.
+
+    Parameters
+    ----------
+    sites : (S, 3) array of float64
+    places : (N, 3) array of float64
+    table : (M,) array of float64
+        The function at the distances first * step, (first + 1) * step ...;
+        0 elsewhere.
+    step : float
+    first : int
+
+    Returns
+    -------
+    (S,) array of float64
+    """
+    out = np.zeros(len(sites))
+    for i in range(len(sites)):
+        x, y, z = sites[i, 0], sites[i, 1], sites[i, 2]
+        total = 0.0
+        for j in range(len(places)):
+            dx, dy = places[j, 0] - x, places[j, 1] - y
+            dz = places[j, 2] - z
+            place = math.sqrt(dx * dx + dy * dy + dz * dz) / step
+            k = int(place + 0.5) - first
+            if 0 <= k < len(table):
+                total += table[k]
+        out[i] = total
+    return out
