@@ -411,6 +411,8 @@ PRESETS = {
     "large": Model(
         network="outline",
         pdf_step=0.03,
+        pdf_channels=12,
+        pdf_length=100,
         condition_channels=8,
         sigma2=0.5,
         atom_order="landmarks",

@@ -66,10 +66,10 @@ TWINNED_MOST = 5_000
 """Atoms of multiply twinned particles, at most: on no lattice, their pairs are
 counted one by one."""
 
-POOL = 24_000
+POOL = 12_000
 """Particles that training draws from."""
 
-LANDMARKS = 256
+LANDMARKS = 128
 """Atoms that stand for a particle in the Laplacian."""
 
 Particle = Piece | MultiplyTwinned

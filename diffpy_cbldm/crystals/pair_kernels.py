@@ -81,7 +81,7 @@ def field_sums(
     places: np.ndarray,
     table: np.ndarray,
     step: float,
-    first: int,
+    first: float,
 ) -> np.ndarray:
     """The sum of a function of the distance from each site to all atoms.
 
@@ -90,10 +90,8 @@ def field_sums(
     sites : (S, 3) array of float64
     places : (N, 3) array of float64
     table : (M,) array of float64
-        The function at the distances first * step, (first + 1) * step ...;
-        0 elsewhere.
-    step : float
-    first : int
+        The function at the distances first, first + step ...; 0 elsewhere.
+    step, first : float
 
     Returns
     -------
@@ -106,9 +104,9 @@ def field_sums(
         for j in range(len(places)):
             dx, dy = places[j, 0] - x, places[j, 1] - y
             dz = places[j, 2] - z
-            place = math.sqrt(dx * dx + dy * dy + dz * dz) / step
-            k = int(place + 0.5) - first
-            if 0 <= k < len(table):
+            apart = math.sqrt(dx * dx + dy * dy + dz * dz)
+            k = int((apart - first) / step + 0.5)
+            if apart > first and k < len(table):
                 total += table[k]
         out[i] = total
     return out

@@ -20,7 +20,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.waves import FADE, Points, Waves
 
 STEP = 0.01
-"""Of the distances that stand for all others, in bond lengths."""
+"""Of the distances on no lattice, in bond lengths."""
 
 STRETCHES = np.linspace(-0.03, 0.03, 121)
 """Relative changes of the bond length that are tried first."""
@@ -156,62 +156,54 @@ class Comparison:
     ----------
     target : Target
     particle : Piece
-        The one that is fitted.
+        The one that is fitted; others are of its family of crystals, and at
+        most half as long again.
     start : Conditions, optional
         From where its fit starts.
-    longest : float
-        Distances beyond this have no pairs, bond lengths.
     """
 
     def __init__(
-        self,
-        target: Target,
-        particle: Piece,
-        start: Conditions | None = None,
-        longest: float = 40.0,
+        self, target: Target, particle: Piece, start: Conditions | None = None
     ):
         points = target.thinned(1.5)
         shape = Shape(target, points, particle)
-        self.target = target
         self.conditions = shape.fitted(start)
         p = self.conditions.row
-        end = (target.rmax + FADE) / (target.bond * p[0])
-        count = int(min(end, longest) / STEP) + 2
-        # None is shorter than a bond, and 0 would have no sine.
-        self.first = int(0.7 / STEP)
-        distances = np.arange(self.first, count) * STEP * target.bond
-        waves = Waves(target, distances)
-        f = waves.at(p[0], p[1], p[2])
+        self.longest = 3 * float(np.linalg.norm(particle.positions, axis=1).max())
+        seen = (target.rmax + FADE) / (target.bond * p[0])
+        self.distances = _distances(
+            particle.template, min(self.longest, seen)
+        )
+        waves = Waves(target, self.distances * target.bond)
         sines = Points(points, waves.q)
-        self.curves = sines.curve(f, p[3]).astype(np.float32)
+        curves = sines.curve(waves.at(p[0], p[1], p[2]), p[3])
+        # A curve a row: a particle asks for few of them.
+        self.curves = np.ascontiguousarray(curves.T, np.float32)
         basis, _ = np.linalg.qr(shape.slopes(p))
         self.basis = basis
         data = sines.data / sines.norm
         self.data = data - basis @ (basis.T @ data)
         self.left = float(self.data @ self.data)
 
-    def row(self, particle: Piece) -> np.ndarray:
-        """Its pairs an atom at each distance, (M,) float32."""
+    def _freed(self, particle: Piece) -> np.ndarray:
+        """Its curve without what the parameters would change, (n,)."""
         distance, pairs = pair_counts(particle)
-        place = distance / STEP - self.first
-        near = (place >= 0) & (place < self.curves.shape[1] - 1)
-        place = place[near]
-        low = place.astype(int)
-        part = place - low
-        value = 2 * pairs[near] / len(particle)
-        count = self.curves.shape[1]
-        row = np.bincount(low, value * (1 - part), count)
-        row += np.bincount(low + 1, value * part, count)
-        return row.astype(np.float32)
-
-    def _freed(self, row: np.ndarray) -> np.ndarray:
-        """The curve of a row without what the parameters would change."""
-        g = (self.curves @ row).astype(float)
+        near = distance < self.distances[-1]
+        distance, pairs = distance[near], pairs[near]
+        # On no lattice a distance stands between two; on one, on the first.
+        high = np.searchsorted(self.distances, distance - _SAME).clip(1)
+        gap = self.distances[high] - self.distances[high - 1]
+        part = ((self.distances[high] - distance) / gap).clip(0, 1)
+        row = np.bincount(high, pairs * (1 - part), len(self.distances))
+        row += np.bincount(high - 1, pairs * part, len(self.distances))
+        filled = np.flatnonzero(row)
+        share = (2 * row[filled] / len(particle)).astype(np.float32)
+        g = (share @ self.curves[filled]).astype(float)
         return g - self.basis @ (self.basis.T @ g)
 
     def rw(self, particle: Piece) -> float:
         """Rw with scale, stretch, widths and damping fitted, about."""
-        g = self._freed(self.row(particle))
+        g = self._freed(particle)
         cross = max(float(self.data @ g), 0.0)
         share = cross**2 / max(float(g @ g), 1e-30)
         return float(np.sqrt(max(self.left - share, 0.0)))
@@ -230,13 +222,32 @@ class Comparison:
         -------
         (n,) array
         """
-        g = self._freed(self.row(particle))
+        g = self._freed(particle)
         scale = float(self.data @ g) / max(float(g @ g), 1e-30)
         rest = (self.data - scale * g).astype(np.float32)
-        table = (rest @ self.curves).astype(float)
+        grid = np.arange(self.distances[0], self.distances[-1], STEP)
+        table = np.interp(grid, self.distances, self.curves @ rest)
         places = particle.places
         # A part of the atoms tells as much, and large particles have many.
         every = max(1, len(places) // ATOMS)
         near = particle.ground.places[sites]
-        sums = field_sums(near, places[::every], table, STEP, self.first)
+        first = float(self.distances[0])
+        sums = field_sums(near, places[::every], table, STEP, first)
         return 2 * every * scale * sums / len(places)
+
+
+_SAME = 1e-4
+"""Distances on a lattice are known to this, bond lengths."""
+
+
+def _distances(template: str, end: float) -> np.ndarray:
+    """Distances that stand for all others, (M,), rising, bond lengths."""
+    unit = _SQUARES.get(template)
+    if unit is None:
+        # None is shorter than a bond, and 0 would have no sine.
+        return np.arange(0.7, end + STEP, STEP)
+    return np.sqrt(np.arange(1, end**2 / unit + 1) * unit)
+
+
+_SQUARES = {"fcc": 1 / 6, "stack": 1 / 6, "bcc": 1 / 3, "sc": 1.0}
+"""Squares of distances are whole multiples of this; fcc and layers share."""

@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 FIRST, LATENTS = 16, 64
 """Latents that are drawn before the bond length is fitted, and after it."""
 
-GROWN = 16
+GROWN = 12
 """Best latents that are filled to several sizes."""
 
 GROWTH = (0.86, 0.93, 1.07, 1.15)
 """Numbers of atoms over those that the latent tells."""
 
-MOVED, MOVES = 6, 14
+MOVED, MOVES = 4, 14
 """Best particles whose facets move, and how often."""
 
-TRIED = 8
+TRIED = 6
 """Ways to move facets that are looked at each time."""
 
 WHOLE = 12
