@@ -24,7 +24,14 @@ from diffpy_cbldm.fitting.attenuated import (
     lattice_shells,
 )
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.search.large_set import compare, exactly, packed, unpacked
+from diffpy_cbldm.search.large_set import (
+    START_MOTION,
+    STRETCH,
+    Comparison,
+    exactly,
+    packed,
+    unpacked,
+)
 
 OPEN = {"fcc": 4, "bcc": 4, "sc": 4}
 
@@ -138,8 +145,9 @@ def test_attenuation_of_a_sphere_is_the_share_of_pairs():
 
 def simulated(particle, bond=2.8, **more):
     cluster = cb.Cluster(("Pt",) * len(particle), particle.positions * bond)
-    settings = {"qmin": 0.8, "qmax": 22.0, "qdamp": 0.03, "uiso": 0.006}
-    return cb.simulate(cluster, **{**settings, **more})
+    settings = {"qmin": 0.8, "qmax": 22.0, "qdamp": 0.03, "biso": 0.5}
+    (pdf,) = cb.simulate([cluster], **{**settings, **more})
+    return pdf
 
 
 def test_the_attenuated_crystal_finds_lattice_and_size():
@@ -152,6 +160,10 @@ def test_the_attenuated_crystal_finds_lattice_and_size():
     assert set(crystal.tried) == {"fcc", "bcc", "hcp", "sc"}
     assert min(crystal.tried.values()) == crystal.rw
     assert crystal.tried["bcc"] > 0.5
+
+
+def compare(group, target):
+    return Comparison(target, target.bond, STRETCH, START_MOTION)(group)
 
 
 def test_exact_comparison_finds_the_particle():

@@ -21,6 +21,7 @@ from diffpy_cbldm.crystals.large_cuts import (
     Outline,
     Piece,
     cube_side,
+    distances,
     kept_back,
     landmarks,
     template_of,
@@ -31,12 +32,11 @@ from diffpy_cbldm.crystals.lattices import (
     facet_sets,
     plane_families,
 )
+from diffpy_cbldm.crystals.lattice_pairs import CELLS
 from diffpy_cbldm.crystals.particles import (
-    CELLS,
     CUBIC_CENTRES,
     LAYER_CENTRES,
     MultiplyTwinned,
-    pair_counts,
 )
 from diffpy_cbldm.model.outline import OutlineSpace
 from diffpy_cbldm.settings import Model
@@ -228,7 +228,7 @@ class Entry:
 
 def histogram(particle: Particle) -> Tensor:
     """2 pairs / d an atom, shared by the nearest of `LARGE_BINS`."""
-    distance, pairs = pair_counts(particle)
+    distance, pairs = distances(particle)
     place = distance / LARGE_BINS.step
     near = place < LARGE_BINS.count - 1
     place = place[near]
@@ -295,7 +295,9 @@ class LargeStream:
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Draw `size` particles and simulate their PDFs."""
-        chosen = [self.entry(int(i)) for i in rng.integers(self.pool, size=size)]
+        chosen = [
+            self.entry(int(i)) for i in rng.integers(self.pool, size=size)
+        ]
         hist = torch.stack([e.histogram for e in chosen]).float()
         # The histograms are those of an atom.
         ones = torch.ones(size, dtype=torch.int64, device=self.device)
@@ -310,5 +312,3 @@ class LargeStream:
             lengths.to(self.device),
             self.space.target(told.to(self.device)),
         )
-
-

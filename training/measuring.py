@@ -97,7 +97,11 @@ class Measuring:
         error = rng.normal(0, world.peak_error, size).astype(np.float32)
         ends = draw(world.rmax).clamp(max=world.reach) / bond
         x = torch.arange(points, device=self.device) * self.settings.pdf_step
-        clean = _read(self.bins.step, g, x[None] * (1 + torch.as_tensor(error)[:, None].to(x)))
+        clean = _read(
+            self.bins.step,
+            g,
+            x[None] * (1 + torch.as_tensor(error)[:, None].to(x)),
+        )
         inside = x[None] < ends[:, None]
         # What lies beyond the end of the data is unknown: zero, as for a user.
         clean = clean * inside

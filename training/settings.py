@@ -134,7 +134,7 @@ WORLDS = {
         sharpening=(0.0, 0.0),
         rmax=(30.0, 30.0),
         noise=(0.0, 0.0),
-    )
+    ),
 }
 """What presets see in place of `World`: "large" longer data, with the damping
 of most instruments and bond lengths that many peaks tell; "paper" Table 1."""

@@ -8,6 +8,7 @@ are: translation, rotation, reflection, the order of like atoms.
 from __future__ import annotations
 
 import collections
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,15 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from diffpy_cbldm.cluster import as_cluster
-from diffpy_cbldm.crystals.bonds import as_positions, is_tensor, roughness
+from diffpy_cbldm.crystals.bonds import (
+    MANY,
+    as_positions,
+    diameter,
+    is_tensor,
+    roughness,
+)
+from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
+from diffpy_cbldm.crystals.pair_kernels import binned_pairs
 from diffpy_cbldm.crystals.superposition import (
     Pair,
     best_factor,
@@ -32,6 +41,9 @@ SAME_RW = 1e-4
 
 STARTS = 12
 """So many superpositions are refined."""
+
+BIN = 0.005
+"""Of the distances of large clusters on no lattice, A."""
 
 SAME = 0.05
 """RMSD (A) up to which two clusters are the same.
@@ -122,22 +134,79 @@ def duplicates(
         its members are like it.
     """
     groups: list[list[int]] = []
-    firsts: list[np.ndarray] = []
+    firsts: list[Distances] = []
     for i, cluster in enumerate(clusters):
-        distances = fingerprint(cluster)
+        distances = Distances(as_positions(cluster))
         # With the first alone, so that a chain of small differences does not
         # join clusters that are far apart.
         for group, first in zip(groups, firsts, strict=True):
-            if (
-                len(first) == len(distances)
-                and _apart(first, distances, stretch) <= tolerance
-            ):
+            if first.alike(distances, tolerance, stretch):
                 group.append(i)
                 break
         else:
             groups.append([i])
             firsts.append(distances)
     return groups
+
+
+class Distances:
+    """The distances of a cluster, as far as a comparison asks for them.
+
+    Those of large clusters are counted, not listed: on a lattice exactly,
+    elsewhere in bins of `BIN`.
+
+    Parameters
+    ----------
+    x : (N, 3) array, angstrom
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+        n = len(x)
+        squares = ((x - x.mean(0)) ** 2).sum()
+        # Root mean square distance, which no list of them is needed for.
+        self.size = math.sqrt(2 * squares / max(n - 1, 1))
+
+    @functools.cached_property
+    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distances, rising, and the last place of each among all pairs."""
+        if len(self.x) <= MANY:
+            listed = fingerprint(self.x)
+            return listed, np.arange(1.0, len(listed) + 1)
+        found = lattice_distances(self.x)
+        if found is None:
+            pairs = binned_pairs(self.x, BIN, int(diameter(self.x) / BIN) + 2)
+            filled = np.flatnonzero(pairs)
+            found = filled * BIN, pairs[filled]
+        return found[0], np.cumsum(found[1])
+
+    def alike(
+        self, other: Distances, tolerance: float, stretch: float
+    ) -> bool:
+        """Whether the sorted distances differ by at most `tolerance`, A.
+
+        In the root mean square, the other's stretched as far as it may be.
+        """
+        if len(self.x) != len(other.x):
+            return False
+        # Root mean squares bound the difference from below.
+        factor = best_factor(self.size, other.size, stretch)
+        if abs(self.size - factor * other.size) > tolerance + 1e-6:
+            return False
+        return self._apart(other, stretch) <= tolerance
+
+    def _apart(self, other: Distances, stretch: float) -> float:
+        """Root mean square difference of the sorted distances, angstrom."""
+        (a, ends_a), (b, ends_b) = self.counted, other.counted
+        if len(self.x) <= MANY:
+            return _apart(a, b, stretch)
+        # Between two ends of either both distances stay what they are.
+        ends = np.union1d(ends_a, ends_b)
+        many = np.diff(ends, prepend=0.0) / ends[-1]
+        a = a[np.searchsorted(ends_a, ends).clip(max=len(a) - 1)]
+        b = b[np.searchsorted(ends_b, ends).clip(max=len(b) - 1)]
+        b = b * best_factor((many * a) @ b, (many * b) @ b, stretch)
+        return float(np.sqrt(many @ (a - b) ** 2))
 
 
 def _apart(a: np.ndarray, b: np.ndarray, stretch: float) -> float:
@@ -195,11 +264,15 @@ def same_structure(
     if pair is None:
         return False
     n = len(pair.a)
-    first = fingerprint(pair.a, pair.labels_a)
-    second = fingerprint(pair.b, pair.labels_b)
     most = tolerance * math.sqrt(2 * n / max(n - 1, 1))
-    if _apart(first, second, stretch) > most:
-        return False
+    if n > MANY and not pair.labels_a.any():
+        if not Distances(pair.a).alike(Distances(pair.b), most, stretch):
+            return False
+    else:
+        first = fingerprint(pair.a, pair.labels_a)
+        second = fingerprint(pair.b, pair.labels_b)
+        if _apart(first, second, stretch) > most:
+            return False
     return least_rmsd(pair, STARTS, enough=tolerance) <= tolerance
 
 

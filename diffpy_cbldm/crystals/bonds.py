@@ -7,12 +7,13 @@ stretched cluster keeps its bonds.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.spatial.distance import cdist
 
 from diffpy_cbldm.crystals.table import load_table
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 BOND = 1.2
 """Longest bond, in nearest-neighbour distances."""
+
+MANY = 256
+"""Of more atoms not every pair is looked at."""
 
 BULK = {"bcc": 14, "sc": 6}
 """Bonds of an atom inside a crystal; 12 where layers are close-packed."""
@@ -190,6 +194,10 @@ def surface_shells(positions: np.ndarray | torch.Tensor) -> np.ndarray:
 def diameter(positions: np.ndarray) -> float:
     """The longest distance between two atoms, angstrom (0 for one atom)."""
     x = np.asarray(positions, dtype=float)
+    if len(x) > MANY:
+        # Its ends are corners of the convex hull, which are few.
+        with contextlib.suppress(QhullError):  # all atoms in one plane
+            x = x[ConvexHull(x).vertices]
     # Some atoms at a time: all pairs at once would take N^2 memory.
     blocks = np.split(x, range(128, len(x), 128))
     return float(max(cdist(block, x).max() for block in blocks))

@@ -13,13 +13,16 @@ import zlib
 
 import numpy as np
 
+from diffpy_cbldm.crystals.lattice_pairs import CELLS, site_distances
 from diffpy_cbldm.crystals.lattices import LAYER, directions, turns
-from diffpy_cbldm.crystals.pair_kernels import farthest_points
+from diffpy_cbldm.crystals.pair_kernels import binned_pairs
 from diffpy_cbldm.crystals.particles import (
-    CELLS,
+    BIN,
     MultiplyTwinned,
     crystal_sites,
+    pair_counts,
 )
+from diffpy_cbldm.crystals.site_kernels import farthest_points
 
 ATOM_VOLUME = {
     "fcc": 0.5**0.5,
@@ -225,6 +228,21 @@ class Piece:
         """The same for the same sites."""
         sites = self.index.astype(np.int32).tobytes()
         return self.crystal, self.between, sites
+
+
+def distances(
+    particle: Piece | MultiplyTwinned,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The distances of a particle's pairs, see `particles.pair_counts`."""
+    if isinstance(particle, MultiplyTwinned):
+        return pair_counts(particle)
+    if particle.ground.steps is not None:
+        return site_distances(particle.template, particle.sites)
+    xyz = particle.positions
+    longest = 2 * np.sqrt((xyz**2).sum(1).max())
+    pairs = binned_pairs(xyz, BIN, int(longest / BIN) + 2)
+    filled = np.flatnonzero(pairs)
+    return filled * BIN, pairs[filled]
 
 
 def whole_piece(particle: MultiplyTwinned) -> Piece:

@@ -1,4 +1,4 @@
-"""Distances of many atoms, compiled."""
+"""Pair distances of particles on no lattice, in bins, compiled."""
 
 from __future__ import annotations
 
@@ -43,70 +43,51 @@ def binned_pairs(positions: np.ndarray, step: float, bins: int) -> np.ndarray:
 
 
 @compiled
-def farthest_points(places: np.ndarray, count: int, first: int) -> np.ndarray:
-    """Points that stand far apart: each is the farthest from those before.
-
-    Parameters
-    ----------
-    places : (N, 3) array of float64
-    count : int
-        At most N.
-    first : int
-        Which one begins.
-
-    Returns
-    -------
-    (count,) array of int64
-    """
-    chosen = np.empty(count, np.int64)
-    least = np.full(len(places), np.inf)
-    here = first
-    for k in range(count):
-        chosen[k] = here
-        x, y, z = places[here, 0], places[here, 1], places[here, 2]
-        farthest = -1.0
-        for i in range(len(places)):
-            dx, dy = places[i, 0] - x, places[i, 1] - y
-            dz = places[i, 2] - z
-            least[i] = min(least[i], dx * dx + dy * dy + dz * dz)
-            # Of several as far the first, whatever the last digits are.
-            if least[i] > farthest + 1e-9:
-                farthest, here = least[i], i
-    return chosen
-
-
-@compiled
-def field_sums(
-    sites: np.ndarray,
+def column_pairs(
     places: np.ndarray,
-    table: np.ndarray,
+    heights: np.ndarray,
+    share: np.ndarray,
+    spacing: float,
     step: float,
-    first: float,
+    bins: int,
 ) -> np.ndarray:
-    """The sum of a function of the distance from each site to all atoms.
+    """`binned_pairs` of atoms in columns that are centred at z = 0.
+
+    Two columns of n and m atoms have n + m - 1 differences in height, so
+    that no single atom is looked at.
 
     Parameters
     ----------
-    sites : (S, 3) array of float64
-    places : (N, 3) array of float64
-    table : (M,) array of float64
-        The function at the distances first, first + step ...; 0 elsewhere.
-    step, first : float
-
-    Returns
-    -------
-    (S,) array of float64
+    places : (C, 2) array of float64
+        Of the columns.
+    heights : (C,) array of int64
+        Atoms in each.
+    share : (C,) array of float64
+        How many columns each stands for as the first of a pair: those that
+        a symmetry carries onto it have the same distances to all others.
+    spacing : float
+        Of the atoms in a column.
+    step, bins
+        As in `binned_pairs`.
     """
-    out = np.zeros(len(sites))
-    for i in range(len(sites)):
-        x, y, z = sites[i, 0], sites[i, 1], sites[i, 2]
-        total = 0.0
+    out = np.zeros(bins)
+    for i in range(len(places)):
+        if share[i] == 0:
+            continue
         for j in range(len(places)):
-            dx, dy = places[j, 0] - x, places[j, 1] - y
-            dz = places[j, 2] - z
-            apart = math.sqrt(dx * dx + dy * dy + dz * dz)
-            k = int((apart - first) / step + 0.5)
-            if apart > first and k < len(table):
-                total += table[k]
-        out[i] = total
+            dx, dy = places[j, 0] - places[i, 0], places[j, 1] - places[i, 1]
+            n, m = heights[i], heights[j]
+            # In half spacings; every second one occurs.
+            for k in range((n + m) % 2, n + m - 1, 2):
+                z = 0.5 * k * spacing
+                place = math.sqrt(dx * dx + dy * dy + z * z) / step
+                if place == 0:
+                    continue
+                count = min(n, m, (n + m - k) // 2)
+                # Each pair is met from both ends, up and down alike.
+                weight = share[i] * count * (0.5 if k == 0 else 1.0)
+                low = int(place)
+                part = place - low
+                out[low] += weight * (1 - part)
+                out[low + 1] += weight * part
     return out

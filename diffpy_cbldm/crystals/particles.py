@@ -14,20 +14,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Protocol
 
 import numpy as np
 
 from diffpy_cbldm.crystals.lattices import (
     AXIS,
-    BASES,
     LAYER,
     directions,
     plane_families,
     sphere,
     stacking_sites,
 )
-from diffpy_cbldm.crystals.pair_kernels import binned_pairs
+from diffpy_cbldm.crystals.lattice_pairs import (
+    CELLS,
+    site_distances,
+    site_steps,
+)
+from diffpy_cbldm.crystals.pair_kernels import binned_pairs, column_pairs
 
 STACKINGS = ("fcc", "hcp", "twin", "lamella")
 """Sequences of close-packed layers; "lamella" has two twin planes."""
@@ -47,9 +50,6 @@ CUBIC_CENTRES = {
     "sc": ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)),
 }
 """Atoms, octahedral and tetrahedral holes, in lattice parameters."""
-
-CELLS = {"fcc": 2**0.5, "bcc": 2 / 3**0.5, "sc": 1.0}
-"""Lattice parameters of the cubic crystals, in bond lengths."""
 
 LAYER_CENTRES = (
     (0.0, 0.0, 0.0),
@@ -163,7 +163,7 @@ class Particle:
     @property
     def positions(self) -> np.ndarray:
         """Positions about their mean, (N, 3), bond lengths."""
-        xyz = self.sites @ _steps(self.template)
+        xyz = self.sites @ site_steps(self.template)
         return xyz - xyz.mean(0)
 
 
@@ -196,17 +196,18 @@ class MultiplyTwinned:
         if self.crystal == "ico":
             n = self.parameters[0]
             return n * (10 * n * n - 15 * n + 11) // 3 - 1
-        return _decahedron_atoms(*self.parameters)
+        return int(decahedron_columns(*self.parameters)[1].sum())
 
     @functools.cached_property
     def positions(self) -> np.ndarray:
         """Positions about their mean, (N, 3), bond lengths."""
-        from ase.cluster import Decahedron, Icosahedron
+        if self.crystal == "dec":
+            return _stacked(*decahedron_columns(*self.parameters)[:2])
+        from ase.cluster import Icosahedron
 
-        build = Decahedron if self.crystal == "dec" else Icosahedron
         # Of the unit of length that the table of geometries has.
-        atoms = build("Au", *self.parameters, latticeconstant=4.0)
-        xyz = atoms.positions / _ASE_BONDS[self.crystal]
+        atoms = Icosahedron("Au", *self.parameters, latticeconstant=4.0)
+        xyz = atoms.positions / _ICO_BOND
         return xyz - xyz.mean(0)
 
     def signature(self) -> tuple:
@@ -214,41 +215,63 @@ class MultiplyTwinned:
         return self.crystal, *self.parameters
 
 
-def _decahedron_atoms(p: int, q: int, r: int) -> int:
-    """Atoms of a Marks decahedron (p, q, r), without building it.
+_ICO_BOND = 2.9
+"""The bond length of ASE's icosahedra for a lattice parameter of 4."""
 
-    Columns stand in pentagons about the axis, each pentagon's an atom
-    shorter than those of the one before; re-entrances take the columns near
-    the corners.
+
+def decahedron_columns(
+    p: int, q: int, r: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The columns of atoms along the axis of a Marks decahedron.
+
+    They stand in pentagons about the axis, each pentagon's an atom shorter
+    than those of the one before; the re-entrances take the columns near the
+    corners (Marks, Philos. Mag. A 49, 1984, 81).
+
+    Parameters
+    ----------
+    p, q, r : int
+        Atoms along the edges of the {100} facets, across and along the axis,
+        and depth of the re-entrances, as in ``ase.cluster``.
+
+    Returns
+    -------
+    places : (C, 2) array, bond lengths
+    heights : (C,) array of int
+        Atoms in each column.
+    share : (C,) array
+        5 for the columns of one of the five sectors and 1 for the axis, 0
+        for those that the five-fold axis carries onto them.
     """
     height, side = p + q + 2 * r - 1, p + r
-    count = height
-    for n in range(1, p + 2 * r):
-        first = max(n - side + 1, 0)
-        columns = max(min(n, side) - first, 0)
-        count += 5 * columns * (height - n)
-    return count
+    ring = np.arange(1, p + 2 * r)[:, None]
+    along = np.arange(side)
+    # Steps along two neighbouring corners, the first one included.
+    filled = (along < ring) & (ring - along < side)
+    n, i = (ring + 0 * along)[filled], (0 * ring + along)[filled]
+    angles = 2 * np.pi / 5 * np.arange(6) + np.pi / 2
+    corners = 0.75**0.5 * AXIS * np.stack([np.cos(angles), np.sin(angles)], 1)
+    sectors = [
+        (n - i)[:, None] * here + i[:, None] * there
+        for here, there in zip(corners, corners[1:])
+    ]
+    places = np.concatenate([np.zeros((1, 2)), *sectors])
+    heights = np.concatenate([[height], np.tile(height - n, 5)])
+    share = np.zeros(len(places))
+    share[0], share[1 : len(n) + 1] = 1, 5
+    return places, heights, share
 
 
-_ASE_BONDS = {"dec": 8**0.5 / AXIS, "ico": 2.9}
-"""The bond length of ASE's builders for a lattice parameter of 4."""
-
-
-class Sites(Protocol):
-    """What `pair_counts` asks of a particle."""
-
-    @property
-    def template(self) -> str: ...
-
-    @property
-    def sites(self) -> np.ndarray: ...
-
-    @property
-    def positions(self) -> np.ndarray: ...
+def _stacked(places: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """The atoms of columns that are centred at z = 0, (N, 3)."""
+    last = np.cumsum(heights)
+    number = np.arange(last[-1]) - np.repeat(last - heights, heights)
+    z = AXIS * (number - 0.5 * (np.repeat(heights, heights) - 1))
+    return np.column_stack([np.repeat(places, heights, axis=0), z])
 
 
 def pair_counts(
-    particle: Sites | MultiplyTwinned,
+    particle: Particle | MultiplyTwinned,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The distances of a particle's pairs.
 
@@ -259,63 +282,30 @@ def pair_counts(
 
     Parameters
     ----------
-    particle : Particle, MultiplyTwinned, or another that has a template and
-        sites
+    particle : Particle or MultiplyTwinned
 
     Returns
     -------
     distance, pairs : (S,) arrays, bond lengths and pairs i < j
         Rising.
     """
-    from scipy import fft
-
-    if particle.template in _ASE_BONDS:
-        xyz = particle.positions
-        longest = 2 * np.sqrt((xyz**2).sum(1).max())
-        pairs = binned_pairs(xyz, BIN, int(longest / BIN) + 2)
+    if isinstance(particle, MultiplyTwinned):
+        pairs = _twinned_pairs(particle)
         filled = np.flatnonzero(pairs)
         return filled * BIN, pairs[filled]
-    assert not isinstance(particle, MultiplyTwinned)
-    cells = particle.sites
-    cells = cells - cells.min(0)
-    if len(cells) < 2:
-        return np.zeros(0), np.zeros(0)
-    shape = cells.max(0) + 1
-    # Twice as large, so that no vector comes back from the other side.
-    size = [fft.next_fast_len(int(2 * n - 1), real=True) for n in shape]
-    grid = np.zeros(size, np.float32)
-    grid[tuple(cells.T)] = 1
-    power = np.abs(fft.rfftn(grid)) ** 2
-    counts = np.rint(fft.irfftn(power, size)).astype(np.int64)
-    keys = _square_keys(particle.template, tuple(size))
-    pairs = np.bincount(keys.ravel(), counts.ravel())[1:] / 2
-    filled = np.flatnonzero(pairs)
-    unit = _KEYS[particle.template]
-    return np.sqrt((filled + 1) * unit), pairs[filled]
+    return site_distances(particle.template, particle.sites)
 
 
-_KEYS = {"fcc": 0.5, "bcc": 1 / 3, "sc": 1.0, "stack": 1 / 3}
-"""Squares of distances on a template are whole multiples of this."""
-
-
-@functools.lru_cache(maxsize=128)
-def _square_keys(template: str, size: tuple[int, ...]) -> np.ndarray:
-    """The squared length of each vector of a correlation, in `_KEYS`."""
-    # Beyond half of the grid stand the negative components.
-    ways = [(np.arange(n) + n // 2) % n - n // 2 for n in size]
-    u, v, w = np.meshgrid(*ways, indexing="ij", sparse=True)
-    if template == "stack":
-        return ((u * u + v * v - u * v) + 2 * w * w).astype(np.int32)
-    return (u * u + v * v + w * w).astype(np.int32)
-
-
-def _steps(template: str) -> np.ndarray:
-    """Positions of unit steps of the sites' whole coordinates, rows."""
-    if template == "stack":
-        return BASES["stack"]
-    # Half lattice parameters hold all sites of fcc and bcc.
-    half = {"fcc": 0.5, "bcc": 0.5, "sc": 1.0}[template]
-    return np.eye(3) * (half * CELLS[template])
+def _twinned_pairs(particle: MultiplyTwinned) -> np.ndarray:
+    """Pairs in bins of `BIN`."""
+    if particle.crystal == "ico":
+        xyz = particle.positions
+        longest = 2 * np.sqrt((xyz**2).sum(1).max())
+        return binned_pairs(xyz, BIN, int(longest / BIN) + 2)
+    places, heights, share = decahedron_columns(*particle.parameters)
+    longest = 2 * np.sqrt((places**2).sum(1).max()) + heights[0] * AXIS
+    bins = int(longest / BIN) + 2
+    return column_pairs(places, heights, share, AXIS, BIN, bins)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,7 +335,7 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
         layer, site = stacking_sites(points)
         points = points[site == layer_sites(crystal, layer, between)]
         middle = np.array(LAYER_CENTRES[centre])
-    sites = np.rint(points @ np.linalg.inv(_steps(template))).astype(int)
+    sites = np.rint(points @ np.linalg.inv(site_steps(template))).astype(int)
     places = points - middle
     squares = (places**2).sum(1)
     near = squares <= REACH**2

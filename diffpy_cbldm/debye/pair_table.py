@@ -86,10 +86,20 @@ class PairTable:
         Positions, two or more and none at one place.
     shortest, longest : float, A
         Distances.
+    counted : tuple of two (S,) arrays, optional
+        Distances (A) and how many pairs have each; the positions are not
+        looked at then.
     """
 
-    def __init__(self, x: np.ndarray, shortest: float, longest: float) -> None:
+    def __init__(
+        self,
+        x: np.ndarray,
+        shortest: float,
+        longest: float,
+        counted: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         self.x = np.ascontiguousarray(x, dtype=float)
+        self._counted = counted
         self.shortest, self.longest = shortest, longest
         low, high = longest**-2, shortest**-2
         self._middle = (high + low) / 2
@@ -194,8 +204,7 @@ class PairTable:
         size = 2 * fast_length(least / 2)
         width = reach / size
         bins = np.zeros((size + order, count))
-        sum_kernels.spread_widths(
-            self.x,
+        how = (
             width,
             np.array(spline(order)),
             step,
@@ -204,6 +213,10 @@ class PairTable:
             self._half,
             bins,
         )
+        if self._counted is None:
+            sum_kernels.spread_widths(self.x, *how)
+        else:
+            sum_kernels.spread_counted(*self._counted, *how)
         # The sine is odd about the end of the bins as well.
         half = order // 2
         bins[size - half : size] -= bins[size + 1 : size + half + 1][::-1]

@@ -185,6 +185,34 @@ def _weights(pieces, f, out):
 
 
 @compiled
+def _spread_width(
+    d, pairs, t, step, pieces, spacing, power, terms, spread, bins
+):
+    """What pairs of one distance add in `spread_widths`.
+
+    terms (M,) and spread (p,): room to work in.
+    """
+    order, count = len(pieces), len(terms)
+    inverse = 1.0 / step
+    cell = int(d * inverse)
+    f = d * inverse - cell
+    angle = 0.5 * d * spacing
+    terms[0] = pairs * 2.0 / d * (angle / math.sin(angle)) ** power
+    if count > 1:
+        terms[1] = t * terms[0]
+    for m in range(2, count):
+        terms[m] = 2.0 * t * terms[m - 1] - terms[m - 2]
+    _weights(pieces, f, spread)
+    for p in range(order):
+        row = cell + order // 2 - p
+        # A sine is odd.
+        value = spread[p] if row >= 0 else -spread[p]
+        row = abs(row)
+        for m in range(count):
+            bins[row, m] += value * terms[m]
+
+
+@compiled
 def spread_widths(x, step, pieces, spacing, power, middle, half, bins):
     """Spread 2/d T_m(t) of all pairs over bins, t from 1/d^2.
 
@@ -205,33 +233,32 @@ def spread_widths(x, step, pieces, spacing, power, middle, half, bins):
     bins : (n, M) array
         To which T_m, m < M, of each pair is added; beyond all distances.
     """
-    order, count = len(pieces), bins.shape[1]
-    terms, spread = np.empty(count), np.empty(order)
-    inverse = 1.0 / step
+    terms, spread = np.empty(bins.shape[1]), np.empty(len(pieces))
     for i in range(1, len(x)):
         for j in range(i):
             dx = x[i, 0] - x[j, 0]
             dy = x[i, 1] - x[j, 1]
             dz = x[i, 2] - x[j, 2]
             square = dx * dx + dy * dy + dz * dz
-            d = math.sqrt(square)
-            cell = int(d * inverse)
-            f = d * inverse - cell
             t = (1.0 / square - middle) / half
-            angle = 0.5 * d * spacing
-            terms[0] = 2.0 / d * (angle / math.sin(angle)) ** power
-            if count > 1:
-                terms[1] = t * terms[0]
-            for m in range(2, count):
-                terms[m] = 2.0 * t * terms[m - 1] - terms[m - 2]
-            _weights(pieces, f, spread)
-            for p in range(order):
-                row = cell + order // 2 - p
-                # A sine is odd.
-                value = spread[p] if row >= 0 else -spread[p]
-                row = abs(row)
-                for m in range(count):
-                    bins[row, m] += value * terms[m]
+            d = math.sqrt(square)
+            _spread_width(
+                d, 1.0, t, step, pieces, spacing, power, terms, spread, bins
+            )
+
+
+@compiled
+def spread_counted(
+    distances, pairs, step, pieces, spacing, power, middle, half, bins
+):
+    """As `spread_widths`, for distances (S,), A, that `pairs` (S,) have."""
+    terms, spread = np.empty(bins.shape[1]), np.empty(len(pieces))
+    for i in range(len(distances)):
+        d = distances[i]
+        t = (1.0 / d**2 - middle) / half
+        _spread_width(
+            d, pairs[i], t, step, pieces, spacing, power, terms, spread, bins
+        )
 
 
 @compiled

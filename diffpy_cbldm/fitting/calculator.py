@@ -24,9 +24,7 @@ from diffpy_cbldm.debye.pairgrid import EXACT, TOUCHING, Moments, fold
 from diffpy_cbldm.debye.qgrid import R_END, whole_end
 from diffpy_cbldm.debye.widths import end_ratio
 from diffpy_cbldm.errors import CbldmError
-
-MAX_PAIRS = 1 << 24
-"""More distances than these are not kept."""
+from diffpy_cbldm.fitting.distances import counted_distances
 
 KEPT = 4
 """Histograms of one geometry that are kept."""
@@ -52,24 +50,26 @@ class PairCache:
     def __init__(self, positions: np.ndarray | Tensor) -> None:
         x = torch.as_tensor(positions).detach().to(torch.float64)
         self._x, self._lengths = checked_positions(x[None], None)
-        self._distances: Tensor | None = None
         self._table: PairTable | None = None
         self._kept: dict[tuple, Bins] = {}
-        n = x.shape[0]
-        if n * (n - 1) // 2 <= MAX_PAIRS:
+        # Those of large clusters are few: each stands for many pairs.
+        counted = counted_distances(x.numpy())
+        if counted is None:
             # pdist does not lose digits as the matrix form would.
-            d = torch.pdist(self._x[0])
-            if len(d) and float(d.min()) < TOUCHING:
-                raise CbldmError(
-                    f"two atoms are {float(d.min()):.2g} apart; expected at "
-                    f"least {TOUCHING:g}: remove the atom that stands twice "
-                    "at one place."
-                )
-            self._distances = d[None]
-            if len(d):
-                self._table = PairTable(
-                    self._x[0].numpy(), float(d.min()), float(d.max())
-                )
+            d, self._pairs = torch.pdist(self._x[0]), torch.ones(1)
+        else:
+            d, self._pairs = (torch.from_numpy(v) for v in counted)
+        if len(d) and float(d.min()) < TOUCHING:
+            raise CbldmError(
+                f"two atoms are {float(d.min()):.2g} apart; expected at "
+                f"least {TOUCHING:g}: remove the atom that stands twice "
+                "at one place."
+            )
+        self._distances = d[None]
+        if len(d):
+            self._table = PairTable(
+                self._x[0].numpy(), float(d.min()), float(d.max()), counted
+            )
 
     def pdf(
         self,
@@ -120,7 +120,7 @@ class PairCache:
                 grid,
                 discretisation=discretisation,
                 precision=precision,
-                cached=None if self._distances is None else pairs,
+                cached=pairs,
             )
         return g[0].numpy()
 
@@ -174,10 +174,8 @@ class PairCache:
             return None
         return quick_sums.transformed(terms, series, grid, *others)
 
-    def _longest(self, stretch: float) -> Tensor | None:
-        """The longest distance (1,), A, where the distances are kept."""
-        if self._distances is None:
-            return None
+    def _longest(self, stretch: float) -> Tensor:
+        """The longest distance (1,), A."""
         if not self._distances.numel():
             return torch.zeros(1)
         return self._distances.amax(1) * stretch
@@ -192,9 +190,8 @@ class PairCache:
         if limits is not None:
             key += tuple(float(x) for x in limits)
         if key not in self._kept:
-            assert self._distances is not None
             t = self._distances * (stretch / plan.step)
-            inverse = 1 / t
+            inverse = self._pairs / t
             outside = t >= plan.bins
             if limits is not None:
                 low, high = (float(x) / plan.step for x in limits)
@@ -213,9 +210,11 @@ class PairCache:
         self, stretch: float, plan: Plan, limit: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Clusters (all 0) and distances (P,) of the pairs at d <= limit."""
-        assert self._distances is not None
         t = self._distances[0] * (stretch / plan.step)
-        d = t[t <= float(limit) / plan.step] * plan.step
+        near = t <= float(limit) / plan.step
+        d = t[near] * plan.step
+        if len(self._pairs) > 1:
+            d = d.repeat_interleave(self._pairs[near].round().long())
         return torch.zeros_like(d, dtype=torch.int64), d
 
 

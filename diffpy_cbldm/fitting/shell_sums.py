@@ -15,10 +15,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
 from diffpy_cbldm.debye.histogram import distance_moments
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.distances import FEW_ATOMS
 from diffpy_cbldm.fitting.kernels import LANES, sine_sums
 
 _BIN = 0.02
@@ -42,8 +44,14 @@ def shells(
     -------
     distance, variance, multiplicity : (S,) arrays; A, A^2, pairs i < j
         Shells are 0.02 A wide; their mean and variance are exact, which
-        leaves an error of the third order in 0.02 A times Q.
+        leaves an error of the third order in 0.02 A times Q.  Those of large
+        clusters on a lattice are its own, without any.
     """
+    if len(positions) > FEW_ATOMS:
+        exact = lattice_distances(np.asarray(positions, float))
+        if exact is not None:
+            near = exact[0] < rmax
+            return exact[0][near], np.zeros(near.sum()), exact[1][near]
     moments, _ = distance_moments(
         [np.asarray(positions)],
         _BIN,

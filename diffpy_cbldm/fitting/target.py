@@ -196,6 +196,14 @@ class Target:
         keep = measured & (r <= self.rmax + EDGE)
         return r[keep], g[keep]
 
+    @functools.cached_property
+    def far_curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `curve`, however far the range reaches: for large particles."""
+        g, measured = regrid(self.pdf, self.rmax + 2 * R_STEP)
+        r = np.arange(len(g)) * R_STEP
+        keep = measured & (r <= self.rmax + EDGE)
+        return r[keep], g[keep]
+
     def q_grid(
         self,
         uiso: float,

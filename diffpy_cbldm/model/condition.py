@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from diffpy_cbldm.model.layers import ConvBlock, gaussian_kl, gaussian_sample
 from diffpy_cbldm.settings import Model
 
-
 QDAMP_UNIT = 10.0
 """Brings Qdamp times the bond length to the order of one."""
 

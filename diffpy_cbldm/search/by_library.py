@@ -12,6 +12,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
+from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.large_set import best_particles
@@ -21,10 +22,19 @@ from diffpy_cbldm.search.matching import (
     HIST_STEP,
     screen,
 )
+from diffpy_cbldm.search.pool import as_good
 from diffpy_cbldm.settings import R_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+WORSE = 1.5
+"""Large particles are looked at closely where the first comparison gives them
+an Rw below so many times that of the best cluster of the table."""
+
+FITTED = 4
+"""Clusters of the table that are fitted to tell whether large ones fit."""
 
 
 def library_generator(
@@ -52,28 +62,52 @@ def library_generator(
     rw, bonds = screen(*_library(), target, target.bond)
     # For evaluation: what counts as unseen must not be found here.
     rw[list(exclude)] = np.inf
-    found = [
-        (
-            rw[i],
-            table.geometries[i].structure_type,
-            table.positions(i),
-            bonds[i],
-        )
-        for i in np.argsort(rw)[:count]
-        if np.isfinite(rw[i])
+    order = [int(i) for i in np.argsort(rw)[:count] if np.isfinite(rw[i])]
+    small = [
+        (table.geometries[i].structure_type, table.positions(i) * bonds[i])
+        for i in order
     ]
-    found += [
-        (m.rw, m.particle.structure_type, m.particle.positions, m.bond)
-        for m in best_particles(target, count)
-    ]
-    found.sort(key=lambda known: known[0])
+    large = _large(target, count, small, float(rw.min()))
+    # Smaller ones are left out from the end.
+    proposed = large + small[: count - len(large)]
     return [
         Candidate(
             elements=(target.element,) * len(xyz),
-            positions=xyz * bond,
+            positions=xyz,
             structure_type=structure_type,
         )
-        for _, structure_type, xyz, bond in found[:count]
+        for structure_type, xyz in proposed
+    ]
+
+
+def _large(
+    target: Target,
+    count: int,
+    small: list[tuple[str, np.ndarray]],
+    rough: float,
+) -> list[tuple[str, np.ndarray]]:
+    """Types and positions of large particles, where they fit as well.
+
+    Parameters
+    ----------
+    target : Target
+    count : int
+        At most half of so many are given.
+    small : list of (str, (n, 3) array)
+        The best clusters of the table, the best first.
+    rough : float
+        The least Rw of these in the screening.
+    """
+    # Far from the best small ones, they would only cost time.
+    found = best_particles(target, max(count // 2, 1), WORSE * rough + 0.05)
+    if not found:
+        return []
+    fits = quick_fit([xyz for _, xyz in small[:FITTED]], target, scan=(0.0,))
+    limit = as_good(min((f.rw for f in fits), default=np.inf))
+    return [
+        (m.particle.structure_type, m.particle.positions * m.bond)
+        for m in found
+        if m.rw <= limit
     ]
 
 

@@ -12,9 +12,8 @@ import dataclasses
 
 import numpy as np
 
-from diffpy_cbldm.crystals.large_cuts import Piece
-from diffpy_cbldm.crystals.pair_kernels import field_sums
-from diffpy_cbldm.crystals.particles import pair_counts
+from diffpy_cbldm.crystals.large_cuts import Piece, distances
+from diffpy_cbldm.crystals.site_kernels import field_sums
 from diffpy_cbldm.fitting.quickfit import BOUNDS, START
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.waves import FADE, Points, Waves
@@ -74,7 +73,7 @@ class Shape:
 
     def __init__(self, target: Target, points: Target, particle: Piece):
         self.target = target
-        distance, pairs = pair_counts(particle)
+        distance, pairs = distances(particle)
         near = distance * target.bond < 1.05 * (target.rmax + FADE)
         self.pairs = 2 * pairs[near] / len(particle)
         self.waves = Waves(target, distance[near] * target.bond)
@@ -169,11 +168,11 @@ class Comparison:
         shape = Shape(target, points, particle)
         self.conditions = shape.fitted(start)
         p = self.conditions.row
-        self.longest = 3 * float(np.linalg.norm(particle.positions, axis=1).max())
-        seen = (target.rmax + FADE) / (target.bond * p[0])
-        self.distances = _distances(
-            particle.template, min(self.longest, seen)
+        self.longest = 3 * float(
+            np.linalg.norm(particle.positions, axis=1).max()
         )
+        seen = (target.rmax + FADE) / (target.bond * p[0])
+        self.distances = _distances(particle.template, min(self.longest, seen))
         waves = Waves(target, self.distances * target.bond)
         sines = Points(points, waves.q)
         curves = sines.curve(waves.at(p[0], p[1], p[2]), p[3])
@@ -187,7 +186,7 @@ class Comparison:
 
     def _freed(self, particle: Piece) -> np.ndarray:
         """Its curve without what the parameters would change, (n,)."""
-        distance, pairs = pair_counts(particle)
+        distance, pairs = distances(particle)
         near = distance < self.distances[-1]
         distance, pairs = distance[near], pairs[near]
         # On no lattice a distance stands between two; on one, on the first.

@@ -23,8 +23,8 @@ from diffpy_cbldm.crystals.large_cuts import (
     template_of,
     whole_piece,
 )
+from diffpy_cbldm.crystals.lattice_pairs import CELLS
 from diffpy_cbldm.crystals.particles import (
-    CELLS,
     CUBIC_CENTRES,
     LAYER_CENTRES,
     MAX_ATOMS,
@@ -244,7 +244,9 @@ class Search:
         for family, group in families.items():
             if len(group) < max(2, most // 8) and len(families) > 1:
                 continue
-            piece = next(filter(None, (self._fill(t, 1.0) for t in group)), None)
+            piece = next(
+                filter(None, (self._fill(t, 1.0) for t in group)), None
+            )
             if piece is not None:
                 self.comparisons[family] = Comparison(self.target, piece)
 

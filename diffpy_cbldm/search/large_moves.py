@@ -34,7 +34,9 @@ def layers(piece: Piece) -> tuple[list[np.ndarray], list[np.ndarray]]:
     heights = np.column_stack([ground.heights[:top], apart])
     own = heights[index]
     limits = own.max(0)
-    inner = [index[own[:, k] > limits[k] - _EVEN] for k in range(len(limits) - 1)]
+    inner = [
+        index[own[:, k] > limits[k] - _EVEN] for k in range(len(limits) - 1)
+    ]
     inner.append(index[own[:, -1] > limits[-1] - _ROUND])
     # A layer may come where a single plane is in the way.
     filled = np.zeros(top, bool)

@@ -3,15 +3,15 @@
 All particles of one crystal have the same distances, and differ by how many
 pairs have each.  So one set of waves serves them all, and G(r) of a thousand
 particles is a product of matrices.  The packaged *sketch* keeps the numbers
-of pairs in few numbers for each particle (made by `training.make_large`);
-the best ones are compared again with their exact counts.
+of pairs in few numbers for each particle (made by `training.make_large`); the
+best ones are fitted with their exact counts.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
+import math
 from collections.abc import Sequence
 from importlib import resources
 
@@ -23,19 +23,40 @@ from diffpy_cbldm.crystals.particles import (
     pair_counts,
 )
 from diffpy_cbldm.files import packaged
-from diffpy_cbldm.fitting.quickfit import START
+from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.fitting.waves import FADE, Points, Waves
-from diffpy_cbldm.settings import MAX_ATOMS
+from diffpy_cbldm.fitting.waves import FADE, Waves
+from diffpy_cbldm.search.matching import Motion
+from diffpy_cbldm.search.pool import as_good
 
-STRETCHES = np.linspace(-0.03, 0.03, 13)
-"""Relative changes of the PDF's bond length that are tried."""
+STRETCH = 0.03
+"""The bond of particles may differ so much (relative) from the first peak's."""
 
-UISO = (0.004, 0.008, 0.016)
-"""Uiso values that are tried, A^2."""
+SHARP = 0.06
+"""Stretches move the end of the range in steps of this, A: half a peak."""
 
-QDAMP = (0.0, 0.02, 0.04, 0.06)
-"""Qdamp values that are tried where the header gives none, 1/A."""
+NEAR = 0.006
+"""`STRETCH` once the best particles have told the bond length."""
+
+START_MOTION = Motion(
+    uiso=(0.004, 0.008, 0.016), qdamp=(0.0, 0.02, 0.04, 0.06), delta2=2.0
+)
+"""What is tried before the best particles have told it."""
+
+LEARNED = 2
+"""Particles of each crystal whose fits tell widths, damping and delta2."""
+
+FAR = 1.5
+"""Crystals whose best particle has so many times the least Rw are left out."""
+
+MOST = 400
+"""Particles of a crystal that may be fitted."""
+
+SIZES = 1.12
+"""Factor on the number of atoms between sizes that count as different."""
+
+FIT_STEPS = 8
+"""Steps of the fits by which particles are ranked."""
 
 _FILE = "large.npz"
 
@@ -60,25 +81,27 @@ class Group:
     weights: np.ndarray | None = None
 
     def shares(
-        self, curves: np.ndarray, data: np.ndarray, norm: float
+        self, curves: np.ndarray, fall: np.ndarray, data: np.ndarray
     ) -> np.ndarray:
-        """How much of the data each particle explains, (C,).
+        """How much of some curves each particle explains, (Z, C).
 
         Parameters
         ----------
         curves : (n, k) array
             Of the modes.
-        data : (n,) array
-        norm : float
-            Of the data.
+        fall : (n,) array
+            The damping of the particles' curves.
+        data : (n, Z) array
+            Curves of length 1.
         """
-        cross = data @ curves / norm
+        curves = curves * fall[:, None]
+        cross = data.T @ curves
         if self.weights is None:
             power = np.einsum("nk,nk->k", curves, curves)
         else:
             square = self.weights @ (curves.T @ curves)
             power = np.einsum("ck,ck->c", square, self.weights)
-            cross = self.weights @ cross
+            cross = cross @ self.weights.T
         return cross.clip(min=0) ** 2 / power.clip(min=1e-20)
 
 
@@ -99,45 +122,88 @@ class Match:
     bond: float
 
 
-def compare(group: Group, target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Compare all particles of a group with a PDF.
+class Comparison:
+    """A measured curve at all stretches, for particles of any crystal.
 
-    Returns
-    -------
-    rw : (C,) array
-        The least over stretches, widths and dampings, the scale fitted.
-    bonds : (C,) array, angstrom
-        The bond length of each that gives it.
+    In place of the particles the curve is stretched, the other way, as in
+    `diffpy_cbldm.search.matching.screen`: one curve of a particle serves all
+    stretches.
+
+    Parameters
+    ----------
+    target : Target
+        The measured curve.
+    bond : float, angstrom
+        About which the stretches lie.
+    reach : float
+        The largest relative change of it.
+    motion : Motion
+        Widths, dampings and delta2 that are tried.
     """
-    bond = target.bond
-    seen = group.distances * (bond * (1 + STRETCHES[0])) < target.rmax + FADE
-    waves = Waves(target, group.distances[seen] * bond)
-    points = Points(target.thinned(2.0), waves.q)
-    modes = group.modes[:, seen].T
-    dampings = QDAMP if target.qdamp is None else (target.qdamp,)
-    shares = np.zeros((len(STRETCHES), len(group.particles)))
-    for row, change in zip(shares, STRETCHES):
-        for uiso in UISO:
-            f = waves.at(1 + change, uiso, START["delta2"]) @ modes
-            for qdamp in dampings:
-                curves = points.curve(f, qdamp)
-                share = group.shares(curves, points.data, points.norm)
-                np.maximum(row, share, out=row)
-    best = shares.argmax(0)
-    # A parabola between stretches: peaks at the range's end are narrow.
-    k = best.clip(1, len(STRETCHES) - 2)
+
+    def __init__(
+        self, target: Target, bond: float, reach: float, motion: Motion
+    ) -> None:
+        self.target, self.bond, self.motion = target, bond, motion
+        side = math.ceil(reach * target.rmax / SHARP)
+        self.stretches = np.arange(-side, side + 1) * (reach / side)
+        # All stretches see the same points, which lie inside the data.
+        step = math.pi / target.qmax / 2
+        r = np.arange(
+            target.r[0] / (1 - reach), target.rmax / (1 + reach), step
+        )
+        self.r, self.root = r, np.sqrt(np.interp(r, target.r, target.weights))
+        fine, g = target.far_curve
+        seen = r[:, None] * (1 + self.stretches)
+        data = np.interp(seen, fine, g) * self.root[:, None]
+        self.data = data / np.linalg.norm(data, axis=0).clip(min=1e-20)
+
+    def __call__(self, group: Group) -> tuple[np.ndarray, np.ndarray]:
+        """Compare all particles of a group with the curve.
+
+        Returns
+        -------
+        rw : (C,) array
+            The least over stretches, widths and dampings, the scale fitted.
+        bonds : (C,) array, angstrom
+            The bond length of each that gives it.
+        """
+        d = group.distances * self.bond
+        seen = d < self.target.rmax + FADE
+        waves = Waves(self.target, d[seen])
+        step = float(waves.q[1] - waves.q[0])
+        sines = np.sin(self.r[:, None] * waves.q) * (2 / math.pi * step)
+        sines *= self.root[:, None]
+        modes = group.modes[:, seen].T
+        shares = np.zeros((len(self.stretches), len(group.particles)))
+        for uiso in self.motion.uiso:
+            curves = sines @ (waves.at(1, uiso, self.motion.delta2) @ modes)
+            for qdamp in self.motion.dampings(self.target):
+                fall = np.exp(-0.5 * (qdamp * self.r) ** 2)
+                share = group.shares(curves, fall, self.data)
+                np.maximum(shares, share, out=shares)
+        share, change = _highest(shares, self.stretches)
+        return np.sqrt((1 - share).clip(min=0)), self.bond * (1 + change)
+
+
+def _highest(
+    values: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The highest of values (Z, C) at even places (Z,), by a parabola."""
+    k = values.argmax(0).clip(1, len(places) - 2)
     left, here, right = (
-        np.take_along_axis(shares, (k + i)[None], 0)[0] for i in (-1, 0, 1)
+        np.take_along_axis(values, (k + i)[None], 0)[0] for i in (-1, 0, 1)
     )
     bend = (2 * here - left - right).clip(min=1e-9)
     move = (0.5 * (right - left) / bend).clip(-1, 1)
     top = here + 0.25 * (right - left) * move
-    step = STRETCHES[1] - STRETCHES[0]
-    rw = np.sqrt((1 - np.maximum(top, shares.max(0))).clip(min=0))
-    return rw, bond * (1 + STRETCHES[k] + step * move)
+    return (
+        np.maximum(top, values.max(0)),
+        places[k] + (places[1] - places[0]) * move,
+    )
 
 
-def exactly(particles: list[Particle | MultiplyTwinned]) -> Group:
+def exactly(particles: Sequence[Particle | MultiplyTwinned]) -> Group:
     """Particles of one crystal with their exact pairs."""
     counted = [pair_counts(p) for p in particles]
     keys = np.unique(np.concatenate([np.round(d, 5) for d, _ in counted]))
@@ -147,7 +213,9 @@ def exactly(particles: list[Particle | MultiplyTwinned]) -> Group:
     return Group(tuple(particles), keys, pairs)
 
 
-def best_particles(target: Target, count: int) -> list[Match]:
+def best_particles(
+    target: Target, count: int, worse_than: float = math.inf
+) -> list[Match]:
     """The particles of more than 256 atoms that explain a PDF best.
 
     Parameters
@@ -155,26 +223,105 @@ def best_particles(target: Target, count: int) -> list[Match]:
     target : Target
     count : int
         At most so many.
+    worse_than : float
+        None are given where a first comparison finds no Rw below this.
 
     Returns
     -------
     list of Match, the best first.
     """
-    rough = []
+    first = Comparison(target, target.bond, STRETCH, START_MOTION)
+    found = _compared(first)
+    best = min(rw[0] for rw, _, _ in found)
+    if best > worse_than:
+        return []
+    bond, motion = _learned(_near(found), target)
+    found = _near(_compared(Comparison(target, bond, NEAR, motion)))
+    ranked = [m for one in found for m in _matches(*one, MOST)]
+    ranked.sort(key=lambda m: m.rw)
+    # The best of each crystal and size, too: sizes are what data tell least.
+    firsts = {_kind(m): m for m in reversed(ranked)}
+    varied = sorted(firsts.values(), key=lambda m: m.rw)[:count]
+    chosen = list(dict.fromkeys([*ranked[:count], *varied]))
+    fits = sorted(_fitted(chosen, target, motion), key=lambda m: m.rw)
+    firsts = {_kind(m): m for m in reversed(fits)}
+    varied = sorted(firsts.values(), key=lambda m: m.rw)[: count // 2]
+    taken = list(dict.fromkeys([*varied, *fits]))[:count]
+    return sorted(taken, key=lambda m: m.rw)
+
+
+def _kind(match: Match) -> tuple[str, int]:
+    """Crystal and size, in steps of `SIZES`."""
+    size = math.log(len(match.particle)) / math.log(SIZES)
+    return match.particle.crystal, math.floor(size)
+
+
+_Found = tuple[np.ndarray, np.ndarray, Sequence[Particle | MultiplyTwinned]]
+
+
+def _compared(compare: Comparison) -> list[_Found]:
+    """Rw, bonds and particles of each group, the best first."""
+    found = []
     for group in load_groups():
-        rw, _ = compare(group, target)
-        rough += list(zip(rw, group.particles))
-    rough.sort(key=lambda pair: pair[0])
-    # Smaller ones are clusters of the table of geometries.
-    chosen = [p for _, p in rough[: 6 * count] if len(p) > MAX_ATOMS]
-    chosen = chosen[: 4 * count]
-    matches: list[Match] = []
-    chosen.sort(key=_crystal_of)
-    for _, some in itertools.groupby(chosen, _crystal_of):
-        group = exactly(list(some))
-        rw, bonds = compare(group, target)
-        matches += map(Match, group.particles, rw.tolist(), bonds.tolist())
-    return sorted(matches, key=lambda m: m.rw)[:count]
+        rw, bonds = compare(group)
+        order = np.argsort(rw, kind="stable")
+        particles = [group.particles[i] for i in order]
+        found.append((rw[order], bonds[order], particles))
+    return found
+
+
+def _near(found: Sequence[_Found]) -> list[_Found]:
+    """The groups whose best particle is not far from the best of all."""
+    limit = FAR * min(rw[0] for rw, _, _ in found) + 0.05
+    return [one for one in found if one[0][0] <= limit]
+
+
+def _matches(
+    rw: np.ndarray,
+    bonds: np.ndarray,
+    particles: Sequence[Particle | MultiplyTwinned],
+    count: int,
+) -> list[Match]:
+    """The first ones of a group."""
+    return [
+        Match(p, float(value), float(bond))
+        for p, value, bond in zip(particles[:count], rw, bonds)
+    ]
+
+
+def _learned(found: Sequence[_Found], target: Target) -> tuple[float, Motion]:
+    """The bond length and how atoms move, from fits of the best particles."""
+    some = sum((_matches(*one, LEARNED) for one in found), [])
+    xyz = [m.particle.positions * m.bond for m in some]
+    fits = quick_fit(xyz, target, scan=(0.0,), steps=FIT_STEPS)
+    # A poor fit's widths make up for a wrong structure: left out.
+    limit = as_good(min(f.rw for f in fits))
+    good = [(m, f) for m, f in zip(some, fits) if f.rw < limit]
+    u, delta2, bond = np.median(
+        [(f.uiso, f.delta2, m.bond * f.stretch) for m, f in good], axis=0
+    )
+    # Size and damping stand for one another: all dampings stay.
+    widths = (0.9 * u, u, 1.1 * u)
+    return float(bond), dataclasses.replace(
+        START_MOTION, uiso=widths, delta2=float(delta2)
+    )
+
+
+def _fitted(
+    some: Sequence[Match], target: Target, motion: Motion
+) -> list[Match]:
+    """The same with Rw and bond lengths of quick fits."""
+    start = {"uiso": motion.uiso[1], "delta2": motion.delta2}
+    fits = quick_fit(
+        [m.particle.positions * m.bond for m in some],
+        target,
+        start=start,
+        scan=(0.0,),
+        steps=FIT_STEPS,
+    )
+    return [
+        Match(m.particle, f.rw, m.bond * f.stretch) for m, f in zip(some, fits)
+    ]
 
 
 @functools.cache
@@ -255,7 +402,3 @@ def _particle(
         (low, high),
         int(between),
     )
-
-
-def _crystal_of(particle: Particle | MultiplyTwinned) -> tuple:
-    return particle.crystal, getattr(particle, "between", 0)
