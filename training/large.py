@@ -26,13 +26,13 @@ from diffpy_cbldm.crystals.large_cuts import (
     landmarks,
     template_of,
 )
+from diffpy_cbldm.crystals.lattice_pairs import CELLS
 from diffpy_cbldm.crystals.lattices import (
     LAYER,
     directions,
     facet_sets,
     plane_families,
 )
-from diffpy_cbldm.crystals.lattice_pairs import CELLS
 from diffpy_cbldm.crystals.particles import (
     CUBIC_CENTRES,
     LAYER_CENTRES,

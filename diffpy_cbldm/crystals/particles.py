@@ -17,6 +17,11 @@ import functools
 
 import numpy as np
 
+from diffpy_cbldm.crystals.lattice_pairs import (
+    CELLS,
+    site_distances,
+    site_steps,
+)
 from diffpy_cbldm.crystals.lattices import (
     AXIS,
     LAYER,
@@ -24,11 +29,6 @@ from diffpy_cbldm.crystals.lattices import (
     plane_families,
     sphere,
     stacking_sites,
-)
-from diffpy_cbldm.crystals.lattice_pairs import (
-    CELLS,
-    site_distances,
-    site_steps,
 )
 from diffpy_cbldm.crystals.pair_kernels import binned_pairs, column_pairs
 

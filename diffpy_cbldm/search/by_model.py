@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.large_model import drawn, search_large
 from diffpy_cbldm.search.pool import POPULATION, Pool
 from diffpy_cbldm.search.surfaces import move_surfaces
 from diffpy_cbldm.settings import R_MAX
@@ -32,6 +33,9 @@ LAPLACIANS = 4
 """Latents of a network that decodes Laplacians, in one round: each takes half
 a second to recover."""
 
+SIZED = 32
+"""Latents that tell how large a particle may be."""
+
 ROUNDS, NOISED_TO = 2, 400
 """How often `POPULATION` latents are drawn, the first time by Algorithm 4, and
 the step, of 1000, to which the best are noised for the later rounds."""
@@ -50,8 +54,15 @@ def cbldm_generator(
     rmin: float = 1.5,
     rmax: float = R_MAX,
     weights: str = "small",
+    large: str = "large",
 ) -> list[Candidate]:
-    """Draw candidates from the trained model.
+    """Draw candidates from the trained models.
+
+    Two of them share the sizes: `weights` for 5 to 256 atoms, `large` for
+    more.  The latter reads the PDF first and tells how many atoms there may
+    be; where both sizes are possible, both are asked, and each gives half of
+    the candidates.  What follows is of the former; for large particles see
+    `diffpy_cbldm.search.large_model`.
 
     The PDF is read in units of the bond length that its first peak shows.
     Each latent is decoded to several numbers of atoms, as far as the decoder
@@ -65,6 +76,8 @@ def cbldm_generator(
     ----------
     weights : str
         Preset or path, see `diffpy_cbldm.model.weights.load_weights`.
+    large : str
+        The same for large particles; none are proposed where it is empty.
 
     Returns
     -------
@@ -74,7 +87,16 @@ def cbldm_generator(
         such fit as well.
     """
     question = _Question.of(Target.of(pdf, rmin, rmax))
-    return [*_drawn(question, count, seed, _device(device), weights)]
+    device = _device(device)
+    sizes = _sizes(question, seed, device, large) if large else SMALL_ALONE
+    found: list[Candidate] = []
+    if sizes.large:
+        share = count // 2 if sizes.small else count
+        found += _drawn_large(question, share, seed, device, large)
+    if sizes.small:
+        left = count - len(found)
+        found += _drawn(question, count, seed, device, weights)[:left]
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +120,42 @@ class _Question:
         return cls(state.digest(), target)
 
 
+class Sizes(NamedTuple):
+    """Which models are asked."""
+
+    small: bool
+    large: bool
+
+
+SMALL_ALONE = Sizes(small=True, large=False)
+
+SMALLEST, LARGEST, DOUBT = 230, 300, 0.05
+"""Numbers of atoms below which no large particle is looked for, and above
+which no small one, as far as this share of latents tells."""
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _sizes(question: _Question, seed: int, device: str, weights: str) -> Sizes:
+    """The sizes that a PDF may be of, as the large model reads it."""
+    target = question.target
+    with one_thread():
+        told = drawn(_model(weights, device), target, target.bond, SIZED, seed)
+    atoms = np.array([one.atoms for one in told])
+    large = bool((atoms > SMALLEST).mean() > DOUBT)
+    return Sizes(not large or bool((atoms < LARGEST).mean() > DOUBT), large)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _drawn_large(
+    question: _Question, count: int, seed: int, device: str, weights: str
+) -> tuple[Candidate, ...]:
+    """The large candidates of a PDF, drawn once."""
+    model = _model(weights, device)
+    with one_thread():
+        found = search_large(model, question.target, seed)
+        return tuple(found.candidates(count))
+
+
 @functools.lru_cache(maxsize=KEPT)
 def _drawn(
     question: _Question, count: int, seed: int, device: str, weights: str
@@ -112,7 +170,8 @@ def _drawn(
 
 def forget() -> None:
     """Draw anew for PDFs that were solved before, as timings need it."""
-    _drawn.cache_clear()
+    for kept in (_drawn, _drawn_large, _sizes):
+        kept.cache_clear()
 
 
 def _search(model: CbLDM, target: Target, seed: int) -> Pool:

@@ -28,11 +28,13 @@ from diffpy_cbldm.crystals.particles import (
     CUBIC_CENTRES,
     LAYER_CENTRES,
     MAX_ATOMS,
+    STACKINGS,
     MultiplyTwinned,
 )
 from diffpy_cbldm.fitting.target import Target, regrid
 from diffpy_cbldm.search.large_match import Comparison, Conditions
 from diffpy_cbldm.search.large_moves import neighbours
+from diffpy_cbldm.search.pool import as_good, varied
 from diffpy_cbldm.settings import LARGE_TYPES
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ GROWN = 12
 GROWTH = (0.86, 0.93, 1.07, 1.15)
 """Numbers of atoms over those that the latent tells."""
 
-MOVED, MOVES = 4, 14
+MOVED, MOVES, FEWEST_MOVES = 4, 14, 3
 """Best particles whose facets move, and how often."""
+
+AFFORDED = 1500
+"""Atoms above which facets move less often."""
 
 TRIED = 6
 """Ways to move facets that are looked at each time."""
@@ -56,12 +61,14 @@ TRIED = 6
 WHOLE = 12
 """Decahedra that are near to an outline."""
 
-FAMILIES = {
-    "twin": "fcc",
-    "lamella": "fcc",
-    "hcp": "fcc",
-}
-"""Crystals that share the bond length and widths of another."""
+OUTLINES = 2
+"""Outlines of each kind of multiply twinned particles near to which whole ones
+are looked for."""
+
+
+def family_of(crystal: str) -> str:
+    """What shares bond length and widths: all close-packed layers do."""
+    return "fcc" if crystal in STACKINGS else crystal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +223,15 @@ def near_whole(told: Told, count: int) -> Iterator[Piece]:
         yield whole_piece(MultiplyTwinned("dec", (p, q, r)))
 
 
+def _moves(piece: Piece) -> int:
+    """How often facets move: the larger a particle, the longer each takes."""
+    size = len(piece) / AFFORDED
+    if piece.ground.steps is None:
+        # On no lattice pairs are counted one by one.
+        size = size**2
+    return max(FEWEST_MOVES, round(MOVES / max(size, 1.0)))
+
+
 class Search:
     """Particles for one PDF, compared as they come.
 
@@ -238,19 +254,20 @@ class Search:
         """
         families: dict[str, list[Told]] = {}
         for one in told:
-            family = FAMILIES.get(one.crystal, one.crystal)
+            family = family_of(one.crystal)
             families.setdefault(family, []).append(one)
         most = max(len(group) for group in families.values())
         for family, group in families.items():
             if len(group) < max(2, most // 8) and len(families) > 1:
                 continue
             piece = next(
-                filter(None, (self._fill(t, 1.0) for t in group)), None
+                filter(None, (self.fill(t, 1.0) for t in group)), None
             )
             if piece is not None:
                 self.comparisons[family] = Comparison(self.target, piece)
 
-    def _fill(self, told: Told, growth: float) -> Piece | None:
+    def fill(self, told: Told, growth: float) -> Piece | None:
+        """See `filled`."""
         return filled(told, growth, self.rng)
 
     @property
@@ -263,7 +280,7 @@ class Search:
         """Compare a particle; None where it cannot be compared."""
         if piece is None or len(piece) > MAX_ATOMS:
             return None
-        family = FAMILIES.get(piece.crystal, piece.crystal)
+        family = family_of(piece.crystal)
         comparison = self.comparisons.get(family)
         if comparison is None:
             return None
@@ -292,10 +309,10 @@ class Search:
             for one in own:
                 one.rw = new.rw(one.piece)
 
-    def move(self, start: Found, moves: int) -> None:
+    def move(self, start: Found) -> None:
         """Move the facets of a particle by layers as long as that helps."""
         here = start
-        for _ in range(moves):
+        for _ in range(_moves(here.piece)):
             comparison = self.comparisons[here.family]
             better = here
             for piece in neighbours(here.piece, comparison, TRIED):
@@ -306,50 +323,53 @@ class Search:
                 break
             here = better
 
+    def candidates(self, count: int) -> list[Candidate]:
+        """The particles that fit best; every other one has a new size."""
+        ranked = sorted(self.found.values(), key=lambda f: f.rw)
+        limit = as_good(ranked[0].rw) if ranked else 0.0
+        taken = varied(
+            [len(one.piece) for one in ranked],
+            [one.rw < limit for one in ranked],
+            count,
+        )
+        return [self._candidate(ranked[k]) for k in taken]
 
-def search(model: CbLDM, target: Target, seed: int) -> Search:
-    """All particles of a search for one PDF."""
-    first = drawn(model, target, target.bond, FIRST, seed)
+    def _candidate(self, one: Found) -> Candidate:
+        conditions = self.comparisons[one.family].conditions
+        bond = self.target.bond * conditions.stretch
+        return Candidate(
+            elements=(self.target.element,) * len(one.piece),
+            positions=one.piece.positions * bond,
+            structure_type=one.piece.structure_type,
+        )
+
+
+def search_large(model: CbLDM, target: Target, seed: int) -> Search:
+    """All particles of a search for one PDF.
+
+    Latents are drawn twice: the first few give the bond length, on which the
+    model reads the PDF again.
+    """
     found = Search(target, seed)
-    found.prepare(first)
+    found.prepare(drawn(model, target, target.bond, FIRST, seed))
     bond = target.bond * found.best_conditions.stretch
     told = drawn(model, target, bond, LATENTS, seed + 1)
-    missing = {FAMILIES.get(t.crystal, t.crystal) for t in told}
-    if not missing & set(found.comparisons):
+    if not {family_of(t.crystal) for t in told} & set(found.comparisons):
         found.prepare(told)
     for number, one in enumerate(told):
-        found.add(found._fill(one, 1.0), number)
-    for kind in ("dec", "ico"):
-        some = [(i, t) for i, t in enumerate(told) if t.crystal == kind]
-        for number, one in some[:3]:
-            for piece in near_whole(one, WHOLE):
+        found.add(found.fill(one, 1.0), number)
+    for crystal in ("dec", "ico"):
+        some = [i for i, one in enumerate(told) if one.crystal == crystal]
+        for number in some[:OUTLINES]:
+            for piece in near_whole(told[number], WHOLE):
                 found.add(piece, number)
     for one in found.best(GROWN):
         for growth in GROWTH:
-            found.add(found._fill(told[one.latent], growth), one.latent)
+            found.add(found.fill(told[one.latent], growth), one.latent)
     found.fit_again()
-    for one in found.best(MOVED):
-        found.move(one, MOVES)
-    found.fit_again()
-    for one in found.best(2):
-        found.move(one, MOVES)
+    for count in (MOVED, MOVED // 2):
+        for one in found.best(count):
+            found.move(one)
+        # What was fitted to the first particles was not quite right.
+        found.fit_again()
     return found
-
-
-def candidates(found: Search, count: int) -> list[Candidate]:
-    """The particles that fit best; every other one of a new size."""
-    ranked = sorted(found.found.values(), key=lambda f: f.rw)
-    element = found.target.element
-    taken = []
-    for one in ranked[:count]:
-        comparison = found.comparisons[one.family]
-        bond = found.target.bond * comparison.conditions.stretch
-        positions = one.piece.positions * bond
-        taken.append(
-            Candidate(
-                elements=(element,) * len(positions),
-                positions=positions,
-                structure_type=one.piece.structure_type,
-            )
-        )
-    return taken
