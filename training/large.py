@@ -66,7 +66,7 @@ TWINNED_MOST = 5_000
 """Atoms of multiply twinned particles, at most: on no lattice, their pairs are
 counted one by one."""
 
-POOL = 12_000
+POOL = 8_000
 """Particles that training draws from."""
 
 LANDMARKS = 128

@@ -33,7 +33,7 @@ from diffpy_cbldm.crystals.particles import (
 )
 from diffpy_cbldm.fitting.target import Target, regrid
 from diffpy_cbldm.search.large_match import Comparison, Conditions
-from diffpy_cbldm.search.large_moves import neighbours
+from diffpy_cbldm.search.large_moves import neighbours, restacked
 from diffpy_cbldm.search.pool import as_good, varied
 from diffpy_cbldm.settings import LARGE_TYPES
 
@@ -52,6 +52,9 @@ GROWTH = (0.86, 0.93, 1.07, 1.15)
 MOVED, MOVES, FEWEST_MOVES = 4, 14, 3
 """Best particles whose facets move, and how often."""
 
+RESTACKED = 1
+"""Best particles whose outlines are filled on other stackings."""
+
 AFFORDED = 1500
 """Atoms above which facets move less often."""
 
@@ -60,6 +63,9 @@ TRIED = 6
 
 WHOLE = 12
 """Decahedra that are near to an outline."""
+
+MOST_FAMILIES = 4
+"""Families of crystals that are looked at, those told most often."""
 
 OUTLINES = 2
 """Outlines of each kind of multiply twinned particles near to which whole ones
@@ -250,19 +256,16 @@ class Search:
     def prepare(self, told: list[Told]) -> None:
         """Fit what tells the bond length and widths, by the first latents.
 
-        One particle of each family of crystals that two latents tell.
+        One particle of each family of crystals that is told.
         """
         families: dict[str, list[Told]] = {}
         for one in told:
             family = family_of(one.crystal)
             families.setdefault(family, []).append(one)
-        most = max(len(group) for group in families.values())
-        for family, group in families.items():
-            if len(group) < max(2, most // 8) and len(families) > 1:
-                continue
-            piece = next(
-                filter(None, (self.fill(t, 1.0) for t in group)), None
-            )
+        often = sorted(families, key=lambda name: -len(families[name]))
+        for family in often[:MOST_FAMILIES]:
+            pieces = (self.fill(one, 1.0) for one in families[family])
+            piece = next(filter(None, pieces), None)
             if piece is not None:
                 self.comparisons[family] = Comparison(self.target, piece)
 
@@ -323,6 +326,12 @@ class Search:
                 break
             here = better
 
+    def restack(self) -> None:
+        """Try other stackings in the outline of the best particles."""
+        for one in self.best(RESTACKED):
+            for piece in restacked(one.piece):
+                self.add(piece, one.latent)
+
     def candidates(self, count: int) -> list[Candidate]:
         """The particles that fit best; every other one has a new size."""
         ranked = sorted(self.found.values(), key=lambda f: f.rw)
@@ -367,6 +376,7 @@ def search_large(model: CbLDM, target: Target, seed: int) -> Search:
         for growth in GROWTH:
             found.add(found.fill(told[one.latent], growth), one.latent)
     found.fit_again()
+    found.restack()
     for count in (MOVED, MOVED // 2):
         for one in found.best(count):
             found.move(one)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diffpy_cbldm.crystals.large_cuts import Piece
+from diffpy_cbldm.crystals.large_cuts import BETWEEN, Ground, Piece
+from diffpy_cbldm.crystals.particles import STACKINGS
 from diffpy_cbldm.search.large_match import Comparison
 
 _EVEN = 1e-3
@@ -100,3 +101,56 @@ def neighbours(
         for k in way:
             filled[parts[k]] = k >= len(inner)
         yield Piece(piece.ground, np.flatnonzero(filled))
+
+
+OFFSETS = (-0.3, 0.0, 0.3)
+"""Where the twin planes of another stacking lie, over half the height."""
+
+
+def restacked(piece: Piece) -> Iterator[Piece]:
+    """The same outline on other sequences of close-packed layers.
+
+    Stackings have nearly the same outlines and PDFs: what a model tells of
+    them is uncertain where only few layers differ.
+    """
+    if piece.crystal not in STACKINGS:
+        return
+    x = piece.positions
+    if piece.crystal == "fcc":
+        # Each of the four axes across close-packed layers comes upright.
+        ways = [x @ (_UPRIGHT @ turn).T for turn in _four_axes()]
+    else:
+        ways = [x]
+        yield from _refilled(x @ _UPRIGHT, "fcc", 0, 0.0)
+    for places in ways:
+        half = 0.5 * float(np.ptp(places[:, 2]))
+        yield from _refilled(places, "hcp", 0, 0.0)
+        for offset in OFFSETS:
+            yield from _refilled(places, "twin", 0, offset * half)
+            for between in BETWEEN:
+                yield from _refilled(places, "lamella", between, offset * half)
+
+
+def _refilled(
+    places: np.ndarray, crystal: str, between: int, offset: float
+) -> Iterator[Piece]:
+    """As many atoms of a crystal in the outline of some places."""
+    ground = Ground.of(crystal, between)
+    moved = places + [0, 0, offset]
+    extents = ground.seen(moved).max(0)
+    radius = float(np.linalg.norm(moved, axis=1).max())
+    index, _ = ground.gauge(extents, radius, np.zeros(3))
+    if len(index) >= len(places):
+        yield Piece(ground, np.sort(index[: len(places)]))
+
+
+_UPRIGHT = np.array([[1, -1, 0], [1, 1, -2], [1, 1, 1]]) / np.sqrt(
+    np.array([[2], [6], [3]])
+)
+"""Turns fcc so that close-packed layers lie across z, rows of them along x."""
+
+
+def _four_axes() -> list[np.ndarray]:
+    """Quarter turns that carry each [111] of a cube to the first one."""
+    quarter = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
+    return [np.linalg.matrix_power(quarter, k) for k in range(4)]
