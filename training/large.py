@@ -60,7 +60,7 @@ SIZES = (200, 10_000)
 """Numbers of atoms, drawn evenly on a logarithmic scale."""
 
 SMALL_SIZES, SMALL_SHARE = (30, 256), 0.15
-"""A share of particles is smaller: the model must tell them from large ones."""
+"""A share of particles is smaller: the model must tell them apart."""
 
 TWINNED_MOST = 5_000
 """Atoms of multiply twinned particles, at most: on no lattice, their pairs are

@@ -334,9 +334,11 @@ def algorithm_2(
     if isinstance(vae.decoder, OutlineDecoder):
         # What the PDF alone tells is decoded as well: the hybrid objective
         # of Sohn et al. (NeurIPS 2015), which learns in far fewer steps.
-        guess = gaussian_sample(*prior, generator)
+        guess = gaussian_sample(prior[0], prior[1], generator)
         two = [outline_errors(vae.decoder(x), target) for x in (z, guess)]
-        loss = sum((sum(parts.values()) for parts in two), beta * kl)
+        loss = beta * kl
+        for parts in two:
+            loss = loss + parts["type"] + parts["shape"] + parts["extents"]
         alone = {f"prior_{name}": value for name, value in two[1].items()}
         return loss, {**two[0], **alone, "kl": kl}
     decoded = vae.decoder(z, target["type"])

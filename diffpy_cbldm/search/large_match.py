@@ -125,7 +125,9 @@ class Shape:
             xtol=1e-4,
             ftol=1e-4,
         )
-        return Conditions(*fit.x.tolist(), float(np.linalg.norm(fit.fun)))
+        stretch, uiso, delta2, qdamp = fit.x.tolist()
+        rw = float(np.linalg.norm(fit.fun))
+        return Conditions(stretch, uiso, delta2, qdamp, rw)
 
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         limits = [BOUNDS[name] for name in ("uiso", "delta2")]

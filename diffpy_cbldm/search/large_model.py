@@ -31,6 +31,7 @@ from diffpy_cbldm.crystals.particles import (
     STACKINGS,
     MultiplyTwinned,
 )
+from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target, regrid
 from diffpy_cbldm.search.large_match import Comparison, Conditions
 from diffpy_cbldm.search.large_moves import neighbours, restacked
@@ -38,6 +39,8 @@ from diffpy_cbldm.search.pool import as_good, varied
 from diffpy_cbldm.settings import LARGE_TYPES
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from diffpy_cbldm.model.cbldm import CbLDM
 
 FIRST, LATENTS = 16, 64
@@ -118,7 +121,7 @@ class Found:
     family: str
 
 
-def read_curve(model: CbLDM, target: Target, bond: float) -> np.ndarray:
+def read_curve(model: CbLDM, target: Target, bond: float) -> Tensor:
     """The PDF as the model reads it, (M,)."""
     import torch
 
@@ -142,12 +145,21 @@ def drawn(
     """What latents tell of a PDF, the first the likeliest of all."""
     import torch
 
+    from diffpy_cbldm.model.outline import OutlineDecoder
+
     curve = read_curve(model, target, bond).to(model.latent_scale.device)
+    decoder = model.structure.decoder
+    if not isinstance(decoder, OutlineDecoder):
+        raise CbldmError(
+            f"the weights are of a network {model.settings.network!r}; "
+            "expected 'outline', which tells large particles: take those of "
+            "the preset large."
+        )
     with torch.no_grad():
         mean = model.structure.prior(model.c_0(curve[None]))[0]
         z = torch.cat([mean, model.sample(curve, count - 1, seed)])
-        decoded = model.structure.decoder(z)
-    space = model.structure.decoder.space
+        decoded = decoder(z)
+    space = decoder.space
     kinds = decoded.kinds.argmax(1).tolist()
     scalars = decoded.scalars.double().cpu().numpy()
     extents = decoded.extents.double().cpu().numpy()
@@ -372,14 +384,15 @@ def search_large(model: CbLDM, target: Target, seed: int) -> Search:
         for number in some[:OUTLINES]:
             for piece in near_whole(told[number], WHOLE):
                 found.add(piece, number)
-    for one in found.best(GROWN):
+    for best in found.best(GROWN):
         for growth in GROWTH:
-            found.add(found.fill(told[one.latent], growth), one.latent)
+            piece = found.fill(told[best.latent], growth)
+            found.add(piece, best.latent)
     found.fit_again()
     found.restack()
     for count in (MOVED, MOVED // 2):
-        for one in found.best(count):
-            found.move(one)
+        for best in found.best(count):
+            found.move(best)
         # What was fitted to the first particles was not quite right.
         found.fit_again()
     return found

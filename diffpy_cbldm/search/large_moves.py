@@ -90,7 +90,7 @@ def neighbours(
         gain = gains[np.searchsorted(sites, part)].sum()
         total.append(-gain if k < len(inner) else gain)
     order = np.argsort(-np.asarray(total))
-    ways = [(int(k),) for k in order[:count]]
+    ways: list[tuple[int, ...]] = [(int(k),) for k in order[:count]]
     # The best ones together: a shift, or a change of size.
     ways += [(int(order[0]), int(k)) for k in order[1 : count // 2]]
     if len(order) > 3:
