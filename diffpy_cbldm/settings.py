@@ -17,10 +17,6 @@ STRUCTURE_TYPES = ("bcc", "dec", "fcc", "hcp", "ico", "oct", "sc")
 CRYSTAL_TYPES = (*STRUCTURE_TYPES, "stacked")
 """What the model tells apart: the types, and layers with stacking faults."""
 
-LARGE_TYPES = ("fcc", "bcc", "sc", "hcp", "twin", "lamella", "dec", "ico")
-"""What the model of large particles tells apart: "twin" and "lamella" are fcc
-with one and two twin planes."""
-
 MIN_ATOMS, MAX_ATOMS = 5, 256
 """The number of atoms that the method covers (section 4.1 of the paper)."""
 
@@ -343,9 +339,9 @@ class Model:
 
     network: str = parameter(
         "sites",
-        "What the decoder emits: occupancies of sites; the crystal, size and "
-        "outline of a large particle; or the Laplacian as in the paper, with "
-        "a denoiser that predicts the noise outright.",
+        "What the decoder emits: occupancies of sites; outlines of large "
+        "particles; or the Laplacian as in the paper, with a denoiser that "
+        "predicts the noise outright.",
         choices=("sites", "outline", "laplacian"),
     )
     pdf_step: float = parameter(0.01, "Step of the PDF grid.", unit="bond")
@@ -375,14 +371,11 @@ class Model:
     atom_order: str = parameter(
         "sites",
         "Order of the rows of the Laplacian: as the sites of the template, "
-        "from the centre outwards, layer by layer, or atoms that stand far "
-        "apart, in units of the particle's size.",
-        choices=("sites", "layers", "landmarks"),
+        "from the centre outwards, or layer by layer.",
+        choices=("sites", "layers"),
     )
     tells_qdamp: bool = parameter(
-        False,
-        "Whether the head of the PDF tensor, below 0.7 bonds, tells Qdamp "
-        "where it is known.",
+        False, "Whether the PDF tensor's head tells Qdamp, where it is known."
     )
 
 
@@ -415,7 +408,6 @@ PRESETS = {
         pdf_length=100,
         condition_channels=8,
         sigma2=0.5,
-        atom_order="landmarks",
         tells_qdamp=True,
         condition_width=32,
         encoder_width=16,

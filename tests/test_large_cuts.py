@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from diffpy_cbldm.crystals.large_cuts import (
+    LARGE_TYPES,
     Ground,
     Outline,
     Piece,
@@ -17,7 +18,6 @@ from diffpy_cbldm.crystals.large_cuts import (
 )
 from diffpy_cbldm.crystals.lattices import directions, turns
 from diffpy_cbldm.crystals.particles import MultiplyTwinned
-from diffpy_cbldm.settings import LARGE_TYPES
 
 
 def piece(crystal, radius=3.1, seed=0, between=2):

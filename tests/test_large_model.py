@@ -8,6 +8,7 @@ import torch
 
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.crystals.large_cuts import (
+    LARGE_TYPES,
     Ground,
     Outline,
     Piece,
@@ -23,7 +24,7 @@ from diffpy_cbldm.search import large_model
 from diffpy_cbldm.search.large_match import Comparison
 from diffpy_cbldm.search.large_model import Told, drawn, search_large
 from diffpy_cbldm.search.large_moves import layers, neighbours, restacked
-from diffpy_cbldm.settings import LARGE_TYPES, PRESETS
+from diffpy_cbldm.settings import PRESETS
 from training.large import LargeStream, histogram, random_particle
 from training.losses import stage_losses
 from training.settings import WORLDS, Training

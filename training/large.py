@@ -66,9 +66,6 @@ TWINNED_MOST = 5_000
 """Atoms of multiply twinned particles, at most: on no lattice, their pairs are
 counted one by one."""
 
-POOL = 8_000
-"""Particles that training draws from."""
-
 LANDMARKS = 128
 """Atoms that stand for a particle in the Laplacian."""
 
@@ -263,7 +260,7 @@ class LargeStream:
         world: World,
         split: str = "train",
         device: str | torch.device = "cpu",
-        pool: int = POOL,
+        pool: int = 24_000,
     ):
         self.settings, self.split, self.pool = settings, split, pool
         self.device = torch.device(device)

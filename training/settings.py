@@ -85,6 +85,9 @@ class Training:
     )
     beta_structure: float = parameter(1.0, "Weight of KL in Algorithm 2.")
     gamma: float = parameter(3.0, "Weight of the soft Laplacian's error.")
+    pool: int = parameter(
+        24000, "Large particles that are drawn from; others are not kept."
+    )
     optimizer: str = parameter(
         "adamw", "Optimiser of the VAEs.", choices=("adan", "adamw")
     )

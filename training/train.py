@@ -188,6 +188,7 @@ def main(words: list[str] | None = None) -> int:
         trainer.load()
         if options.set:
             trainer.training = chosen(options, parser, trainer.training)
+            trainer.stream = trainer.stream_of("train")
     else:
         trainer.start(options.init, options.skip)
     # A kill that can be caught loses nothing, like Ctrl-C.

@@ -33,6 +33,10 @@ PARTS = Path(__file__).parent / "weights"
 """Where the parts of packaged weights lie that only training uses."""
 
 
+HELD = 512
+"""Large particles that validation draws from."""
+
+
 class NonFiniteLoss(RuntimeError):
     """The loss is NaN or infinite; training stops here."""
 
@@ -70,7 +74,7 @@ class Trainer:
         self.world = WORLDS.get(preset, World())
         torch.manual_seed(seed)
         self.model = CbLDM(PRESETS[preset]).to(self.device)
-        self.stream = self._stream("train")
+        self.stream = self.stream_of("train")
         self.held: Stream | LargeStream | None = None
         self.rank = int(os.environ.get("RANK", 0))
         self.noise = torch.Generator(self.device)
@@ -87,11 +91,13 @@ class Trainer:
         # Of earlier runs, whose weights this one started from.
         self.before = 0.0
 
-    def _stream(self, split: str) -> Stream | LargeStream:
+    def stream_of(self, split: str) -> Stream | LargeStream:
         """What batches are drawn from."""
         settings = self.model.settings
-        kind = LargeStream if settings.network == "outline" else Stream
-        return kind(settings, self.world, split, device=self.device)
+        if settings.network == "outline":
+            pool = self.training.pool if split == "train" else HELD
+            return LargeStream(settings, self.world, split, self.device, pool)
+        return Stream(settings, self.world, split, device=self.device)
 
     def _seeded(self, step: int) -> np.random.Generator:
         """The source of all that a step draws; sets the noise as well.
@@ -242,7 +248,7 @@ class Trainer:
         self.model.load_state_dict(self.averaged)
         self.model.eval()
         total = 0.0
-        held = self.held = self.held or self._stream("heldout")
+        held = self.held = self.held or self.stream_of("heldout")
         size = self.training.batch
         for number, stream in enumerate((held, self.stream)):
             rng = self._seeded(-1)

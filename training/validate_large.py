@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from diffpy_cbldm.crystals.large_cuts import LARGE_TYPES
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.condition import pdf_tensor
 from diffpy_cbldm.model.outline import OutlineDecoder
 from diffpy_cbldm.model.weights import load_weights
-from diffpy_cbldm.settings import LARGE_TYPES
 from training.large import LargeStream
 from training.settings import WORLDS
 

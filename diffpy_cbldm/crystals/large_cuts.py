@@ -24,6 +24,10 @@ from diffpy_cbldm.crystals.particles import (
 )
 from diffpy_cbldm.crystals.site_kernels import farthest_points
 
+LARGE_TYPES = ("fcc", "bcc", "sc", "hcp", "twin", "lamella", "dec", "ico")
+"""What the model of large particles tells apart: "twin" and "lamella" are fcc
+with one and two twin planes."""
+
 ATOM_VOLUME = {
     "fcc": 0.5**0.5,
     "bcc": 4 / 27**0.5,
@@ -59,7 +63,7 @@ class Ground:
     Attributes
     ----------
     crystal : str
-        One of `diffpy_cbldm.settings.LARGE_TYPES`.
+        One of `LARGE_TYPES`.
     between : int
         Layers between the twin planes of a "lamella".
     places : (S, 3) array
@@ -185,7 +189,7 @@ class Piece:
 
     @property
     def crystal(self) -> str:
-        """One of `diffpy_cbldm.settings.LARGE_TYPES`."""
+        """One of `LARGE_TYPES`."""
         return self.ground.crystal
 
     @property

@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffpy_cbldm.crystals.large_cuts import Outline, template_of
+from diffpy_cbldm.crystals.large_cuts import LARGE_TYPES, Outline, template_of
 from diffpy_cbldm.crystals.lattices import directions
 from diffpy_cbldm.model.layers import dense
-from diffpy_cbldm.settings import LARGE_TYPES, Model
+from diffpy_cbldm.settings import Model
 
 CRYSTAL_TEMPLATES = tuple(dict.fromkeys(map(template_of, LARGE_TYPES)))
 """The templates on which large particles stand."""
+
+TYPE_WEIGHT = 10.0
+"""Of the type in the loss: the extents are many, and would drown it."""
 
 SIZE_WIDTH = 0.02
 """Width of the normal density of the size, ln(N) / 3, in the loss."""

@@ -25,6 +25,7 @@ from diffpy_cbldm.model.layers import (
     narrow_normal,
 )
 from diffpy_cbldm.model.outline import (
+    TYPE_WEIGHT,
     OutlineDecoder,
     OutlineSpace,
     outline_errors,
@@ -338,7 +339,8 @@ def algorithm_2(
         two = [outline_errors(vae.decoder(x), target) for x in (z, guess)]
         loss = beta * kl
         for parts in two:
-            loss = loss + parts["type"] + parts["shape"] + parts["extents"]
+            loss = loss + TYPE_WEIGHT * parts["type"]
+            loss = loss + parts["shape"] + parts["extents"]
         alone = {f"prior_{name}": value for name, value in two[1].items()}
         return loss, {**two[0], **alone, "kl": kl}
     decoded = vae.decoder(z, target["type"])

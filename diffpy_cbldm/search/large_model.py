@@ -17,6 +17,7 @@ import numpy as np
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.large_cuts import (
     BETWEEN,
+    LARGE_TYPES,
     Ground,
     Piece,
     cube_side,
@@ -36,7 +37,6 @@ from diffpy_cbldm.fitting.target import Target, regrid
 from diffpy_cbldm.search.large_match import Comparison, Conditions
 from diffpy_cbldm.search.large_moves import neighbours, restacked
 from diffpy_cbldm.search.pool import as_good, varied
-from diffpy_cbldm.settings import LARGE_TYPES
 
 if TYPE_CHECKING:
     from torch import Tensor

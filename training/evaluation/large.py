@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from diffpy_cbldm.cluster import Candidate, Cluster
-from diffpy_cbldm.crystals.large_cuts import Piece
+from diffpy_cbldm.crystals.large_cuts import LARGE_TYPES, Piece
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
@@ -25,7 +25,6 @@ from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.by_screening import screen_generator
 from diffpy_cbldm.search.pool import as_good
-from diffpy_cbldm.settings import LARGE_TYPES
 from training.datasets import BONDS
 from training.large import random_particle
 
