@@ -25,6 +25,7 @@ from diffpy_cbldm.search.large_match import Comparison
 from diffpy_cbldm.search.large_model import Told, drawn, search_large
 from diffpy_cbldm.search.large_moves import layers, neighbours, restacked
 from diffpy_cbldm.settings import PRESETS
+from diffpy_cbldm.threads import one_thread
 from training.large import LargeStream, histogram, random_particle
 from training.losses import stage_losses
 from training.settings import WORLDS, Training
@@ -41,6 +42,13 @@ TINY = dataclasses.replace(
     denoiser_width=8,
 )
 BOND = 2.77
+
+
+@pytest.fixture(autouse=True)
+def one():
+    """The networks are small: threads would wait for one another."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -164,14 +172,14 @@ def test_a_handful_of_particles_is_learnt(tmp_path, monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny-large", TINY)
     monkeypatch.setitem(WORLDS, "tiny-large", WORLDS["large"])
     training = Training(
-        batch=16, condition_steps=5, structure_steps=150, warmup=20, ema=0.9
+        batch=16, condition_steps=5, structure_steps=100, warmup=20, ema=0.9
     )
     trainer = Trainer("tiny-large", tmp_path, training=training)
     trainer.stream.pool = 4
     trainer.training = dataclasses.replace(training, validate_every=10**6)
     trainer._next_stage()
     first = trainer.advance()
-    for _ in range(148):
+    for _ in range(98):
         last = trainer.advance()
     assert last["loss"] < 0.5 * first["loss"]
     batch = trainer.stream.batch(16, np.random.default_rng(5))

@@ -32,7 +32,6 @@ from diffpy_cbldm.crystals.particles import (
     STACKINGS,
     MultiplyTwinned,
 )
-from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target, regrid
 from diffpy_cbldm.search.large_match import Comparison, Conditions
 from diffpy_cbldm.search.large_moves import neighbours, restacked
@@ -145,21 +144,14 @@ def drawn(
     """What latents tell of a PDF, the first the likeliest of all."""
     import torch
 
-    from diffpy_cbldm.model.outline import OutlineDecoder
+    from diffpy_cbldm.model.outline import OutlineSpace
 
     curve = read_curve(model, target, bond).to(model.latent_scale.device)
-    decoder = model.structure.decoder
-    if not isinstance(decoder, OutlineDecoder):
-        raise CbldmError(
-            f"the weights are of a network {model.settings.network!r}; "
-            "expected 'outline', which tells large particles: take those of "
-            "the preset large."
-        )
     with torch.no_grad():
         mean = model.structure.prior(model.c_0(curve[None]))[0]
         z = torch.cat([mean, model.sample(curve, count - 1, seed)])
-        decoded = decoder(z)
-    space = decoder.space
+        decoded = model.decode_outlines(z)
+    space = OutlineSpace()
     kinds = decoded.kinds.argmax(1).tolist()
     scalars = decoded.scalars.double().cpu().numpy()
     extents = decoded.extents.double().cpu().numpy()
