@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.large_model import drawn, search_large
-from diffpy_cbldm.search.pool import POPULATION, Pool
+from diffpy_cbldm.search.pool import POPULATION, Pool, as_good
 from diffpy_cbldm.search.surfaces import move_surfaces
-from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.settings import MAX_ATOMS, R_MAX
 from diffpy_cbldm.threads import one_thread
 
 if TYPE_CHECKING:
@@ -60,8 +62,9 @@ def cbldm_generator(
 
     Two of them share the sizes: `weights` for 5 to 256 atoms, `large` for
     more.  The latter reads the PDF first and tells how many atoms there may
-    be; where both sizes are possible, both are asked, and each gives half of
-    the candidates.  What follows is of the former; for large particles see
+    be; where both sizes are possible, both are asked.  The candidates are
+    those of the one that fits the PDF, or half of each where both do.  What
+    follows is of the former; for large particles see
     `diffpy_cbldm.search.large_model`.
 
     The PDF is read in units of the bond length that its first peak shows.
@@ -88,15 +91,33 @@ def cbldm_generator(
     """
     question = _Question.of(Target.of(pdf, rmin, rmax))
     device = _device(device)
+    target = question.target
     sizes = _sizes(question, seed, device, large) if large else SMALL_ALONE
-    found: list[Candidate] = []
-    if sizes.large:
-        share = count // 2 if sizes.small else count
-        found += _drawn_large(question, share, seed, device, large)
+    few: tuple[Candidate, ...] = ()
+    many: tuple[Candidate, ...] = ()
     if sizes.small:
-        left = count - len(found)
-        found += _drawn(question, count, seed, device, weights)[:left]
-    return found
+        few = _drawn(question, count, seed, device, weights)
+    if sizes.large:
+        many = _drawn_large(question, count, seed, device, large)
+    if few:
+        # Where both are asked, each keeps to its own sizes.
+        many = tuple(c for c in many if len(c) > MAX_ATOMS)
+    if few and many:
+        ours, theirs = _least_rw(few, target), _least_rw(many, target)
+        # One of them explains the PDF, and the other does not.
+        if theirs > as_good(ours):
+            many = ()
+        elif ours > as_good(theirs):
+            few = ()
+        else:
+            many = many[: count // 2]
+    return [*many, *few[: count - len(many)]]
+
+
+def _least_rw(some: Sequence[Candidate], target: Target) -> float:
+    """Rw of the best of some candidates, after a fit."""
+    found = [candidate.positions for candidate in some[:FITTED]]
+    return min(fit.rw for fit in quick_fit(found, target))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +150,13 @@ class Sizes(NamedTuple):
 
 SMALL_ALONE = Sizes(small=True, large=False)
 
-SMALLEST, LARGEST, DOUBT = 230, 300, 0.05
+SMALLEST, LARGEST, DOUBT = 130, 800, 0.05
 """Numbers of atoms below which no large particle is looked for, and above
-which no small one, as far as this share of latents tells."""
+which no small one, as far as this share of latents tells.  Small blocks of
+layers are told up to twice as large as they are."""
+
+FITTED = 4
+"""Candidates of each model that are fitted where both were asked."""
 
 
 @functools.lru_cache(maxsize=KEPT)
