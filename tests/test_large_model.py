@@ -15,12 +15,14 @@ from diffpy_cbldm.crystals.large_cuts import (
     template_of,
 )
 from diffpy_cbldm.debye.simulation import simulate
+from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.condition import QDAMP_UNIT, pdf_tensor, tell_qdamp
 from diffpy_cbldm.model.outline import OutlineSpace, outline_errors
 from diffpy_cbldm.search import large_model
+from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.large_match import Comparison
 from diffpy_cbldm.search.large_model import Told, drawn, search_large
 from diffpy_cbldm.search.large_moves import layers, neighbours, restacked
@@ -291,3 +293,27 @@ def test_a_search_mends_what_the_model_tells(known, monkeypatch):
     assert fit.rw < 0.012
     same = again.candidates(8)
     assert [len(c) for c in same] == [len(c) for c in (best, *rest)]
+
+
+@pytest.mark.parametrize("radius", [1.6, 2.1])
+def test_small_clusters_have_the_candidates_of_the_small_model(radius):
+    target = measured(ball(radius=radius), rmax=30.0)
+    alone = cbldm_generator(target, count=4, large="")
+    both = cbldm_generator(target, count=4)
+    assert len(alone) == len(both) > 0
+    for one, other in zip(alone, both):
+        assert np.array_equal(one.positions, other.positions)
+
+
+def test_large_particles_are_found_by_the_packaged_weights():
+    target = measured(ball(radius=5.5), noise=0.005, rmax=60.0)
+    found = cbldm_generator(target, count=4)
+    truth = len(ball(radius=5.5))
+    assert found[0].structure_type == "fcc"
+    assert len(found[0]) == pytest.approx(truth, rel=0.05)
+
+
+def test_other_weights_are_refused_for_large_particles():
+    target = measured(ball(radius=2.1), rmax=30.0)
+    with pytest.raises(CbldmError, match="expected 'outline'"):
+        cbldm_generator(target, count=4, large="small")

@@ -378,8 +378,7 @@ def search_large(model: CbLDM, target: Target, seed: int) -> Search:
                 found.add(piece, number)
     for best in found.best(GROWN):
         for growth in GROWTH:
-            piece = found.fill(told[best.latent], growth)
-            found.add(piece, best.latent)
+            found.add(found.fill(told[best.latent], growth), best.latent)
     found.fit_again()
     found.restack()
     for count in (MOVED, MOVED // 2):
