@@ -42,13 +42,14 @@ if TYPE_CHECKING:
 
     from diffpy_cbldm.model.cbldm import CbLDM
 
-FIRST, LATENTS = 16, 64
-"""Latents that are drawn before the bond length is fitted, and after it."""
+FIRST, LATENTS, FEWEST = 16, 64, 16
+"""Latents that are drawn before the bond length is fitted, and after it; and
+how many of these are filled at least, however large the particle is."""
 
 GROWN = 12
 """Best latents that are filled to several sizes."""
 
-GROWTH = (0.86, 0.93, 1.07, 1.15)
+GROWTH = (0.93, 1.07, 0.86, 1.15)
 """Numbers of atoms over those that the latent tells."""
 
 MOVED, MOVES, FEWEST_MOVES = 4, 14, 3
@@ -57,8 +58,9 @@ MOVED, MOVES, FEWEST_MOVES = 4, 14, 3
 RESTACKED = 1
 """Best particles whose outlines are filled on other stackings."""
 
-AFFORDED = 1500
-"""Atoms above which facets move less often."""
+AFFORDED, TWINNED = 3000, 1000
+"""Atoms above which fewer particles are looked at; on no lattice, where pairs
+are counted one by one, it is the second number, and the square counts."""
 
 TRIED = 6
 """Ways to move facets that are looked at each time."""
@@ -233,13 +235,12 @@ def near_whole(told: Told, count: int) -> Iterator[Piece]:
         yield whole_piece(MultiplyTwinned("dec", (p, q, r)))
 
 
-def _moves(piece: Piece) -> int:
-    """How often facets move: the larger a particle, the longer each takes."""
-    size = len(piece) / AFFORDED
-    if piece.ground.steps is None:
-        # On no lattice pairs are counted one by one.
-        size = size**2
-    return max(FEWEST_MOVES, round(MOVES / max(size, 1.0)))
+def affordable(count: int, least: int, crystal: str, atoms: float) -> int:
+    """How many particles of a size are looked at: fewer of larger ones."""
+    size = atoms / AFFORDED
+    if crystal in ("dec", "ico"):
+        size = (atoms / TWINNED) ** 2
+    return max(least, round(count / max(size, 1.0)))
 
 
 class Search:
@@ -319,7 +320,9 @@ class Search:
     def move(self, start: Found) -> None:
         """Move the facets of a particle by layers as long as that helps."""
         here = start
-        for _ in range(_moves(here.piece)):
+        piece = here.piece
+        moves = affordable(MOVES, FEWEST_MOVES, piece.crystal, len(piece))
+        for _ in range(moves):
             comparison = self.comparisons[here.family]
             better = here
             for piece in neighbours(here.piece, comparison, TRIED):
@@ -365,20 +368,28 @@ def search_large(model: CbLDM, target: Target, seed: int) -> Search:
     """
     found = Search(target, seed)
     found.prepare(drawn(model, target, target.bond, FIRST, seed))
+    # No outline could be filled: there is nothing to propose.
+    if not found.comparisons:
+        return found
     bond = target.bond * found.best_conditions.stretch
     told = drawn(model, target, bond, LATENTS, seed + 1)
     if not {family_of(t.crystal) for t in told} & set(found.comparisons):
         found.prepare(told)
     for number, one in enumerate(told):
-        found.add(found.fill(one, 1.0), number)
+        if number < affordable(LATENTS, FEWEST, one.crystal, one.atoms):
+            found.add(found.fill(one, 1.0), number)
     for crystal in ("dec", "ico"):
         some = [i for i, one in enumerate(told) if one.crystal == crystal]
         for number in some[:OUTLINES]:
-            for piece in near_whole(told[number], WHOLE):
+            one = told[number]
+            count = affordable(WHOLE, FEWEST_MOVES, crystal, one.atoms)
+            for piece in near_whole(one, count):
                 found.add(piece, number)
     for best in found.best(GROWN):
-        for growth in GROWTH:
-            found.add(found.fill(told[best.latent], growth), best.latent)
+        one = told[best.latent]
+        count = affordable(len(GROWTH), 1, one.crystal, one.atoms)
+        for growth in GROWTH[:count]:
+            found.add(found.fill(one, growth), best.latent)
     found.fit_again()
     found.restack()
     for count in (MOVED, MOVED // 2):

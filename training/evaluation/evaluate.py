@@ -54,7 +54,6 @@ from training.evaluation.cases import (
 from training.evaluation.jobs import solved
 from training.evaluation.large import GENERATORS as LARGE_GENERATORS
 from training.evaluation.large import (
-    excess,
     large_cases,
     large_report,
     solve_large,
@@ -100,6 +99,22 @@ def figures(
         "distinct": len(found),
         "seconds": seconds,
     }
+
+
+def excess(rw: np.ndarray, sizes: list[int], truth: int) -> float | None:
+    """How far above the best Rw candidates must be taken to bracket N.
+
+    Returns
+    -------
+    float, or None where all together do not
+    """
+    order = np.argsort(rw)
+    # The set grows from the best fit on, until it has N between its ends.
+    n = np.array(sizes)[order]
+    inside = np.minimum.accumulate(n) <= truth
+    inside &= np.maximum.accumulate(n) >= truth
+    first = np.flatnonzero(inside)
+    return float(rw[order][first[0]] - rw.min()) if len(first) else None
 
 
 def solve_case(

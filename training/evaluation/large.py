@@ -165,7 +165,6 @@ def _figures(
         "right_n": abs(len(best) - n) <= NEAR * n,
         "right_type": best.structure_type == case.kind,
         "type_in_set": case.kind in {c.structure_type for c in good},
-        "excess": excess(rw, [len(c) for c in found], n),
         "seconds": seconds,
     }
 
@@ -178,22 +177,6 @@ def _is_truth(candidate: Candidate, case: LargeCase) -> bool:
         (x - x.mean(0)).std() for x in (candidate.positions, case.positions)
     )
     return bool(abs(size / truth - 1) < 0.01)
-
-
-def excess(rw: np.ndarray, sizes: list[int], truth: int) -> float | None:
-    """How far above the best Rw candidates must be taken to bracket N.
-
-    Returns
-    -------
-    float, or None where all together do not
-    """
-    order = np.argsort(rw)
-    # The set grows from the best fit on, until it has N between its ends.
-    n = np.array(sizes)[order]
-    inside = np.minimum.accumulate(n) <= truth
-    inside &= np.maximum.accumulate(n) >= truth
-    first = np.flatnonzero(inside)
-    return float(rw[order][first[0]] - rw.min()) if len(first) else None
 
 
 COLUMNS = ("right_type", "type_in_set", "right_n", "n_error", "rw", "rw_truth")
@@ -255,29 +238,29 @@ def _compared(rows: list[dict[str, Any]], known: bool) -> list[str]:
             f"{np.mean(gain > TIE):.0%}, worse in {np.mean(gain < -TIE):.0%} "
             f"of {len(gain)}, by more than {TIE:g}"
         )
-    width, held = held_share([r["excess"] for r in ours])
+    width, held = held_share(
+        [float(np.log(r["atoms"] / r["n"])) for r in ours]
+    )
     lines.append(
-        f"Qdamp {label}: the range of candidates within {width:.4f} of the "
-        f"best Rw, calibrated on every other PDF, holds N in {held:.0%}"
+        f"Qdamp {label}: a range of {np.expm1(width):.0%} about the answer, "
+        f"calibrated on every other PDF, holds N in {held:.0%}"
     )
     return lines
 
 
-def held_share(
-    excesses: list[float | None], level: float = 0.9
-) -> tuple[float, float]:
-    """A width in Rw, and how often the range of that width holds N.
+def held_share(errors: list[float], level: float = 0.9) -> tuple[float, float]:
+    """A width of ln N, and how often a range of that width holds N.
 
     Each half of the cases is judged by the width that the other half needs
-    for `level`; all candidates where even they do not bracket N as often.
+    for `level` (split conformal prediction).
     """
-    values = np.array([np.inf if e is None else e for e in excesses])
+    values = np.abs(errors)
     widths, held = [], []
     for first in (0, 1):
         fit, rest = np.sort(values[first::2]), values[1 - first :: 2]
         if not len(fit):
             continue
-        place = min(len(fit), int(np.ceil(level * len(fit)))) - 1
+        place = min(len(fit), int(np.ceil(level * (len(fit) + 1)))) - 1
         widths.append(fit[place])
-        held += list((rest <= fit[place]) & np.isfinite(rest))
+        held += list(rest <= fit[place])
     return float(np.mean(widths)), float(np.mean(held)) if held else 0.0
