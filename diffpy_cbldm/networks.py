@@ -18,9 +18,10 @@ class Model:
 
     network: str = parameter(
         "sites",
-        "What the decoder emits: occupancies of sites, or the Laplacian as "
-        "in the paper, with a denoiser that predicts the noise outright.",
-        choices=("sites", "laplacian"),
+        "What the decoder emits: occupancies of sites; outlines of large "
+        "particles; or the Laplacian as in the paper, with a denoiser that "
+        "predicts the noise outright.",
+        choices=("sites", "outline", "laplacian"),
     )
     pdf_step: float = parameter(0.01, "Step of the PDF grid.", unit="bond")
     pdf_channels: int = parameter(6, "Rows of the PDF tensor.")
@@ -52,6 +53,9 @@ class Model:
         "from the centre outwards, or layer by layer.",
         choices=("sites", "layers"),
     )
+    tells_qdamp: bool = parameter(
+        False, "Whether the PDF tensor's head tells Qdamp, where it is known."
+    )
 
 
 PRESETS = {
@@ -76,6 +80,22 @@ PRESETS = {
         decoder_rank=256,
         denoiser_width=96,
     ),
+    "large": Model(
+        network="outline",
+        pdf_step=0.03,
+        pdf_channels=12,
+        pdf_length=100,
+        condition_channels=8,
+        sigma2=0.5,
+        tells_qdamp=True,
+        condition_width=32,
+        encoder_width=16,
+        prior_width=384,
+        prior_blocks=2,
+        decoder_width=384,
+        decoder_blocks=2,
+        denoiser_width=32,
+    ),
     "paper": Model(
         network="laplacian",
         pdf_step=0.01 / 2.8,
@@ -91,7 +111,8 @@ PRESETS = {
     ),
 }
 """The model's presets: ``tiny`` for tests, ``small`` ships with weights,
-``base`` is wider, and ``paper`` has the published tensors and networks."""
+``large`` is for particles of 200 to 10,000 atoms, ``base`` is wider, and
+``paper`` has the published tensors and networks."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ import dataclasses
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,11 +84,16 @@ def low_rank(weight: Tensor, inputs: Tensor, rank: int) -> list[Tensor]:
     return [first.to(weight), (left[:, :rank] * spread).to(weight)]
 
 
-def compress(weights: str, rank: int, out: Path) -> str:
-    """Write smaller weights; what that changes, in one line."""
-    model = load_weights(weights)
-    tensors, record = read_weights(weights)
-    tensors |= training_parts(weights)
+def shrink(
+    model: CbLDM, tensors: dict[str, Tensor], record: dict[str, Any], rank: int
+) -> float:
+    """Give the decoder's last map a lower rank, in place.
+
+    Returns
+    -------
+    float
+        The root of the mean square by which logits change.
+    """
     name = "structure.decoder.sites"
     # Weights that are compressed already are compressed from their product.
     if model.settings.decoder_rank:
@@ -114,6 +120,18 @@ def compress(weights: str, rank: int, out: Path) -> str:
         "rank": rank,
         "error of the logits, root of mean square": round(error, 4),
     }
+    return error
+
+
+def compress(weights: str, rank: int, out: Path) -> str:
+    """Write smaller weights; what that changes, in one line."""
+    model = load_weights(weights)
+    tensors, record = read_weights(weights)
+    tensors |= training_parts(weights)
+    error = 0.0
+    # Other decoders have no map to thousands of sites.
+    if model.settings.network == "sites":
+        error = shrink(model, tensors, record, rank)
     apart = tuple(f"{part}." for part in TRAINING_ONLY)
     stem = record["preset"]
     kept = {k: v for k, v in tensors.items() if not k.startswith(apart)}

@@ -44,8 +44,9 @@ class World:
         (0.0, 0.6), "delta2 over the square of the bond, in half the PDFs."
     )
     rmax: tuple[float, float] = parameter(
-        (15.0, 40.0), "Ends of the data; those above 30 A are cut there."
+        (15.0, 40.0), "Ends of the data, cut at `reach`."
     )
+    reach: float = parameter(30.0, "The last end of the data.", unit="A")
     noise: tuple[float, float] = parameter(
         (0.0, 0.03), "Noise over the root mean square of G."
     )
@@ -84,6 +85,9 @@ class Training:
     )
     beta_structure: float = parameter(1.0, "Weight of KL in Algorithm 2.")
     gamma: float = parameter(3.0, "Weight of the soft Laplacian's error.")
+    pool: int = parameter(
+        24000, "Large particles that are drawn from; others are not kept."
+    )
     optimizer: str = parameter(
         "adamw", "Optimiser of the VAEs.", choices=("adan", "adamw")
     )
@@ -97,6 +101,12 @@ TRAINING = {
     "small": Training(),
     "base": Training(
         batch=256, condition_steps=1000, structure_steps=40000, ema=0.9995
+    ),
+    "large": Training(
+        condition_steps=200,
+        structure_steps=12000,
+        denoiser_steps=2000,
+        validate_every=500,
     ),
     "paper": Training(
         batch=8,
@@ -115,6 +125,9 @@ TRAINING = {
 """How each preset is trained."""
 
 WORLDS = {
+    "large": World(
+        qdamp=(0.0, 0.06), rmax=(25.0, 100.0), reach=100.0, peak_error=0.004
+    ),
     "paper": World(
         cuts=0.0,
         deformed=0.0,
@@ -124,6 +137,7 @@ WORLDS = {
         sharpening=(0.0, 0.0),
         rmax=(30.0, 30.0),
         noise=(0.0, 0.0),
-    )
+    ),
 }
-"""What presets see that do not see all of `World`: Table 1 of the paper."""
+"""What presets see in place of `World`: "large" longer data, with the damping
+of most instruments and bond lengths that many peaks tell; "paper" Table 1."""

@@ -1,14 +1,8 @@
-"""The training stream: clusters and their PDFs, simulated on the fly.
-
-Everything is in units of the bond length, where one geometry serves all
-metals: with bond b, the Q range, Uiso and Qdamp of a measurement become
-Q b, U / b^2 and Qdamp b.
-"""
+"""The training stream: clusters and their PDFs, simulated on the fly."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import torch
@@ -23,8 +17,7 @@ from diffpy_cbldm.crystals.cuts import (
 )
 from diffpy_cbldm.crystals.lattices import TEMPLATES, directions
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table, load_table
-from diffpy_cbldm.debye.conditions import Conditions
-from diffpy_cbldm.debye.histogram import pair_histogram, pdf_from_histogram
+from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.settings import (
     CRYSTAL_TYPES,
     MAX_ATOMS,
@@ -32,6 +25,7 @@ from diffpy_cbldm.settings import (
     STRUCTURE_TYPES,
     Model,
 )
+from training.measuring import SMALL_BINS, Measuring
 from training.settings import World
 
 TYPE_WEIGHTS = {
@@ -44,9 +38,6 @@ TYPE_WEIGHTS = {
     "sc": 0.09,
 }
 """How often each structure type is drawn among ideal clusters."""
-
-STEP, BINS = 0.01, 2048
-"""Grid of distances and of the PDFs simulated on it, in bond lengths."""
 
 SPLIT_SEED = 42
 """Of the paper's split, and of all choices of what is held out."""
@@ -126,6 +117,9 @@ class Stream:
         self.world = world or World()
         self.table = table or load_table()
         self.device = torch.device(device)
+        self.measuring = Measuring(
+            settings, self.world, SMALL_BINS, self.device
+        )
         self.split = split
         # Small and symmetric cuts are few: tests would meet known ones.
         self.symmetric = split != "test"
@@ -222,107 +216,11 @@ class Stream:
     def simulate(
         self, positions: Tensor, lengths: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """PDFs under random conditions.
-
-        Returns
-        -------
-        clean, g : (B, M) tensors
-            Without and with noise; both zero beyond the end of the data.
-        """
-        size, world = len(positions), self.world
-
-        def draw(limits: tuple[float, float]) -> Tensor:
-            values = rng.uniform(*limits, size).astype(np.float32)
-            return torch.as_tensor(values).to(self.device)
-
-        # The world is in angstrom; over the bond length one geometry serves
-        # all metals.
-        bond = draw(world.bond)
-        u = draw(world.biso) / (8 * math.pi**2) / bond**2
-        # Half of the PDFs have correlated motion (delta2), as some fits need.
-        sharp = draw(world.sharpening) * (draw((0, 1)) < 0.5)
+        """PDFs under random conditions, see `Measuring.simulate`."""
         # Distances are counted once; widths and damping act on the counts,
         # which is far faster than on every pair.
-        hist = pair_histogram(positions, lengths, step=STEP, bins=BINS)
-        g = self._sharpened(
-            hist,
-            lengths,
-            u,
-            sharp,
-            draw(world.qmin) * bond,
-            draw(world.qmax) * bond,
-            draw(world.qdamp) * bond,
+        bins = self.measuring.bins
+        hist = pair_histogram(
+            positions, lengths, step=bins.step, bins=bins.count
         )
-        points = self.settings.pdf_channels * self.settings.pdf_length
-        # Whoever reads a PDF must find its bond length in the first peak, and
-        # errs: the model has to bear that.
-        error = rng.normal(0, world.peak_error, size).astype(np.float32)
-        ends = draw(world.rmax).clamp(max=30.0) / bond
-        x = torch.arange(points, device=self.device) * self.settings.pdf_step
-        clean = _read(g, x[None] * (1 + torch.as_tensor(error)[:, None].to(x)))
-        inside = x[None] < ends[:, None]
-        # What lies beyond the end of the data is unknown: zero, as for a user.
-        clean = clean * inside
-        # Relative to the curve, whose height depends on the size.
-        rms = clean.square().mean(1, keepdim=True).sqrt()
-        level = draw(world.noise)[:, None] * rms
-        noisy = clean + level * self._smooth_noise(size, points, rng) * inside
-        return clean, noisy
-
-    def _sharpened(
-        self,
-        hist: Tensor,
-        lengths: Tensor,
-        u: Tensor,
-        sharp: Tensor,
-        qmin: Tensor,
-        qmax: Tensor,
-        qdamp: Tensor,
-    ) -> Tensor:
-        """PDFs with U (1 - sharp / d^2), in four shells of d."""
-        # 1 - sharp / d^2 is taken at the middle of a shell: neighbours at 1,
-        # sqrt(2), sqrt(3) bonds, and the rest.
-        edges = [0, 120, 160, 185, BINS]
-        squares = [1.0, 2.0, 3.0, 4.5]
-        parts, widths = [], []
-        for low, high, square in zip(edges, edges[1:], squares):
-            part = torch.zeros_like(hist)
-            part[:, low:high] = hist[:, low:high]
-            parts.append(part)
-            widths.append(u * (1 - sharp / square))
-        n = len(parts)
-        g = pdf_from_histogram(
-            torch.cat(parts),
-            lengths.repeat(n),
-            Conditions(
-                u_iso=torch.cat(widths),
-                qmin=qmin.repeat(n),
-                qmax=qmax.repeat(n),
-                qdamp=qdamp.repeat(n),
-            ),
-            step=STEP,
-            points=1400,
-        )
-        return g.reshape(n, len(hist), -1).sum(0)
-
-    def _smooth_noise(
-        self, size: int, points: int, rng: np.random.Generator
-    ) -> Tensor:
-        """Noise of unit variance with the resolution of the data."""
-        # A termination at Qmax leaves neighbouring points of G alike: noise of
-        # every point would be unlike that of measurements.
-        coarse = rng.standard_normal((size, 1, points // 5 + 2), np.float32)
-        fine = torch.nn.functional.interpolate(
-            torch.as_tensor(coarse).to(self.device),
-            scale_factor=5,
-            mode="linear",
-        )
-        return fine[:, 0, :points] * 1.2
-
-
-def _read(g: Tensor, x: Tensor) -> Tensor:
-    """Linear interpolation of curves on the grid STEP at other places."""
-    place = x / STEP
-    left = place.floor().long().clamp(max=g.shape[1] - 2)
-    part = place - left
-    return g.gather(1, left) * (1 - part) + g.gather(1, left + 1) * part
+        return self.measuring.simulate(hist, lengths, rng)

@@ -37,11 +37,13 @@ from training.records import hardware, log
 from training.settings import TRAINING, Training
 from training.trainer import Trainer
 from training.validate import validate
+from training.validate_large import validate_large
 
 COLUMNS = (
     *("stage", "step", "seconds", "loss"),
     *("condition", "sites", "type", "shape", "extents"),
     *("laplacian", "kl", "denoiser", "validation"),
+    *("prior_type", "prior_shape", "prior_extents"),
 )
 """Of ``loss.csv``."""
 
@@ -186,6 +188,7 @@ def main(words: list[str] | None = None) -> int:
         trainer.load()
         if options.set:
             trainer.training = chosen(options, parser, trainer.training)
+            trainer.stream = trainer.stream_of("train")
     else:
         trainer.start(options.init, options.skip)
     # A kill that can be caught loses nothing, like Ctrl-C.
@@ -262,9 +265,13 @@ def _plot(board: Any, row: dict[str, Any]) -> None:
 def finish(trainer: Trainer, command: str) -> None:
     """Validate the averaged weights and write them with their record."""
     model = trainer.averaged_model()
-    # Laplacians take long to recover.
-    count, draws = (64, 8) if model.settings.network == "sites" else (7, 2)
-    figures = validate(model, count, draws, trainer.seed)
+    network = model.settings.network
+    if network == "outline":
+        figures = validate_large(model, seed=trainer.seed)
+    else:
+        # Laplacians take long to recover.
+        count, draws = (64, 8) if network == "sites" else (7, 2)
+        figures = validate(model, count, draws, trainer.seed)
     stage = "done" if trainer.done else STAGES[trainer.stage]
     now = stage, trainer.step
     record = {

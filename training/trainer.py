@@ -23,6 +23,7 @@ from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.layers import gaussian_sample
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
+from training.large import LargeStream
 from training.losses import STAGES, laplacians, stage_losses
 from training.records import has_bfloat16
 from training.settings import TRAINING, WORLDS, Training, World
@@ -30,6 +31,10 @@ from training.stream import Batch, Stream
 
 PARTS = Path(__file__).parent / "weights"
 """Where the parts of packaged weights lie that only training uses."""
+
+
+HELD = 512
+"""Large particles that validation draws from."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -69,9 +74,8 @@ class Trainer:
         self.world = WORLDS.get(preset, World())
         torch.manual_seed(seed)
         self.model = CbLDM(PRESETS[preset]).to(self.device)
-        self.stream = Stream(
-            self.model.settings, self.world, device=self.device
-        )
+        self.stream = self.stream_of("train")
+        self.held: Stream | LargeStream | None = None
         self.rank = int(os.environ.get("RANK", 0))
         self.noise = torch.Generator(self.device)
         self.half = self.training.half and has_bfloat16(self.device)
@@ -86,6 +90,14 @@ class Trainer:
         self.endless = False
         # Of earlier runs, whose weights this one started from.
         self.before = 0.0
+
+    def stream_of(self, split: str) -> Stream | LargeStream:
+        """What batches are drawn from."""
+        settings = self.model.settings
+        if settings.network == "outline":
+            pool = self.training.pool if split == "train" else HELD
+            return LargeStream(settings, self.world, split, self.device, pool)
+        return Stream(settings, self.world, split, device=self.device)
 
     def _seeded(self, step: int) -> np.random.Generator:
         """The source of all that a step draws; sets the noise as well.
@@ -236,9 +248,7 @@ class Trainer:
         self.model.load_state_dict(self.averaged)
         self.model.eval()
         total = 0.0
-        held = Stream(
-            self.model.settings, self.world, "heldout", device=self.device
-        )
+        held = self.held = self.held or self.stream_of("heldout")
         size = self.training.batch
         for number, stream in enumerate((held, self.stream)):
             rng = self._seeded(-1)

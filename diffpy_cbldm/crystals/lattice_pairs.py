@@ -71,22 +71,17 @@ def site_distances(
     grid[tuple(cells.T)] = 1
     power = np.abs(fft.rfftn(grid)) ** 2
     counts = np.rint(fft.irfftn(power, size)).astype(np.int64)
-    keys = _square_keys(template, tuple(size), tuple(shape))
+    keys = _square_keys(template, tuple(size))
     pairs = np.bincount(keys.ravel(), counts.ravel())[1:] / 2
     filled = np.flatnonzero(pairs)
     return np.sqrt((filled + 1) * _KEYS[template]), pairs[filled]
 
 
 @functools.lru_cache(maxsize=64)
-def _square_keys(
-    template: str, size: tuple[int, ...], shape: tuple[int, ...]
-) -> np.ndarray:
+def _square_keys(template: str, size: tuple[int, ...]) -> np.ndarray:
     """The squared length of each vector of a correlation, in `_KEYS`."""
     # Beyond half of the grid stand the negative components.
-    ways = [
-        np.where(np.arange(n) < s, np.arange(n), np.arange(n) - n)
-        for n, s in zip(size, shape)
-    ]
+    ways = [(np.arange(n) + n // 2) % n - n // 2 for n in size]
     u, v, w = np.meshgrid(*ways, indexing="ij", sparse=True)
     if template == "stack":
         return ((u * u + v * v - u * v) + 2 * w * w).astype(np.int32)

@@ -60,8 +60,12 @@ _THIRD_MOMENT = _RNG.normal(size=(3, 3, 3))
 _FOURTH_MOMENT = _RNG.normal(size=(3, 3, 3, 3))
 
 
+@functools.lru_cache(maxsize=8)
 def sphere(template: str, radius: float) -> np.ndarray:
-    """The points of a lattice with a full basis, (n, 3), in a sphere."""
+    """The points of a lattice with a full basis, (n, 3), in a sphere.
+
+    Kept, as large ones are asked for again: they cannot be changed.
+    """
     basis = BASES[template]
     inverse = np.linalg.inv(basis)
     # No component of a point in the sphere is larger than this.
@@ -69,7 +73,9 @@ def sphere(template: str, radius: float) -> np.ndarray:
     k = np.arange(-reach, reach + 1)
     grid = np.stack(np.meshgrid(k, k, k, indexing="ij"), -1).reshape(-1, 3)
     points = grid @ basis
-    return points[np.linalg.norm(points, axis=1) <= radius + 1e-6]
+    points = points[np.linalg.norm(points, axis=1) <= radius + 1e-6]
+    points.setflags(write=False)
+    return points
 
 
 def stacking_sites(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

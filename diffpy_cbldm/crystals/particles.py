@@ -373,6 +373,21 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
     return _Crystal(sites, places, heights, squares, axes)
 
 
+def crystal_sites(
+    crystal: str, between: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sites of a crystal within `REACH` of an atom.
+
+    Returns
+    -------
+    sites : (S, 3) array of int
+        In whole steps of the template's basis.
+    places : (S, 3) array
+    """
+    here = _crystal(crystal, 0, between)
+    return here.sites, here.places
+
+
 def _lattice_planes(normals: np.ndarray) -> np.ndarray:
     """Which normals are those of {111}, {100} or {110} of layers A B C.
 

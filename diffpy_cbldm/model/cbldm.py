@@ -23,6 +23,7 @@ from diffpy_cbldm.model.diffusion import (
     renew,
 )
 from diffpy_cbldm.model.laplacian import laplacian_of, likely_atoms
+from diffpy_cbldm.model.outline import Outlined, OutlineDecoder
 from diffpy_cbldm.model.recovery import gathered, moved_apart, recover
 from diffpy_cbldm.model.structure import Decoder, StructureVAE
 from diffpy_cbldm.settings import CRYSTAL_TYPES, MIN_ATOMS, Model, Sampling
@@ -314,6 +315,29 @@ class CbLDM(nn.Module):
                     shapes[i],
                     extents.double().cpu().numpy(),
                 )
+
+    @torch.no_grad()
+    def decode_outlines(self, z: Tensor) -> Outlined:
+        """What each latent tells of a large particle, (n, 1, 16, 16) -> n.
+
+        Raises
+        ------
+        CbldmError
+            The model's decoder emits something else.
+        """
+        decoder = self.structure.decoder
+        if not isinstance(decoder, OutlineDecoder):
+            raise CbldmError(
+                f"this model is of network {self.settings.network!r}; "
+                "expected 'outline', which tells large particles: take "
+                "weights of the preset large."
+            )
+        # In blocks of one size: no number depends on how many are asked for.
+        parts = [
+            [part[: len(block)] for part in decoder(full)]
+            for _, block, full in _chunks(z)
+        ]
+        return Outlined(*(torch.cat(rows) for rows in zip(*parts)))
 
     @torch.no_grad()
     def decode_laplacians(self, z: Tensor) -> Tensor:

@@ -8,6 +8,24 @@ from torch import Tensor, nn
 from diffpy_cbldm.model.layers import ConvBlock, gaussian_kl, gaussian_sample
 from diffpy_cbldm.settings import Model
 
+QDAMP_UNIT = 10.0
+"""Brings Qdamp times the bond length to the order of one."""
+
+
+def tell_qdamp(g: Tensor, qdamp: Tensor) -> Tensor:
+    """Curves that say whether Qdamp is known, for `Model.tells_qdamp`.
+
+    Parameters
+    ----------
+    g : (B, M) tensor
+        From x = 0 on; the first two points, where no pair stands, are lost.
+    qdamp : (B,) tensor
+        Times the bond length; NaN where it is not known.
+    """
+    known = qdamp.isfinite()
+    told = torch.stack([known.to(g), qdamp.nan_to_num().to(g)], 1)
+    return torch.cat([told, g[:, 2:]], 1)
+
 
 def pdf_tensor(g: Tensor, settings: Model) -> Tensor:
     """Bring G(x) to the tensor that the condition VAE reads.
@@ -28,8 +46,13 @@ def pdf_tensor(g: Tensor, settings: Model) -> Tensor:
     start = round(0.7 / settings.pdf_step)
     norm = g[:, start:].square().mean(1, keepdim=True).sqrt()
     # What lies below the first peak is background and ripples.
-    g = torch.cat([torch.zeros_like(g[:, :start]), g[:, start:]], 1)
-    g = g / norm.clamp_min(1e-12)
+    head = torch.zeros_like(g[:, :start])
+    if settings.tells_qdamp:
+        # Half of it says whether Qdamp is known, half of it its value.
+        known, qdamp = g[:, :1], QDAMP_UNIT * g[:, 1:2]
+        half = start // 2
+        head = torch.cat([known + head[:, :half], qdamp + head[:, half:]], 1)
+    g = torch.cat([head, g[:, start:] / norm.clamp_min(1e-12)], 1)
     # Neighbours go to one column, so that a kernel sees a stretch of r.
     shape = (len(g), settings.pdf_length, settings.pdf_channels)
     return g.reshape(shape).transpose(1, 2)

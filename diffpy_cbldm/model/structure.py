@@ -24,6 +24,12 @@ from diffpy_cbldm.model.layers import (
     gaussian_sample,
     narrow_normal,
 )
+from diffpy_cbldm.model.outline import (
+    TYPE_WEIGHT,
+    OutlineDecoder,
+    OutlineSpace,
+    outline_errors,
+)
 from diffpy_cbldm.model.paper_networks import (
     PaperDecoder,
     PaperEncoder,
@@ -120,10 +126,12 @@ class Sites(nn.Module):
 class Encoder(nn.Module):
     """E_x(x, c_0): (4, 128, 128) -> mean, log-variance of (1, 16, 16)."""
 
-    def __init__(self, settings: Model, condition: int):
+    def __init__(self, settings: Model, condition: int, told: int = 3):
         super().__init__()
         w, s = settings.encoder_width, settings.latent_size
         self.side = s
+        # Of the order of one, but strain and relaxation.
+        self.unit = SHAPE_UNIT if settings.network == "sites" else 1.0
         # Used in training alone: patches of 8 x 8 entries keep it cheap.
         self.body = nn.Sequential(
             nn.Conv2d(4, w, 8, stride=8),
@@ -133,15 +141,19 @@ class Encoder(nn.Module):
         )
         self.mix = dense(4 * s * s + condition, settings.prior_width, 1)
         self.head = nn.Linear(settings.prior_width, 2 * s * s)
-        # W is too wide to show strain and relaxation: they are given, too.
-        self.shape = nn.Linear(3, 4 * s * s, bias=False)
+        # W is too wide to show strain and relaxation: they are given, too;
+        # and of a large particle what its landmarks do not show.
+        self.shape = nn.Linear(told, 4 * s * s, bias=False)
         nn.init.zeros_(self.shape.weight)
 
     def forward(
         self, x: Tensor, c_0: Tensor, shape: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(B, 4, 128, 128), (B, c, n), (B, 3) -> two (B, 1, 16, 16)."""
-        image = self.body(x).flatten(1) + self.shape(shape / SHAPE_UNIT)
+        """(B, 4, 128, 128), (B, c, n), (B, 3) -> two (B, 1, 16, 16).
+
+        The last is of another length for networks that are told more.
+        """
+        image = self.body(x).flatten(1) + self.shape(shape / self.unit)
         flat = torch.cat([image, c_0.flatten(1)], 1)
         return narrow_normal(self.head(self.mix(flat)), self.side)
 
@@ -250,10 +262,14 @@ class StructureVAE(nn.Module):
         self.sites = Sites(table)
         self.prior = Prior(settings, condition)
         self.encoder: Encoder | PaperEncoder
-        self.decoder: Decoder | PaperDecoder
+        self.decoder: Decoder | OutlineDecoder | PaperDecoder
         if settings.network == "sites":
             self.encoder = Encoder(settings, condition)
             self.decoder = Decoder(settings, self.sites)
+        elif settings.network == "outline":
+            told = OutlineSpace().count
+            self.encoder = Encoder(settings, condition, told)
+            self.decoder = OutlineDecoder(settings)
         elif settings.patch:
             self.encoder = PatchEncoder(settings, condition)
             self.decoder = PatchDecoder(settings)
@@ -277,7 +293,8 @@ def algorithm_2(
     L_rec(x, D_x(E_x(x, c_0))) + beta * KL(p(z_x | x) || q(z_x | c_0)).  With
     a decoder of occupancies, L_rec is their cross-entropy (of the type, and
     summed over the sites of the type's template) plus gamma times the error
-    of the soft Laplacian; with the paper's decoder, gamma times the squared
+    of the soft Laplacian; with that of outlines, the negative log densities
+    of `outline_errors`; with the paper's decoder, gamma times the squared
     error of L alone.
 
     Parameters
@@ -308,12 +325,24 @@ def algorithm_2(
     """
     mean, logvar = vae.encoder(x, c_0, target["shape"])
     z = gaussian_sample(mean, logvar, generator)
-    kl = gaussian_kl(mean, logvar, *vae.prior(c_0)).mean()
+    prior = vae.prior(c_0)
+    kl = gaussian_kl(mean, logvar, *prior).mean()
     if isinstance(vae.decoder, PaperDecoder):
         # The squared error of L, summed: a normal density of unit width.
         miss = (vae.decoder(z) - x).square().sum((1, 2, 3)).mean()
         parts = {"laplacian": miss, "kl": kl}
         return gamma * miss + beta * kl, parts
+    if isinstance(vae.decoder, OutlineDecoder):
+        # What the PDF alone tells is decoded as well: the hybrid objective
+        # of Sohn et al. (NeurIPS 2015), which learns in far fewer steps.
+        guess = gaussian_sample(prior[0], prior[1], generator)
+        two = [outline_errors(vae.decoder(x), target) for x in (z, guess)]
+        loss = beta * kl
+        for parts in two:
+            loss = loss + TYPE_WEIGHT * parts["type"]
+            loss = loss + parts["shape"] + parts["extents"]
+        alone = {f"prior_{name}": value for name, value in two[1].items()}
+        return loss, {**two[0], **alone, "kl": kl}
     decoded = vae.decoder(z, target["type"])
     parts = reconstruction(vae.sites, decoded.kinds, decoded.sites, target)
     parts |= shape_errors(decoded, target)

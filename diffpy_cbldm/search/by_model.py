@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.search.pool import POPULATION, Pool
+from diffpy_cbldm.search.large_model import drawn, search_large
+from diffpy_cbldm.search.pool import POPULATION, Pool, as_good
 from diffpy_cbldm.search.surfaces import move_surfaces
-from diffpy_cbldm.settings import Solve
+from diffpy_cbldm.settings import MAX_ATOMS, Solve
 from diffpy_cbldm.threads import one_thread
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ SIZES = 24
 LAPLACIANS = 4
 """Latents of a network that decodes Laplacians, in one round: each takes half
 a second to recover."""
+
+SIZED = 32
+"""Latents that tell how large a particle may be."""
 
 ROUNDS, NOISED_TO = 2, 400
 """How often `POPULATION` latents are drawn, the first time by Algorithm 4, and
@@ -51,8 +57,16 @@ def cbldm_generator(
     rmin: float = 1.5,
     rmax: float | None = Solve.rmax,
     weights: str = "small",
+    large: str = "large",
 ) -> list[Candidate]:
-    """Draw candidates from the trained model.
+    """Draw candidates from the trained models.
+
+    Two of them share the sizes: `weights` for 5 to 256 atoms, `large` for
+    more.  The latter reads the PDF first and tells how many atoms there may
+    be; where both sizes are possible, both are asked.  The candidates are
+    those of the one that fits the PDF, or half of each where both do.  What
+    follows is of the former; for large particles see
+    `diffpy_cbldm.search.large_model`.
 
     The PDF is read in units of the bond length that its first peak shows.
     Each latent is decoded to several numbers of atoms, as far as the decoder
@@ -66,6 +80,8 @@ def cbldm_generator(
     ----------
     weights : str
         Preset or path, see `diffpy_cbldm.model.weights.load_weights`.
+    large : str
+        The same for large particles; none are proposed where it is empty.
 
     Returns
     -------
@@ -75,7 +91,34 @@ def cbldm_generator(
         such fit as well.
     """
     question = _Question.of(Target.of(pdf, rmin, rmax))
-    return [*_drawn(question, count, seed, _device(device), weights)]
+    device = _device(device)
+    target = question.target
+    sizes = _sizes(question, seed, device, large) if large else SMALL_ALONE
+    few: tuple[Candidate, ...] = ()
+    many: tuple[Candidate, ...] = ()
+    if sizes.small:
+        few = _drawn(question, count, seed, device, weights)
+    if sizes.large:
+        many = _drawn_large(question, count, seed, device, large)
+    if few:
+        # Where both are asked, each keeps to its own sizes.
+        many = tuple(c for c in many if len(c) > MAX_ATOMS)
+    if few and many:
+        ours, theirs = _least_rw(few, target), _least_rw(many, target)
+        # One of them explains the PDF, and the other does not.
+        if theirs > as_good(ours):
+            many = ()
+        elif ours > as_good(theirs):
+            few = ()
+        else:
+            many = many[: count // 2]
+    return [*many, *few[: count - len(many)]]
+
+
+def _least_rw(some: Sequence[Candidate], target: Target) -> float:
+    """Rw of the best of some candidates, after a fit."""
+    found = [candidate.positions for candidate in some[:FITTED]]
+    return min(fit.rw for fit in quick_fit(found, target))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +142,46 @@ class _Question:
         return cls(state.digest(), target)
 
 
+class Sizes(NamedTuple):
+    """Which models are asked."""
+
+    small: bool
+    large: bool
+
+
+SMALL_ALONE = Sizes(small=True, large=False)
+
+SMALLEST, LARGEST, DOUBT = 130, 800, 0.05
+"""Numbers of atoms below which no large particle is looked for, and above
+which no small one, as far as this share of latents tells.  Small blocks of
+layers are told up to twice as large as they are."""
+
+FITTED = 4
+"""Candidates of each model that are fitted where both were asked."""
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _sizes(question: _Question, seed: int, device: str, weights: str) -> Sizes:
+    """The sizes that a PDF may be of, as the large model reads it."""
+    target = question.target
+    with one_thread():
+        told = drawn(_model(weights, device), target, target.bond, SIZED, seed)
+    atoms = np.array([one.atoms for one in told])
+    large = bool((atoms > SMALLEST).mean() > DOUBT)
+    return Sizes(not large or bool((atoms < LARGEST).mean() > DOUBT), large)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _drawn_large(
+    question: _Question, count: int, seed: int, device: str, weights: str
+) -> tuple[Candidate, ...]:
+    """The large candidates of a PDF, drawn once."""
+    model = _model(weights, device)
+    with one_thread():
+        found = search_large(model, question.target, seed)
+        return tuple(found.candidates(count))
+
+
 @functools.lru_cache(maxsize=KEPT)
 def _drawn(
     question: _Question, count: int, seed: int, device: str, weights: str
@@ -113,7 +196,8 @@ def _drawn(
 
 def forget() -> None:
     """Draw anew for PDFs that were solved before, as timings need it."""
-    _drawn.cache_clear()
+    for kept in (_drawn, _drawn_large, _sizes):
+        kept.cache_clear()
 
 
 def _search(model: CbLDM, target: Target, seed: int) -> Pool:

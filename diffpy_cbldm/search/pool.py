@@ -226,7 +226,7 @@ class Pool:
                     kept[name] = i
         different = list(kept.values())
         limit = as_good(min((f.rw for f in fits), default=0.0))
-        taken = _varied(
+        taken = varied(
             [chosen[i].proposal.size for i in different],
             [fits[i].rw < limit for i in different],
             count,
@@ -303,7 +303,7 @@ class Pool:
         return torch.stack([self.latents[i] for i in list(latents)[:count]])
 
 
-def _varied(sizes: list[int], good: list[bool], count: int) -> list[int]:
+def varied(sizes: list[int], good: list[bool], count: int) -> list[int]:
     """Some places of a ranking, with many sizes among them.
 
     Every other one is the next of the ranking, and between them is the next

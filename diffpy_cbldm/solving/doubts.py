@@ -92,7 +92,7 @@ def _bond(target: Target) -> float | None:
 
 def largest_proposed(generators: Sequence[str]) -> int:
     """The atoms of the largest particles that some generators propose."""
-    known = {"library", "screen"}.intersection(generators)
+    known = {"cbldm", "library", "screen"}.intersection(generators)
     return MAX_ATOMS if known else settings.MAX_ATOMS
 
 

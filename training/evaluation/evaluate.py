@@ -11,7 +11,8 @@ Splits: ``geometry`` (geometries that are never trained on), ``paper`` (the
 paper's random split: a geometry may be known at other bond lengths),
 ``cuts`` (random cuts, stacking faults, strain and relaxed surfaces, which no
 library holds), ``training`` (the geometries that are trained on).
-``--robust`` repeats the split under worse data.
+``--robust`` repeats the split under worse data.  ``large``: particles of 257
+to 5,000 atoms, see `training.evaluation.large`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ import argparse
 import functools
 import json
 import math
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
@@ -52,6 +50,13 @@ from training.evaluation.cases import (
     best_of,
     cases,
     measured,
+)
+from training.evaluation.jobs import solved
+from training.evaluation.large import GENERATORS as LARGE_GENERATORS
+from training.evaluation.large import (
+    large_cases,
+    large_report,
+    solve_large,
 )
 from training.stream import held_out
 
@@ -238,23 +243,35 @@ def evaluate(
         (i, case, how, count, weights, generators)
         for i, case in enumerate(cases(split, structures, seed, met))
     ]
-    rows = list(known)
-    # Each case draws its own noise, so that the rest needs no repeating.
-    jobs = jobs[len(rows) // len(generators) :]
-    if workers < 2:
-        for job in tqdm(jobs, desc=split):
-            rows += solve_case(job)
-            keep(rows)
-        return rows
-    # Set before the workers start: each gets one core.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers) as pool:
-        results = pool.imap(solve_case, jobs)
-        for found in tqdm(results, desc=split, total=len(jobs)):
-            rows += found
-            keep(rows)
-    return rows
+    return solved(
+        jobs, solve_case, len(generators), split, workers, known, keep
+    )
+
+
+def evaluate_large(options: argparse.Namespace) -> None:
+    """The split of large particles, see `training.evaluation.large`."""
+    known: list[dict[str, Any]] = []
+    if options.resume and options.json and options.json.exists():
+        known = json.loads(options.json.read_text())["large"]
+
+    def keep(rows: list[dict[str, Any]]) -> None:
+        if options.json:
+            write_atomic(options.json, json.dumps({"large": rows}) + "\n")
+
+    weights = "large" if options.weights == "small" else options.weights
+    cases = large_cases(options.structures, options.seed)
+    jobs = [(case, weights) for case in cases]
+    rows = solved(
+        jobs,
+        solve_large,
+        len(LARGE_GENERATORS),
+        "large",
+        options.workers,
+        known[: len(LARGE_GENERATORS) * len(jobs)],
+        keep,
+    )
+    print(f"\n{options.structures} PDFs of large particles")
+    print(large_report(rows), flush=True)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -264,7 +281,9 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__.splitlines()[0],
     )
     parser.add_argument("--weights", default="small")
-    parser.add_argument("--split", choices=SPLITS, default="geometry")
+    parser.add_argument(
+        "--split", choices=(*SPLITS, "large"), default="geometry"
+    )
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--structures", type=int, default=203)
     parser.add_argument("--seed", type=int, default=11)
@@ -285,6 +304,12 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """The command line; see the module's text."""
     options = make_parser().parse_args()
+    if options.split == "large" and not options.read:
+        evaluate_large(options)
+        return
+    if options.read and options.split == "large":
+        print(large_report(json.loads(options.read.read_text())["large"]))
+        return
     if options.read:
         for name, rows in json.loads(options.read.read_text()).items():
             print(f"\n{len(rows) // len(GENERATORS)} PDFs, {name}")
