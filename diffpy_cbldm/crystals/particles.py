@@ -376,14 +376,7 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
 def crystal_sites(
     crystal: str, between: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sites of a crystal within `REACH` of an atom.
-
-    Returns
-    -------
-    sites : (S, 3) array of int
-        In whole steps of the template's basis.
-    places : (S, 3) array
-    """
+    """Sites (S, 3) of a crystal in whole steps, and places, within `REACH`."""
     here = _crystal(crystal, 0, between)
     return here.sites, here.places
 

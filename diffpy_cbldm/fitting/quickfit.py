@@ -353,6 +353,20 @@ def scaled_fit(
     return _finish(clusters, [p] * len(clusters), target)
 
 
+def left_over(
+    positions: np.ndarray, target: Target, fit: QuickFit
+) -> np.ndarray:
+    """What a quick fit leaves of the data over their norm, (n,)."""
+    cluster = Shells.of(positions)
+    grid = target.q_grid(
+        fit.uiso, fit.delta2, longest=fit.stretch * cluster.longest
+    )
+    p = np.array([[getattr(fit, name) for name in PARAMETERS]])
+    curve = fit.scale * _Data(target, grid).curves([cluster], p)[0, 0].numpy()
+    root = np.sqrt(target.weights)
+    return root * (target.g - curve) / np.linalg.norm(root * target.g)
+
+
 class _Grids:
     """The data on the Q grids that clusters of different lengths need."""
 

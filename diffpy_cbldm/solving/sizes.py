@@ -140,13 +140,13 @@ def covering(
     sizes : sequence of SizeAtQdamp
         The sizes at common Qdamp are held.
     best : Candidate
-        The refined answer.
+        The refined answer, which is held as well.
     crystal : AttenuatedCrystal
         Its size is held where its Rw is within `AVERAGE` of the answer's: a
         sample of many sizes and shapes has a mean that one long or twinned
         particle can imitate, and a sphere without a surface as well.
     """
-    counts = [one.n_atoms for one in sizes]
+    counts = [len(best), *(one.n_atoms for one in sizes)]
     if best.rw is not None and crystal.rw < AVERAGE * best.rw:
         counts += [crystal.n_atoms, *(one.crystal_atoms for one in sizes)]
     return dataclasses.replace(

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
@@ -19,7 +21,12 @@ from diffpy_cbldm.fitting.distribution import (
     size_distribution,
 )
 from diffpy_cbldm.fitting.generator import choose_backend
-from diffpy_cbldm.fitting.quickfit import STRETCHES, QuickFit, quick_fit
+from diffpy_cbldm.fitting.quickfit import (
+    STRETCHES,
+    QuickFit,
+    left_over,
+    quick_fit,
+)
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.signal_end import signal_end
@@ -38,6 +45,7 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.plainest import plainest
 from diffpy_cbldm.solving.polish_stage import (
     STRETCH,
     Edits,
@@ -186,7 +194,7 @@ def _solve(
         edits = edit_best([ranked[i][0] for i in chosen], target, used)
         refined += without_copies(edits.refined, [c for c, _ in refined])
     known = [c for c, _ in refined]
-    order = simplest_first([c.rw for c in known], [c.positions for c in known])
+    order = _ordered(known, target)
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
@@ -282,6 +290,29 @@ def _distribution(
         return None, [f"No distribution of sizes was fitted: {error}"]
 
 
+def _ordered(refined: Sequence[Candidate], target: Target) -> list[int]:
+    """The refined candidates by Rw, the plainest first where it is open."""
+    order = simplest_first(
+        [c.rw for c in refined], [c.positions for c in refined]
+    )
+    # Of the refinement's own range of r, all the same.
+    order = [i for i in order if refined[i].rw is not None]
+    if order:
+
+        def misfit(place: int) -> np.ndarray:
+            (con,) = refined[order[place]].results.conresults.values()
+            return np.asarray((con.y - con.ycalc) / con.dy)
+
+        first = plainest(
+            [refined[i] for i in order],
+            [refined[i].rw or 0.0 for i in order],
+            target.r,
+            misfit,
+        )
+        order.insert(0, order.pop(first))
+    return order + [i for i, c in enumerate(refined) if c.rw is None]
+
+
 def _kinds_text(polish: bool | Sequence[str]) -> str:
     """The setting `polish`: "yes", "no", or kinds with commas."""
     if isinstance(polish, bool):
@@ -339,6 +370,13 @@ def _rank_quickly(
                 fits[order[alike[0]]],
             )
         )
+    place = plainest(
+        [c for c, _ in kept],
+        [fit.rw for _, fit in kept],
+        target.r,
+        lambda k: left_over(kept[k][0].positions, target, kept[k][1]),
+    )
+    kept.insert(0, kept.pop(place))
     return kept
 
 
