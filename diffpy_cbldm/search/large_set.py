@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diffpy_cbldm.crystals.particles import NONE, Particle
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.waves import FADE, Waves
@@ -234,19 +235,29 @@ def best_particles(
     # The best of each crystal and size, too: sizes are what data tell least.
     firsts = {_kind(m): m for m in reversed(ranked)}
     varied = sorted(firsts.values(), key=lambda m: m.rw)[:count]
-    chosen = list(dict.fromkeys([*ranked[:count], *varied]))
+    # And the best compact one of each crystal, which no long one replaces.
+    forms = {_form(m): m for m in reversed(ranked)}.values()
+    chosen = list(dict.fromkeys([*ranked[:count], *varied, *forms]))
     fits = sorted(_fitted(chosen, target, motion), key=lambda m: m.rw)
-    crystals = {m.particle.crystal: m for m in reversed(fits)}
+    crystals = {_form(m): m for m in reversed(fits)}
     firsts = {_kind(m): m for m in reversed(fits)}
     varied = sorted(firsts.values(), key=lambda m: m.rw)[: 3 * count // 4]
     taken = list(dict.fromkeys([*crystals.values(), *varied, *fits]))[:count]
     return sorted(taken, key=lambda m: m.rw)
 
 
-def _kind(match: Match) -> tuple[str, int]:
-    """Crystal and size, in steps of `SIZES`."""
+def _kind(match: Match) -> tuple[str, bool, int]:
+    """Crystal, whether it is long, and size in steps of `SIZES`."""
     size = math.log(match.atoms) / math.log(SIZES)
-    return match.particle.crystal, math.floor(size)
+    return *_form(match), math.floor(size)
+
+
+def _form(match: Match) -> tuple[str, bool]:
+    """Crystal, and whether it is a spheroid, a rod or a plate."""
+    p = match.particle
+    compact = 1.0, -NONE, NONE
+    long = isinstance(p, Particle) and (p.aspect, *p.caps) != compact
+    return p.crystal, long
 
 
 def _near(found: Sequence[list[Match]]) -> list[list[Match]]:

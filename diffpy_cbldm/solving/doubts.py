@@ -208,6 +208,28 @@ def qdamp_doubts(best: Candidate, target: Target) -> list[str]:
     ]
 
 
+def plainness_doubts(candidates: Sequence[Candidate]) -> list[str]:
+    """Say so where a plainer structure was put before the lowest Rw.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        As ranked, see `diffpy_cbldm.solving.plainest`.
+    """
+    first = candidates[0]
+    refined = [c for c in candidates if c.rw is not None]
+    least = min(refined, key=lambda c: c.rw or 0.0, default=first)
+    if first.rw is None or least.rw is None or least.rw > first.rw - 1e-3:
+        return []
+    return [
+        f"Longer, twinned or edited particles fit better (at best "
+        f"{least.structure_type} with {len(least)} atoms, Rw "
+        f"{least.rw:.3f}; the first one {first.rw:.3f}), as they imitate "
+        f"particles of many sizes and shapes; the plainest that the data do "
+        f"not surely tell from them comes first."
+    ]
+
+
 def origin_doubts(
     candidates: Sequence[Candidate], generators: Sequence[str]
 ) -> list[str]:
