@@ -13,7 +13,7 @@ from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.fitting.target import Target, bond_estimate
 from diffpy_cbldm.search import by_model
 from diffpy_cbldm.search.by_library import library_generator
-from diffpy_cbldm.search.by_model import cbldm_generator
+from diffpy_cbldm.search.by_model import SMALL_ALONE, cbldm_generator
 from diffpy_cbldm.search.generators import find_generator, propose
 from diffpy_cbldm.search.matching import (
     Motion,
@@ -76,6 +76,7 @@ def test_what_the_model_proposed_is_kept_for_the_same_question(monkeypatch):
 
     monkeypatch.setattr(by_model, "_model", lambda weights, device: None)
     monkeypatch.setattr(by_model, "_search", search)
+    monkeypatch.setattr(by_model, "_sizes", lambda *asked: SMALL_ALONE)
     by_model._drawn.cache_clear()
     _, _, pdf = example("fcc", 2.77)
     same = dataclasses.replace(pdf)

@@ -49,7 +49,7 @@ def test_a_header_that_says_too_little_is_disbelieved(name, qmin):
 
 
 def test_the_measured_example_is_cubic():
-    """Its header says 0.1 1/A; from there on, all fits are above 0.5."""
+    """Its header says 0.1 1/A; from there on, fits are worse."""
     pdf = cb.read_pdf(EXAMPLES[0].path())
     assert pdf.qmin == 0.1
     words = dict(count=8, refine=1, polish=False, generators="library")
@@ -59,8 +59,10 @@ def test_the_measured_example_is_cubic():
         "fcc",
         SMALL_ANGLE_LIMIT,
     )
-    assert best.rw < 0.3
+    assert best.rw < 0.11
     assert solution.settings["qmin"] == SMALL_ANGLE_LIMIT
     assert any("small-angle" in text for text in solution.warnings)
     kept = cb.solve(pdf, **words, small_angle="yes")
-    assert kept.settings["qmin"] == 0.1 and kept.candidates[0].rw > 0.5
+    assert kept.settings["qmin"] == 0.1
+    # Large particles can imitate the missing signal, and not all of it.
+    assert min(c.rw for c in kept.candidates if c.rw) > best.rw

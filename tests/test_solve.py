@@ -189,8 +189,8 @@ def test_doubts(world):
 
 
 def test_doubts_where_only_small_particles_were_proposed(world):
-    world.add("cbldm", 0.4, 0.35, n=250)
-    sol = cb.solve(a_pdf(reach=25.0), generators="cbldm")
+    world.add("other", 0.4, 0.35, n=250)
+    sol = cb.solve(a_pdf(reach=25.0), generators="other")
     text = "\n".join(sol.warnings)
     assert "one element, 5 to 256" in text
     assert "signal beyond 18.2 A" in text
@@ -206,8 +206,8 @@ def test_doubts_about_a_misfit_that_is_no_noise(world):
 
 def test_more_atoms_than_generators_propose(world):
     """Polishing adds atoms."""
-    world.add("cbldm", 0.1, 0.1, n=300)
-    (text,) = cb.solve(a_pdf(reach=12.0), generators="cbldm").warnings
+    world.add("other", 0.1, 0.1, n=300)
+    (text,) = cb.solve(a_pdf(reach=12.0), generators="other").warnings
     assert "300 atoms, beyond the limit of 256" in text
 
 

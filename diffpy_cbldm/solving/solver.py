@@ -299,7 +299,7 @@ def _ordered(refined: Sequence[Candidate], target: Target) -> list[int]:
     )
     # Of the refinement's own range of r, all the same.
     order = [i for i in order if refined[i].rw is not None]
-    if order:
+    if order and all(refined[i].results is not None for i in order):
 
         def misfit(place: int) -> np.ndarray:
             (con,) = refined[order[place]].results.conresults.values()
