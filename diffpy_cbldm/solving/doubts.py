@@ -245,12 +245,14 @@ def origin_doubts(
     best = candidates[0]
     if "cbldm" not in generators or "cbldm" in best.proposed_by:
         return []
-    of_model = (c for c in candidates if "cbldm" in c.proposed_by)
-    best_of_model = next(of_model, None)
-    if best_of_model is None or best_of_model.rw is None:
+    of_model = (c.rw for c in candidates if "cbldm" in c.proposed_by)
+    least = min((rw for rw in of_model if rw is not None), default=None)
+    if least is None:
         reached = "proposed nothing that was refined"
+    elif best.rw is not None and least < best.rw:
+        return []  # a plainer one was put first: `plainness_doubts`
     else:
-        reached = f"reaches Rw {best_of_model.rw:.3f} at best"
+        reached = f"reaches Rw {least:.3f} at best"
     return [
         f"The best structure came from {best.generator}; the model itself "
         f"(cbldm) {reached}."
