@@ -239,10 +239,12 @@ def best_particles(
     forms = {_form(m): m for m in reversed(ranked)}.values()
     chosen = list(dict.fromkeys([*ranked[:count], *varied, *forms]))
     fits = sorted(_fitted(chosen, target, motion), key=lambda m: m.rw)
-    crystals = {_form(m): m for m in reversed(fits)}
+    # Compact ones first: where few are asked for, they are among them.
+    best_forms = {_form(m): m for m in reversed(fits)}
+    crystals = sorted(best_forms.values(), key=lambda m: (_form(m)[1], m.rw))
     firsts = {_kind(m): m for m in reversed(fits)}
     varied = sorted(firsts.values(), key=lambda m: m.rw)[: 3 * count // 4]
-    taken = list(dict.fromkeys([*crystals.values(), *varied, *fits]))[:count]
+    taken = list(dict.fromkeys([fits[0], *crystals, *varied, *fits]))[:count]
     return sorted(taken, key=lambda m: m.rw)
 
 
