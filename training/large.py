@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.crystals.large_cuts import (
-    BETWEEN,
     Ground,
     Outline,
     Piece,
@@ -34,6 +33,7 @@ from diffpy_cbldm.crystals.lattices import (
     plane_families,
 )
 from diffpy_cbldm.crystals.particles import (
+    BETWEEN,
     CUBIC_CENTRES,
     LAYER_CENTRES,
     MultiplyTwinned,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diffpy_cbldm.crystals.particles import (
+    BETWEEN,
     MAX_ATOMS,
     NONE,
     MultiplyTwinned,
@@ -38,9 +39,6 @@ _FACETS = {
 }
 """Families of facets (of `lattices.plane_families`) that bound together."""
 
-_BETWEEN = (1, 2, 3, 4, 6, 8)
-"""Layers between the two planes of a lamella."""
-
 
 def enumerate_particles() -> Iterator[Particle | MultiplyTwinned]:
     """All particles, those of one crystal and kind together.
@@ -54,7 +52,7 @@ def enumerate_particles() -> Iterator[Particle | MultiplyTwinned]:
     for crystal in ("hcp", "twin"):
         for centre in (0, 1, 3):
             yield from _of_centre(crystal, centre, (0,))
-    for between in _BETWEEN:
+    for between in BETWEEN:
         yield from _of_centre("lamella", 0, (0,), between)
     yield from _multiply_twinned()
 

@@ -19,7 +19,7 @@ from diffpy_cbldm.crystals.pair_kernels import binned_pairs
 from diffpy_cbldm.crystals.particles import (
     BIN,
     MultiplyTwinned,
-    crystal_sites,
+    crystal_places,
     pair_counts,
 )
 from diffpy_cbldm.crystals.site_kernels import farthest_points
@@ -36,9 +36,6 @@ ATOM_VOLUME = {
     "ico": 0.76,
 }
 """Bond lengths cubed an atom; other crystals have that of "fcc"."""
-
-BETWEEN = (1, 2, 3, 4, 6, 8)
-"""Layers between the two twin planes of a "lamella"."""
 
 _LARGEST = {"dec": (18, 24, 0), "ico": (16,)}
 """Of the multiply twinned particles that others are pieces of."""
@@ -158,7 +155,7 @@ def _ground(crystal: str, between: int) -> Ground:
             heights = np.sort(places[axis, 2])
             places = places - [0, 0, heights[len(heights) // 2]]
     else:
-        steps, places = crystal_sites(crystal, between)
+        steps, places = crystal_places(crystal, between)
         if crystal == "lamella":
             places = places - [0, 0, 0.5 * between * LAYER]
     radii = np.linalg.norm(places, axis=1)

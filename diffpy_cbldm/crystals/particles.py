@@ -42,6 +42,10 @@ MAX_ATOMS = 10_000
 REACH = 20.0
 """No site lies farther from the centre, bond lengths."""
 
+BETWEEN = (1, 2, 3, 4, 6, 8)
+"""Layers between the two twin planes of a "lamella", of those that are listed
+and learned."""
+
 NONE = 99.0
 """A limit that cuts nothing."""
 
@@ -371,14 +375,6 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
     axes = np.array(AXES[family], float)
     axes /= np.linalg.norm(axes, axis=1)[:, None]
     return _Crystal(sites, places, heights, squares, axes)
-
-
-def crystal_sites(
-    crystal: str, between: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sites (S, 3) of a crystal in whole steps, and places, within `REACH`."""
-    here = _crystal(crystal, 0, between)
-    return here.sites, here.places
 
 
 def _lattice_planes(normals: np.ndarray) -> np.ndarray:

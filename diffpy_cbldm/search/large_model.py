@@ -16,7 +16,6 @@ import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.large_cuts import (
-    BETWEEN,
     LARGE_TYPES,
     Ground,
     Piece,
@@ -26,6 +25,7 @@ from diffpy_cbldm.crystals.large_cuts import (
 )
 from diffpy_cbldm.crystals.lattice_pairs import CELLS
 from diffpy_cbldm.crystals.particles import (
+    BETWEEN,
     CUBIC_CENTRES,
     LAYER_CENTRES,
     MAX_ATOMS,

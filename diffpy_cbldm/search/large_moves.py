@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diffpy_cbldm.crystals.large_cuts import BETWEEN, Ground, Piece
-from diffpy_cbldm.crystals.particles import STACKINGS
+from diffpy_cbldm.crystals.large_cuts import Ground, Piece
+from diffpy_cbldm.crystals.particles import BETWEEN, STACKINGS
 from diffpy_cbldm.search.large_match import Comparison
 
 _EVEN = 1e-3
