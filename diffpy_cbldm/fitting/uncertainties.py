@@ -234,3 +234,12 @@ def _inverse_normal(jacobian: np.ndarray) -> np.ndarray:
         part /= np.outer(length[seen], length[seen])
         inverse[np.ix_(seen, seen)] = part
     return inverse
+
+
+def fitted_curve(results: Any) -> Any | None:
+    """SrFit's record (x, y, ycalc, dy, rw) of the one PDF that was fitted.
+
+    None where `results` are none, or those of several contributions.
+    """
+    left = list(getattr(results, "conresults", {}).values())
+    return left[0] if len(left) == 1 else None

@@ -104,11 +104,12 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
 
 def refined_curve(candidate: Candidate) -> Curve | None:
     """The curve that the refinement left, None without one of SrFit."""
-    left = getattr(candidate.results, "conresults", {}).values()
+    from diffpy_cbldm.fitting.uncertainties import fitted_curve
+
+    con = fitted_curve(candidate.results)
     # Something else was fitted where the Rw is another one.
-    if len(left) != 1 or candidate.results.rw != candidate.rw:
+    if con is None or candidate.results.rw != candidate.rw:
         return None
-    (con,) = left
     return Curve(
         r=con.x,
         measured=con.y,

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.compiled import compile_ahead
-from diffpy_cbldm.crystals.alike import duplicates, simplest_first
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.distribution import (
@@ -22,10 +18,7 @@ from diffpy_cbldm.fitting.distribution import (
 )
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.quickfit import (
-    STRETCHES,
     QuickFit,
-    left_over,
-    quick_fit,
 )
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
@@ -33,8 +26,8 @@ from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
-from diffpy_cbldm.search.generators import built_in, generator_names, propose
-from diffpy_cbldm.settings import MAX_ATOMS
+from diffpy_cbldm.search.generators import generator_names, propose
+from diffpy_cbldm.solving.clock import Clock, Progress
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     label_doubts,
@@ -46,25 +39,17 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
-from diffpy_cbldm.solving.plainest import plainest
 from diffpy_cbldm.solving.polish_stage import (
-    STRETCH,
     Edits,
     edit_best,
     kinds_of,
     without_copies,
 )
+from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
 from diffpy_cbldm.solving.sizes import covering, sizes_by_qdamp
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.threads import one_thread
-
-NEARLY = 1.25
-"""A large particle of another type is refined where its quick fit has an Rw of
-at most so many times the least."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done next, steps done, steps in all."""
 
 
 def solve(
@@ -163,7 +148,7 @@ def solve(
     _check(used, end, float(pdf.r[-1]))
     _ = pdf.element  # raises where there are several, or none
     target = Target.of(pdf, rmin, end, qdamp_range)
-    clock = _Clock(progress, steps=len(generators) + 3 + refine)
+    clock = Clock(progress, steps=len(generators) + 3 + refine)
     compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
@@ -175,7 +160,7 @@ def _solve(
     target: Target,
     used: settings.Solve,
     generators: Sequence[str],
-    clock: _Clock,
+    clock: Clock,
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
     target, note = settle(target, used.small_angle)
@@ -185,9 +170,9 @@ def _solve(
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
     clock.begin("quick fit")
-    ranked = _rank_quickly(pool, target)
+    ranked = rank_quickly(pool, target)
     give_back()
-    chosen = _choose(ranked, used.refine, generators)
+    chosen = to_refine(ranked, used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
     edits = Edits([], (), None)
     if used.polish != "no":
@@ -195,7 +180,7 @@ def _solve(
         edits = edit_best([ranked[i][0] for i in chosen], target, used)
         refined += without_copies(edits.refined, [c for c, _ in refined])
     known = [c for c, _ in refined]
-    order = _ordered(known, target)
+    order = ordered(known, target)
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
@@ -240,7 +225,7 @@ def _proposed(
     target: Target,
     used: settings.Solve,
     generators: Sequence[str],
-    clock: _Clock,
+    clock: Clock,
 ) -> tuple[list[Candidate], list[str]]:
     """What the generators propose, and those that proposed nothing."""
     pool: list[Candidate] = []
@@ -271,7 +256,7 @@ def _refined(
     fit: QuickFit,
     target: Target,
     used: settings.Solve,
-    clock: _Clock,
+    clock: Clock,
 ) -> tuple[Candidate, float]:
     """A candidate refined from its quick fit, with the Rw of that."""
     clock.begin("refine")
@@ -290,29 +275,6 @@ def _distribution(
         return size_distribution(best, target), []
     except CbldmError as error:
         return None, [f"No distribution of sizes was fitted: {error}"]
-
-
-def _ordered(refined: Sequence[Candidate], target: Target) -> list[int]:
-    """The refined candidates by Rw, the plainest first where it is open."""
-    order = simplest_first(
-        [c.rw for c in refined], [c.positions for c in refined]
-    )
-    # Of the refinement's own range of r, all the same.
-    order = [i for i in order if refined[i].rw is not None]
-    if order and all(refined[i].results is not None for i in order):
-
-        def misfit(place: int) -> np.ndarray:
-            (con,) = refined[order[place]].results.conresults.values()
-            return np.asarray((con.y - con.ycalc) / con.dy)
-
-        first = plainest(
-            [refined[i] for i in order],
-            [refined[i].rw or 0.0 for i in order],
-            target.r,
-            misfit,
-        )
-        order.insert(0, order.pop(first))
-    return order + [i for i, c in enumerate(refined) if c.rw is None]
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:
@@ -343,74 +305,6 @@ def _check(used: settings.Solve, rmax: float, last: float) -> None:
         )
 
 
-def _rank_quickly(
-    pool: list[Candidate], target: Target
-) -> list[tuple[Candidate, QuickFit]]:
-    """Order by the quick fit and drop duplicates, the better one stays.
-
-    Where generators agree on a structure, the one that stays names them all.
-    """
-    stretched = all(c.generator in built_in() for c in pool)
-    fits = quick_fit(
-        [c.positions for c in pool],
-        target,
-        scan=(0.0,) if stretched else STRETCHES,
-    )
-    order = simplest_first([f.rw for f in fits], [c.positions for c in pool])
-    kept = []
-    for alike in duplicates(
-        [pool[i].positions for i in order], stretch=STRETCH
-    ):
-        first, *others = (pool[order[place]] for place in alike)
-        also = {
-            c.generator: 0 for c in others if c.generator != first.generator
-        }
-        known = (*first.also_proposed_by, *also)
-        kept.append(
-            (
-                dataclasses.replace(first, also_proposed_by=known),
-                fits[order[alike[0]]],
-            )
-        )
-    place = plainest(
-        [c for c, _ in kept],
-        [fit.rw for _, fit in kept],
-        target.r,
-        lambda k: left_over(kept[k][0].positions, target, kept[k][1]),
-    )
-    kept.insert(0, kept.pop(place))
-    return kept
-
-
-def _choose(
-    ranked: Sequence[tuple[Candidate, QuickFit]],
-    refine: int,
-    generators: Sequence[str],
-) -> list[int]:
-    """Places of the candidates to refine: the first ones, and the first of
-    each generator as far as there is room.
-
-    And of large particles the first of each structure type that fits nearly
-    as well: many that differ by a layer are ahead of it.
-    """
-    pool = [c for c, _ in ranked]
-    firsts: list[int] = []
-    for name in generators:
-        mine = (i for i, c in enumerate(pool) if name in c.proposed_by)
-        first = next(mine, None)
-        if first is not None and first not in firsts:
-            firsts.append(first)
-    types = {
-        c.structure_type: i
-        for i, (c, fit) in reversed(list(enumerate(ranked)))
-        if len(c) > MAX_ATOMS and fit.rw <= NEARLY * ranked[0][1].rw
-    }
-    firsts += [i for i in types.values() if i not in firsts]
-    firsts = sorted(firsts)[:refine]
-    others = [i for i in range(len(pool)) if i not in firsts]
-    return sorted(firsts + others[: refine - len(firsts)])
-
-
 def _resolved(used: settings.Solve, pdf: PDFData) -> dict[str, Any]:
     """All settings as one flat table, the names as on the command line."""
     names = [o.name for o in options.options(settings.Reading)]
@@ -420,31 +314,3 @@ def _resolved(used: settings.Solve, pdf: PDFData) -> dict[str, Any]:
         **dataclasses.asdict(used),
         "backend": choose_backend(used.backend),
     }
-
-
-class _Clock:
-    """Times the steps and tells the caller where they stand."""
-
-    def __init__(self, progress: Progress | None, steps: int) -> None:
-        self.progress = progress or (lambda what, done, steps: None)
-        self.steps, self.done = steps, 0
-        self.times: dict[str, float] = {}
-        self.what: str | None = None
-        self.start = self.since = time.perf_counter()
-
-    def begin(self, what: str) -> None:
-        self._close()
-        self.progress(what, self.done, self.steps)
-        self.what, self.since = what, time.perf_counter()
-
-    def end(self) -> dict[str, float]:
-        self._close()
-        self.progress("done", self.steps, self.steps)
-        self.times["total"] = time.perf_counter() - self.start
-        return self.times
-
-    def _close(self) -> None:
-        if self.what is not None:
-            spent = time.perf_counter() - self.since
-            self.times[self.what] = self.times.get(self.what, 0.0) + spent
-            self.done += 1
