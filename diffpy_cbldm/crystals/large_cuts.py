@@ -22,7 +22,7 @@ from diffpy_cbldm.crystals.particles import (
     crystal_places,
     pair_counts,
 )
-from diffpy_cbldm.crystals.site_kernels import farthest_points
+from diffpy_cbldm.crystals.site_kernels import farthest_points, growths
 
 LARGE_TYPES = ("fcc", "bcc", "sc", "hcp", "twin", "lamella", "dec", "ico")
 """What the model of large particles tells apart: "twin" and "lamella" are fcc
@@ -36,6 +36,9 @@ ATOM_VOLUME = {
     "ico": 0.76,
 }
 """Bond lengths cubed an atom; other crystals have that of "fcc"."""
+
+GROWN = 1.25
+"""A piece of a wanted size is looked for up to this factor of its outline."""
 
 _LARGEST = {"dec": (18, 24, 0), "ico": (16,)}
 """Of the multiply twinned particles that others are pieces of."""
@@ -129,16 +132,21 @@ class Ground:
         size : (n,) array, rising
             By what factor the piece must grow to hold the site.
         """
-        reach = 1.25 * radius + float(np.linalg.norm(centre))
+        reach = GROWN * radius + float(np.linalg.norm(centre))
         count = int(np.searchsorted(self.radii, reach))
         # Heights about the centre; those of the centre itself where the
         # crystal has planes are 0.
         off = centre @ directions(template_of(self.crystal)).T
-        out = (self.heights[:count] - off) / np.maximum(extents, 0.05)
-        size = out.max(1)
-        apart = np.linalg.norm(self.places[:count] - centre, axis=1)
-        size = np.maximum(size, apart / radius)
-        index = np.flatnonzero(size < 1.25)
+        size = growths(
+            self.places[:count],
+            self.heights[:count],
+            np.asarray(centre, float),
+            off,
+            np.maximum(np.asarray(extents, float), 0.05),
+            float(radius),
+            GROWN,
+        )
+        index = np.flatnonzero(size < GROWN)
         order = np.argsort(size[index], kind="stable")
         return index[order], size[index[order]]
 
@@ -221,6 +229,21 @@ class Piece:
         """Positions about their mean, (N, 3)."""
         return self.places - self.places.mean(0)
 
+    @functools.cached_property
+    def distances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Its distances and how many pairs have each, see `distances`.
+
+        Counted once: a search compares the same piece under several
+        conditions.
+        """
+        if self.ground.steps is not None:
+            return site_distances(self.template, self.sites)
+        xyz = self.positions
+        longest = 2 * np.sqrt((xyz**2).sum(1).max())
+        pairs = binned_pairs(xyz, BIN, int(longest / BIN) + 2)
+        filled = np.flatnonzero(pairs)
+        return filled * BIN, pairs[filled]
+
     def __len__(self) -> int:
         return len(self.index)
 
@@ -237,13 +260,7 @@ def distances(
     """The distances of a particle's pairs, see `particles.pair_counts`."""
     if isinstance(particle, MultiplyTwinned):
         return pair_counts(particle)
-    if particle.ground.steps is not None:
-        return site_distances(particle.template, particle.sites)
-    xyz = particle.positions
-    longest = 2 * np.sqrt((xyz**2).sum(1).max())
-    pairs = binned_pairs(xyz, BIN, int(longest / BIN) + 2)
-    filled = np.flatnonzero(pairs)
-    return filled * BIN, pairs[filled]
+    return particle.distances
 
 
 def whole_piece(particle: MultiplyTwinned) -> Piece:

@@ -8,11 +8,10 @@ with the number of pairs, and the counts are exact.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from diffpy_cbldm.crystals.lattices import BASES
+from diffpy_cbldm.crystals.pair_kernels import counted_squares
 
 CELLS = {"fcc": 2**0.5, "bcc": 2 / 3**0.5, "sc": 1.0}
 """Lattice parameters of the cubic crystals, in bond lengths."""
@@ -69,23 +68,13 @@ def site_distances(
     size = [fft.next_fast_len(int(2 * n - 1), real=True) for n in shape]
     grid = np.zeros(size, np.float32)
     grid[tuple(cells.T)] = 1
-    power = np.abs(fft.rfftn(grid)) ** 2
-    counts = np.rint(fft.irfftn(power, size)).astype(np.int64)
-    keys = _square_keys(template, tuple(size))
-    pairs = np.bincount(keys.ravel(), counts.ravel())[1:] / 2
+    waves = fft.rfftn(grid, overwrite_x=True)
+    # Not by abs, which takes roots.
+    power = waves.real**2 + waves.imag**2
+    counts = fft.irfftn(power, size, overwrite_x=True)
+    pairs = counted_squares(counts, shape, template == "stack")[1:] / 2
     filled = np.flatnonzero(pairs)
     return np.sqrt((filled + 1) * _KEYS[template]), pairs[filled]
-
-
-@functools.lru_cache(maxsize=64)
-def _square_keys(template: str, size: tuple[int, ...]) -> np.ndarray:
-    """The squared length of each vector of a correlation, in `_KEYS`."""
-    # Beyond half of the grid stand the negative components.
-    ways = [(np.arange(n) + n // 2) % n - n // 2 for n in size]
-    u, v, w = np.meshgrid(*ways, indexing="ij", sparse=True)
-    if template == "stack":
-        return ((u * u + v * v - u * v) + 2 * w * w).astype(np.int32)
-    return (u * u + v * v + w * w).astype(np.int32)
 
 
 def lattice_distances(

@@ -91,3 +91,45 @@ def column_pairs(
                 out[low] += weight * (1 - part)
                 out[low + 1] += weight * part
     return out
+
+
+@compiled
+def counted_squares(
+    counts: np.ndarray, shape: np.ndarray, layered: bool
+) -> np.ndarray:
+    """The numbers of vectors of a correlation by their squared length.
+
+    Parameters
+    ----------
+    counts : (a, b, c) array of float32
+        Of each vector, up to rounding; negative components stand at the end.
+    shape : (3,) array of int64
+        No component is so large.
+    layered : bool
+        Whether the steps are those of close-packed layers.
+
+    Returns
+    -------
+    (M,) array of float64
+        For each square in whole units: u^2 + v^2 + w^2, and for layers
+        u^2 + v^2 - u v + 2 w^2.
+    """
+    a, b, c = counts.shape
+    u_end, v_end, w_end = shape[0] - 1, shape[1] - 1, shape[2] - 1
+    if layered:
+        most = u_end**2 + v_end**2 + u_end * v_end + 2 * w_end**2
+    else:
+        most = u_end**2 + v_end**2 + w_end**2
+    out = np.zeros(most + 1)
+    for u in range(-u_end, u_end + 1):
+        for v in range(-v_end, v_end + 1):
+            row = counts[u % a, v % b]
+            flat = u * u + v * v
+            if layered:
+                flat -= u * v
+            # Vectors upwards count for their reverse, too.
+            out[flat] += np.rint(row[0])
+            for w in range(1, w_end + 1):
+                square = flat + (2 * w * w if layered else w * w)
+                out[square] += 2 * np.rint(row[w])
+    return out

@@ -77,3 +77,49 @@ def field_sums(
                 total += table[k]
         out[i] = total
     return out
+
+
+@compiled
+def growths(
+    places: np.ndarray,
+    heights: np.ndarray,
+    centre: np.ndarray,
+    off: np.ndarray,
+    extents: np.ndarray,
+    radius: float,
+    most: float,
+) -> np.ndarray:
+    """By what factor an outline must grow to hold each site.
+
+    Parameters
+    ----------
+    places : (S, 3) array of float64
+    heights : (S, K) array of float32
+        How far out each site lies in each direction.
+    centre : (3,) array of float64
+        Of the outline.
+    off : (K,) array of float64
+        Heights of the centre.
+    extents : (K,) array of float64
+        Of the outline, about its centre.
+    radius : float
+        Of the sphere about the outline.
+    most : float
+        Sites that need more than this are not looked at further.
+
+    Returns
+    -------
+    (S,) array of float64: some value from `most` on for those.
+    """
+    out = np.empty(len(places))
+    for i in range(len(places)):
+        dx, dy = places[i, 0] - centre[0], places[i, 1] - centre[1]
+        dz = places[i, 2] - centre[2]
+        size = math.sqrt(dx * dx + dy * dy + dz * dz) / radius
+        for k in range(heights.shape[1]):
+            # Most sites lie outside, and the first planes tell it.
+            if size >= most:
+                break
+            size = max(size, (heights[i, k] - off[k]) / extents[k])
+        out[i] = size
+    return out
