@@ -156,7 +156,7 @@ def _piece(crystal: str, count: float, rng: np.random.Generator) -> Piece:
     inside = np.ones(len(places), bool)
     bounded = np.flatnonzero(np.isfinite(extents))
     if len(bounded):
-        out = ground.heights[: len(places), bounded]
+        out = ground.heights_to(len(places))[:, bounded]
         out = out - centre @ normals[bounded].T
         inside &= (out <= extents[bounded] + 1e-6).all(1)
     if style == "facets" and math.isfinite(bound):

@@ -70,9 +70,6 @@ class Ground:
         Twin planes lie at height 0, for a "lamella" at half `between` layers
         above and below; the axis of "dec" and the centre of "ico" at 0.
     radii : (S,) array, rising
-    heights : (S, K) array
-        How far out each site lies in each direction; for "twin" the sites
-        below the plane are seen in its mirror, but for directions across it.
     steps : (S, 3) array of int or None
         Places on the template in whole steps; None on no lattice.
     """
@@ -81,13 +78,32 @@ class Ground:
     between: int
     places: np.ndarray
     radii: np.ndarray
-    heights: np.ndarray
     steps: np.ndarray | None
+    _kept: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     @classmethod
     def of(cls, crystal: str, between: int = 0) -> Ground:
         """Made once for each crystal."""
         return _ground(crystal, between if crystal == "lamella" else 0)
+
+    @property
+    def heights(self) -> np.ndarray:
+        """`heights_to` of all sites."""
+        return self.heights_to(len(self.places))
+
+    def heights_to(self, count: int) -> np.ndarray:
+        """How far out the first sites lie in each direction, (count, K).
+
+        For "twin" the sites below the plane are seen in its mirror, but for
+        directions across it.  Made as far as particles reach: those of all
+        sites of all crystals would take most of a job's memory.
+        """
+        known = self._kept[0] if self._kept else np.zeros((0, 0), np.float32)
+        if len(known) < count:
+            count_made = min(max(count, 2 * len(known)), len(self.places))
+            known = self.seen(self.places[:count_made]).astype(np.float32)
+            self._kept[:] = [known]
+        return known[:count]
 
     def seen(self, points: np.ndarray) -> np.ndarray:
         """Heights of points (n, 3) in each direction, (n, K)."""
@@ -139,7 +155,7 @@ class Ground:
         off = centre @ directions(template_of(self.crystal)).T
         size = growths(
             self.places[:count],
-            self.heights[:count],
+            self.heights_to(count),
             np.asarray(centre, float),
             off,
             np.maximum(np.asarray(extents, float), 0.05),
@@ -168,13 +184,11 @@ def _ground(crystal: str, between: int) -> Ground:
             places = places - [0, 0, 0.5 * between * LAYER]
     radii = np.linalg.norm(places, axis=1)
     order = np.argsort(radii, kind="stable")
-    empty = Ground(crystal, between, places[:0], radii[:0], radii[:0], None)
     return Ground(
         crystal,
         between,
         places[order],
         radii[order],
-        empty.seen(places[order]).astype(np.float32),
         None if steps is None else steps[order],
     )
 
@@ -301,7 +315,8 @@ class Outline:
         """That of a particle, from the crystal's reference point."""
         if isinstance(particle, Piece):
             ground, places = particle.ground, particle.places
-            heights = ground.heights[particle.index].max(0)
+            top = int(particle.index[-1]) + 1
+            heights = ground.heights_to(top)[particle.index].max(0)
         else:
             ground, places = Ground.of(particle.crystal), particle.positions
             heights = ground.seen(places).max(0)

@@ -329,11 +329,32 @@ def _twinned_pairs(particle: MultiplyTwinned) -> np.ndarray:
 class _Crystal:
     """The sites of a crystal near one of its centres."""
 
+    crystal: str
+    template: str
     sites: np.ndarray
     places: np.ndarray
-    heights: np.ndarray
     squares: np.ndarray
     axes: np.ndarray
+
+    @functools.cached_property
+    def heights(self) -> np.ndarray:
+        """How far out the sites lie in each family of planes, (S, F)."""
+        seen = self.places
+        families = plane_families(self.template)
+        normals, numbers = directions(self.template), families
+        if self.crystal == "twin":
+            # The two halves are mirror images: so are their facets.
+            seen = seen * [1, 1, 0] + np.abs(seen) * [0, 0, 1]
+            own = _lattice_planes(normals)
+            normals, numbers = normals[own], numbers[own]
+        out = seen @ normals.T
+        return np.stack(
+            [
+                out[:, numbers == k].max(1, initial=-NONE)
+                for k in range(max(families) + 1)
+            ],
+            1,
+        )
 
     def along(self, axis: int) -> np.ndarray:
         return self.places @ self.axes[axis]
@@ -341,7 +362,7 @@ class _Crystal:
 
 @functools.lru_cache(maxsize=32)
 def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
-    """The sites of a crystal about a centre, and how far out they lie."""
+    """The sites of a crystal about a centre."""
     if crystal in CELLS:
         template, family = crystal, "cubic"
         points = sphere(crystal, REACH + 1)
@@ -357,24 +378,9 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
     squares = (places**2).sum(1)
     near = squares <= REACH**2
     sites, places, squares = sites[near], places[near], squares[near]
-    seen = places
-    normals, numbers = directions(template), plane_families(template)
-    if crystal == "twin":
-        # The two halves are mirror images: so are their facets.
-        seen = places * [1, 1, 0] + np.abs(places) * [0, 0, 1]
-        own = _lattice_planes(normals)
-        normals, numbers = normals[own], numbers[own]
-    out = seen @ normals.T
-    heights = np.stack(
-        [
-            out[:, numbers == k].max(1, initial=-NONE)
-            for k in range(max(plane_families(template)) + 1)
-        ],
-        1,
-    )
     axes = np.array(AXES[family], float)
     axes /= np.linalg.norm(axes, axis=1)[:, None]
-    return _Crystal(sites, places, heights, squares, axes)
+    return _Crystal(crystal, template, sites, places, squares, axes)
 
 
 def _lattice_planes(normals: np.ndarray) -> np.ndarray:

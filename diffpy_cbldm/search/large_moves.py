@@ -32,7 +32,7 @@ def layers(piece: Piece) -> tuple[list[np.ndarray], list[np.ndarray]]:
     centre = ground.reference(places[index])
     top = int(np.searchsorted(ground.radii, ground.radii[index[-1]] + 1.5))
     apart = np.linalg.norm(places[:top] - centre, axis=1)
-    heights = np.column_stack([ground.heights[:top], apart])
+    heights = np.column_stack([ground.heights_to(top), apart])
     own = heights[index]
     limits = own.max(0)
     inner = [
