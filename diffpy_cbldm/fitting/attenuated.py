@@ -157,19 +157,42 @@ def fit_crystal(
     return dataclasses.replace(best, tried=tried)
 
 
+def crystal_misfit(
+    target: Target, crystal: AttenuatedCrystal, diameter: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a crystal of another diameter leaves of the data.
+
+    Parameters
+    ----------
+    target : Target
+    crystal : AttenuatedCrystal
+        Its lattice is taken, and its other parameters to begin with.
+    diameter : float, angstrom
+        Held; lattice parameter, Uiso, delta2, Qdamp and scale are fitted.
+
+    Returns
+    -------
+    r : (n,) array, angstrom
+    misfit : (n,) array
+        Over the norm of the data.
+    """
+    return _Fit(target, crystal.lattice, first=False).held(crystal, diameter)
+
+
 class _Fit:
     """One lattice against one measured curve.
 
     Its parameters are the stretch of the bond, log D, Uiso, delta2, Qdamp.
     """
 
-    def __init__(self, target: Target, lattice: str):
+    def __init__(self, target: Target, lattice: str, first: bool = True):
         self.target, self.lattice = target, lattice
         end = (target.rmax + FADE) / (target.bond * (1 + _STRETCHES[0]))
         d, self.count = lattice_shells(lattice, math.ceil(end))
         self.waves = Waves(target, d * target.bond)
         self.points = Points(target.thinned(2.0), self.waves.q)
-        self.first_rw, self.start = self._start()
+        if first:
+            self.first_rw, self.start = self._start()
 
     def _scattering(self, p: np.ndarray) -> np.ndarray:
         """F(Q) of the parameters, (K,)."""
@@ -211,6 +234,33 @@ class _Fit:
             rw=float(np.linalg.norm(points.misfit(f, qdamp))),
             tried={},
         )
+
+    def held(
+        self, crystal: AttenuatedCrystal, diameter: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `crystal_misfit`."""
+        from scipy.optimize import least_squares
+
+        size = math.log(diameter)
+        low, high = (np.delete(limit, 1) for limit in self._bounds())
+        side = _CELL[self.lattice][0] * self.target.bond
+        widths = crystal.uiso, crystal.delta2, crystal.qdamp
+        start = np.array([crystal.a / side, *widths])
+
+        def misfit(p: np.ndarray) -> np.ndarray:
+            whole = np.insert(p, 1, size)
+            return self.points.misfit(self._scattering(whole), p[3])
+
+        fit = least_squares(
+            misfit,
+            start.clip(low + 1e-9, high - 1e-9),
+            bounds=(low, high),
+            x_scale=[0.003, 0.003, 1.0, 0.02],
+            max_nfev=_STEPS // 3,
+            xtol=1e-3,
+            ftol=1e-3,
+        )
+        return self.points.r, fit.fun
 
     def _start(self) -> tuple[float, np.ndarray]:
         """Rw and parameters of the best of `DIAMETERS` and some stretches."""

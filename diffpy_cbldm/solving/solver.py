@@ -39,6 +39,11 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.open_sizes import (
+    plainness_decided,
+    unexplained,
+    with_open_sizes,
+)
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
@@ -175,7 +180,10 @@ def _solve(
     chosen = to_refine(ranked, used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
     edits = Edits([], (), None)
-    if used.polish != "no":
+    # Where plainer structures could not be told from better fits, edited
+    # ones could not either; kinds that are named are made all the same.
+    open_shape = unexplained(ranked) and plainness_decided(ranked)
+    if used.polish != "no" and not (used.polish == "yes" and open_shape):
         clock.begin("polish")
         edits = edit_best([ranked[i][0] for i in chosen], target, used)
         refined += without_copies(edits.refined, [c for c, _ in refined])
@@ -189,7 +197,9 @@ def _solve(
     about_size = size_doubts(candidates[0], target, largest)
     clock.begin("sizes")
     sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
-    atoms = None if too_short else edits.atoms
+    atoms = None
+    if used.polish != "no" and not too_short:
+        atoms = with_open_sizes(edits.atoms, ranked, crystal, target)
     if atoms:
         atoms = covering(atoms, sizes, candidates[0], crystal)
         atoms = dataclasses.replace(atoms, doubted=bool(about_size))
