@@ -22,9 +22,10 @@ from diffpy_cbldm.debye.pair_sums import Bins, Limits, Pairs, Plan
 from diffpy_cbldm.debye.pair_table import PairTable
 from diffpy_cbldm.debye.pairgrid import EXACT, TOUCHING, Moments, fold
 from diffpy_cbldm.debye.qgrid import R_END, whole_end
-from diffpy_cbldm.debye.widths import end_ratio
+from diffpy_cbldm.debye.widths import end_ratio, width_ratio
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.distances import counted_distances
+from diffpy_cbldm.fitting.kernels import damped_sums
 
 KEPT = 4
 """Histograms of one geometry that are kept."""
@@ -54,6 +55,7 @@ class PairCache:
         self._kept: dict[tuple, Bins] = {}
         # Those of large clusters are few: each stands for many pairs.
         counted = counted_distances(x.numpy())
+        self._few = counted is not None
         if counted is None:
             # pdist does not lose digits as the matrix form would.
             d = torch.pdist(self._x[0])
@@ -133,33 +135,37 @@ class PairCache:
     ) -> np.ndarray | None:
         """As `pdf`, or None where the table of pairs does not serve.
 
-        That is where delta1 or Qbroad move the widths, pairs have no width or
-        are left out, and where a value is not allowed.
+        That is where delta1 or Qbroad move the widths of many distances,
+        pairs have no width or are left out, and where a value is not allowed.
         """
         u: Any = conditions.u_iso
         delta2: Any = conditions.delta2
         others: tuple[Any, Any] = conditions.qdamp, conditions.scale
         if self._table is None or precision < EXACT:
             return None
-        none: tuple[Any, Any] = conditions.delta1, conditions.qbroad
+        more: tuple[Any, Any] = conditions.delta1, conditions.qbroad
         if any(
             isinstance(x, Tensor) or not math.isfinite(x)
-            for x in (u, delta2, *others, *none, stretch)
+            for x in (u, delta2, *others, *more, stretch)
         ):
             return None
-        if any(none):
+        # Of few distances a sum takes no longer than the table.
+        if any(more) and not self._few:
             return None
         if u < 0 or others[0] < 0 or stretch < 1e-6:
             return None
         check_curve(conditions, grid, precision)
         end = grid.rmax if native else whole_end(grid.rmax)
-        ratio = end_ratio(grid.rmin, end, delta2=delta2)
+        ratio = end_ratio(grid.rmin, end, more[0], delta2, more[1])
         far = self._table.longest * stretch
         series, reach = quick_sums.series_for(
             u, ratio, conditions, grid, native, far if far > R_END else 0.0
         )
         if far > reach:
             return None
+        if any(more):
+            terms = self._summed(series, u, delta2, more, stretch)
+            return quick_sums.transformed(terms, series, grid, *others)
         terms = self._table.sum(
             series.q,
             series.squared,
@@ -172,6 +178,25 @@ class PairCache:
         if terms is None:
             return None
         return quick_sums.transformed(terms, series, grid, *others)
+
+    def _summed(
+        self,
+        series: quick_sums.Series,
+        u: float,
+        delta2: float,
+        more: tuple[float, float],
+        stretch: float,
+    ) -> np.ndarray:
+        """The terms (K,) of a series, distance by distance.
+
+        more : delta1 (A) and Qbroad (1/A)
+        """
+        d = self._distances[0].numpy() * stretch
+        s = width_ratio(d, more[0], delta2, more[1]).clip(min=0)
+        terms = np.empty(len(series.q))
+        pairs = self._pairs.numpy() * (2 / self._x.shape[1])
+        damped_sums(float(series.q[1]), d, u * s, pairs / d, terms)
+        return terms * series.weights
 
     def _longest(self, stretch: float) -> Tensor:
         """The longest distance (1,), A."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,15 +97,17 @@ def cbldm_generator(
     sizes = _sizes(question, seed, device, large) if large else SMALL_ALONE
     few: tuple[Candidate, ...] = ()
     many: tuple[Candidate, ...] = ()
-    if sizes.small:
-        few = _drawn(question, count, seed, device, weights)
+    theirs = math.inf
     if sizes.large:
         many = _drawn_large(question, count, seed, device, large)
-    if few:
+    if sizes.small:
         # Where both are asked, each keeps to its own sizes.
         many = tuple(c for c in many if len(c) > MAX_ATOMS)
+        theirs = _least_rw(many, target) if many else theirs
+        worth = as_good(theirs) if theirs > EXPLAINED else math.inf
+        few = _drawn(question, count, seed, device, weights, worth)
     if few and many:
-        ours, theirs = _least_rw(few, target), _least_rw(many, target)
+        ours = _least_rw(few, target)
         # One of them explains the PDF, and the other does not.
         if theirs > as_good(ours):
             many = ()
@@ -156,6 +159,10 @@ SMALLEST, LARGEST, DOUBT = 130, 800, 0.05
 which no small one, as far as this share of latents tells.  Small blocks of
 layers are told up to twice as large as they are."""
 
+EXPLAINED = 0.03
+"""Rw of a large particle above which the misfit is no noise: then no surface
+of a small one is looked for that could not make it fit as well."""
+
 FITTED = 4
 """Candidates of each model that are fitted where both were asked."""
 
@@ -184,13 +191,21 @@ def _drawn_large(
 
 @functools.lru_cache(maxsize=KEPT)
 def _drawn(
-    question: _Question, count: int, seed: int, device: str, weights: str
+    question: _Question,
+    count: int,
+    seed: int,
+    device: str,
+    weights: str,
+    worth: float,
 ) -> tuple[Candidate, ...]:
-    """The candidates of a PDF, drawn once: they never change."""
+    """The candidates of a PDF, drawn once: they never change.
+
+    worth : as for `_search`.
+    """
     model = _model(weights, device)
     # The pieces are small: threads would wait for one another.
     with one_thread():
-        pool = _search(model, question.target, seed)
+        pool = _search(model, question.target, seed, worth)
         return tuple(pool.candidates(count))
 
 
@@ -200,8 +215,11 @@ def forget() -> None:
         kept.cache_clear()
 
 
-def _search(model: CbLDM, target: Target, seed: int) -> Pool:
-    """Latents of a model and their structures, compared with a PDF."""
+def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
+    """Latents of a model and their structures, compared with a PDF.
+
+    worth : Rw above which surfaces are not moved, as larger particles fit.
+    """
     import torch
 
     from diffpy_cbldm.model.cbldm import structures
@@ -230,7 +248,7 @@ def _search(model: CbLDM, target: Target, seed: int) -> Pool:
         pool.learn()
     pool.settle()
     give_back()
-    if sites:
+    if sites and pool.entries[pool.order()[0]].rw <= worth:
         move_surfaces(model.filling, pool, seed)
     return pool
 
