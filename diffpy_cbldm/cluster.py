@@ -54,13 +54,16 @@ class Cluster(Stored):
             given = [given] * len(positions)
         labels = tuple(map(str, given))
         symbols = {label: atom_symbol(label) for label in set(labels)}
-        for label in labels:
-            if symbols[label] is None:
-                raise CbldmError(
-                    f"unknown element {label!r}; expected a symbol such as "
-                    "'Pt': correct the elements."
-                )
-        elements = tuple(str(symbols[label]) for label in labels)
+        if None in symbols.values():
+            label = next(label for label in labels if symbols[label] is None)
+            raise CbldmError(
+                f"unknown element {label!r}; expected a symbol such as "
+                "'Pt': correct the elements."
+            )
+        elements = labels
+        # Of thousands of atoms each loop counts, and most need none.
+        if any(label != symbol for label, symbol in symbols.items()):
+            elements = tuple(str(symbols[label]) for label in labels)
         if len(elements) != len(positions):
             raise CbldmError(
                 f"{len(elements)} elements for {len(positions)} positions; "

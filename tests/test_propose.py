@@ -70,7 +70,7 @@ def test_what_the_model_proposed_is_kept_for_the_same_question(monkeypatch):
         def candidates(self, count):
             return [cb.Candidate(("Pt",) * count, np.eye(3)[:count] * 2.8)]
 
-    def search(model, target, seed):
+    def search(model, target, seed, worth):
         asked.append(seed)
         return Pool()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import sys
 from typing import TYPE_CHECKING, cast
 
@@ -106,8 +107,17 @@ def bonded_pairs(x: np.ndarray) -> np.ndarray:
     (B, 2) array of int
         Each pair once; none for a single atom.
     """
-    reach = BOND * nearest_neighbour_distance(x)
-    return cKDTree(x).query_pairs(reach, output_type="ndarray")
+    tree, reach = _tree_and_reach(x)
+    return tree.query_pairs(reach, output_type="ndarray")
+
+
+def _tree_and_reach(x: np.ndarray) -> tuple[cKDTree, float]:
+    """The atoms as a tree, and the length below which a pair is bonded."""
+    tree = cKDTree(x)
+    if len(x) < 2:
+        return tree, math.inf
+    nearest = tree.query(x, k=2)[0][:, 1]
+    return tree, BOND * float(np.median(nearest))
 
 
 def roughness(
@@ -120,7 +130,10 @@ def roughness(
     """
     x = as_positions(positions)
     bulk = BULK.get(structure_type, 12)
-    return (bulk * len(x) - 2 * len(bonded_pairs(x))) / len(x) ** (2 / 3)
+    tree, reach = _tree_and_reach(x)
+    # Each atom is counted beside itself, and each bond from both ends.
+    bonds_twice = int(tree.count_neighbors(tree, reach)) - len(x)
+    return (bulk * len(x) - bonds_twice) / len(x) ** (2 / 3)
 
 
 def ideal_roughness(structure_type: str, atoms: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from diffpy_cbldm.crystals.lattices import BASES
 from diffpy_cbldm.crystals.pair_kernels import counted_squares
+from diffpy_cbldm.crystals.remembered import remembered
 
 CELLS = {"fcc": 2**0.5, "bcc": 2 / 3**0.5, "sc": 1.0}
 """Lattice parameters of the cubic crystals, in bond lengths."""
@@ -77,6 +78,7 @@ def site_distances(
     return np.sqrt((filled + 1) * _KEYS[template]), pairs[filled]
 
 
+@remembered(1, 0)
 def lattice_distances(
     positions: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray] | None:

@@ -164,8 +164,8 @@ class PairCache:
         if far > reach:
             return None
         if any(more):
-            terms = self._summed(series, u, delta2, more, stretch)
-            return quick_sums.transformed(terms, series, grid, *others)
+            summed = self._summed(series, u, delta2, more, stretch)
+            return quick_sums.transformed(summed, series, grid, *others)
         terms = self._table.sum(
             series.q,
             series.squared,

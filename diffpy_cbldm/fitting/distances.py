@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
+from diffpy_cbldm.crystals.remembered import remembered
 from diffpy_cbldm.debye.histogram import distance_moments
 
 FEW_ATOMS = 256
@@ -47,6 +48,7 @@ def counted_distances(
     return gathered_distances(positions)
 
 
+@remembered(1, 0)
 def gathered_distances(
     positions: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:

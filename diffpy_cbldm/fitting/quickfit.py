@@ -9,8 +9,6 @@ found here is the one to expect there; G(r) is summed at the data's points.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
@@ -21,6 +19,7 @@ from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.agreement import best_scale, rw
 from diffpy_cbldm.fitting.shell_sums import Shells, structure_factors
+from diffpy_cbldm.fitting.sine_matrix import sine_matrix
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 
@@ -74,23 +73,6 @@ class QuickFit:
     qdamp: float
 
 
-@functools.lru_cache(maxsize=8)
-def _sine_matrix(r: bytes, q: bytes, weights: bytes) -> Tensor:
-    """The sine transform from F(Q) to G(r), (K, n); not to be changed.
-
-    Fits of one curve one after the other share few Q grids, whose ends are
-    whole steps of r: each is made once.
-
-    r (n,), q and weights (K,): arrays of float64 as bytes, which can be
-    compared.
-    """
-    points, waves, parts = (
-        torch.from_numpy(np.frombuffer(x).copy()) for x in (r, q, weights)
-    )
-    factors = 2.0 / math.pi * float(waves[1] - waves[0]) * parts
-    return torch.sin(waves[:, None] * points).mul_(factors[:, None])
-
-
 class _Data:
     """The measured curve, its sine matrix, and the misfit of clusters."""
 
@@ -98,9 +80,7 @@ class _Data:
         self.grid, self.qbroad = grid, target.qbroad
         self.r, self.g = torch.tensor(target.r), torch.tensor(target.g)
         self.w = torch.tensor(target.weights)
-        self.waves = _sine_matrix(
-            target.r.tobytes(), grid.q.tobytes(), grid.weights.tobytes()
-        )
+        self.waves = sine_matrix(target.r, grid)
 
     def curves(
         self, clusters: Sequence[Shells], p: np.ndarray, slopes: bool = False
@@ -413,8 +393,10 @@ def _finish(clusters, ends, target):
     fits = [None] * len(ends)
     # By reach, so that neighbours share one sine matrix.
     order = sorted(range(len(ends)), key=lambda i: grids[i].reach)
+    data = None
     while order:
         grid = grids[order[0]]
+        del data  # before the next one, which is as large
         data = _Data(target, grid)
         while order and grids[order[0]].reach <= grid.reach + _SAME_GRID:
             some = [

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
+from diffpy_cbldm.crystals.remembered import remembered
 from diffpy_cbldm.debye.histogram import distance_moments
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.debye.widths import width_ratio
@@ -52,6 +53,23 @@ def shells(
         if exact is not None:
             near = exact[0] < rmax
             return exact[0][near], np.zeros(near.sum()), exact[1][near]
+        if rmax == math.inf:
+            return _all_shells(np.asarray(positions, float))
+    return _gathered(positions, rmax)
+
+
+@remembered(1, 2, 0)
+def _all_shells(
+    positions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`_gathered` to the longest distance, remembered."""
+    return _gathered(positions, math.inf)
+
+
+def _gathered(
+    positions: np.ndarray | torch.Tensor, rmax: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`shells` of atoms on no lattice."""
     moments, _ = distance_moments(
         [np.asarray(positions)],
         _BIN,

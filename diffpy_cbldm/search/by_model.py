@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.large_cuts import forget_grounds
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
@@ -186,7 +187,12 @@ def _drawn_large(
     model = _model(weights, device)
     with one_thread():
         found = search_large(model, question.target, seed)
-        return tuple(found.candidates(count))
+        candidates = tuple(found.candidates(count))
+    # What follows needs the memory for its own tables.
+    del found
+    forget_grounds()
+    give_back()
+    return candidates
 
 
 @functools.lru_cache(maxsize=KEPT)

@@ -127,8 +127,9 @@ class Comparison:
         seen = d < self.target.rmax + FADE
         waves = Waves(self.target, d[seen])
         step = float(waves.q[1] - waves.q[0])
-        sines = np.sin(self.r[:, None] * waves.q) * (2 / math.pi * step)
-        sines *= self.root[:, None]
+        sines = self.r[:, None] * waves.q
+        np.sin(sines, out=sines)
+        sines *= self.root[:, None] * (2 / math.pi * step)
         modes = group.modes[:, seen].T
         shares = np.zeros((len(self.stretches), len(group.particles)))
         for uiso in self.motion.uiso:

@@ -46,9 +46,14 @@ def unexplained(ranked: Ranked) -> bool:
     return len(first) > MAX_ATOMS and fit.rw >= EXPLAINED
 
 
-def plainness_decided(ranked: Ranked) -> bool:
-    """Whether a plainer structure came before the lowest Rw."""
-    return ranked[0][1].rw > min(fit.rw for _, fit in ranked)
+def futile(ranked: Ranked) -> bool:
+    """Whether edits of the first candidate could not come before it.
+
+    That is where it came before the lowest Rw as the plainer structure: what
+    the data do not tell from better fits they do not tell from edited ones.
+    """
+    plainer = ranked[0][1].rw > min(fit.rw for _, fit in ranked)
+    return unexplained(ranked) and plainer
 
 
 def with_open_sizes(

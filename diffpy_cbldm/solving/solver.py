@@ -39,11 +39,7 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
-from diffpy_cbldm.solving.open_sizes import (
-    plainness_decided,
-    unexplained,
-    with_open_sizes,
-)
+from diffpy_cbldm.solving.open_sizes import futile, with_open_sizes
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
@@ -180,10 +176,7 @@ def _solve(
     chosen = to_refine(ranked, used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
     edits = Edits([], (), None)
-    # Where plainer structures could not be told from better fits, edited
-    # ones could not either; kinds that are named are made all the same.
-    open_shape = unexplained(ranked) and plainness_decided(ranked)
-    if used.polish != "no" and not (used.polish == "yes" and open_shape):
+    if used.polish != "no" and not (used.polish == "yes" and futile(ranked)):
         clock.begin("polish")
         edits = edit_best([ranked[i][0] for i in chosen], target, used)
         refined += without_copies(edits.refined, [c for c, _ in refined])
