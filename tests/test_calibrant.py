@@ -37,6 +37,25 @@ def nickel():
     return measured("Ni", 30.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "atoms", "shortest"),
+    [
+        ("Ni", 4, 3.5238 / 2**0.5),
+        ("CeO2", 12, 5.4113 * 3**0.5 / 4),
+        ("Si", 8, 5.4312 * 3**0.5 / 4),
+        # The bond between two octahedra of boron.
+        ("LaB6", 7, 2 * 0.1996 * 4.1568),
+    ],
+)
+def test_standards_have_their_cells_and_bonds(name, atoms, shortest):
+    crystal = standard(name)[1]
+    assert len(crystal) == atoms
+    offsets = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3), -1).reshape(-1, 3)
+    apart = crystal.xyz[:, None, None] - crystal.xyz[:, None] - offsets
+    d = np.linalg.norm(apart * crystal.lattice.a, axis=-1)
+    assert d[d > 1e-6].min() == pytest.approx(shortest, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", STANDARDS)
 def test_the_instrument_is_found(name):
     found = calibrate(measured(name))

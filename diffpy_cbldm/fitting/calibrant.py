@@ -22,12 +22,12 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 
 STANDARDS = {
-    "Ni": ("Fm-3m", 3.5238, {"Ni": (0.0, 0.0, 0.0)}),
-    "CeO2": ("Fm-3m", 5.4113, {"Ce": (0.0, 0.0, 0.0), "O": (0.25,) * 3}),
-    "Si": ("Fd-3m", 5.4312, {"Si": (0.125,) * 3}),
-    "LaB6": ("Pm-3m", 4.1568, {"La": (0.0,) * 3, "B": (0.1996, 0.5, 0.5)}),
+    "Ni": (225, 3.5238, {"Ni": (0.0, 0.0, 0.0)}),
+    "CeO2": (225, 5.4113, {"Ce": (0.0, 0.0, 0.0), "O": (0.25,) * 3}),
+    "Si": (227, 5.4312, {"Si": (0.0, 0.0, 0.0)}),
+    "LaB6": (221, 4.1568, {"La": (0.0,) * 3, "B": (0.1996, 0.5, 0.5)}),
 }
-"""Space group, lattice parameter (A) and sites of the built-in standards.
+"""Space group (its number, origin choice 1), lattice parameter (A) and sites of the built-in standards.
 
 Lattice parameters of the NIST standard reference materials 674b (CeO2), 640f
 (Si) and 660c (LaB6), and of nickel (Swanson & Tatge, NBS Circular 539, vol. 1,
@@ -250,17 +250,19 @@ def standard(structure: Any) -> tuple[str, Any]:
 
 
 def _built_in(name: str) -> Any:
+    from ase.spacegroup import crystal
     from diffpy.structure import Atom, Lattice, Structure
-    from pymatgen.core import Lattice as Cell
-    from pymatgen.core import Structure as Crystal
 
     group, a, sites = STANDARDS[name]
-    whole = Crystal.from_spacegroup(
-        group, Cell.cubic(a), list(sites), list(sites.values())
+    whole = crystal(
+        list(sites),
+        list(sites.values()),
+        spacegroup=group,
+        cellpar=[a, a, a, 90, 90, 90],
     )
+    places = zip(whole.get_chemical_symbols(), whole.get_scaled_positions())
     atoms = [
-        Atom(site.specie.symbol, xyz=site.frac_coords, Uisoequiv=_START["u"])
-        for site in whole
+        Atom(symbol, xyz=xyz, Uisoequiv=_START["u"]) for symbol, xyz in places
     ]
     return Structure(atoms, lattice=Lattice(a, a, a, 90, 90, 90), title=name)
 
