@@ -94,6 +94,27 @@ def test_the_result_is_read_again(solution, tmp_path):
     assert len(atoms) == len(x)
 
 
+def test_large_ones_that_were_only_ranked_take_no_room(solution, tmp_path):
+    first = solution.candidates[0]
+    ranked = dataclasses.replace(first, rw=None, parameters={})
+    small = dataclasses.replace(
+        ranked, elements=("Pt",) * 10, positions=first.positions[:10]
+    )
+    many = dataclasses.replace(
+        solution,
+        candidates=[first, *[ranked] * 50, small],
+        rw_quick=[0.01, *[0.02] * 51],
+    )
+    planned = writers.plan(f"{tmp_path}/@b", ("res",), "big.gr", 1)
+    (path,) = writers.write(many, "big.gr", planned).files
+    assert path.stat().st_size < SIZES["res"] + 6e4
+    refined, *others, last = json.loads(path.read_text())["candidates"]
+    assert len(refined["positions"]) == len(first)
+    assert {c["positions"] for c in others} == {None}
+    assert {c["n_atoms"] for c in others} == {len(first)}
+    assert len(last["positions"]) == 10
+
+
 def test_the_page_draws_the_surface_and_says_so(solution):
     text = make_page(solution, "big.gr")
     (data,) = re.findall(r'id="data">(.*?)</script>', text)
