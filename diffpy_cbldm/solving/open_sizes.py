@@ -36,6 +36,13 @@ FAR = 2.0
 SHARE = 0.9
 """Of simulated particles, as stated where nothing was edited."""
 
+UNEDITED = (
+    "Nothing was edited: structures that fit better than the plainest one are "
+    "not surely told from it, and edited ones could not be either; name the "
+    'kinds (polish=("layers",), --polish layers) to have them made.'
+)
+"""What the result says where edits are `futile`."""
+
 Ranked = Sequence[tuple[Candidate, QuickFit]]
 """Candidates and their quick fits, the first one first."""
 

@@ -39,7 +39,11 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
-from diffpy_cbldm.solving.open_sizes import futile, with_open_sizes
+from diffpy_cbldm.solving.open_sizes import (
+    UNEDITED,
+    futile,
+    with_open_sizes,
+)
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
@@ -175,10 +179,11 @@ def _solve(
     give_back()
     chosen = to_refine(ranked, used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
-    edits = Edits([], (), None)
-    if used.polish != "no" and not (used.polish == "yes" and futile(ranked)):
-        clock.begin("polish")
-        edits = edit_best([ranked[i][0] for i in chosen], target, used)
+    if used.polish == "yes" and futile(ranked):
+        edits = Edits([], (), None)
+        notes.append(UNEDITED)
+    else:
+        edits = _edited([ranked[i][0] for i in chosen], target, used, clock)
         refined += without_copies(edits.refined, [c for c, _ in refined])
     known = [c for c, _ in refined]
     order = ordered(known, target)
@@ -266,6 +271,19 @@ def _refined(
     start = start_values(candidate, target, fit)
     done = refine_one(candidate, target, backend=used.backend, start=start)
     return done, fit.rw
+
+
+def _edited(
+    starts: list[Candidate],
+    target: Target,
+    used: settings.Solve,
+    clock: Clock,
+) -> Edits:
+    """What edits of some candidates give, where any are asked for."""
+    if used.polish == "no":
+        return Edits([], (), None)
+    clock.begin("polish")
+    return edit_best(starts, target, used)
 
 
 def _distribution(
