@@ -27,8 +27,8 @@ STANDARDS = {
     "Si": (227, 5.4312, {"Si": (0.0, 0.0, 0.0)}),
     "LaB6": (221, 4.1568, {"La": (0.0,) * 3, "B": (0.1996, 0.5, 0.5)}),
 }
-"""Space group (its number, origin choice 1), lattice parameter (A) and sites of
-the built-in standards.
+"""Space group (its number, origin choice 1), lattice parameter (A) and sites
+of the built-in standards.
 
 Lattice parameters of the NIST standard reference materials 674b (CeO2), 640f
 (Si) and 660c (LaB6), and of nickel (Swanson & Tatge, NBS Circular 539, vol. 1,

@@ -130,3 +130,69 @@ def layer_counts(
                             counts[row, k, cell] += np.float32(1.0)
                             offsets[0, cell] += 1.0
                             offsets[1, cell] += d
+
+
+@compiled
+def led_places(
+    x: np.ndarray,
+    bond_starts: np.ndarray,
+    bonds: np.ndarray,
+    step_starts: np.ndarray,
+    steps: np.ndarray,
+    width: float,
+    half: int,
+    occupied: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the steps around each atom's neighbours lead from the atom.
+
+    Parameters
+    ----------
+    x : (n, 3) array, bond lengths
+    bond_starts, bonds : (n + 1,) and (b,) arrays of int64
+        The neighbours of each atom in a row, and where each row begins.
+    step_starts, steps : (n + 1,) and (s,) arrays of int64
+        The same of the atoms that a step leads to.
+    width, half : float, int
+        Steps in one cell of this width are one; no step is longer than so
+        many cells.
+    occupied : float
+        Places so near to an atom that a step leads to are that atom's own.
+
+    Returns
+    -------
+    owner : (p,) array of int64
+    place : (p, 3) array
+    """
+    side = 2 * half + 1
+    seen = np.full(side**3, -1)
+    owner, place = [], []
+    for i in range(len(x)):
+        for n in range(bond_starts[i] - 1, bond_starts[i + 1]):
+            # The atom itself goes before its neighbours.
+            j = i if n < bond_starts[i] else bonds[n]
+            for m in range(step_starts[j], step_starts[j + 1]):
+                for sign in (1.0, -1.0):
+                    a = sign * (x[steps[m], 0] - x[j, 0])
+                    b = sign * (x[steps[m], 1] - x[j, 1])
+                    c = sign * (x[steps[m], 2] - x[j, 2])
+                    cell = int(np.rint(a / width)) + half
+                    cell = cell * side + int(np.rint(b / width)) + half
+                    cell = cell * side + int(np.rint(c / width)) + half
+                    if seen[cell] == i:
+                        continue
+                    seen[cell] = i
+                    free = True
+                    for k in range(step_starts[i], step_starts[i + 1]):
+                        away = (x[steps[k], 0] - x[i, 0] - a) ** 2
+                        away += (x[steps[k], 1] - x[i, 1] - b) ** 2
+                        away += (x[steps[k], 2] - x[i, 2] - c) ** 2
+                        if away <= occupied**2:
+                            free = False
+                            break
+                    if free:
+                        owner.append(i)
+                        place.append((x[i, 0] + a, x[i, 1] + b, x[i, 2] + c))
+    out = np.empty((len(place), 3))
+    for p in range(len(place)):
+        out[p, 0], out[p, 1], out[p, 2] = place[p]
+    return np.array(owner, dtype=np.int64), out

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
+from diffpy_cbldm.polishing.group_kernels import led_places
 
 STEP_REACH = 1.5
 """Longest step of the lattice, in bonds: past the second neighbours of fcc
@@ -126,59 +127,24 @@ def _outside_places(
     place : (p, 3) array, bond lengths
         Where it ends.
     """
-    owner, step = _lattice_steps(x, tree)
-    # The same step from several neighbours counts once for an atom.
-    once = _distinct(owner, step)
-    owner, place = owner[once], x[owner[once]] + step[once]
-    outside = tree.query(place)[0] > OCCUPIED
-    return owner[outside], place[outside]
-
-
-def _lattice_steps(
-    x: np.ndarray, tree: cKDTree
-) -> tuple[np.ndarray, np.ndarray]:
-    """The steps of the lattice around each atom.
-
-    Returns
-    -------
-    owner : (s,) array of int
-        An atom.
-    step : (s, 3) array, bond lengths
-        From a neighbour of the atom, or from itself, to an atom near that,
-        and the reverse of each such step.
-    """
-    first = tree.query_pairs(BOND, output_type="ndarray")
-    itself = np.arange(len(x))[:, None].repeat(2, axis=1)
-    first = np.concatenate([first, first[:, ::-1], itself])
-    second = tree.query_pairs(STEP_REACH, output_type="ndarray")
-    second = np.concatenate([second, second[:, ::-1]])
-    # From atom i over its neighbour j all the steps that lead on from j:
-    # they stand in a row once sorted by where they start.
-    second = second[np.argsort(second[:, 0], kind="stable")]
-    starts = np.searchsorted(second[:, 0], np.arange(len(x) + 1))
-    many = np.diff(starts)[first[:, 1]]
-    row = np.repeat(starts[first[:, 1]], many)
-    row += np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
-    owner = np.repeat(first[:, 0], many)
-    step = x[second[row, 1]] - x[second[row, 0]]
     # With a step a lattice has its reverse: at a surface many of the steps
     # outwards are known by those inwards alone.
-    return np.tile(owner, 2), np.concatenate([step, -step])
+    return led_places(
+        np.ascontiguousarray(x),
+        *_rows(tree.query_pairs(BOND, output_type="ndarray"), len(x)),
+        *_rows(tree.query_pairs(STEP_REACH, output_type="ndarray"), len(x)),
+        STEP_CELL,
+        int(np.ceil(STEP_REACH / STEP_CELL)),
+        OCCUPIED,
+    )
 
 
-def _distinct(owner: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Which steps are the first of their cell for their owner, (d,)."""
-    # One integer for owner and cell sorts faster than rows of four.
-    half = int(np.ceil(STEP_REACH / STEP_CELL))
-    width = 2 * half + 1
-    key = owner
-    for cell in (np.round(step / STEP_CELL).astype(np.int64) + half).T:
-        key = key * width + cell
-    # A table of all keys, written from the last step to the first, is quicker
-    # than sorting.
-    first = np.full(width**3 * (int(owner.max(initial=0)) + 1), -1, np.int32)
-    first[key[::-1]] = np.arange(len(key), dtype=np.int32)[::-1]
-    return first[first >= 0]
+def _rows(pairs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the partners of each point begin, and the partners in a row."""
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    starts = np.searchsorted(both[:, 0], np.arange(count + 1))
+    return starts, np.ascontiguousarray(both[:, 1])
 
 
 def merged(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

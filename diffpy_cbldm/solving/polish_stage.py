@@ -26,6 +26,7 @@ from diffpy_cbldm.polishing.front import (
     other_sizes,
     pareto,
 )
+from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange, atom_range, spread
 from diffpy_cbldm.solving.solution import FrontPoint
 from diffpy_cbldm.threads import side_by_side
@@ -38,6 +39,12 @@ UNCHANGED = 0.005
 
 POLISHED_COUNT = 4
 """Candidates that are polished: the best, and the first of each generator."""
+
+LARGE_COUNT = 2
+"""Of these at most so many of more than 256 atoms: they take seconds each."""
+
+LAYER = 0.05
+"""Large particles of one type that differ in N by less are a layer apart."""
 
 REFINED_COUNT = 3
 """Further structures of the front that are refined, by the criterion."""
@@ -110,7 +117,21 @@ def _to_polish(starts: list[Candidate]) -> list[Candidate]:
     firsts = {c.generator: c for c in reversed(starts)}.values()
     order = sorted(firsts, key=starts.index)
     order += [c for c in starts if c not in order]
-    return order[:POLISHED_COUNT]
+    chosen: list[Candidate] = []
+    for c in order:
+        large = [other for other in chosen if len(other) > MAX_ATOMS]
+        if len(c) <= MAX_ATOMS or (
+            len(large) < LARGE_COUNT
+            and not any(_nearly(c, other) for other in large)
+        ):
+            chosen.append(c)
+    return chosen[:POLISHED_COUNT]
+
+
+def _nearly(a: Candidate, b: Candidate) -> bool:
+    """Whether edits lead from one large particle to the other."""
+    apart = abs(len(a) - len(b)) / len(a)
+    return a.structure_type == b.structure_type and apart < LAYER
 
 
 def _range_without_edits(fronts: Sequence[Front]) -> AtomRange:
