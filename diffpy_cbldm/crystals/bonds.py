@@ -17,8 +17,10 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.spatial.distance import cdist
 
+from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.settings import MAX_ATOMS
 
 if TYPE_CHECKING:
     import torch
@@ -130,6 +132,12 @@ def roughness(
     """
     x = as_positions(positions)
     bulk = BULK.get(structure_type, 12)
+    # Of large ones on a lattice the distances are counted already.
+    counted = lattice_distances(x) if len(x) > MAX_ATOMS else None
+    if counted is not None:
+        distance, pairs = counted
+        bonds = float(pairs[distance < BOND * distance[0]].sum())
+        return (bulk * len(x) - 2 * bonds) / len(x) ** (2 / 3)
     tree, reach = _tree_and_reach(x)
     # Each atom is counted beside itself, and each bond from both ends.
     bonds_twice = int(tree.count_neighbors(tree, reach)) - len(x)

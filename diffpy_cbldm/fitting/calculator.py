@@ -264,6 +264,26 @@ class DebyeCalculator:
         self._radiation = "X"
         self._last: tuple[np.ndarray, np.ndarray] | None = None
         self._pairs: PairCache | None = None
+        self.alike = False
+        self._read: tuple[Any, list[str]] | None = None
+
+    def forget(self) -> None:
+        """Ask all atoms again: `alike`."""
+        self._read = None
+
+    def _atoms(self, structure: Any) -> tuple[list[str], list[float]]:
+        """`_atoms` of a structure, or of its first atom where they are alike.
+
+        To ask thousands of atoms takes longer than their curve.
+        """
+        if self._read is not None and self._read[0] is structure:
+            elements = self._read[1]
+            if self.alike and len(elements) == len(structure):
+                return elements, _atoms(structure[:1])[1] * len(elements)
+        elements, u = _atoms(structure)
+        one = len({*elements}) == 1 == len({*u})
+        self._read = (structure, elements) if one else None
+        return elements, u
 
     @property
     def scatteringfactortable(self) -> str:
@@ -310,7 +330,7 @@ class DebyeCalculator:
         Uiso each.  CbldmError where atoms are anisotropic or partly
         occupied.
         """
-        elements, u = _atoms(structure)
+        elements, u = self._atoms(structure)
         positions, stretch = self._unstretched(structure)
         alike = elements.count(elements[0]) == len(elements)
         one_width = alike and u.count(u[0]) == len(u)

@@ -69,6 +69,11 @@ class ClusterParSet(DiffpyStructureParSet):
         """The structure whose parameters these are."""
         return self.stru
 
+    @property
+    def asleep(self) -> bool:
+        """Whether no parameter set of an atom was made yet."""
+        return bool(self.__dict__.get("_asleep"))
+
     def _wake(self) -> None:
         """Make the parameter sets of the atoms."""
         if self._asleep:
@@ -249,6 +254,7 @@ class DebyeGenerator(ProfileGenerator):
 
     def refresh(self) -> None:
         """Forget the last curve, so that the next one is calculated."""
+        self._calc.forget()
         self._flush(other=(self,))
 
     def setStructure(
@@ -292,6 +298,8 @@ class DebyeGenerator(ProfileGenerator):
         """Return G (n,), 1/A^2, at r (n,), A."""
         if not np.array_equal(r, self._lastr):
             self._prepare(r)
+        # No atom has parameters of its own that could have changed.
+        self._calc.alike = getattr(self._phase, "asleep", False)
         at, g = self._calc(self.structure)
         if np.isnan(g).any():
             return np.zeros_like(r)
