@@ -43,6 +43,13 @@ _STRETCHES = np.linspace(-0.03, 0.03, 7)
 
 _STEPS = 12
 
+WIDTHS, FIRST_WIDTH = (0.0, 0.4), 0.15
+"""Bounds of the width of ln D, and where its fit begins."""
+
+_NODES, _PARTS = np.polynomial.hermite_e.hermegauss(9)
+_PARTS /= _PARTS.sum()
+"""Normal deviates at which a distribution is summed, and their shares."""
+
 FAR = 1.5
 """Lattices whose first comparison gives so many times the least Rw, and
 `FAR_MORE` more, are not fitted."""
@@ -179,6 +186,21 @@ def crystal_misfit(
     return _Fit(target, crystal.lattice, first=False).held(crystal, diameter)
 
 
+def weight_mean(target: Target, crystal: AttenuatedCrystal) -> float:
+    """The weight mean of N where diameters have a lognormal width.
+
+    Of atoms, ln D is normal (`diffpy_cbldm.fitting.distribution`); all
+    parameters and the width are fitted.
+
+    Parameters
+    ----------
+    target : Target
+    crystal : AttenuatedCrystal
+        Its lattice is taken, and its parameters to begin with.
+    """
+    return _Fit(target, crystal.lattice, first=False).weight_mean(crystal)
+
+
 class _Fit:
     """One lattice against one measured curve.
 
@@ -261,6 +283,40 @@ class _Fit:
             ftol=1e-3,
         )
         return self.points.r, fit.fun
+
+    def weight_mean(self, crystal: AttenuatedCrystal) -> float:
+        """See the function."""
+        from scipy.optimize import least_squares
+
+        limits = zip(self._bounds(), WIDTHS)
+        low, high = (np.append(limit, width) for limit, width in limits)
+        side, density = _CELL[self.lattice]
+        start = [
+            crystal.a / side / self.target.bond,
+            math.log(crystal.diameter),
+            *(crystal.uiso, crystal.delta2, crystal.qdamp, FIRST_WIDTH),
+        ]
+
+        def misfit(p: np.ndarray) -> np.ndarray:
+            z, size, uiso, delta2, qdamp, width = p
+            pairs = self._pairs(z, np.exp(size + width * _NODES)) @ _PARTS
+            f = self.waves.at(z, uiso, delta2) @ pairs
+            return self.points.misfit(f, qdamp)
+
+        fit = least_squares(
+            misfit,
+            np.clip(start, low + 1e-9, high - 1e-9),
+            bounds=(low, high),
+            x_scale=[0.003, 0.05, 0.003, 1.0, 0.02, 0.05],
+            max_nfev=_STEPS,
+            xtol=1e-4,
+            ftol=1e-4,
+        )
+        z, size, *_, width = fit.x
+        reach = size - math.log(self.target.bond * z)
+        # Of atoms, ln N is normal as well, of three times the width.
+        spread = 4.5 * width**2
+        return math.pi / 6 * density * math.exp(3 * reach + spread)
 
     def _start(self) -> tuple[float, np.ndarray]:
         """Rw and parameters of the best of `DIAMETERS` and some stretches."""
