@@ -365,6 +365,8 @@ Milliseconds per PDF from the same command, so on the same machine.
 
 `python -m tests.benchmarks.debye` prints all of these with their deviations.
 `python -m tests.benchmarks.srfit` times SrFit residuals and fits.
+`python -m tests.benchmarks.mixed` times refinements of two elements, with and
+without kept pairs.
 """
 
 
