@@ -2,16 +2,21 @@
 
 import dataclasses
 import functools
+import json
+import pathlib
 
 import numpy as np
 import pytest
 from ase.cluster import Octahedron
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.commands import cbldm
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.together import with_others
 from diffpy_cbldm.fitting.uncertainties import Results
+from diffpy_cbldm.output.tables import table as output_table
+from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.renames import modern
 from tests.test_mixed_pairs import ceria
 
@@ -181,3 +186,79 @@ def test_errors():
         )
     with pytest.raises(CbldmError, match="expected"):
         cb.refine(dot(), x_rays, together=["neutron.gr"])
+
+
+# ------------------------------------------------------- the main job
+
+SHORT = {"generators": "library", "count": 8, "refine": 4, "polish": False}
+
+
+@functools.cache
+def nickel(edge, cutoff):
+    """PDFs of X-rays and of neutrons of a truncated octahedron."""
+    cluster = cb.Cluster("Ni", Octahedron("Ni", edge, cutoff).positions)
+    return tuple(
+        dataclasses.replace(
+            measured(cluster, stype, 0.02, qdamp=0.03),
+            composition="Ni",
+            qdamp=0.03,
+        )
+        for stype in ("X", "N")
+    )
+
+
+def test_candidates_are_ranked_by_all_pdfs():
+    """X-rays of 79 atoms and neutrons of 55: what counts more comes first."""
+    x_rays, neutrons = nickel(5, 1)[0], nickel(5, 2)[1]
+    first = {}
+    for weight in (0.05, 20.0):
+        solution = cb.solve(
+            x_rays,
+            together=[(neutrons, weight)],
+            rmax=12.0,
+            **SHORT | {"refine": 8},
+        )
+        refined = solution.refined
+        assert [c.rw for c in refined] == sorted(c.rw for c in refined)
+        for c in refined:
+            one, other = c.rw_of_each
+            mean = (one**2 + weight * other**2) / (1 + weight)
+            assert c.rw == pytest.approx(np.sqrt(mean))
+        first[weight] = len(refined[0])
+    assert first[0.05] == 79 and first[20.0] < 79
+
+
+def test_a_solution_tells_rw_of_each():
+    x_rays, neutrons = nickel(5, 1)
+    solution = cb.solve(x_rays, together=neutrons, **SHORT)
+    best = solution.candidates[0]
+    assert len(best) == 79 and solution.together == (neutrons,)
+    assert solution.settings["together"] == ("simulated Ni79",)
+    one, other = best.rw_of_each
+    text = f"{one:.3f} (X-rays), {other:.3f} (neutrons)"
+    assert text in solution.explain()
+    table = solution.to_dataframe()
+    assert (table["rw_1"][1], table["rw_2"][1]) == (one, other)
+    assert "Rw 2" in output_table(solution).splitlines()[0]
+    again = cb.Solution.from_dict(solution.as_dict())
+    assert again.together[0].stype == "N"
+    assert again.candidates[0].rw_of_each == best.rw_of_each
+
+
+def test_the_command_takes_other_pdfs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, pdf in zip("xn", nickel(5, 1), strict=True):
+        write_gr(f"{name}.gr", pdf)
+    words = "--generators library --refine 2 --polish no -n 4 -t res,html"
+    assert cbldm.main(["x.gr", "--with", "n.gr:0.25", *words.split()]) == 0
+    out = capsys.readouterr().out
+    assert "Rw 2" in out and "(neutrons)" in out
+    content = json.loads(pathlib.Path("x.res").read_text())
+    assert content["settings"]["together"] == ["n.gr:0.25"]
+    assert "--together n.gr:0.25" in pathlib.Path("x.html").read_text()
+    # The result repeats the run.
+    again = ["-c", "x.res", "-t", "none", "--quiet"]
+    assert cbldm.main(again) == 0
+    assert cbldm.main(["x.gr", "--with", "missing.gr"]) == 1
+    assert "missing.gr" in capsys.readouterr().err

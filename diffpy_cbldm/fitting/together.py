@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
@@ -30,12 +30,8 @@ def with_others(target: Target, others: Together) -> Target:
     CbldmError
         Other elements, or a weight that is not positive.
     """
-    if isinstance(others, PDFData):
-        others = (others,)
     targets = []
-    for other in others:
-        pdf, share = other if isinstance(other, tuple) else (other, 1.0)
-        check_pdf(pdf)
+    for pdf, share in _with_weights(others):
         if not 0 < share < math.inf:
             raise CbldmError(
                 f"the weight of a PDF is {share!r}; expected a positive "
@@ -45,6 +41,30 @@ def with_others(target: Target, others: Together) -> Target:
         own = Target.of(pdf, target.rmin, target.rmax)
         targets.append(dataclasses.replace(own, share=float(share)))
     return dataclasses.replace(target, together=tuple(targets))
+
+
+def independent_points(target: Target) -> float:
+    """Independent points of all PDFs of a sample."""
+    every = (target, *target.together)
+    return sum(part.independent_points for part in every)
+
+
+def spelled(others: Together) -> tuple[str, ...]:
+    """Other PDFs as ``--with`` names them: their files, ``FILE:WEIGHT``."""
+    return tuple(
+        (pdf.source or "arrays") + (f":{share:g}" if share != 1 else "")
+        for pdf, share in _with_weights(others)
+    )
+
+
+def _with_weights(others: Together) -> Iterator[tuple[PDFData, float]]:
+    """Each PDF with its weight, or `CbldmError` for something else."""
+    if isinstance(others, PDFData):
+        others = (others,)
+    for other in others:
+        pdf, share = other if isinstance(other, tuple) else (other, 1.0)
+        check_pdf(pdf)
+        yield pdf, share
 
 
 def _check_sample(one: PDFData, other: PDFData) -> None:

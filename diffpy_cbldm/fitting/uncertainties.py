@@ -323,6 +323,14 @@ def rw_of_each(results: Any) -> tuple[float, ...]:
     return tuple(float(con.rw) for con in results.conresults.values())
 
 
+def misfits(results: Any) -> np.ndarray:
+    """What a fit leaves of the data, as it was squared; of all PDFs."""
+    parts = results.conresults.values()
+    return np.concatenate(
+        [con.weight * (con.y - con.ycalc) / con.dy for con in parts]
+    )
+
+
 def fitted_curve(results: Any) -> Any | None:
     """SrFit's record (x, y, ycalc, dy, rw) of the one PDF that was fitted.
 
