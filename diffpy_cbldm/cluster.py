@@ -381,6 +381,11 @@ class Candidate(Cluster, State, Displayed):
         }
 
     @property
+    def rw_of_first(self) -> float | None:
+        """Rw of the first PDF where several were refined, else `rw`."""
+        return self.rw_of_each[0] if self.rw_of_each else self.rw
+
+    @property
     def proposed_by(self) -> tuple[str, ...]:
         """The generators that proposed this structure, its own first."""
         return tuple(dict.fromkeys((self.generator, *self.also_proposed_by)))

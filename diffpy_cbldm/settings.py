@@ -174,6 +174,14 @@ class Solve:
         choices=("yes", "no"),
         implied="yes",
     )
+    together: tuple[str, ...] = parameter(
+        (),
+        "Another PDF of the same sample, such as one of neutrons, that is "
+        "refined together with each input; FILE:0.5 gives its Rw^2 half the "
+        "weight.  May be given several times, in a configuration file one a "
+        "line.",
+        flags=("--with",),
+    )
     seed: int = parameter(
         0, "Seed of all random numbers.", limits=(0, 2**63 - 1)
     )

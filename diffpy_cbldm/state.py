@@ -38,6 +38,8 @@ class State:
         Where in r half of a misfit lies that is no noise.
     refused_edits : (float, float), optional
         Rw on r left out, before and after edits that were therefore refused.
+    rw_of_each : tuple of float
+        Rw of each PDF where several were refined together.
     """
 
     notes: tuple[str, ...] = ()
@@ -50,6 +52,7 @@ class State:
     not_determined: tuple[str, ...] = ()
     uneven_misfit: tuple[float, float] | None = None
     refused_edits: tuple[float, float] | None = None
+    rw_of_each: tuple[float, ...] = ()
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -64,6 +67,7 @@ class State:
             *(f"not determined: {name}" for name in self.not_determined),
             *_uneven(self.uneven_misfit),
             *_refused(self.refused_edits),
+            *_of_each(self.rw_of_each),
         )
 
 
@@ -94,6 +98,12 @@ def _refused(rw: tuple[float, float] | None) -> list[str]:
     ]
 
 
+def _of_each(rws: Sequence[float]) -> list[str]:
+    if not rws:
+        return []
+    return [f"Rw of each PDF: {', '.join(f'{rw:.4f}' for rw in rws)}"]
+
+
 def _edits_read(kinds: str, kind: str | None, n_atoms: str | None) -> Any:
     start = None if n_atoms is None else (kind, int(n_atoms))
     return {"edits": tuple(kinds.split(", ")), "edited_from": start}
@@ -114,6 +124,9 @@ _FORMS: dict[str, Callable[..., dict[str, Any]]] = {
     r"polishing refused: Rw on r left out (\S+), (\S+) after edits": (
         lambda before, after: {"refused_edits": (float(before), float(after))}
     ),
+    r"Rw of each PDF: (.+)": lambda rws: {
+        "rw_of_each": tuple(float(rw) for rw in rws.split(", "))
+    },
 }
 """The texts of `State.flags`, and the fields that each of them renders."""
 

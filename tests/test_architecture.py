@@ -69,6 +69,7 @@ PUBLIC = {
         "diffpy_cbldm.debye.mixed.mixed_pdf",
     ),
     *("diffpy_cbldm.debye.simulation.simulate",),
+    *("diffpy_cbldm.fitting.refinement.refine",),
     *("diffpy_cbldm.solving.solver.solve",),
     # Fields of a dataclass, as keywords: Candidate.
     *("diffpy_cbldm.cluster.__init__",),

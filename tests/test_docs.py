@@ -210,6 +210,8 @@ def folder(tmp_path, monkeypatch):
 def names(folder):
     """Names that a page uses where its text has introduced them."""
     pdf = cb.read_pdf("particle.gr", composition="Pt")
+    neutrons = dataclasses.replace(pdf, stype="N")
+    write_gr("neutrons.gr", neutrons)
     solution = cb.solve(pdf)
     best = solution.candidates[0]
     return {

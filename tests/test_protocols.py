@@ -160,6 +160,7 @@ STATE = dict(
     not_determined=("strain_xy",),
     uneven_misfit=(1.5, 1 / 3),
     refused_edits=(0.1, 0.3),
+    rw_of_each=(0.1, 1 / 3),
 )
 
 

@@ -52,6 +52,18 @@ def test_cluster_cdse(capsys):
     assert 0.01 < values["Se_Uiso"] < values["Cd_Uiso"] < 0.06
 
 
+def test_x_rays_and_neutrons(capsys):
+    """Neutrons add what X-rays do not tell: the oxygen."""
+    module = load("x_rays_and_neutrons.py")
+    fits = module.main()
+    assert "Rw of each" in capsys.readouterr().out
+    alone, both = fits["X-rays"], fits["together"]
+    assert both.parameters["O_Uiso"][1] < 0.3 * alone.parameters["O_Uiso"][1]
+    for name, truth in module.TRUTH.items():
+        value, esd = both.parameters[name]
+        assert abs(value - truth) < 3 * esd
+
+
 def test_strain_and_surface(capsys):
     """The strain that was put in is found."""
     results = load("strain_and_surface.py").main()

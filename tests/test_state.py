@@ -55,6 +55,7 @@ FLAGS = [
         {"refused_edits": (0.1, 0.11)},
         ("polishing refused: Rw on r left out 0.1000, 0.1100 after edits",),
     ),
+    ({"rw_of_each": (0.1, 0.2)}, ("Rw of each PDF: 0.1000, 0.2000",)),
 ]
 
 
@@ -93,7 +94,7 @@ def test_flags_have_an_order():
         *("polished", "backend", "at bound", "at bound"),
         *("strain refined", "surface refined"),
         *("not determined", "not determined"),
-        *("uneven misfit", "polishing refused"),
+        *("uneven misfit", "polishing refused", "Rw of each PDF"),
     ]
     # A text of ours goes to its place, wherever a user put it.
     assert State(**read_flags(("backend: torch", "mine"))).flags == (
@@ -183,6 +184,7 @@ def test_the_flags_of_an_old_result_are_understood():
         "not_determined": ("strain_xz",),
         "uneven_misfit": (1.5, 4.0),
         "refused_edits": None,
+        "rw_of_each": (),
     }
     assert second.backend == "srreal"
     assert second.refused_edits == (0.1, 0.11)

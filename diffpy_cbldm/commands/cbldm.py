@@ -21,6 +21,7 @@ from diffpy_cbldm.commands import (
     config,
     examples,
     inputs,
+    together,
 )
 from diffpy_cbldm.commands.common import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
@@ -164,6 +165,7 @@ class _Run:
                 "no input files; expected a measured G(r): cbldm particle.gr, "
                 "or try cbldm --example"
             )
+        self.together = together.read(self.search["together"], files.datapath)
         self.account = common.Account(
             PROG, len(self.inputs), debug=self.level >= LEVELS["debug"]
         )
@@ -172,7 +174,10 @@ class _Run:
     def asked(self) -> dict[str, Any]:
         """The keywords of `diffpy_cbldm.solve`."""
         words = self.search
-        return words | {"distribution": words["distribution"] == "yes"}
+        return words | {
+            "distribution": words["distribution"] == "yes",
+            "together": self.together,
+        }
 
     def _output_types(self) -> tuple[str, ...]:
         """The types of the outputs, for which all is installed."""

@@ -5,7 +5,7 @@ Debye scattering equation with scattering factors f_i(Q)::
     F(Q) = 1/(N <f>^2) sum_{i != j} f_i f_j sin(Q d_ij)/d_ij exp(-w_ij Q^2)
     w_ij = (U_i + U_j)/2 max(0, s(d_ij))
 
-with s of `width_ratio`, f of `_scattering`, the sum in `_sums`, and the Q
+with s of `width_ratio`, f of `scattering`, the sum in `_sums`, and the Q
 grid and the transform to G(r) of diffpy.srreal (`qgrid`).  exp(-w Q^2) is
 expanded in Chebyshev polynomials of w: each term is one histogram of pairs
 per pair of elements, whatever the widths of the atoms, and a Fourier
@@ -149,7 +149,7 @@ def evaluate(
     near = d <= cut
     i, j, d = i[near], j[near], d[near]
     q = torch.arange(count, dtype=torch.float64) * dq
-    kind, f, mean = _scattering(elements, q, stype)
+    kind, f, mean = scattering(elements, q, stype)
 
     w = (u[i] + u[j]) / 2 * width_ratio(d, *law).clamp(min=0)
     # Each unordered pair of elements has its own histogram.
@@ -222,7 +222,7 @@ def _checked(
     return batch[0], numbers("u_iso", u_iso, batch, 0.0)[0]
 
 
-def _scattering(
+def scattering(
     elements: Sequence[str], q: Tensor, stype: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Kinds of the atoms, scattering factors of kinds, mean over the atoms.
@@ -233,7 +233,8 @@ def _scattering(
     table = form_factors.factors(kinds, q.numpy(), stype)
     f = torch.as_tensor(np.stack([table[kind] for kind in kinds]))
     kind = torch.tensor([kinds.index(symbol) for symbol in elements])
-    mean = f[kind].mean(0)
+    atoms = torch.bincount(kind, minlength=len(kinds)).to(f.dtype)
+    mean = atoms @ f / len(kind)
     # Neutron scattering lengths have both signs: a mean may be zero.
     if bool((mean.abs() < 1e-6 * f.abs().max()).any()):
         raise CbldmError(

@@ -7,7 +7,7 @@ which `diffpy_cbldm.debye.pure` makes the curve.
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import math
 from typing import Any
 
@@ -18,18 +18,14 @@ from torch import Tensor
 from diffpy_cbldm.debye import form_factors, mixed, pure, quick_sums
 from diffpy_cbldm.debye.arguments import checked_positions
 from diffpy_cbldm.debye.conditions import Conditions, Grid, check_curve
-from diffpy_cbldm.debye.pair_sums import Bins, Limits, Pairs, Plan
-from diffpy_cbldm.debye.pair_table import PairTable
-from diffpy_cbldm.debye.pairgrid import EXACT, TOUCHING, Moments, fold
+from diffpy_cbldm.debye.pair_table import WidthTables
+from diffpy_cbldm.debye.pairgrid import EXACT, TOUCHING
 from diffpy_cbldm.debye.qgrid import R_END, whole_end
-from diffpy_cbldm.debye.widths import end_ratio, width_ratio
+from diffpy_cbldm.debye.widths import end_ratio
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.distances import counted_distances
-from diffpy_cbldm.fitting.kernels import damped_sums
-
-KEPT = 4
-"""Histograms of one geometry that are kept."""
-
+from diffpy_cbldm.fitting.kept_bins import KeptBins
+from diffpy_cbldm.fitting.mixed_pairs import MixedPairs
 
 PRECISION = 1e-10
 """Deviation of the built-in calculator from the native one."""
@@ -51,26 +47,24 @@ class PairCache:
     def __init__(self, positions: np.ndarray | Tensor) -> None:
         x = torch.as_tensor(positions).detach().to(torch.float64)
         self._x, self._lengths = checked_positions(x[None], None)
-        self._table: PairTable | None = None
-        self._kept: dict[tuple, Bins] = {}
+        self._table: WidthTables | None = None
         # Those of large clusters are few: each stands for many pairs.
         counted = counted_distances(x.numpy())
-        self._few = counted is not None
         if counted is None:
             # pdist does not lose digits as the matrix form would.
             d = torch.pdist(self._x[0])
-            self._pairs = torch.ones(len(d), dtype=d.dtype)
+            pairs = torch.ones(len(d), dtype=d.dtype)
         else:
-            d, self._pairs = (torch.from_numpy(v) for v in counted)
+            d, pairs = (torch.from_numpy(v) for v in counted)
         if len(d) and float(d.min()) < TOUCHING:
             raise CbldmError(
                 f"two atoms are {float(d.min()):.2g} apart; expected at "
                 f"least {TOUCHING:g}: remove the atom that stands twice "
                 "at one place."
             )
-        self._distances = d[None]
+        self._bins = KeptBins(d.numpy(), pairs.numpy())
         if len(d):
-            self._table = PairTable(d.numpy(), self._pairs.numpy())
+            self._table = WidthTables(d.numpy(), pairs.numpy())
 
     def pdf(
         self,
@@ -109,11 +103,6 @@ class PairCache:
                 return quick
         with torch.no_grad():
             x = pure.stretched(self._x, stretch)
-            pairs = Pairs(
-                functools.partial(self._gather, float(stretch)),
-                functools.partial(self._near, float(stretch)),
-                self._longest(float(stretch)),
-            )
             g = pure.evaluate(
                 x,
                 self._lengths,
@@ -121,7 +110,7 @@ class PairCache:
                 grid,
                 discretisation=discretisation,
                 precision=precision,
-                cached=pairs,
+                cached=self._bins.stretched(float(stretch)),
             )
         return g[0].numpy()
 
@@ -135,110 +124,42 @@ class PairCache:
     ) -> np.ndarray | None:
         """As `pdf`, or None where the table of pairs does not serve.
 
-        That is where delta1 or Qbroad move the widths of many distances,
-        pairs have no width or are left out, and where a value is not allowed.
+        That is where pairs have no width or are left out, and where a value
+        is not allowed.
         """
         u: Any = conditions.u_iso
-        delta2: Any = conditions.delta2
         others: tuple[Any, Any] = conditions.qdamp, conditions.scale
+        law: Any = conditions.delta1, conditions.delta2, conditions.qbroad
         if self._table is None or precision < EXACT:
             return None
-        more: tuple[Any, Any] = conditions.delta1, conditions.qbroad
         if any(
             isinstance(x, Tensor) or not math.isfinite(x)
-            for x in (u, delta2, *others, *more, stretch)
+            for x in (u, *law, *others, stretch)
         ):
             return None
-        # Of few distances a sum takes no longer than the table.
-        if any(more) and not self._few:
-            return None
-        if u < 0 or others[0] < 0 or stretch < 1e-6:
+        if u < 0 or others[0] < 0 or law[2] < 0 or stretch < 1e-6:
             return None
         check_curve(conditions, grid, precision)
         end = grid.rmax if native else whole_end(grid.rmax)
-        ratio = end_ratio(grid.rmin, end, more[0], delta2, more[1])
+        ratio = end_ratio(grid.rmin, end, *law)
         far = self._table.longest * stretch
         series, reach = quick_sums.series_for(
             u, ratio, conditions, grid, native, far if far > R_END else 0.0
         )
         if far > reach:
             return None
-        if any(more):
-            summed = self._summed(series, u, delta2, more, stretch)
-            return quick_sums.transformed(summed, series, grid, *others)
         terms = self._table.sum(
             series.q,
             series.squared,
             series.weights / self._x.shape[1],
             u,
-            delta2,
+            law,
             stretch,
             precision,
         )
         if terms is None:
             return None
         return quick_sums.transformed(terms, series, grid, *others)
-
-    def _summed(
-        self,
-        series: quick_sums.Series,
-        u: float,
-        delta2: float,
-        more: tuple[float, float],
-        stretch: float,
-    ) -> np.ndarray:
-        """The terms (K,) of a series, distance by distance.
-
-        more : delta1 (A) and Qbroad (1/A)
-        """
-        d = self._distances[0].numpy() * stretch
-        s = width_ratio(d, more[0], delta2, more[1]).clip(min=0)
-        terms = np.empty(len(series.q))
-        pairs = self._pairs.numpy() * (2 / self._x.shape[1])
-        damped_sums(float(series.q[1]), d, u * s, pairs / d, terms)
-        return terms * series.weights
-
-    def _longest(self, stretch: float) -> Tensor:
-        """The longest distance (1,), A."""
-        if not self._distances.numel():
-            return torch.zeros(1)
-        return self._distances.amax(1) * stretch
-
-    def _gather(self, stretch: float, plan: Plan, limits: Limits) -> Bins:
-        """`Pairs.gather` of the kept distances.
-
-        Widths, dampings and the scale change no bin: while an optimiser
-        varies those, the bins are those of the last curve.
-        """
-        key: tuple = (plan.step, plan.bins, plan.order, stretch)
-        if limits is not None:
-            key += tuple(float(x) for x in limits)
-        if key not in self._kept:
-            t = self._distances * (stretch / plan.step)
-            inverse = self._pairs / t
-            outside = t >= plan.bins
-            if limits is not None:
-                low, high = (float(x) / plan.step for x in limits)
-                outside |= (t <= low) | (t > high)
-            t.masked_fill_(outside, plan.bins + 0.5)
-            sums = Moments(1, plan.bins, plan.order, t)
-            sums.add(inverse, t.long(), t.frac())
-            grid = sums.grid() * (2 / plan.step)
-            while len(self._kept) >= KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            grid = fold(grid, plan.bins, plan.order)
-            self._kept[key] = Bins(grid, plan)
-        return self._kept[key]
-
-    def _near(
-        self, stretch: float, plan: Plan, limit: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Clusters (all 0) and distances (P,) of the pairs at d <= limit."""
-        t = self._distances[0] * (stretch / plan.step)
-        near = t <= float(limit) / plan.step
-        d = t[near] * plan.step
-        d = d.repeat_interleave(self._pairs[near].round().long())
-        return torch.zeros_like(d, dtype=torch.int64), d
 
 
 class DebyeCalculator:
@@ -264,6 +185,7 @@ class DebyeCalculator:
         self._radiation = "X"
         self._last: tuple[np.ndarray, np.ndarray] | None = None
         self._pairs: PairCache | None = None
+        self._mixed: MixedPairs | None = None
         self.alike = False
         self._read: tuple[Any, list[str]] | None = None
 
@@ -320,7 +242,7 @@ class DebyeCalculator:
             ):
                 return first @ before, stretch
         self._last = xyz, np.array(base)
-        self._pairs = None
+        self._pairs = self._mixed = None
         return xyz @ base, 1.0
 
     def __call__(self, structure: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -332,14 +254,8 @@ class DebyeCalculator:
         """
         elements, u = self._atoms(structure)
         positions, stretch = self._unstretched(structure)
-        alike = elements.count(elements[0]) == len(elements)
-        one_width = alike and u.count(u[0]) == len(u)
         conditions = Conditions(
-            u_iso=(
-                float(u[0])
-                if one_width
-                else torch.tensor(u, dtype=torch.float64)
-            ),
+            u_iso=float(u[0]),
             delta1=self.delta1,
             delta2=self.delta2,
             # An optimiser without bounds may change their signs, which no
@@ -352,7 +268,8 @@ class DebyeCalculator:
         )
         at = None if self.points is None else torch.tensor(self.points)
         grid = Grid(self.rmin, self.rmax, self.rstep, at)
-        if one_width:
+        widths = _shared_widths(elements, u)
+        if widths is not None and len(widths) == 1:
             if self._pairs is None:
                 self._pairs = PairCache(positions)
             g = self._pairs.pdf(
@@ -363,17 +280,38 @@ class DebyeCalculator:
                 precision=self.precision,
             )
             return quick_sums.points(grid).copy(), g
-        with torch.no_grad():
-            mixed_curve = mixed.evaluate(
-                torch.tensor(positions * stretch),
-                elements,
+        mixed_curve = None
+        if widths is not None:
+            mixed_curve = self._mixed_pairs(positions, elements).pdf(
                 conditions,
+                widths,
                 grid,
-                discretisation=self.grid,
+                stretch=stretch,
                 stype=self._radiation,
+                discretisation=self.grid,
                 precision=self.precision,
             )
-        return quick_sums.points(grid).copy(), mixed_curve.numpy()
+        if mixed_curve is None:
+            each = torch.tensor(u, dtype=torch.float64)
+            with torch.no_grad():
+                mixed_curve = mixed.evaluate(
+                    torch.tensor(positions * stretch),
+                    elements,
+                    dataclasses.replace(conditions, u_iso=each),
+                    grid,
+                    discretisation=self.grid,
+                    stype=self._radiation,
+                    precision=self.precision,
+                ).numpy()
+        return quick_sums.points(grid).copy(), mixed_curve
+
+    def _mixed_pairs(
+        self, positions: np.ndarray, elements: list[str]
+    ) -> MixedPairs:
+        """The kept pairs of several elements, before the stretch."""
+        if self._mixed is None or self._mixed.elements != elements:
+            self._mixed = MixedPairs(positions, elements)
+        return self._mixed
 
 
 def _xyz(structure: Any) -> np.ndarray:
@@ -402,3 +340,16 @@ def _atoms(structure: Any) -> tuple[list[str], list[float]]:
         # no width.
         widths = [max(width, 0.0) for width in widths]
     return elements, widths
+
+
+def _shared_widths(
+    elements: list[str], u: list[float]
+) -> dict[str, float] | None:
+    """The Uiso of each element, None where its atoms differ in it."""
+    first = elements[0]
+    if elements.count(first) == len(elements):
+        return {first: float(u[0])} if u.count(u[0]) == len(u) else None
+    widths = dict(zip(elements, u, strict=True))
+    if any(widths[e] != one for e, one in zip(elements, u, strict=True)):
+        return None
+    return widths

@@ -59,8 +59,94 @@ def gathered_distances(
     moments, together = distance_moments(
         [positions], CELL, low=1e-9, high=np.inf, inverse=False
     )
-    cells = np.flatnonzero(moments[0, :, 0])
-    count, *sums = moments[0, cells, :4].T
+    return _with_touching(*_nodes(moments[0]), together)
+
+
+def _with_touching(
+    distance: np.ndarray, pairs: np.ndarray, together: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same with a distance of 0 for pairs at one place."""
+    if not together:
+        return distance, pairs
+    return np.append(0.0, distance), np.append(float(together), pairs)
+
+
+def distances_by_kinds(
+    positions: np.ndarray, kinds: np.ndarray
+) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
+    """The distances of a cluster of several elements, by their pairs.
+
+    Parameters
+    ----------
+    positions : (N, 3) array, angstrom
+    kinds : (N,) array of int, from 0
+        The element of each atom.
+
+    Returns
+    -------
+    dict of (a, b), a <= b, to (distance, pairs)
+        (S,) arrays, angstrom and pairs of atoms; those of more than
+        `MANY_ATOMS` atoms are gathered in cells.  Kinds without a pair are
+        left out.
+    """
+    number = int(kinds.max()) + 1
+    if len(positions) <= MANY_ATOMS:
+        i, j = np.triu_indices(len(positions), 1)
+        d = np.sqrt(((positions[i] - positions[j]) ** 2).sum(1))
+        low = np.minimum(kinds[i], kinds[j])
+        code = np.maximum(kinds[i], kinds[j]) * number + low
+        every = [(k % number, k // number) for k in np.unique(code).tolist()]
+        mine = [d[code == a + b * number] for a, b in every]
+        return {
+            key: (some, np.ones(len(some)))
+            for key, some in zip(every, mine, strict=True)
+        }
+    lots = [positions[kinds == k] for k in range(number)]
+    found = {}
+    for b in range(number):
+        for a in range(b + 1):
+            d, n = _gathered_between(lots[a], None if a == b else lots[b])
+            if len(d):
+                found[a, b] = d, n
+    return found
+
+
+def _gathered_between(
+    some: np.ndarray, others: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`gathered_distances` of the pairs of two kinds, or of one alone."""
+    if others is None:
+        return gathered_distances(some)
+    # The pairs of all, less those that each kind has of its own.
+    moments, together = distance_moments(
+        [np.concatenate([some, others]), some, others],
+        CELL,
+        low=1e-9,
+        high=np.inf,
+        inverse=False,
+    )
+    return _with_touching(
+        *_nodes(moments[0] - moments[1] - moments[2]), together
+    )
+
+
+def gathered_values(
+    distances: np.ndarray, pairs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`gathered_distances` of distances (P,) that are known, and counts."""
+    places = distances / CELL
+    cells = places.astype(int)
+    powers = [pairs * (places - cells) ** k for k in range(4)]
+    return _nodes(np.stack([np.bincount(cells, w) for w in powers], 1))
+
+
+def _nodes(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two distances for each cell of `distance_moments`, (cells, 4 or more).
+
+    Rising, and how many pairs each stands for.
+    """
+    cells = np.flatnonzero(moments[:, 0])
+    count, *sums = moments[cells, :4].T
     # In cells, from their lower ends, for the sake of rounding.
     mean, square, cube = (total / count for total in sums)
     variance = (square - mean**2).clip(min=0)
@@ -77,9 +163,6 @@ def gathered_distances(
         node = mean + spread * (skew / 2 + sign * root)
         distance.append((cells + node.clip(0, 1)) * CELL)
         pairs.append(count * part)
-    if together:
-        distance.append(np.zeros(1))
-        pairs.append(np.full(1, float(together)))
     d, n = np.concatenate(distance), np.concatenate(pairs)
     order = np.argsort(d, kind="stable")
     order = order[n[order] > 0]

@@ -372,3 +372,24 @@ def make_generator(backend: str, structure: Any, atoms: bool) -> Any:
         ClusterParSet("phase", structure, atoms)
     )
     return generator
+
+
+def generator_of(backend: str, phase: Any, name: str) -> Any:
+    """A generator of the structure that another one has already.
+
+    Parameters
+    ----------
+    backend : {"torch", "srreal"}
+    phase : parameter set
+        Of the other generator: its Parameters become those of both.
+    name : str
+    """
+    if backend == "srreal":
+        from diffpy.srfit.pdf import DebyePDFGenerator
+
+        generator = DebyePDFGenerator(name)
+        generator.setPhase(phase, periodic=False)
+        return generator
+    generator = DebyeGenerator(name)
+    generator.set_structure_from_parset(phase)
+    return generator

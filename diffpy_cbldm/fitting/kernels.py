@@ -122,35 +122,3 @@ def damped_waves(first, step, distances, widths, factors, out):
             wave[i] = new
             fall[i] *= ratio[i]
             ratio[i] *= again[i]
-
-
-@ahead("float64, float64[::1], float64[::1], float64[::1], float64[::1]")
-@compiled_sums
-def damped_sums(step, distances, widths, factors, out):
-    """The sums of `damped_waves` over all distances, from Q = 0 on.
-
-    Parameters
-    ----------
-    step : float, 1/A
-        Q_k = k step.
-    distances, widths, factors : (S,) arrays
-        As for `damped_waves`.
-    out : (K,) array
-        Set to sum_s factors_s sin(Q_k d_s) exp(-widths_s Q_k^2).
-    """
-    size = len(distances)
-    wave, other = np.zeros(size), np.ones(size)
-    turn, along = np.sin(step * distances), np.cos(step * distances)
-    fall = factors.copy()
-    ratio = np.exp(-widths * step**2)
-    again = ratio * ratio
-    for k in range(len(out)):
-        total = 0.0
-        for i in range(size):
-            total += fall[i] * wave[i]
-            new = wave[i] * along[i] + other[i] * turn[i]
-            other[i] = other[i] * along[i] - wave[i] * turn[i]
-            wave[i] = new
-            fall[i] *= ratio[i]
-            ratio[i] *= again[i]
-        out[k] = total

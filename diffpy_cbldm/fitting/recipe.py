@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,14 @@ from diffpy.srfit.fitbase.parameter import ParameterAdapter
 from diffpy_cbldm.cluster import Candidate, Cluster, as_cluster
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves as moving
-from diffpy_cbldm.fitting.generator import choose_backend, make_generator
+from diffpy_cbldm.fitting.generator import (
+    choose_backend,
+    generator_of,
+    make_generator,
+)
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.together import Together, with_others
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.renames import modern
 from diffpy_cbldm.settings import Refinement, Solve
@@ -33,6 +39,7 @@ def make_recipe(
     rmax: float | None = Solve.rmax,
     start: Mapping[str, float] | None = None,
     moves: Sequence[str] = (),
+    together: Together = (),
 ) -> FitRecipe:
     """Make the native recipe that fits a cluster to a PDF.
 
@@ -50,6 +57,12 @@ def make_recipe(
     equations.  They begin at 0, where the slopes of G(r) with the strain of
     a symmetric cluster vanish: give ``start`` a small value, as `refine`
     does.
+
+    With other PDFs of the sample, ``together=neutrons``, the contribution
+    ``cluster_2`` with the generator ``G2`` and the equation ``s2*G2`` stands
+    beside, over the same structure: zoomscale, Uiso and delta2 are shared,
+    ``s2`` and, where its Qdamp is not known, ``qdamp_2`` are its own.  Its
+    weight in the recipe makes the sum of squares that of w Rw^2.
 
     A single atom is freed with the means of SrFit, in a recipe without
     moves, which set all coordinates::
@@ -78,6 +91,9 @@ def make_recipe(
         How the atoms may move besides zoomscale.  Default: not at all.
         Variables that the cluster cannot tell are left out
         (`moves.move_names`).
+    together : PDFData, or sequence of PDFData or (PDFData, weight w)
+        Other PDFs of the same sample, such as one of neutrons; w is 1 where
+        it is not given, as for ``pdf``.
 
     Returns
     -------
@@ -91,6 +107,8 @@ def make_recipe(
         No data in the range, an unknown start value or kind of moves.
     """
     target = Target.of(pdf, rmin, rmax)
+    if together:
+        target = with_others(target, together)
     return recipe_of(as_cluster(cluster), target, backend, start, moves, True)
 
 
@@ -111,13 +129,35 @@ def recipe_of(
                 "elements, D or T: simulate takes isotopes, refine them as "
                 "their element."
             )
-    generator = make_generator(
-        choose_backend(backend), cluster.to_diffpy(), atoms
-    )
-    contribution = FitContribution("cluster")
+    recipe = FitRecipe()
+    modern(recipe).clear_fit_hooks()
+    backend, phase, first = choose_backend(backend), None, 0.0
+    for k, part in enumerate((target, *target.together), start=1):
+        generator = (
+            make_generator(backend, cluster.to_diffpy(), atoms)
+            if phase is None
+            else generator_of(backend, phase, f"G{k}")
+        )
+        phase = generator.phase
+        contribution = _contribution(k, generator, part)
+        # What is squared and summed is Rw, times a common factor.
+        size = _size(contribution.profile)
+        first = first or size
+        modern(recipe).add_contribution(
+            contribution, math.sqrt(part.share) * first / size
+        )
+    _add_variables(recipe, elements, moving.check_kinds(moves), target)
+    _bound(recipe, elements, target)
+    _begin_at(recipe, start or {})
+    return recipe
+
+
+def _contribution(k: int, generator: Any, target: Target) -> FitContribution:
+    """The k-th contribution of a recipe, ``cluster`` for k = 1."""
+    contribution = FitContribution(numbered("cluster", k))
     modern(contribution).add_profile_generator(generator)
     modern(contribution).set_profile(profile_of(target), xname="r")
-    modern(contribution).set_equation("s1*G1")
+    modern(contribution).set_equation(f"s{k}*G{k}")
     # The Q range before the first curve: later it would go unnoticed.
     with_new_names = modern(generator)
     with_new_names.set_scattering_type(target.stype)
@@ -125,22 +165,43 @@ def recipe_of(
     with_new_names.set_qmin(target.qmin)
     generator.qbroad.value = target.qbroad
     generator.qdamp.value = target.first_qdamp
-    recipe = FitRecipe()
-    modern(recipe).clear_fit_hooks()
-    modern(recipe).add_contribution(contribution)
-    _add_variables(
-        recipe, elements, moving.check_kinds(moves), target.qdamp is None
+    return contribution
+
+
+def numbered(name: str, k: int) -> str:
+    """The name of something of the k-th PDF: as it is, ``NAME_2``, ..."""
+    return name if k == 1 else f"{name}_{k}"
+
+
+def qdamp_names(target: Target) -> list[str]:
+    """The variables of Qdamp that a recipe of a target has."""
+    return [
+        numbered("qdamp", k)
+        for k, part in enumerate((target, *target.together), start=1)
+        if part.qdamp is None
+    ]
+
+
+def contributions_of(recipe: FitRecipe) -> list[tuple[Any, float]]:
+    """The contributions of a recipe with their weights, in their order.
+
+    SrFit multiplies a residual by its weight before it is squared.
+    """
+    return list(
+        zip(recipe._contributions.values(), recipe._weights, strict=True)
     )
-    _bound(recipe, elements, target.qdamp_range)
-    _begin_at(recipe, start or {})
-    return recipe
+
+
+def _size(profile: Profile) -> float:
+    """The square root of the sum of squares of G over dG."""
+    return float(np.linalg.norm(profile.y / profile.dy))
 
 
 def _add_variables(
     recipe: FitRecipe,
     elements: Sequence[str],
     kinds: Sequence[str],
-    fit_qdamp: bool,
+    target: Target,
 ) -> None:
     """The variables of a recipe, in the order of its results."""
     contribution = recipe.cluster
@@ -157,7 +218,7 @@ def _add_variables(
         name=delta2_name(elements),
         tag="d2",
     )
-    if fit_qdamp:
+    if target.qdamp is None:
         variable(generator.qdamp, generator.qdamp.value, tag="qdamp")
     for shared in _shared_moves(generator.phase, kinds) if kinds else ():
         variable(shared, 0.0, tag="moves")
@@ -165,18 +226,25 @@ def _add_variables(
     lattice = modern(generator.phase).get_lattice()
     for edge in (lattice.a, lattice.b, lattice.c):
         modern(recipe).add_constraint(edge, "zoomscale")
+    for k, part in enumerate(target.together, start=2):
+        other = getattr(recipe, numbered("cluster", k))
+        variable(getattr(other, f"s{k}"), 1.0, tag="scale")
+        own = getattr(other, f"G{k}")
+        modern(recipe).add_constraint(own.delta2, delta2_name(elements))
+        if part.qdamp is None:
+            name = numbered("qdamp", k)
+            variable(own.qdamp, own.qdamp.value, name=name, tag="qdamp")
 
 
-def _bound(
-    recipe: FitRecipe, elements: Sequence[str], qdamp: tuple[float, float]
-) -> None:
+def _bound(recipe: FitRecipe, elements: Sequence[str], target: Target) -> None:
     """Bounds on each variable of a recipe."""
     bounds = {
-        "s1": (0.0, math.inf),
         "zoomscale": (Refinement.zoom_min, Refinement.zoom_max),
         delta2_name(elements): (0.0, Refinement.delta2_max),
-        "qdamp": qdamp,
     }
+    for k, part in enumerate((target, *target.together), start=1):
+        bounds[f"s{k}"] = 0.0, math.inf
+        bounds[numbered("qdamp", k)] = part.qdamp_range
     for element in elements:
         bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
     for name in move_names_of(recipe):
@@ -194,10 +262,12 @@ def _begin_at(recipe: FitRecipe, start: Mapping[str, float]) -> None:
                 f"start names {name!r}; expected some of {', '.join(names)}."
             )
         getattr(recipe, name).value = value
-    if "s1" not in start:
-        scale, unit = best_scale_of(recipe), scale_unit(recipe)
-        # From a scale of 0 no other variable has a slope.
-        recipe.s1.value = scale if scale > _LEAST_SCALE * unit else unit
+    for k, _ in enumerate(contributions_of(recipe), start=1):
+        if f"s{k}" not in start:
+            scale, unit = best_scale_of(recipe, k), scale_unit(recipe, k)
+            # From a scale of 0 no other variable has a slope.
+            enough = scale > _LEAST_SCALE * unit
+            getattr(recipe, f"s{k}").value = scale if enough else unit
 
 
 def variable_names(recipe: FitRecipe) -> list[str]:
@@ -295,36 +365,46 @@ def profile_of(target: Target) -> Profile:
     return profile
 
 
-def best_scale_of(recipe: FitRecipe) -> float:
-    """The scale of least squares at the other variables' values.
+def best_scale_of(recipe: FitRecipe, k: int = 1) -> float:
+    """The scale of least squares of the k-th PDF, at the others' values.
 
     0 where the curve goes against the data: no scale makes it fit.
     """
-    curve, measured = _curve_and_data(recipe)
+    curve, measured = _curve_and_data(recipe, k)
     power = float(curve @ curve)
     return max(float(curve @ measured), 0.0) / power if power else 0.0
 
 
-def scale_unit(recipe: FitRecipe) -> float:
+def scale_unit(recipe: FitRecipe, k: int = 1) -> float:
     """The scale at which the curve is as high as the data, root mean square.
 
     The scale has the unit of the data, which may be any: what is small for
     it can only be said in this.
     """
-    curve, measured = _curve_and_data(recipe)
+    curve, measured = _curve_and_data(recipe, k)
     power = float(curve @ curve)
     return math.sqrt(float(measured @ measured) / power) if power else 1.0
 
 
-def _curve_and_data(recipe: FitRecipe) -> tuple[np.ndarray, np.ndarray]:
-    """The curve at a scale of 1 and the data, (n,), over their dG."""
-    profile, scale = recipe.cluster.profile, recipe.s1.value
+def scale_number(name: str) -> int:
+    """Of which PDF a variable is the scale, from 1; 0 for another one."""
+    found = re.fullmatch(r"s(\d+)", name)
+    return int(found[1]) if found else 0
+
+
+def _curve_and_data(
+    recipe: FitRecipe, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k-th curve at a scale of 1 and the data, (n,), over their dG."""
+    profile = contributions_of(recipe)[k - 1][0].profile
+    variable = getattr(recipe, f"s{k}")
+    scale = variable.value
     if not scale:
         # Of a scale of 0 no curve could be told.
-        recipe.s1.value = 1.0
+        variable.value = 1.0
     recipe.residual()
-    curve = profile.ycalc / profile.dy / recipe.s1.value
-    recipe.s1.value = scale
+    curve = profile.ycalc / profile.dy / variable.value
+    variable.value = scale
     return curve, profile.y / profile.dy
 
 

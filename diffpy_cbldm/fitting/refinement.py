@@ -22,14 +22,24 @@ from diffpy_cbldm.fitting.agreement import misfit_by_range
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
+    contributions_of,
     delta2_name,
     move_names_of,
+    numbered,
+    qdamp_names,
     recipe_of,
+    scale_number,
     scale_unit,
     variable_names,
 )
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.fitting.uncertainties import Results, step_of, units_of
+from diffpy_cbldm.fitting.together import Together, with_others
+from diffpy_cbldm.fitting.uncertainties import (
+    Results,
+    rw_of_each,
+    step_of,
+    units_of,
+)
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.renames import modern
 from diffpy_cbldm.settings import Refinement, Solve
@@ -53,11 +63,19 @@ HELD_OUT = 2.0
 
 
 def _rw(recipe: FitRecipe, values: Any, above: float = 0.0) -> float:
-    """Rw of a recipe at given values, over r > above."""
-    profile = recipe.cluster.profile
-    misfit = recipe.residual(values)[: len(profile.x)]
-    part = profile.x > above
-    total = np.sum((profile.y / profile.dy)[part] ** 2)
+    """Rw of a recipe at given values, over r > above.
+
+    Of several PDFs the root of the mean Rw^2, with their weights: the
+    weights of the contributions hold the sizes of the data.
+    """
+    data, far = [], []
+    for contribution, weight in contributions_of(recipe):
+        profile = contribution.profile
+        data.append(weight * profile.y / profile.dy)
+        far.append(profile.x > above)
+    measured, part = np.concatenate(data), np.concatenate(far)
+    misfit = recipe.residual(values)[: len(measured)]
+    total = np.sum(measured[part] ** 2)
     return float(np.sqrt(np.sum(misfit[part] ** 2) / total))
 
 
@@ -72,13 +90,14 @@ def fitted_values(recipe: FitRecipe) -> np.ndarray:
 
     names = variable_names(recipe)
     units, size = units_of(recipe), _rms_of_data(recipe)
-    values, scale = np.array(recipe.values), names.index("s1")
-    if values[scale] < _VANISHED * units[scale]:
-        # A curve of no height has no slopes to follow: without a scale that
-        # makes it fit this is a minimum already.
-        values[scale] = best_scale_of(recipe)
-        if not values[scale]:
-            return values
+    values = np.array(recipe.values)
+    for place, k in enumerate(map(scale_number, names)):
+        if k and values[place] < _VANISHED * units[place]:
+            # A curve of no height has no slopes to follow: without a scale
+            # that makes it fit this is a minimum already.
+            values[place] = best_scale_of(recipe, k)
+            if not values[place]:
+                return values
     bounds = modern(recipe).get_bounds_array()
     low, high = (np.asarray(b, dtype=float) / units for b in bounds)
     options: dict[str, Any] = {"x_scale": "jac"}
@@ -163,6 +182,7 @@ def refine(
     heldout: bool = True,
     start: Mapping[str, float] | None = None,
     moves: Sequence[str] = (),
+    together: Together = (),
 ) -> Candidate:
     """Refine a cluster against a PDF with SrFit.
 
@@ -173,7 +193,7 @@ def refine(
 
     Parameters
     ----------
-    cluster, pdf, backend, rmin, rmax, start, moves
+    cluster, pdf, backend, rmin, rmax, start, moves, together
         As in `make_recipe`.
     heldout : bool
         Also refine up to 20 A and evaluate beyond.  Default True.
@@ -191,14 +211,19 @@ def refine(
         ``refined_moves`` where coordinates were adjusted to the PDF,
         ``not_determined`` with the moves that the PDF leaves open within
         their bounds, ``at_bounds``, and ``uneven_misfit`` where the misfit
-        is no noise.
+        is no noise.  With other PDFs ``together`` also the parameters
+        ``scale_2``, ``qdamp_2``, ...; Rw is the root of their weighted mean
+        Rw^2, ``rw_of_each`` has those of each, and the misfit that is looked
+        at is that of the first.
     """
     target = Target.of(pdf, rmin, rmax)
+    if together:
+        target = with_others(target, together)
     backend = choose_backend(backend)
     cluster = candidate_of(cluster)
 
     def recipe_to(end: float) -> FitRecipe:
-        part = target.with_rmax(end)
+        part = target if end == target.rmax else target.with_rmax(end)
         return recipe_of(cluster, part, backend, start, moves, False)
 
     with one_thread():
@@ -210,10 +235,12 @@ def refine(
             held = _rw(recipe, _fit_moves(part, _raw(part)), above=split)
         results = _fit_results(recipe, target, raw)
         uneven = _uneven_misfit(recipe, float(results.rw))
-    plain = {"s1": "scale", delta2_name(cluster.elements): "delta2"}
+    plain = {delta2_name(cluster.elements): "delta2"}
+    for k, _ in enumerate(contributions_of(recipe), start=1):
+        plain[f"s{k}"] = numbered("scale", k)
     parameters = _parameters(results, plain)
-    if target.qdamp is None:
-        parameters.setdefault("qdamp", (0.0, 0.0))
+    for name in qdamp_names(target):
+        parameters.setdefault(name, (0.0, 0.0))
     move_names = move_names_of(recipe)
     kinds = (kind for kind in moving.MOVE_KINDS if move_names_of(recipe, kind))
     return dataclasses.replace(
@@ -230,6 +257,7 @@ def refine(
         refined_moves=tuple(dict.fromkeys((*cluster.refined_moves, *kinds))),
         not_determined=_left_open(parameters, move_names),
         uneven_misfit=uneven,
+        rw_of_each=rw_of_each(results) if target.together else (),
     )
 
 
@@ -238,10 +266,11 @@ def _fit_results(
 ) -> Results:
     """Refine a recipe, leave it at the best values and return the results."""
     recipe.residual(_fit_moves(recipe, raw))
-    if target.qdamp is None and recipe.qdamp.value < _NO_DAMPING:
-        # G depends on its square: at 0 there is no uncertainty to give.
-        recipe.qdamp.value = 0.0
-        recipe.fix("qdamp")
+    for name in qdamp_names(target):
+        if getattr(recipe, name).value < _NO_DAMPING:
+            # G depends on its square: at 0 there is no uncertainty to give.
+            getattr(recipe, name).value = 0.0
+            recipe.fix(name)
     results = Results(recipe, target)
     results.update()
     # The derivatives were taken beside the best values.
@@ -305,12 +334,15 @@ def _at_bounds(
 ) -> tuple[tuple[str, float], ...]:
     """The parameters that ended at a bound, by plain names, with the bound."""
     variable_of = {name: variable for variable, name in plain.items()}
-    unit = scale_unit(recipe)
     reached = []
     for name in parameters:
-        variable = getattr(recipe, variable_of.get(name, name))
+        own = variable_of.get(name, name)
+        variable = getattr(recipe, own)
         low, high = variable.bounds
-        span = (high if math.isfinite(high) else unit) - low
+        if not math.isfinite(high):  # that of a scale
+            span = scale_unit(recipe, scale_number(own)) - low
+        else:
+            span = high - low
         for limit in (low, high):
             if abs(variable.value - limit) < 1e-3 * span:
                 reached.append((name, float(limit)))
@@ -332,7 +364,8 @@ def _raw_values(recipe: FitRecipe) -> np.ndarray:
             recipe.zoomscale.value = 1.0
         elif name in moves:
             getattr(recipe, name).value = 0.0
-    recipe.s1.value = best_scale_of(recipe)
+    for k, _ in enumerate(contributions_of(recipe), start=1):
+        getattr(recipe, f"s{k}").value = best_scale_of(recipe, k)
     return np.array(recipe.values)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from diffpy_cbldm.debye.qgrid import QGrid, q_grid, whole_end
 from diffpy_cbldm.debye.widths import end_ratio
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.interpolation import interpolated
 from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.settings import (
@@ -61,6 +62,10 @@ class Target:
     qdamp_range : (low, high), 1/A
         Between what it is fitted.
     stype : {"X", "N"}
+    together : tuple of Target
+        Other PDFs of the same sample, which a refinement fits as well.
+    share : float
+        How much Rw^2 counts beside that of the first PDF.
     """
 
     pdf: PDFData
@@ -75,6 +80,8 @@ class Target:
     qdamp: float | None
     qdamp_range: tuple[float, float]
     stype: str
+    together: tuple[Target, ...] = ()
+    share: float = 1.0
 
     @classmethod
     def of(
@@ -165,13 +172,20 @@ class Target:
     def with_rmax(self, rmax: float) -> Target:
         """The same with another end of the range, angstrom."""
         cut = Target.of(self.pdf, self.rmin, rmax, self.qdamp_range)
-        return cut.with_qdamp(self.qdamp)
+        return dataclasses.replace(
+            cut,
+            qdamp=self.qdamp,
+            share=self.share,
+            together=tuple(t.with_rmax(rmax) for t in self.together),
+        )
 
     def with_qmin(self, qmin: float) -> Target:
         """The same with another Qmin, 1/A, of the data as well."""
         pdf = dataclasses.replace(self.pdf, qmin=qmin)
         other = Target.of(pdf, self.rmin, self.rmax, self.qdamp_range)
-        return other.with_qdamp(self.qdamp)
+        return dataclasses.replace(
+            other, qdamp=self.qdamp, share=self.share, together=self.together
+        )
 
     @property
     def first_qdamp(self) -> float:
@@ -366,7 +380,7 @@ def regrid(
         if on_grid and np.all(np.diff(index) == 1):
             g[inside] = values[index < len(grid)]
         elif inside.any():
-            g[inside] = _interpolate(r, values, grid[inside], pdf.qmax)
+            g[inside] = interpolated(r, values, grid[inside], pdf.qmax)
         mask |= inside
     if not mask.any():
         raise CbldmError(
@@ -375,39 +389,6 @@ def regrid(
             "the data again from r = 0."
         )
     return g, mask
-
-
-def _interpolate(
-    r: np.ndarray, g: np.ndarray, at: np.ndarray, qmax: float
-) -> np.ndarray:
-    """Interpolate data without content beyond qmax; `at` lies within r."""
-    at = np.clip(at, r[0], r[-1])
-    steps = np.diff(r)
-    step = float(np.median(steps)) if len(steps) else 0.0
-    if r[0] < 1.5 * step:
-        later = r > step / 2
-        r = np.concatenate([-r[later][::-1], r])
-        g = np.concatenate([-g[later][::-1], g])
-    even = np.ptp(steps) < 1e-3 * step if len(steps) else False
-    if step > 0.5 * math.pi / qmax:
-        if even:
-            return np.sinc((at[:, None] - r) / step) @ g
-        return _from_waves(r, g, at, qmax)
-    from scipy.interpolate import make_interp_spline
-
-    degree = next((k for k in (7, 5, 3, 1) if len(r) > k), 0)
-    return make_interp_spline(r, g, k=degree)(at)
-
-
-def _from_waves(
-    r: np.ndarray, g: np.ndarray, at: np.ndarray, qmax: float
-) -> np.ndarray:
-    """The least sum of waves up to Qmax through uneven points, at others."""
-    # Beyond the data the waves may go on: their period is not the range.
-    end = float(r[-1]) + 10 * math.pi / qmax
-    waves = np.arange(1, math.ceil(qmax * end / math.pi) + 1) * math.pi / end
-    sizes = np.linalg.lstsq(np.sin(r[:, None] * waves), g, rcond=1e-6)[0]
-    return np.sin(at[:, None] * waves) @ sizes
 
 
 def bond_estimate(pdf: PDFData) -> float:

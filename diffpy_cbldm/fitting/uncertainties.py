@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,12 @@ from diffpy.srfit.fitbase import FitRecipe, FitResults
 from diffpy.srfit.fitbase.fitresults import ContributionResults
 
 from diffpy_cbldm.fitting.agreement import power_in_range
-from diffpy_cbldm.fitting.recipe import scale_unit, variable_names
+from diffpy_cbldm.fitting.recipe import (
+    contributions_of,
+    scale_number,
+    scale_unit,
+    variable_names,
+)
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.protocols import plain, tagged
 from diffpy_cbldm.renames import modern
@@ -24,6 +29,11 @@ from diffpy_cbldm.renames import modern
 _ZERO = 1e-3
 """What stands for a refined value of 0 where derivatives are taken, in
 changes that matter (`step_of`)."""
+
+_WIDE_STEP = 0.03
+"""Share of a Uiso over which derivatives by it are taken where there are
+several: that of a light element among heavy ones changes G(r) by less than
+the jumps of the Q grid within a short step."""
 
 _SINGULAR = 1e-10
 """Variables that the data tell apart by less are not determined."""
@@ -37,10 +47,8 @@ _LIVE = ("recipe", "target", "_dcon", "conresults")
 
 def units_of(recipe: FitRecipe) -> np.ndarray:
     """In what each variable is counted: `scale_unit`, and 1."""
-    unit = scale_unit(recipe)
-    return np.array(
-        [unit if name == "s1" else 1.0 for name in variable_names(recipe)]
-    )
+    of_scales = map(scale_number, variable_names(recipe))
+    return np.array([scale_unit(recipe, k) if k else 1.0 for k in of_scales])
 
 
 def step_of(name: str) -> float:
@@ -49,8 +57,9 @@ def step_of(name: str) -> float:
         return 1.0
     if name.endswith("_Uiso"):
         return 0.003
-    steps = {"s1": 0.1, "zoomscale": 0.003, "qdamp": 0.02}
-    return steps.get(name, 0.01)
+    if name.startswith("qdamp"):
+        return 0.02
+    return 0.1 if scale_number(name) else {"zoomscale": 0.003}.get(name, 0.01)
 
 
 class Results(FitResults):
@@ -75,12 +84,15 @@ class Results(FitResults):
 
     varvals: Any
 
+    @property
+    def _parts(self) -> tuple[Target, ...]:
+        """The targets of the contributions, in their order."""
+        return self.target, *self.target.together
+
     def __init__(self, recipe: FitRecipe, target: Target) -> None:
         self.target = target
         self.uncertainties = target.pdf.uncertainties
-        self.independent_points = min(
-            target.independent_points, float(len(target.r))
-        )
+        self.independent_points = sum(map(_independent, self._parts))
         super().__init__(recipe, update=False)
         self.derivstep = 1e-3
 
@@ -132,6 +144,25 @@ class Results(FitResults):
             new.conresults[name] = con
         return new
 
+    def _calculateMetrics(self) -> None:  # srfit up to 3.3
+        self._set_metrics()
+
+    def _calculate_metrics(self) -> None:  # srfit from 3.4
+        self._set_metrics()
+
+    def _set_metrics(self) -> None:
+        """Set chi2 and Rw of the recipe.
+
+        The stock class counts a contribution by its weight, though the
+        residual that is squared has been multiplied by it.
+        """
+        weights = [con.weight for con in self.conresults.values()]
+        for con in self.conresults.values():
+            con.weight **= 2
+        modern(super())._calculate_metrics()
+        for con, weight in zip(self.conresults.values(), weights, strict=True):
+            con.weight = weight
+
     def formatResults(self, *args: Any, **options: Any) -> str:
         """As in the stock class, which knows no uncertainties without dG."""
         return self._with_origin(super().formatResults(*args, **options))
@@ -152,8 +183,33 @@ class Results(FitResults):
         """
         values = np.array(self.varvals)
         jacobian = self._jacobian(values)
-        misfit = self.recipe.residual(values)[: len(self.target.r)]
-        self.cov = _inverse_normal(jacobian) * self._variance(misfit)
+        misfit = self.recipe.residual(values)
+        inverse = _inverse_normal(jacobian)
+        variances = [
+            (rows, self._variance(part, misfit[rows], weight))
+            for part, rows, weight in self._rows()
+        ]
+        if len(variances) == 1:
+            self.cov = inverse * variances[0][1]
+            return
+        # What the data do not determine is NaN, and stays so.
+        seen = np.isfinite(np.diag(inverse))
+        self.cov = np.full_like(inverse, np.nan)
+        block = np.ix_(seen, seen)
+        self.cov[block] = 0.0
+        for rows, variance in variances:
+            moved = jacobian[rows][:, seen] @ inverse[block]
+            self.cov[block] += moved.T @ moved * variance
+
+    def _rows(self) -> Iterator[tuple[Target, slice, float]]:
+        """Each PDF with its rows of the residual, and its weight."""
+        first = 0
+        for part, (contribution, weight) in zip(
+            self._parts, contributions_of(self.recipe), strict=True
+        ):
+            last = first + len(contribution.profile.x)
+            yield part, slice(first, last), weight
+            first = last
 
     def _jacobian(self, values: np.ndarray) -> np.ndarray:
         """Derivatives of the residual, (points, variables), at the values."""
@@ -165,15 +221,33 @@ class Results(FitResults):
             np.copysign(_ZERO * steps, values),
             values,
         )
-        take = modern(self)._calculate_jacobian
-        jacobian = take()
+        jacobian = modern(self)._calculate_jacobian()
+        widths = [k for k, n in enumerate(names) if n.endswith("_Uiso")]
+        if len(widths) > 1:
+            for k in widths:
+                jacobian[:, k] = self._slope(k)
         self.varvals = values
-        if not values[names.index("s1")] > _ZERO * units[names.index("s1")]:
-            # A curve of height 0 tells nothing of the other variables.
-            jacobian[:, [name != "s1" for name in names]] = 0.0
+        for k, (_, rows, _) in enumerate(self._rows(), start=1):
+            scale = names.index(f"s{k}")
+            if not values[scale] > _ZERO * units[scale]:
+                # A curve of height 0 tells nothing of the other variables.
+                others = [name != f"s{k}" for name in names]
+                jacobian[rows, others] = 0.0
         return jacobian
 
-    def _variance(self, misfit: np.ndarray) -> float:
+    def _slope(self, k: int) -> np.ndarray:
+        """The derivative by a variable over a step of `_WIDE_STEP`."""
+        ends = []
+        step = _WIDE_STEP * self.varvals[k]
+        for end in (step, -step):
+            values = np.array(self.varvals)
+            values[k] += end
+            ends.append(self.recipe.residual(values))
+        return (ends[0] - ends[1]) / (2 * step)
+
+    def _variance(
+        self, target: Target, misfit: np.ndarray, weight: float
+    ) -> float:
         """Variance of the data, over that of the stock covariance.
 
         With n points that are m independent data, the noise has m
@@ -184,17 +258,25 @@ class Results(FitResults):
             dG       n / m
 
         Of noise beyond the range of Q, which moves no variable, only that in
-        the range counts in both.
+        the range counts in both.  Of several PDFs each has its own variance,
+        and its part of the variables by its independent data; dG counts
+        times its weight in the recipe.
         """
-        target, total = self.target, float(misfit @ misfit)
+        total = float(misfit @ misfit)
         free = self.independent_points - len(self.varnames)
         if free <= 0:
             return math.nan
+        free *= _independent(target) / self.independent_points
         felt = power_in_range(target.r, misfit, target.qmin, target.qmax)
-        if self.uncertainties == "misfit":
+        if target.pdf.uncertainties == "misfit":
             return felt / free
         share = felt / total if total else 1.0
-        return share * len(misfit) / free
+        return weight**2 * share * len(misfit) / free
+
+
+def _independent(target: Target) -> float:
+    """Independent points, no more than there are points."""
+    return min(target.independent_points, float(len(target.r)))
 
 
 def _with_arrays(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,6 +316,19 @@ def _inverse_normal(jacobian: np.ndarray) -> np.ndarray:
         part /= np.outer(length[seen], length[seen])
         inverse[np.ix_(seen, seen)] = part
     return inverse
+
+
+def rw_of_each(results: Any) -> tuple[float, ...]:
+    """Rw of each PDF that was fitted, in their order."""
+    return tuple(float(con.rw) for con in results.conresults.values())
+
+
+def misfits(results: Any) -> np.ndarray:
+    """What a fit leaves of the data, as it was squared; of all PDFs."""
+    parts = results.conresults.values()
+    return np.concatenate(
+        [con.weight * (con.y - con.ycalc) / con.dy for con in parts]
+    )
 
 
 def fitted_curve(results: Any) -> Any | None:

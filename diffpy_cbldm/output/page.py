@@ -176,10 +176,12 @@ def command(solution: Solution, source: str) -> str:
     for table in (settings.Reading, settings.Solve):
         for option in options.options(table):
             value = solution.settings.get(option.name)
-            if value is not None:
-                arguments.append(
-                    f"{option.flags[-1]} {shlex.quote(_setting(value))}"
-                )
+            several = value if isinstance(value, (tuple, list)) else [value]
+            arguments += [
+                f"{option.flags[-1]} {shlex.quote(_setting(one))}"
+                for one in several
+                if one is not None
+            ]
     # Such a file would be taken for an option; "-" alone is standard input.
     if source.startswith("-") and source != "-":
         source = f"./{source}"
@@ -214,11 +216,16 @@ def described(
         The letter of its group.
     """
     title = f"{c.structure_type or 'unnamed type'}, {c.composition}"
+    if c.rw_of_each:  # the curve is that of the first PDF
+        rw = c.rw
     agreement = "not fitted" if rw is None else f"Rw {rw:.4f}"
     if rw is not None and c.rw is None:
         agreement += ", only the scale fitted"
     elif c.rw_heldout is not None and math.isfinite(c.rw_heldout):
         agreement += f", held-out {c.rw_heldout:.4f}"
+    if c.rw_of_each:
+        each = ", ".join(f"{one:.4f}" for one in c.rw_of_each)
+        agreement += f", of each PDF {each}"
     return {
         "rank": rank,
         "title": title,
@@ -233,9 +240,7 @@ def described(
         "parameters": [
             {
                 "name": name,
-                "unit": UNITS.get(
-                    name, UNITS["delta2"] if name.endswith("_Uiso") else ""
-                ),
+                "unit": _unit(name),
                 "text": with_esd(value, esd),
             }
             for name, (value, esd) in c.parameters.items()
@@ -254,6 +259,13 @@ def described(
             _word(", ".join(c.edits)),
         ],
     }
+
+
+def _unit(name: str) -> str:
+    """The unit of a parameter, empty where it has none."""
+    if name.endswith("_Uiso"):
+        return UNITS["delta2"]
+    return UNITS["qdamp"] if name.startswith("qdamp") else UNITS.get(name, "")
 
 
 def _drawn_note(form: Shape) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from diffpy_cbldm.output.results import shown, with_esd
@@ -19,6 +19,9 @@ def table(solution: Solution) -> str:
     # Candidates that were refined with different moves differ in parameters.
     names = list(dict.fromkeys(n for c in rows for n in c.parameters))
     head = ["rank", "atoms", "type", "generator", "edited", *RW_HEADS]
+    # Of each PDF where several were refined together.
+    several = max((len(c.rw_of_each) for c in rows), default=0)
+    head += [f"Rw {k + 1}" for k in range(several)]
     lines = [head + names]
     for rank, c in enumerate(rows, start=1):
         lines.append(
@@ -29,6 +32,7 @@ def table(solution: Solution) -> str:
                 c.generator,
                 ",".join(c.edits) or "-",
                 *(rw_text(x) for x in (c.rw_raw, c.rw, c.rw_heldout)),
+                *_padded(c.rw_of_each, several),
                 *(
                     with_esd(*c.parameters[n]) if n in c.parameters else "-"
                     for n in names
@@ -36,12 +40,15 @@ def table(solution: Solution) -> str:
             ]
         )
     if solution.crystal is not None:
-        lines.append(_baseline(solution.crystal, rows, names))
+        lines.append(_baseline(solution.crystal, rows, names, several))
     return _aligned(lines, flush_left={2, 3, 4})
 
 
 def _baseline(
-    crystal: AttenuatedCrystal, rows: list[Candidate], names: list[str]
+    crystal: AttenuatedCrystal,
+    rows: list[Candidate],
+    names: list[str],
+    several: int,
 ) -> list[str]:
     """The cells of the attenuated crystal, which is no candidate."""
     values = {"scale": crystal.scale, "delta2": crystal.delta2}
@@ -49,9 +56,16 @@ def _baseline(
     values |= {f"{s}_Uiso": crystal.uiso for s in rows[0].elements[:1]}
     return [
         *("-", str(crystal.n_atoms), crystal.lattice, "crystal", "-"),
-        *("-", rw_text(crystal.rw), "-"),
+        # Of several PDFs it is fitted to the first.
+        *("-", "-" if several else rw_text(crystal.rw), "-"),
+        *_padded([crystal.rw], several),
         *(f"{values[n]:.3g}" if n in values else "-" for n in names),
     ]
+
+
+def _padded(rws: Sequence[float], several: int) -> list[str]:
+    """Rw of the first of several PDFs, and dashes for the others."""
+    return [*map(rw_text, rws), *["-"] * several][:several]
 
 
 RW_HEADS = ("Rw raw", "Rw", "held-out")

@@ -36,6 +36,7 @@ def dataframe(
         for name in names:
             value, esd = c.parameters.get(name, (None, None))
             row |= {name: value, f"{name}_esd": esd}
+        row |= {f"rw_{k}": rw for k, rw in enumerate(c.rw_of_each, 1)}
         row["flags"] = "; ".join(c.flags)
     numbers = ["diameter", "rw", "rw_heldout", "rw_raw", "rw_quick"]
     numbers += itertools.chain(*((n, f"{n}_esd") for n in names))
@@ -64,4 +65,7 @@ def _row(c: Candidate) -> dict[str, Any]:
 
 def _unit(column: str) -> str | None:
     name = column.removesuffix("_esd")
-    return "A^2" if name.endswith("_Uiso") else UNITS.get(name)
+    if name.endswith("_Uiso"):
+        return "A^2"
+    # Of further PDFs that were refined together: qdamp_2, ...
+    return UNITS.get(name.rstrip("0123456789").rstrip("_") or name)

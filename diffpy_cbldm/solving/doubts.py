@@ -170,12 +170,13 @@ def crystal_doubts(best: Candidate, crystal: AttenuatedCrystal) -> list[str]:
     list of str
         Empty where the best structure has the lower Rw.
     """
-    if best.rw is None or best.rw <= crystal.rw:
+    rw = best.rw_of_first
+    if rw is None or rw <= crystal.rw:
         return []
     return [
         f"A crystal that ends at a sphere ({crystal}), with five parameters "
         f"and no atoms, has Rw {crystal.rw:.3f}, the best structure "
-        f"{best.rw:.3f}: the particle is as large as {crystal.n_atoms} atoms "
+        f"{rw:.3f}: the particle is as large as {crystal.n_atoms} atoms "
         f"of {crystal.lattice}, at Qdamp {crystal.qdamp:.3f} 1/A, or has many "
         f"sizes, rather than being one of the candidates."
     ]

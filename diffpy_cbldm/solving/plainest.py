@@ -54,6 +54,16 @@ def distinction(r: np.ndarray, better: np.ndarray, worse: np.ndarray) -> float:
     return float(gain.mean() * np.sqrt(len(gain)) / scatter)
 
 
+def apart(ranges: Sequence[np.ndarray]) -> np.ndarray:
+    """The r of several PDFs one after the other, in blocks of their own."""
+    placed, first = [], 0.0
+    for r in ranges:
+        placed.append(first + r - r[0])
+        blocks = int((r[-1] - r[0]) / BLOCK) + 1
+        first += blocks * BLOCK
+    return np.concatenate(placed)
+
+
 def complexity(candidate: Candidate) -> int:
     """How much is told of a structure beyond its crystal and size, 0 to 3.
 

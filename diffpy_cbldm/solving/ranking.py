@@ -14,10 +14,10 @@ from diffpy_cbldm.fitting.quickfit import (
     quick_fit,
 )
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.fitting.uncertainties import fitted_curve
+from diffpy_cbldm.fitting.uncertainties import misfits
 from diffpy_cbldm.search.generators import built_in
 from diffpy_cbldm.settings import MAX_ATOMS
-from diffpy_cbldm.solving.plainest import plainest
+from diffpy_cbldm.solving.plainest import apart, plainest
 from diffpy_cbldm.solving.polish_stage import STRETCH
 
 NEARLY = 1.25
@@ -102,14 +102,12 @@ def ordered(refined: Sequence[Candidate], target: Target) -> list[int]:
     )
     # Of the refinement's own range of r, all the same.
     order = [i for i in order if refined[i].rw is not None]
-    curves = [fitted_curve(refined[i].results) for i in order]
-    if curves and None not in curves:
-        left = [(c.y - c.ycalc) / c.dy for c in curves if c is not None]
+    if order and all(refined[i].results is not None for i in order):
         first = plainest(
             [refined[i] for i in order],
             [refined[i].rw or 0.0 for i in order],
-            target.r,
-            lambda k: left[k],
+            apart([part.r for part in (target, *target.together)]),
+            lambda k: misfits(refined[order[k]].results),
         )
         order.insert(0, order.pop(first))
     return order + [i for i, c in enumerate(refined) if c.rw is None]

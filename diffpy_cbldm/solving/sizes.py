@@ -147,7 +147,8 @@ def covering(
         particle can imitate, and a sphere without a surface as well.
     """
     counts = [len(best), *(one.n_atoms for one in sizes)]
-    if best.rw is not None and crystal.rw < AVERAGE * best.rw:
+    rw = best.rw_of_first
+    if rw is not None and crystal.rw < AVERAGE * rw:
         counts += [crystal.n_atoms, *(one.crystal_atoms for one in sizes)]
     return dataclasses.replace(
         atoms,

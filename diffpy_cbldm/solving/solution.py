@@ -88,6 +88,8 @@ class Solution(Stored, Displayed):
         Qdamp is known.
     distribution : SizeDistribution or None
         Of sizes, where it was asked for.
+    together : tuple of PDFData
+        Other PDFs that were refined together with `pdf`.
     """
 
     candidates: list[Candidate]
@@ -102,6 +104,7 @@ class Solution(Stored, Displayed):
     crystal: AttenuatedCrystal | None = None
     sizes: tuple[SizeAtQdamp, ...] = ()
     distribution: SizeDistribution | None = None
+    together: tuple[PDFData, ...] = ()
 
     @property
     def refined(self) -> list[Candidate]:
@@ -137,7 +140,8 @@ class Solution(Stored, Displayed):
               (the longest distance of two atoms, A), ``generator``, and
               ``edits``: kinds of edits, with commas;
             - ``rw``, ``rw_heldout``, ``rw_raw``, ``rw_quick``: as in
-              `Candidate` and `rw_quick`;
+              `Candidate` and `rw_quick`; ``rw_1``, ``rw_2``, ... of each
+              PDF where several were refined together;
             - each refined parameter by its name, and its standard
               uncertainty as ``NAME_esd``: ``scale``, ``zoomscale``,
               ``<El>_Uiso`` (A^2), ``delta2`` (A^2), ``qdamp`` (1/A), moves;
@@ -182,7 +186,7 @@ class Solution(Stored, Displayed):
                 f"{best.rw:.3f}{heldout} ({best.rw_raw:.3f} before the "
                 f"refinement)."
             )
-            lines += self._sources()
+            lines += self._of_each() + self._sources()
             if self.groups and len(self.groups[0].members) > 1:
                 first = self.groups[0]
                 lines.append(
@@ -210,9 +214,21 @@ class Solution(Stored, Displayed):
             lines.extend(f"Warning: {text}" for text in self.warnings)
         return "\n".join(lines)
 
+    def _of_each(self) -> list[str]:
+        """Rw of each PDF where several were refined together."""
+        rws = self.candidates[0].rw_of_each
+        if not rws:
+            return []
+        words = {"X": "X-rays", "N": "neutrons"}
+        each = [
+            f"{rw:.3f} ({words[pdf.stype]})"
+            for rw, pdf in zip(rws, (self.pdf, *self.together), strict=True)
+        ]
+        return [f"That is the mean of several PDFs: {', '.join(each)}."]
+
     def _baseline(self) -> str:
         """How the attenuated crystal does beside the best structure."""
-        crystal, best = self.crystal, self.candidates[0].rw
+        crystal, best = self.crystal, self.candidates[0].rw_of_first
         assert crystal is not None
         text = (
             f"The baseline, a crystal that ends at a sphere ({crystal}, as "

@@ -24,6 +24,12 @@ from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.together import (
+    Together,
+    independent_points,
+    spelled,
+    with_others,
+)
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import generator_names, propose
@@ -73,6 +79,7 @@ def solve(
     rmax: float | None = None,
     qdamp_range: str | Sequence[float] = "auto",
     distribution: bool = False,
+    together: Together = (),
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -119,6 +126,11 @@ def solve(
     distribution : bool
         Whether a distribution of sizes is fitted for the shape of the best
         structure, see `diffpy_cbldm.size_distribution`; default False.
+    together : PDFData, or sequence of PDFData or (PDFData, weight)
+        Other PDFs of the same sample, such as one of neutrons, that are
+        refined together with `pdf` (`diffpy_cbldm.refine`); by the weighted
+        mean of Rw^2 candidates are ranked.  Proposals, quick fits and edits
+        look at `pdf` alone.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -147,12 +159,14 @@ def solve(
         backend=backend,
         qdamp_range=_range_text(qdamp_range),
         distribution="yes" if distribution else "no",
+        together=spelled(together),
         polish=_kinds_text(polish),
         roughness=roughness,
     )
     _check(used, end, float(pdf.r[-1]))
     _ = pdf.element  # raises where there are several, or none
     target = Target.of(pdf, rmin, end, qdamp_range)
+    target = with_others(target, together)
     clock = Clock(progress, steps=len(generators) + 3 + refine)
     compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
@@ -220,8 +234,9 @@ def _solve(
             *origin_doubts(candidates, generators),
         ),
         pdf=target.pdf,
+        together=tuple(other.pdf for other in target.together),
         front=edits.front,
-        groups=tuple(group(candidates, target.independent_points)),
+        groups=tuple(group(candidates, independent_points(target))),
         atoms=atoms,
         crystal=crystal,
         sizes=sizes,

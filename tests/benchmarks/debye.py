@@ -334,6 +334,7 @@ pairs.
 | batches of one element; several elements | `debye.pure`; `debye.mixed` |
 | one element and one width, where no gradient is wanted | `debye.quick_sums` |
 | the pairs of one cluster, kept for a fit | `debye.pair_table` |
+| the same by pairs of elements | `fitting.mixed_pairs` |
 | one count of pairs for many conditions | `debye.histogram` |
 
 ## Time against size and range
@@ -364,6 +365,8 @@ Milliseconds per PDF from the same command, so on the same machine.
 
 `python -m tests.benchmarks.debye` prints all of these with their deviations.
 `python -m tests.benchmarks.srfit` times SrFit residuals and fits.
+`python -m tests.benchmarks.mixed` times refinements of two elements, with and
+without kept pairs.
 """
 
 
