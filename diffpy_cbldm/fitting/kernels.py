@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffpy_cbldm.compiled import ahead, compiled, compiled_sums
+from diffpy_cbldm.compiled import ahead, compiled
 
 LANES = 16
 """So many neighbouring points of Q go through the sum together."""
