@@ -28,6 +28,7 @@ from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import generator_names, propose
 from diffpy_cbldm.solving.clock import Clock, Progress
+from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     label_doubts,
@@ -49,6 +50,7 @@ from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
 from diffpy_cbldm.solving.sizes import covering, sizes_by_qdamp
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
+from diffpy_cbldm.solving.verdict import judge
 from diffpy_cbldm.threads import one_thread
 
 
@@ -189,17 +191,18 @@ def _solve(
     about_size = size_doubts(candidates[0], target, largest)
     clock.begin("sizes")
     sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
+    verdict = judge(Answer(candidates, target, crystal, largest))
     atoms = None if too_short else edits.atoms
     if atoms:
         atoms = covering(atoms, sizes, candidates[0], crystal)
-        atoms = dataclasses.replace(atoms, doubted=bool(about_size))
+        atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
     widths, missing = _distribution(candidates[0], target, used)
     return Solution(
         candidates=candidates,
         rw_quick=[quick for _, quick in everything],
         settings=_resolved(used, target.pdf),
         timings=clock.end(),
-        warnings=(
+        warnings=_once(
             *target.pdf.warnings,
             *notes,
             *label_doubts(target),
@@ -208,6 +211,7 @@ def _solve(
             *qdamp_doubts(candidates[0], target),
             *plainness_doubts(candidates),
             *crystal_doubts(candidates[0], crystal),
+            *(doubt.text for doubt in verdict.raised),
             *missing,
             *origin_doubts(candidates, generators),
         ),
@@ -218,6 +222,7 @@ def _solve(
         crystal=crystal,
         sizes=sizes,
         distribution=widths,
+        verdict=verdict,
     )
 
 
@@ -275,6 +280,11 @@ def _distribution(
         return size_distribution(best, target), []
     except CbldmError as error:
         return None, [f"No distribution of sizes was fitted: {error}"]
+
+
+def _once(*texts: str) -> tuple[str, ...]:
+    """Each text once: a doubt may have been said already."""
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:

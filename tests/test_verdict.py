@@ -1,0 +1,257 @@
+"""When there is no structure, and what the headline says."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from ase.cluster import Octahedron
+
+import diffpy_cbldm as cb
+from diffpy_cbldm.fitting import readings
+from diffpy_cbldm.fitting.attenuated import (
+    BULK,
+    fit_crystal,
+    lattice_shells,
+)
+from diffpy_cbldm.fitting.liquid import fit_wave
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.output.page import make_page
+from diffpy_cbldm.output.results import result
+from diffpy_cbldm.solving.abstaining import reason
+from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.solving.doubt_facts import DOUBTED, FACTS
+from diffpy_cbldm.solving.doubt_table import TESTS, Answer
+from diffpy_cbldm.solving.verdict import headline, judge
+
+R = np.arange(0, 24, 0.02)
+OCTAHEDRON = cb.Cluster("Pt", Octahedron("Pt", 5, cutoff=1).positions)
+
+
+def pdf_of(g, r=R, qmax=22.0, composition="Pt"):
+    return cb.PDFData(
+        r, g, composition=composition, qmin=0.8, qmax=qmax, stype="X"
+    )
+
+
+def measured_particle(cluster=OCTAHEDRON, rmax=24.0, **conditions):
+    (made,) = cb.simulate(
+        cluster, qmin=0.8, qmax=22, rmax=rmax, rstep=0.02, **conditions
+    )
+    return dataclasses.replace(made, qdamp=None)
+
+
+def scattering(g, r=R, qmax=22.0):
+    """F(Q) of a G(r), on a fine grid."""
+    q = np.arange(0.02, qmax, 0.02)
+    return q, 0.02 * np.sin(np.outer(q, r)) @ g
+
+
+def transformed(q, f):
+    """G(r) of an F(Q)."""
+    kept = np.where(q < 0.8, 0, f)
+    return 2 / np.pi * 0.02 * np.sin(np.outer(R, q)) @ kept
+
+
+def hard_spheres(packing=0.45, size=2.7):
+    """The Percus-Yevick liquid: Wertheim, Phys. Rev. Lett. 10, 321 (1963)."""
+    q = np.arange(0.02, 22, 0.02)
+    x, n = q * size, packing
+    a = (1 + 2 * n) ** 2 / (1 - n) ** 4
+    b = -6 * n * (1 + n / 2) ** 2 / (1 - n) ** 4
+    sin, cos = np.sin(x), np.cos(x)
+    direct = a * (sin - x * cos) / x**3
+    direct += b * (2 * x * sin - (x**2 - 2) * cos - 2) / x**4
+    cubic = (4 * x**3 - 24 * x) * sin - (x**4 - 12 * x**2 + 24) * cos + 24
+    direct += n * a / 2 * cubic / x**6
+    s = 1 / (1 + 24 * n * direct)
+    return pdf_of(transformed(q, q * (s - 1) * np.exp(-0.03 * q**2)))
+
+
+def bulk(a=4.09):
+    """Silver without an end: peaks of its shells over the mean density."""
+    bond, width = a / 2**0.5, 0.12
+    d, count = lattice_shells("fcc", 12.0)
+    d = d * bond
+    peaks = np.exp(-0.5 * ((R[:, None] - d) / width) ** 2)
+    g = peaks @ (count / d) / (width * (2 * np.pi) ** 0.5)
+    g = (g - 4 * np.pi * 4 / a**3 * R) * np.exp(-0.5 * (0.03 * R) ** 2)
+    return pdf_of(g, composition="Ag")
+
+
+def answer(pdf, rw=None, **range_):
+    """What was found, if its Rw is so much, or that of the crystal."""
+    target = Target.of(pdf, **range_)
+    crystal = fit_crystal(target)
+    best = cb.Candidate(
+        pdf.composition,
+        OCTAHEDRON.positions,
+        "fcc",
+        "library",
+        rw=crystal.rw if rw is None else rw,
+    )
+    return Answer([best], target, crystal, 10_000)
+
+
+def kind(pdf, rw=None, **range_):
+    found = reason(answer(pdf, rw, **range_))
+    return found and found.kind
+
+
+def test_particles_have_a_structure():
+    pdf = measured_particle()
+    assert kind(pdf, 0.003) is None
+    # Also where they are said to end at Qmax, as F(Q) would.
+    assert kind(measured_particle(rmax=22.0), 0.003) is None
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_noise_has_none(seed):
+    rng = np.random.default_rng(seed)
+    points = pdf_of(rng.normal(size=len(R)))
+    # Of the range of Q alone, as of a measurement without a sample.
+    q = np.arange(0.02, 22, 0.02)
+    waves = pdf_of(transformed(q, rng.normal(size=len(q))))
+    assert kind(points, 0.99) == kind(waves, 0.95) == "noise"
+    assert "outside of the stated Q range" in reason(answer(points, 0.99)).text
+
+
+def test_a_bulk_crystal_has_no_size():
+    """And a lower limit is said."""
+    found = reason(answer(bulk()))
+    assert found.kind == "bulk crystal"
+    assert found.at_least >= 500
+    assert f"at least {found.at_least:,} atoms" in found.text
+    # A particle that fits much better than any crystal is one.
+    assert reason(answer(bulk(), 0.001)) is None
+
+
+@pytest.mark.parametrize("packing", [0.4, 0.5])
+def test_a_liquid_is_one_wave(packing):
+    pdf = hard_spheres(packing)
+    wave, decay = fit_wave(Target.of(pdf))
+    assert wave < 0.3 and 2 < decay < 8
+    assert fit_wave(Target.of(measured_particle()))[0] > 0.7
+
+
+def test_the_wave_of_a_liquid_is_found():
+    """Its own parameters, where the data are that wave."""
+    g = np.exp(-R / 4.0) * np.cos(7.7 / 2.8 * (R - 2.8)) * (R > 2.0)
+    wave, decay = fit_wave(Target.of(pdf_of(g)))
+    assert wave < 0.05 and decay == pytest.approx(4.0, rel=0.1)
+
+
+def test_a_liquid_has_no_structure(monkeypatch):
+    """Where the best structure does not fit as well as the wave."""
+    from diffpy_cbldm.solving import abstaining
+
+    monkeypatch.setattr(abstaining, "_rw_beyond", lambda *a: 0.4)
+    assert kind(hard_spheres(), 0.3) == "liquid or glass"
+    monkeypatch.setattr(abstaining, "_rw_beyond", lambda *a: 0.1)
+    assert kind(hard_spheres(), 0.3) is None
+
+
+def test_a_compound_or_another_metal_has_none():
+    pdf = measured_particle()
+    sodium = dataclasses.replace(pdf, composition="Na")
+    assert kind(sodium, 0.003) == "not this metal"
+    assert "2.77 A" in reason(answer(sodium, 0.003)).text
+
+
+def test_scattering_in_place_of_g():
+    """The reciprocal lattice of fcc is bcc, and fits nearly as well."""
+    pdf = measured_particle(qdamp=0.01)
+    q, f = scattering(pdf.g, pdf.r)
+    swapped = pdf_of(f, r=q)
+    assert kind(swapped) == "F(Q)"
+    back = readings.as_scattering(swapped)
+    assert cb.bond_estimate(back) == pytest.approx(2.77, abs=0.03)
+    # One of Q that ends far beyond Qmax is none.
+    assert readings.as_scattering(dataclasses.replace(pdf, qmax=15)) is None
+
+
+def test_pair_function_in_place_of_g():
+    pdf = measured_particle()
+    r = pdf.r[25:]
+    level = pdf_of(1 + pdf.g[25:] / (4 * np.pi * 0.066 * r), r=r)
+    assert kind(level, 0.95) == "g(r)"
+    assert readings.as_pair_function(pdf) is None
+
+
+def test_data_that_end_before_the_second_shell():
+    pdf = measured_particle()
+    assert kind(pdf, 0.1, rmax=4.2) == "short range"
+    assert kind(pdf, 0.1, rmax=5.0) is None
+
+
+def test_a_crystal_that_is_held_keeps_its_size():
+    pdf = measured_particle()
+    free, endless = fit_crystal(pdf), fit_crystal(pdf, ("fcc",), BULK)
+    assert endless.diameter == pytest.approx(BULK, rel=1e-3)
+    assert endless.rw > 5 * free.rw
+    held = fit_crystal(pdf, ("fcc",), free.diameter)
+    assert held.rw == pytest.approx(free.rw, abs=2e-3)
+
+
+def test_every_test_has_its_facts():
+    assert [test.name for test in TESTS] == list(FACTS)
+
+
+def test_the_verdict_follows_the_score():
+    good = judge(answer(measured_particle(), 0.003))
+    assert good.state == "good" and good.score < DOUBTED
+    assert "No test puts it in doubt." in headline(
+        answer(measured_particle(), 0.003).best, good, None, 24.0
+    )
+    bad = judge(answer(measured_particle(), 0.4))
+    assert bad.state == "doubted" and bad.score >= DOUBTED
+    names = [doubt.name for doubt in bad.raised]
+    assert {"rw", "crystal"} <= set(names)
+    assert all(doubt.text for doubt in bad.raised)
+    assert not any(d.text for d in bad.doubts if not d.raised)
+
+
+def test_headlines_have_at_most_four_lines():
+    atoms = AtomRange(79, 70, 90, 0.9)
+    for one in (answer(measured_particle(), 0.003), answer(bulk())):
+        verdict = judge(one)
+        text = headline(one.best, verdict, atoms, 24.0)
+        assert len(text.splitlines()) <= 4
+        assert text.startswith(("Answer: fcc, 70 to 90", "No structure: the"))
+
+
+def test_lower_limits_are_said_as_such():
+    one = answer(measured_particle(), 0.003)
+    one = dataclasses.replace(one, largest=80)
+    verdict = judge(one)
+    assert verdict.at_least == 79
+    text = headline(one.best, verdict, AtomRange(79, 70, 90, 0.9), 24.0)
+    assert "at least 79 atoms" in text and "70 to 90" not in text
+
+
+def test_all_outputs_agree():
+    solution = cb.solve(
+        measured_particle(),
+        generators="library",
+        count=4,
+        refine=1,
+        polish=False,
+    )
+    said = solution.headline
+    assert solution.explain().startswith(said)
+    written = result(solution, "a.gr")
+    assert written["headline"] == said
+    assert written["verdict"]["state"] == solution.verdict.state
+    json.dumps(written["verdict"])
+    shown = make_page(solution, "a.gr")
+    assert all(line in shown for line in said.splitlines())
+    again = cb.Solution.from_dict(
+        dataclasses.replace(
+            solution,
+            candidates=[
+                dataclasses.replace(c, results=None)
+                for c in solution.candidates
+            ],
+        ).as_dict()
+    )
+    assert again.headline == said and again.verdict == solution.verdict
