@@ -9,11 +9,7 @@ from ase.cluster import Octahedron
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.fitting import readings
-from diffpy_cbldm.fitting.attenuated import (
-    BULK,
-    fit_crystal,
-    lattice_shells,
-)
+from diffpy_cbldm.fitting.attenuated import BULK, fit_crystal
 from diffpy_cbldm.fitting.liquid import fit_wave
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.output.page import make_page
@@ -23,6 +19,12 @@ from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubt_facts import DOUBTED, FACTS
 from diffpy_cbldm.solving.doubt_table import TESTS, Answer
 from diffpy_cbldm.solving.verdict import headline, judge
+from tests.benchmarks.no_particle import (
+    endless,
+    liquid,
+    scattering,
+    transformed,
+)
 
 R = np.arange(0, 24, 0.02)
 OCTAHEDRON = cb.Cluster("Pt", Octahedron("Pt", 5, cutoff=1).positions)
@@ -41,42 +43,18 @@ def measured_particle(cluster=OCTAHEDRON, rmax=24.0, **conditions):
     return dataclasses.replace(made, qdamp=None)
 
 
-def scattering(g, r=R, qmax=22.0):
-    """F(Q) of a G(r), on a fine grid."""
-    q = np.arange(0.02, qmax, 0.02)
-    return q, 0.02 * np.sin(np.outer(q, r)) @ g
+def noise_of_waves(rng):
+    """Noise within the range of Q, as of a measurement without a sample."""
+    q = np.arange(0.8, 22, 0.02)
+    return pdf_of(transformed(R, q, rng.normal(size=len(q))))
 
 
-def transformed(q, f):
-    """G(r) of an F(Q)."""
-    kept = np.where(q < 0.8, 0, f)
-    return 2 / np.pi * 0.02 * np.sin(np.outer(R, q)) @ kept
+def hard_spheres(packing=0.45):
+    return pdf_of(liquid(R, packing, 2.7, 0.8, 22.0))
 
 
-def hard_spheres(packing=0.45, size=2.7):
-    """The Percus-Yevick liquid: Wertheim, Phys. Rev. Lett. 10, 321 (1963)."""
-    q = np.arange(0.02, 22, 0.02)
-    x, n = q * size, packing
-    a = (1 + 2 * n) ** 2 / (1 - n) ** 4
-    b = -6 * n * (1 + n / 2) ** 2 / (1 - n) ** 4
-    sin, cos = np.sin(x), np.cos(x)
-    direct = a * (sin - x * cos) / x**3
-    direct += b * (2 * x * sin - (x**2 - 2) * cos - 2) / x**4
-    cubic = (4 * x**3 - 24 * x) * sin - (x**4 - 12 * x**2 + 24) * cos + 24
-    direct += n * a / 2 * cubic / x**6
-    s = 1 / (1 + 24 * n * direct)
-    return pdf_of(transformed(q, q * (s - 1) * np.exp(-0.03 * q**2)))
-
-
-def bulk(a=4.09):
-    """Silver without an end: peaks of its shells over the mean density."""
-    bond, width = a / 2**0.5, 0.12
-    d, count = lattice_shells("fcc", 12.0)
-    d = d * bond
-    peaks = np.exp(-0.5 * ((R[:, None] - d) / width) ** 2)
-    g = peaks @ (count / d) / (width * (2 * np.pi) ** 0.5)
-    g = (g - 4 * np.pi * 4 / a**3 * R) * np.exp(-0.5 * (0.03 * R) ** 2)
-    return pdf_of(g, composition="Ag")
+def bulk():
+    return pdf_of(endless(R, 2.89, 0.12, 0.03), composition="Ag")
 
 
 def answer(pdf, rw=None, **range_):
@@ -109,9 +87,7 @@ def test_particles_have_a_structure():
 def test_noise_has_none(seed):
     rng = np.random.default_rng(seed)
     points = pdf_of(rng.normal(size=len(R)))
-    # Of the range of Q alone, as of a measurement without a sample.
-    q = np.arange(0.02, 22, 0.02)
-    waves = pdf_of(transformed(q, rng.normal(size=len(q))))
+    waves = noise_of_waves(rng)
     assert kind(points, 0.99) == kind(waves, 0.95) == "noise"
     assert "outside of the stated Q range" in reason(answer(points, 0.99)).text
 
@@ -161,7 +137,7 @@ def test_a_compound_or_another_metal_has_none():
 def test_scattering_in_place_of_g():
     """The reciprocal lattice of fcc is bcc, and fits nearly as well."""
     pdf = measured_particle(qdamp=0.01)
-    q, f = scattering(pdf.g, pdf.r)
+    q, f = scattering(pdf)
     swapped = pdf_of(f, r=q)
     assert kind(swapped) == "F(Q)"
     back = readings.as_scattering(swapped)
