@@ -20,14 +20,14 @@ from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.refinement import HELD_OUT
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.fitting.uncertainties import fitted_curve
 from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.settings import Refinement
 from diffpy_cbldm.solving import doubts
 from diffpy_cbldm.solving.doubt_facts import FACTS
 
-BEFORE = 0.8
-"""No atom of a metal is nearer than so many bond lengths."""
+FROM, BEFORE = 1.0, 0.8
+"""Nearer than that (A) a background is usual, and does no harm; no atom of a
+metal is nearer than so many bond lengths."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,15 +181,18 @@ def _beyond(answer: Answer) -> float:
 
 
 def _before(answer: Answer) -> float:
-    """Misfit before the first peak over the size of the data."""
-    curve = fitted_curve(answer.best.results)
-    if curve is None or answer.bond is None:
+    """What lies before the first peak, over the size of the data.
+
+    There G(r) of a metal is a line through 0 and ripples; the fit may begin
+    behind it.
+    """
+    r, g = answer.target.pdf.r, answer.target.pdf.g
+    before = (r > FROM) & (r < BEFORE * (answer.bond or 0.0))
+    if before.sum() < 2:
         return 0.0
-    before = curve.x < BEFORE * answer.bond
-    if not before.any():
-        return 0.0
-    left = (curve.y - curve.ycalc)[before]
-    return float(np.sqrt(np.mean(left**2) / np.mean(curve.y**2)))
+    line = r[before] * (g[before] @ r[before]) / (r[before] @ r[before])
+    size = float(np.mean(answer.target.g**2))
+    return float(np.sqrt(np.mean((g[before] - line) ** 2) / size))
 
 
 def _misfit(answer: Answer) -> float:
@@ -277,9 +280,9 @@ TESTS = (
         "before",
         "there is something before the first peak",
         _before,
-        lambda answer, value: f"Before the first peak of the metal the misfit "
-        f"is {value:.0%} of the size of the data: atoms of another element "
-        f"(an oxide, ligands), or a background that was badly subtracted.",
+        lambda answer, value: f"Before the first peak of the metal the data "
+        f"have {value:.0%} of their size: atoms of another element (an oxide, "
+        f"ligands), or a background that was badly subtracted.",
     ),
     _Test(
         "beyond",

@@ -40,6 +40,7 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.headers import settle
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
@@ -48,7 +49,6 @@ from diffpy_cbldm.solving.polish_stage import (
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
 from diffpy_cbldm.solving.sizes import covering, sizes_by_qdamp
-from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.solving.verdict import judge
 from diffpy_cbldm.threads import one_thread
@@ -165,8 +165,7 @@ def _solve(
     clock: Clock,
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
-    target, note = settle(target, used.small_angle)
-    notes = [note] if note else []
+    target, notes = settle(target, used.small_angle)
     pool, silent = _proposed(target, used, generators, clock)
     crystal = fit_crystal(target)
     notes += [f"The generator {name} proposed nothing." for name in silent]

@@ -116,7 +116,7 @@ def world(rng: np.random.Generator, biso: float) -> World:
         coverage=some(0.7, 0.2, 0.8),
         second=str(rng.choice(["", "fcc", "bcc", "hcp"])),
         second_share=some(0.2, 0.03, 0.2),
-        background=some(0.6, 0.0, 0.6),
+        background=some(0.6, 0.0, 0.3),
         rpoly=some(0.8, 0.9, 0.9),
         noise=some(1.0, 0.005, 0.06),
         wavelength_error=float(rng.normal(0, 0.002)),
