@@ -161,18 +161,20 @@ class Solution(Stored, Displayed):
 
         return dataframe(self.candidates, self.rw_quick, self.groups)
 
-    def explain(self, warnings: bool = True) -> str:
+    def explain(self, warnings: bool = True, headline: bool = True) -> str:
         """Say in a few sentences what was found and how far to trust it.
 
         Parameters
         ----------
         warnings : bool
             Whether `warnings` follow, one a line; default True.
+        headline : bool
+            Whether `headline` comes first; default True.
         """
         best = self.candidates[0]
         used = self.settings
         lines = [
-            *self.headline.splitlines(),
+            *(self.headline.splitlines() if headline else ()),
             f"{used['composition']}, r from {used['rmin']:g} to "
             f"{used['rmax']:g} A, Q from {used['qmin']:g} to "
             f"{used['qmax']:g} 1/A: {len(self.candidates)} distinct "

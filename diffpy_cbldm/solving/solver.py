@@ -48,9 +48,10 @@ from diffpy_cbldm.solving.polish_stage import (
     without_copies,
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
-from diffpy_cbldm.solving.sizes import covering, sizes_by_qdamp
+from diffpy_cbldm.solving.sizes import sizes_by_qdamp
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.solving.verdict import judge
+from diffpy_cbldm.solving.world_range import on_powders
 from diffpy_cbldm.threads import one_thread
 
 
@@ -193,7 +194,7 @@ def _solve(
     verdict = judge(Answer(candidates, target, crystal, largest))
     atoms = None if too_short else edits.atoms
     if atoms:
-        atoms = covering(atoms, sizes, candidates[0], crystal)
+        atoms = on_powders(atoms, candidates[0], sizes, crystal, target)
         atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
     widths, missing = _distribution(candidates[0], target, used)
     return Solution(

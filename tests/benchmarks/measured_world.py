@@ -36,6 +36,7 @@ from diffpy_cbldm.debye.world import World
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.measured import powder_of
 from diffpy_cbldm.solving.doubt_table import family
+from diffpy_cbldm.solving.world_range import across
 from tests.benchmarks import no_particle, polish, world_tables
 
 SEED = 20_270
@@ -184,12 +185,7 @@ def record(number: int) -> dict[str, Any]:
         "world": one.world,
         "type": best.structure_type,
         "atoms": len(best),
-        "diameter": float(
-            2
-            * np.linalg.norm(
-                best.positions - best.positions.mean(0), axis=1
-            ).max()
-        ),
+        "diameter": across(best.positions),
         "rw": best.rw,
         "crystal": [crystal.n_atoms, crystal.rw],
         "sizes": [[s.n_atoms, s.crystal_atoms] for s in solution.sizes],
@@ -211,6 +207,11 @@ def right_type(row: dict[str, Any]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=400)
+    parser.add_argument(
+        "--facts",
+        action="store_true",
+        help="also print what the package's tables should hold",
+    )
     parser.add_argument("--json", type=Path, default=Path("world.json"))
     words = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -225,6 +226,8 @@ def main() -> None:
         if math.log2(max(len(rows), 1)).is_integer():
             print(f"{len(rows)} cases", flush=True)
     print(world_tables.tables(rows))
+    if words.facts:
+        print(world_tables.facts(rows))
 
 
 if __name__ == "__main__":
