@@ -37,6 +37,9 @@ UNCERTAINTIES = {
 }
 """How `PDFData.uncertainties` is said."""
 
+SIMULATED = "simulated "
+"""The source of a simulated PDF begins with it."""
+
 _ASSUMED = {
     "qmin": Simulation.qmin,
     "qmax": Simulation.qmax,
@@ -388,10 +391,14 @@ def gr_text(pdf: PDFData) -> str:
     """The text of a .gr file.
 
     The header holds the known settings only, so that an assumed value does
-    not turn into a given one.  Columns are r, G and, with `pdf.dg`, dr (0)
+    not turn into a given one, and how a simulated curve was made.  Columns
+    are r, G and, with `pdf.dg`, dr (0)
     and dG.
     """
     lines = ["[DEFAULT]", ""]
+    # Nobody shall take a simulated curve for a measured one.
+    if pdf.source.startswith(SIMULATED):
+        lines.append(f"# {pdf.source}")
     if "stype" in pdf.known:
         lines.append(f"mode = {'xray' if pdf.stype == 'X' else 'neutron'}")
     for name in ("composition", "qmin", "qmax", "qdamp", "qbroad"):

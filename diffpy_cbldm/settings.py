@@ -69,6 +69,18 @@ class Simulation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What a simulated measurement holds beside the particle."""
+
+    world: str | None = parameter(
+        None,
+        "JSON file of what a powder and a measurement add, such as "
+        '{"size_spread": 0.1, "ligand": "S", "coverage": 0.5, "noise": '
+        "0.03}; nothing by default.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Reading:
     """What the header of a file does not say, or says wrongly.
 

@@ -312,14 +312,14 @@ class _Run:
 
     def tell(self, name: str, solution: Solution) -> None:
         """Print what came out, as much of it as is asked for."""
-        self.say(f"{name}\n{table(solution)}")
+        self.say(f"{name}\n{solution.headline}\n{table(solution)}")
         if solution.front:
             self.say("From ideal to rough (before the last refinement):")
             self.say(front_table(solution))
         if solution.sizes:
             self.say("Atoms at the Qdamp (1/A) of common instruments:")
             self.say(sizes_table(solution))
-        self.say(solution.explain(warnings=False))
+        self.say(solution.explain(warnings=False, headline=False))
         if self.level >= LEVELS["info"]:
             for step, seconds in solution.timings.items():
                 self.say(f"{step}: {seconds:.1f} s")

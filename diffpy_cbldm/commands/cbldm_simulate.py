@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diffpy_cbldm import settings
 from diffpy_cbldm.commands import common, inputs
 from diffpy_cbldm.commands.common import FINE, LEVELS
+from diffpy_cbldm.debye.world import read_world
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.output import writers
 
@@ -22,6 +23,7 @@ PROG = "cbldm-simulate"
 TABLES = {
     "inputs": settings.Inputs,
     "simulation": settings.Simulation,
+    "surroundings": settings.Surroundings,
     "output": settings.Files,
     "other": settings.Manual,
 }
@@ -64,6 +66,9 @@ class _Run:
     def __init__(self, given: Mapping[str, Any]) -> None:
         tables = common.fill(TABLES, given)
         self.simulation = dataclasses.asdict(tables["simulation"])
+        world: settings.Surroundings = tables["surroundings"]
+        # Read before any input: what it lacks is said once.
+        self.simulation["world"] = world.world and read_world(world.world)
         self.output: settings.Files = tables["output"]
         files: settings.Inputs = tables["inputs"]
         self.listing = files.list

@@ -92,6 +92,38 @@ def _gathered(
 
 def _scaled(template: str, sites: np.ndarray, bond: float) -> Family:
     """The lattice within the hull of some sites, made larger and smaller."""
+    cuts = scaled_sites(template, sites, FACTORS)
+    if cuts is None:
+        return _spheres(template, len(sites), bond)
+    counted = [
+        (len(whole), *site_distances(template, whole)) for whole in cuts
+    ]
+    return _gathered(template, bond, counted)
+
+
+def scaled_sites(
+    template: str,
+    sites: np.ndarray,
+    factors: np.ndarray,
+    shifts: np.ndarray | None = None,
+) -> list[np.ndarray] | None:
+    """Cut a lattice by the hull of some sites, made larger and smaller.
+
+    Parameters
+    ----------
+    template : str
+    sites : (N, 3) array of int
+        In `site_steps`, as of `sites_of`.
+    factors : (M,) array
+        Sizes over that of the sites.
+    shifts : (M, 3) array, bond lengths, optional
+        Where the hull stands on the lattice; by default where it stood.
+        Facets that all pass a layer at once leave few numbers of atoms.
+
+    Returns
+    -------
+    list of (n, 3) arrays of int, or None for too few atoms, or flat ones
+    """
     from scipy.spatial import ConvexHull, QhullError
 
     steps = site_steps(template)
@@ -99,21 +131,23 @@ def _scaled(template: str, sites: np.ndarray, bond: float) -> Family:
     middle = x.mean(0)
     try:
         hull = ConvexHull(x).equations
-    except QhullError:  # too few atoms, or flat
-        return _spheres(template, len(x), bond)
+    except QhullError:
+        return None
     normals, far = hull[:, :3], -(hull[:, 3] + hull[:, :3] @ middle)
-    reach = np.linalg.norm(x - middle, axis=1).max() * FACTORS[-1] + 1
+    reach = np.linalg.norm(x - middle, axis=1).max() * max(factors) + 1
     points = sphere(template, float(np.ceil(reach + np.linalg.norm(middle))))
     if template == "stack":
         points = points[_in_order(points, x)]
-    heights = (points - middle) @ normals.T
-    counted = []
-    for factor in FACTORS:
+    inverse = np.linalg.inv(steps)
+    if shifts is None:
+        shifts = np.zeros((len(factors), 3))
+    cuts = []
+    for factor, shift in zip(factors, shifts, strict=True):
+        heights = (points - middle - shift) @ normals.T
         limit = (far + LAYER) * factor - LAYER
         inside = points[(heights <= limit + 1e-6).all(1)]
-        whole = np.rint(inside @ np.linalg.inv(steps)).astype(np.int64)
-        counted.append((len(whole), *site_distances(template, whole)))
-    return _gathered(template, bond, counted)
+        cuts.append(np.rint(inside @ inverse).astype(np.int64))
+    return cuts
 
 
 def _in_order(points: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import pkgutil
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.cluster import Cluster, as_cluster, is_structure
+from diffpy_cbldm.debye.world import World, as_world
 from diffpy_cbldm.options import validate
-from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.pdfdata import SIMULATED, PDFData
 from diffpy_cbldm.settings import Simulation
 
 if TYPE_CHECKING:
     import numpy as np
+
+_CURVE = "diffpy_cbldm.fitting.measured:measured_curve"
+"""What makes the curve of a powder.  Found by name when it is asked for: it
+cuts crystals, whose wing stands beside this one."""
 
 PRECISION = 1e-6
 """Deviation from the plain sum, relative to the highest peak."""
@@ -29,6 +35,7 @@ def simulate(
     rmax: float = Simulation.rmax,
     rstep: float = Simulation.rstep,
     stype: str = Simulation.stype,
+    world: World | dict[str, Any] | str | None = None,
 ) -> list[PDFData]:
     """Simulate the PDFs of clusters of one or several elements.
 
@@ -49,6 +56,9 @@ def simulate(
         The grid 0, rstep, ... below rmax.  Default 30 and 0.01.
     stype : {"X", "N"}
         X-rays (default) or neutrons; it matters for several elements.
+    world : World, dict of its fields, or path of a JSON file, optional
+        What a powder and a measurement add to the particle: see
+        `diffpy_cbldm.debye.world.World`.  Default: nothing.
 
     Returns
     -------
@@ -77,6 +87,7 @@ def simulate(
     validate(settings)
     given = [clusters] if is_structure(clusters) else clusters
     clusters = [as_cluster(cluster) for cluster in given]
+    added = World() if world is None else as_world(world)
     r = qgrid.r_grid(0.0, rmax, rstep).numpy()
     return [
         PDFData(
@@ -86,14 +97,30 @@ def simulate(
             qmin=qmin,
             qmax=qmax,
             qdamp=qdamp,
-            qbroad=0.0,
+            qbroad=added.qbroad,
             stype=stype,
-            source=f"simulated {cluster.composition}",
+            source=", ".join(
+                filter(None, (SIMULATED + cluster.composition, str(added)))
+            ),
         )
         for cluster, g in zip(
-            clusters, _curves(clusters, settings), strict=True
+            clusters, _measured(clusters, settings, added, r), strict=True
         )
     ]
+
+
+def _measured(
+    clusters: Sequence[Cluster],
+    settings: Simulation,
+    world: World,
+    r: np.ndarray,
+) -> list[np.ndarray]:
+    """G(r) of each cluster in its world; of the plain ones in one batch."""
+    # A seed alone adds nothing.
+    if not world.added.keys() - {"seed"}:
+        return _curves(clusters, settings)
+    curve = pkgutil.resolve_name(_CURVE)
+    return [curve(cluster, settings, world, r) for cluster in clusters]
 
 
 def _curves(

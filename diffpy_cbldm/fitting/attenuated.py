@@ -39,6 +39,9 @@ _CELL = {
 DIAMETERS = np.geomspace(8.0, 300.0, 25)
 """Diameters of the particle that are tried first, A."""
 
+BULK = 1e5
+"""Diameter (A) of a sphere that ends nowhere within any data."""
+
 _STRETCHES = np.linspace(-0.03, 0.03, 7)
 
 _STEPS = 12
@@ -136,7 +139,9 @@ def attenuation(d: np.ndarray, diameter: float) -> np.ndarray:
 
 
 def fit_crystal(
-    target: PDFData | Target, lattices: tuple[str, ...] = LATTICES
+    target: PDFData | Target,
+    lattices: tuple[str, ...] = LATTICES,
+    diameter: float | None = None,
 ) -> AttenuatedCrystal:
     """Fit a measured G(r) by a spherical piece of a crystal.
 
@@ -149,16 +154,18 @@ def fit_crystal(
         The data of a particle of one element.
     lattices : tuple of str
         Those of `LATTICES` that are tried.
+    diameter : float, angstrom, optional
+        Held there; `BULK` is a crystal without an end.
 
     Returns
     -------
     AttenuatedCrystal, that of the lattice with the lowest Rw.
     """
     target = Target.of(target)
-    some = {name: _Fit(target, name) for name in lattices}
-    tried = {name: fit.first_rw for name, fit in some.items()}
+    some = {name: _Fit(target, name, diameter) for name in lattices}
+    tried = {name: fit.first[0] for name, fit in some.items()}
     limit = FAR * min(tried.values()) + FAR_MORE
-    fits = [fit.best() for fit in some.values() if fit.first_rw <= limit]
+    fits = [fit.best() for fit in some.values() if fit.first[0] <= limit]
     tried |= {fit.lattice: fit.rw for fit in fits}
     best = min(fits, key=lambda fit: fit.rw)
     return dataclasses.replace(best, tried=tried)
@@ -183,7 +190,7 @@ def crystal_misfit(
     misfit : (n,) array
         Over the norm of the data.
     """
-    return _Fit(target, crystal.lattice, first=False).held(crystal, diameter)
+    return _Fit(target, crystal.lattice).held(crystal, diameter)
 
 
 def weight_mean(target: Target, crystal: AttenuatedCrystal) -> float:
@@ -198,7 +205,7 @@ def weight_mean(target: Target, crystal: AttenuatedCrystal) -> float:
     crystal : AttenuatedCrystal
         Its lattice is taken, and its parameters to begin with.
     """
-    return _Fit(target, crystal.lattice, first=False).weight_mean(crystal)
+    return _Fit(target, crystal.lattice).weight_mean(crystal)
 
 
 class _Fit:
@@ -207,14 +214,15 @@ class _Fit:
     Its parameters are the stretch of the bond, log D, Uiso, delta2, Qdamp.
     """
 
-    def __init__(self, target: Target, lattice: str, first: bool = True):
+    def __init__(
+        self, target: Target, lattice: str, diameter: float | None = None
+    ):
         self.target, self.lattice = target, lattice
+        self.sizes = DIAMETERS if diameter is None else np.array([diameter])
         end = (target.rmax + FADE) / (target.bond * (1 + _STRETCHES[0]))
         d, self.count = lattice_shells(lattice, math.ceil(end))
         self.waves = Waves(target, d * target.bond)
         self.points = Points(target.thinned(2.0), self.waves.q)
-        if first:
-            self.first_rw, self.start = self._start()
 
     def _scattering(self, p: np.ndarray) -> np.ndarray:
         """F(Q) of the parameters, (K,)."""
@@ -235,7 +243,7 @@ class _Fit:
         low, high = self._bounds()
         fit = least_squares(
             lambda p: self.points.misfit(self._scattering(p), p[4]),
-            self.start.clip(low + 1e-9, high - 1e-9),
+            self.first[1].clip(low + 1e-9, high - 1e-9),
             bounds=(low, high),
             x_scale=[0.003, 0.05, 0.003, 1.0, 0.02],
             max_nfev=_STEPS,
@@ -318,25 +326,27 @@ class _Fit:
         spread = 4.5 * width**2
         return math.pi / 6 * density * math.exp(3 * reach + spread)
 
-    def _start(self) -> tuple[float, np.ndarray]:
-        """Rw and parameters of the best of `DIAMETERS` and some stretches."""
+    @functools.cached_property
+    def first(self) -> tuple[float, np.ndarray]:
+        """Rw and parameters of the best of the sizes and some stretches."""
         qdamp = self.target.first_qdamp
         widths = START["uiso"], START["delta2"]
         tries = []
         for z in 1 + _STRETCHES:
-            f = self.waves.at(z, *widths) @ self._pairs(z, DIAMETERS)
+            f = self.waves.at(z, *widths) @ self._pairs(z, self.sizes)
             curves = self.points.curve(f, qdamp)
             cross = (self.points.data @ curves).clip(min=0)
             share = cross**2 / (curves**2).sum(0)
             k = int(np.argmax(share))
-            tries.append((share[k], z, math.log(DIAMETERS[k])))
+            tries.append((share[k], z, math.log(self.sizes[k])))
         share, z, log_size = max(tries)
         left = max(1 - float(share) / self.points.norm**2, 0.0)
         return math.sqrt(left), np.array([z, log_size, *widths, qdamp])
 
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         shortest = self.target.bond * (1 + _STRETCHES[0])
-        sizes = np.log(DIAMETERS[[0, -1]])
+        # One that is held needs some room between its bounds.
+        sizes = np.log(self.sizes[[0, -1]]) + np.array([-1e-7, 1e-7])
         limits = [BOUNDS["uiso"], BOUNDS["delta2"], self.target.qdamp_range]
         low, high = np.array([(0.95, 1.05), sizes, *limits]).T
         # The nearest peak must keep a width.

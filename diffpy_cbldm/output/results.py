@@ -55,6 +55,8 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "input": source,
+        "headline": solution.headline,
+        "verdict": solution.verdict and dataclasses.asdict(solution.verdict),
         "settings": solution.settings,
         "uncertainties": solution.uncertainties,
         "candidates": [

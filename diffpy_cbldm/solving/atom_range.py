@@ -41,8 +41,8 @@ class AtomRange(Stored):
     share : float
         Of how many simulated particles such a range holds the number.
     doubted : bool
-        Whether `doubts.size_doubts` says that this particle is unlike
-        those: too large, or with a misfit that is no noise.
+        Whether the answer is doubted, or none: see
+        `diffpy_cbldm.solving.verdict`.
     """
 
     atoms: int

@@ -43,7 +43,7 @@ def label_doubts(target: Target) -> list[str]:
     list of str
         Empty where the distance fits the element, or is not known.
     """
-    bond, expected = _bond(target), neighbour_distance(target.element)
+    bond, expected = bond_of(target), neighbour_distance(target.element)
     if bond is None or expected is None:
         return []
     off = bond / expected - 1
@@ -70,7 +70,7 @@ def range_doubts(target: Target) -> list[str]:
     list of str
         Empty where it holds `SIZE_RANGE` bond lengths or more.
     """
-    bond = _bond(target)
+    bond = bond_of(target)
     if bond is None or target.rmax >= SIZE_RANGE * bond:
         return []
     shells = target.rmax / bond
@@ -82,7 +82,7 @@ def range_doubts(target: Target) -> list[str]:
     ]
 
 
-def _bond(target: Target) -> float | None:
+def bond_of(target: Target) -> float | None:
     """The bond length of the data, None where they show no first peak."""
     try:
         return target.bond
@@ -124,10 +124,7 @@ def size_doubts(
             f"particle may lie outside what the model covers ({covered}), or "
             f"the composition or Q range is wrong."
         )
-    # A rod of 256 atoms reaches far; that counts only where it fits.
-    reach = compact_diameter(best, largest)
-    if best.rw is not None and best.rw <= DOUBTFUL_RW:
-        reach = max(reach, diameter(best.positions))
+    reach = explained_reach(best, largest)
     left = signal_beyond(target, reach)
     if left > SIGNAL_LEFT:
         doubts.append(
@@ -258,6 +255,22 @@ def origin_doubts(
         f"The best structure came from {best.generator}; the model itself "
         f"(cbldm) {reached}."
     ]
+
+
+def explained_reach(best: Candidate, largest: int) -> float:
+    """The longest distance that the answer may explain, angstrom.
+
+    Parameters
+    ----------
+    best : Candidate
+    largest : int
+        Atoms of the largest particles that were proposed.
+    """
+    # A rod of 256 atoms reaches far; that counts only where it fits.
+    reach = compact_diameter(best, largest)
+    if best.rw is not None and best.rw <= DOUBTFUL_RW:
+        reach = max(reach, diameter(best.positions))
+    return reach
 
 
 def compact_diameter(candidate: Candidate, atoms: int) -> float:

@@ -14,6 +14,7 @@ from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
+from diffpy_cbldm.solving.verdict import Verdict, headline
 
 if TYPE_CHECKING:
     import pandas
@@ -90,6 +91,9 @@ class Solution(Stored, Displayed):
         Of sizes, where it was asked for.
     together : tuple of PDFData
         Other PDFs that were refined together with `pdf`.
+    verdict : Verdict or None
+        How far the answer can be trusted, and whether there is one.  None in
+        results of older versions.
     """
 
     candidates: list[Candidate]
@@ -105,6 +109,13 @@ class Solution(Stored, Displayed):
     sizes: tuple[SizeAtQdamp, ...] = ()
     distribution: SizeDistribution | None = None
     together: tuple[PDFData, ...] = ()
+    verdict: Verdict | None = None
+
+    @property
+    def headline(self) -> str:
+        """The answer in at most four lines: type, size, fit, doubts."""
+        rmax = self.settings["rmax"]
+        return headline(self.candidates[0], self.verdict, self.atoms, rmax)
 
     @property
     def refined(self) -> list[Candidate]:
@@ -154,21 +165,24 @@ class Solution(Stored, Displayed):
 
         return dataframe(self.candidates, self.rw_quick, self.groups)
 
-    def explain(self, warnings: bool = True) -> str:
+    def explain(self, warnings: bool = True, headline: bool = True) -> str:
         """Say in a few sentences what was found and how far to trust it.
 
         Parameters
         ----------
         warnings : bool
             Whether `warnings` follow, one a line; default True.
+        headline : bool
+            Whether `headline` comes first; default True.
         """
         best = self.candidates[0]
         used = self.settings
         lines = [
+            *(self.headline.splitlines() if headline else ()),
             f"{used['composition']}, r from {used['rmin']:g} to "
             f"{used['rmax']:g} A, Q from {used['qmin']:g} to "
             f"{used['qmax']:g} 1/A: {len(self.candidates)} distinct "
-            f"candidates, {len(self.refined)} refined."
+            f"candidates, {len(self.refined)} refined.",
         ]
         if best.rw is None:
             lines.append(
@@ -196,7 +210,8 @@ class Solution(Stored, Displayed):
                 )
         if self.crystal is not None:
             lines.append(f"{self._baseline()}.")
-        if self.atoms is not None:
+        unknown = self.verdict is not None and self.verdict.state == "none"
+        if self.atoms is not None and not unknown:
             text = (
                 f"The particle has {self.atoms}: {self.atoms.share:.0%} of "
                 f"simulated particles of bare metal lie in a range made so"
@@ -240,7 +255,9 @@ class Solution(Stored, Displayed):
 
     def _about_sizes(self) -> list[str]:
         """What is told of the size beyond the best structure."""
-        lines = []
+        lines: list[str] = []
+        if self.verdict is not None and self.verdict.state == "none":
+            return lines
         if self.sizes:
             each = [f"{s.n_atoms} at {s.qdamp:g}" for s in self.sizes]
             lines.append(

@@ -34,6 +34,7 @@ from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import generator_names, propose
 from diffpy_cbldm.solving.clock import Clock, Progress
+from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     label_doubts,
@@ -45,6 +46,7 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.headers import settle
 from diffpy_cbldm.solving.open_sizes import (
     UNEDITED,
     futile,
@@ -57,9 +59,10 @@ from diffpy_cbldm.solving.polish_stage import (
     without_copies,
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
-from diffpy_cbldm.solving.sizes import covering, sizes_by_qdamp
-from diffpy_cbldm.solving.small_angles import settle
+from diffpy_cbldm.solving.sizes import sizes_by_qdamp
 from diffpy_cbldm.solving.solution import Solution
+from diffpy_cbldm.solving.verdict import judge
+from diffpy_cbldm.solving.world_range import on_powders
 from diffpy_cbldm.threads import one_thread
 
 
@@ -182,8 +185,7 @@ def _solve(
     clock: Clock,
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
-    target, note = settle(target, used.small_angle)
-    notes = [note] if note else []
+    target, notes = settle(target, used.small_angle)
     pool, silent = _proposed(target, used, generators, clock)
     crystal = fit_crystal(target)
     notes += [f"The generator {name} proposed nothing." for name in silent]
@@ -212,16 +214,17 @@ def _solve(
     atoms = None
     if used.polish != "no" and not too_short:
         atoms = with_open_sizes(edits.atoms, ranked, crystal, target)
+    verdict = judge(Answer(candidates, target, crystal, largest))
     if atoms:
-        atoms = covering(atoms, sizes, candidates[0], crystal)
-        atoms = dataclasses.replace(atoms, doubted=bool(about_size))
+        atoms = on_powders(atoms, candidates[0], sizes, crystal, target)
+        atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
     widths, missing = _distribution(candidates[0], target, used)
     return Solution(
         candidates=candidates,
         rw_quick=[quick for _, quick in everything],
         settings=_resolved(used, target.pdf),
         timings=clock.end(),
-        warnings=(
+        warnings=_once(
             *target.pdf.warnings,
             *notes,
             *label_doubts(target),
@@ -230,6 +233,7 @@ def _solve(
             *qdamp_doubts(candidates[0], target),
             *plainness_doubts(candidates),
             *crystal_doubts(candidates[0], crystal),
+            *(doubt.text for doubt in verdict.raised),
             *missing,
             *origin_doubts(candidates, generators),
         ),
@@ -241,6 +245,7 @@ def _solve(
         crystal=crystal,
         sizes=sizes,
         distribution=widths,
+        verdict=verdict,
     )
 
 
@@ -311,6 +316,11 @@ def _distribution(
         return size_distribution(best, target), []
     except CbldmError as error:
         return None, [f"No distribution of sizes was fitted: {error}"]
+
+
+def _once(*texts: str) -> tuple[str, ...]:
+    """Each text once: a doubt may have been said already."""
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:

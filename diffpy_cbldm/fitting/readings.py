@@ -1,0 +1,76 @@
+"""What the columns of a file may hold in place of r and G(r).
+
+F(Q) over Q looks like a G(r): waves from peak to peak that die away, and the
+reciprocal lattice of fcc is a bcc one that fits.  g(r) has the peaks of G(r)
+about 1 and not about 0.  Each of them can be turned into the G(r) it stands
+for, and what that is worth is told by a fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.settings import R_MAX, R_STEP
+
+ENDS = 0.05
+"""F(Q) ends within this share of Qmax."""
+
+Q_ENDS = (14.0, 45.0)
+"""And where nobody told Qmax (1/A), between these."""
+
+
+def as_scattering(pdf: PDFData) -> PDFData | None:
+    """The G(r) of data whose columns are Q and F(Q).
+
+    Parameters
+    ----------
+    pdf : PDFData
+
+    Returns
+    -------
+    PDFData or None
+        None where the first column does not end as one of Q would: at Qmax.
+    """
+    q, end = pdf.r, float(pdf.r[-1])
+    low, high = Q_ENDS
+    if "qmax" not in pdf.assumed:
+        low, high = pdf.qmax * (1 - ENDS), pdf.qmax * (1 + ENDS)
+    if not low <= end <= high:
+        return None
+    r = np.arange(1, round(R_MAX / R_STEP)) * R_STEP
+    kept = pdf.g * np.gradient(q) * (q >= pdf.qmin)
+    g = 2 / math.pi * (np.sin(r[:, None] * q) @ kept)
+    return _other(pdf, r, g, end)
+
+
+def as_pair_function(pdf: PDFData) -> PDFData | None:
+    """G(r) but for its scale, of data whose columns are r and g(r).
+
+    Parameters
+    ----------
+    pdf : PDFData
+
+    Returns
+    -------
+    PDFData or None
+        None where the data do not go about a level: g(r) goes about 1.
+    """
+    far = pdf.r > 0.5 * pdf.r[-1]
+    level, spread = float(pdf.g[far].mean()), float(pdf.g[far].std())
+    if level <= 2 * spread:
+        return None
+    # G(r) is 4 pi rho0 r (g(r) - 1).
+    return _other(pdf, pdf.r, pdf.r * (pdf.g - level), pdf.qmax)
+
+
+def _other(
+    pdf: PDFData, r: np.ndarray, g: np.ndarray, qmax: float
+) -> PDFData | None:
+    """The data with other columns, None where they hold nothing."""
+    if not np.ptp(g):
+        return None
+    return dataclasses.replace(pdf, r=r, g=g, dg=None, qmax=qmax, notes=())

@@ -1,0 +1,278 @@
+"""When there is no answer: data that are no G(r) of a metal particle.
+
+Each reason is one physical test of the data, and says what to do.  They are
+tried from the plainest to the most particular; the first that holds is told.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from diffpy_cbldm.crystals.radii import neighbour_distance
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting import readings
+from diffpy_cbldm.fitting.agreement import power_in_range
+from diffpy_cbldm.fitting.attenuated import BULK, fit_crystal
+from diffpy_cbldm.fitting.liquid import BEYOND, fit_wave
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.solving.doubt_table import Answer, neighbours_off
+from diffpy_cbldm.solving.doubts import DOUBTFUL_RW, UNLIKE
+
+SHELLS = 1.6
+"""A range that ends below so many bond lengths has no second shell: that of
+fcc lies at 1.41, with the width of its peak."""
+
+NOTHING, NOISE = 0.6, 0.9
+"""A best Rw above these explains less than two thirds, or a fifth, of the
+data."""
+
+WAVE = 0.5
+"""A damped wave with a lower Rw beyond the first shell is a liquid: clusters
+and crystals leave 0.64 or more, hard spheres 0.21."""
+
+WAVE_RANGE = 3.0
+"""It is looked for where the range has so many bond lengths at least."""
+
+ENDLESS = math.sqrt(2)
+"""The size of a crystal is seen where one without an end leaves more than
+twice the squares."""
+
+SIMILAR = 1.1
+"""A crystal explains the data as well as the best structure where its Rw is
+at most so many times as large."""
+
+INSTEAD = 0.85
+"""Another reading of the columns is believed where its Rw is at most so many
+times that of G(r)."""
+
+WHITE = 0.5
+"""Noise with more of its power outside of the range of Q is that of points."""
+
+_HALVINGS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """Why there is no structure.
+
+    Attributes
+    ----------
+    kind : str
+        In a word, for programs.
+    text, advice : str
+        What the data are, and what to do.
+    at_least : int or None
+        The least number of atoms, where that is told.
+    """
+
+    kind: str
+    text: str
+    advice: str
+    at_least: int | None = None
+
+
+def reason(answer: Answer) -> Reason | None:
+    """Why the data have no structure to tell, None where nothing says so.
+
+    Parameters
+    ----------
+    answer : Answer
+        The candidates and what they were fitted to.
+
+    Returns
+    -------
+    Reason or None
+    """
+    for test in _TESTS:
+        found = test(answer)
+        if found:
+            return found
+    return None
+
+
+def _short(answer: Answer) -> Reason | None:
+    """Data that end before the second shell."""
+    bond, target = answer.bond, answer.target
+    if bond is None or target.rmax >= SHELLS * bond:
+        return None
+    return Reason(
+        "short range",
+        f"the fitted range ends at {target.rmax:g} A, before the second "
+        f"shell of atoms",
+        f"give G(r) to {10 * bond:.0f} A or more, and pass rmax (--rmax) "
+        f"only to cut noise off",
+    )
+
+
+def _other_reading(answer: Answer) -> Reason | None:
+    """F(Q) or g(r) where G(r) is expected."""
+    target = answer.target
+    least = min(answer.rw, answer.crystal.rw)
+    if _reads_better(readings.as_scattering(target.pdf), target, least):
+        return Reason(
+            "F(Q)",
+            f"the columns fit better as Q and F(Q) than as r and G(r): they "
+            f"end at {target.pdf.r[-1]:g}, as Qmax does",
+            "transform F(Q) to G(r), and pass the .gr file",
+        )
+    # g(r) goes about 1: whatever is fitted to it explains nearly nothing.
+    if least > NOTHING and _reads_better(
+        readings.as_pair_function(target.pdf), target, least
+    ):
+        return Reason(
+            "g(r)",
+            "the second column goes about a level, as g(r) does, and fits "
+            "better as that than as G(r)",
+            "pass G(r) = 4 pi rho0 r (g(r) - 1)",
+        )
+    return None
+
+
+def _reads_better(other: PDFData | None, target: Target, rw: float) -> bool:
+    """Whether other columns hold the metal, and a crystal fits them better."""
+    if other is None:
+        return False
+    try:
+        cut = Target.of(other, target.rmin, qdamp_range=target.qdamp_range)
+        bond, expected = cut.bond, neighbour_distance(target.element)
+        if expected is None or abs(bond / expected - 1) > UNLIKE:
+            return False
+        return fit_crystal(cut).rw < INSTEAD * rw
+    except CbldmError:  # no peaks, or too few points
+        return False
+
+
+def _compound(answer: Answer) -> Reason | None:
+    """First neighbours that are not those of the element."""
+    if neighbours_off(answer) <= UNLIKE or answer.bond is None:
+        return None
+    element = answer.target.element
+    expected = neighbour_distance(element)
+    return Reason(
+        "not this metal",
+        f"the first neighbours are {answer.bond:.2f} A apart, those of "
+        f"metallic {element} {expected:.2f} A: it is no {element} metal, but "
+        f"a compound such as an oxide, or another metal",
+        "correct the composition (--composition); the candidates are "
+        "particles of one element with this distance",
+    )
+
+
+def _noise(answer: Answer) -> Reason | None:
+    """Data of which nothing is explained."""
+    if min(answer.rw, answer.crystal.rw) <= NOISE:
+        return None
+    target = answer.target
+    power = power_in_range(target.r, target.g, target.qmin, target.qmax)
+    outside = 1 - power / float(target.g @ target.g)
+    # Noise of single points lies mostly outside of the range of Q.
+    where = (
+        f"{outside:.0%} of them lies outside of the stated Q range"
+        if outside > WHITE
+        else "they have no shells of atoms"
+    )
+    return Reason(
+        "noise",
+        f"the data are noise or no G(r): {where}, and nothing that was "
+        f"tried explains them (best Rw {answer.rw:.2f})",
+        "check the columns, qmin and qmax, and the data reduction",
+    )
+
+
+def _nothing_fits(answer: Answer) -> Reason | None:
+    """Data with shells that no metal particle has."""
+    if min(answer.rw, answer.crystal.rw) <= NOTHING:
+        return None
+    return Reason(
+        "nothing fits",
+        f"no particle or crystal of one element that was tried explains the "
+        f"data (best Rw {answer.rw:.2f})",
+        "check the composition and the Q range; for a compound, pass its "
+        "structure to other programs",
+    )
+
+
+def _liquid(answer: Answer) -> Reason | None:
+    """One damped wave in place of shells."""
+    bond, target = answer.bond, answer.target
+    if bond is None or target.rmax < WAVE_RANGE * bond:
+        return None
+    wave, decay = fit_wave(target)
+    if wave >= min(WAVE, _rw_beyond(answer, BEYOND * bond)):
+        return None
+    return Reason(
+        "liquid or glass",
+        f"beyond the first shell the data are one wave that falls to 1/e "
+        f"over {decay:.1f} A (Rw {wave:.2f}), as of a liquid or a glass",
+        "use a method for disordered matter, such as reverse Monte Carlo",
+    )
+
+
+def _rw_beyond(answer: Answer, start: float) -> float:
+    """Rw of the best structure from some r on, by its refined curve."""
+    from diffpy_cbldm.fitting.uncertainties import fitted_curve
+
+    curve = fitted_curve(answer.best.results)
+    if curve is None:
+        return 0.0  # not known: the structure has the benefit of the doubt
+    far = curve.x > start
+    left = (curve.y - curve.ycalc)[far]
+    size = float(np.linalg.norm(curve.y[far])) or 1.0
+    return float(np.linalg.norm(left)) / size
+
+
+def _bulk(answer: Answer) -> Reason | None:
+    """A crystal whose end the data do not show."""
+    crystal, target = answer.crystal, answer.target
+    if crystal.rw > min(DOUBTFUL_RW, SIMILAR * answer.rw):
+        return None
+    # Of particles smaller than the range the end is seen.
+    if crystal.diameter < target.rmax or not _fits(answer, BULK):
+        return None
+    low, high = math.log(0.5 * target.rmax), math.log(crystal.diameter)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        if _fits(answer, math.exp(middle)):
+            high = middle
+        else:
+            low = middle
+    size = math.exp(high)
+    atoms = dataclasses.replace(crystal, diameter=size).n_atoms
+    return Reason(
+        "bulk crystal",
+        f"the data are those of a bulk crystal ({crystal.lattice}, a "
+        f"{crystal.a:.3f} A, Rw {crystal.rw:.3f}), or of particles of at "
+        f"least {_rounded(atoms):,} atoms, {size:.0f} A across",
+        "refine the crystal with PDFgui or diffpy.cmi; to see the end of "
+        "large particles, pass qdamp and measure to larger r",
+        at_least=_rounded(atoms),
+    )
+
+
+def _fits(answer: Answer, diameter: float) -> bool:
+    """Whether a sphere of this diameter explains the data as well."""
+    crystal = answer.crystal
+    held = fit_crystal(answer.target, (crystal.lattice,), diameter)
+    return held.rw < ENDLESS * crystal.rw
+
+
+def _rounded(atoms: int) -> int:
+    """Down to one digit: a limit is no measurement."""
+    unit = 10 ** max(len(str(atoms)) - 1, 0)
+    return max(atoms // unit * unit, 1)
+
+
+_TESTS: tuple[Callable[[Answer], Reason | None], ...] = (
+    _short,
+    _other_reading,
+    _noise,
+    _compound,
+    _nothing_fits,
+    _liquid,
+    _bulk,
+)

@@ -1,0 +1,46 @@
+"""What is known of each doubt: threshold and weight.
+
+Weights are set on simulated measured PDFs, so that a score of `DOUBTED` or
+more stands for a wrong answer; the documentation has the rates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """One test.
+
+    Attributes
+    ----------
+    threshold : float
+        The test is raised above it.
+    weight : float
+        What it adds to the score then.
+    """
+
+    threshold: float
+    weight: float
+
+
+DOUBTED = 1.0
+"""Answers whose score is as large or larger are doubted."""
+
+FACTS = {
+    "rw": Fact(0.3, 1.0),
+    "misfit": Fact(0.2, 0.5),
+    "held-out": Fact(1.0, 0.5),
+    "neighbours": Fact(0.08, 1.0),
+    "before": Fact(0.3, 0.5),
+    "beyond": Fact(0.1, 1.0),
+    "limit": Fact(0.95, 1.0),
+    "range": Fact(1.0, 1.0),
+    "qdamp": Fact(0.5, 0.3),
+    "crystal": Fact(1.0, 0.5),
+    "types": Fact(0.95, 0.5),
+    "edits": Fact(0.5, 0.3),
+    "uiso": Fact(0.02, 0.5),
+}
+"""By the names of `diffpy_cbldm.solving.doubt_table.TESTS`."""

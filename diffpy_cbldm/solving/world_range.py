@@ -1,0 +1,141 @@
+"""Ranges of N that hold on measured data: widened as far as such data ask.
+
+Between what explains the data alike - the best structure, those at other
+Qdamp, the attenuated crystal - the number of atoms may lie, and outside, as a
+powder is no single particle.  How far outside was measured on simulated
+powders (`diffpy_cbldm.debye.world`), in strata that are seen from the data:
+the distance of log N from that interval is exceeded by a tenth of them
+(split conformal prediction: Romano, Patterson & Candes, Adv. Neural Inf.
+Process. Syst. 2019, 32, for intervals that vary).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.solving.sizes import SizeAtQdamp, covering
+
+SHARES = (0.5, 0.9)
+
+FAR = 0.6
+"""A particle of a larger share of the range of r has its end less well seen.
+"""
+
+EXPLAINED, USUAL = 0.03, 0.1
+"""Rw below the first is that of one particle, as those of which the range is
+made; below the second the misfit is small for a powder."""
+
+WIDENING: dict[str, dict[float, float]] = {
+    "small, Qdamp known, fits": {0.5: 0.1, 0.9: 0.3},
+    "small, Qdamp known, misfit": {0.5: 0.1, 0.9: 0.3},
+    "small, Qdamp unknown, fits": {0.5: 0.1, 0.9: 0.3},
+    "small, Qdamp unknown, misfit": {0.5: 0.1, 0.9: 0.3},
+    "large, Qdamp known, fits": {0.5: 0.1, 0.9: 0.3},
+    "large, Qdamp known, misfit": {0.5: 0.1, 0.9: 0.3},
+    "large, Qdamp unknown, fits": {0.5: 0.1, 0.9: 0.3},
+    "large, Qdamp unknown, misfit": {0.5: 0.1, 0.9: 0.3},
+}
+"""What is added to log N at both ends, by stratum and share; made by
+``python -m tests.benchmarks.measured_world``."""
+
+
+def on_powders(
+    atoms: AtomRange,
+    best: Candidate,
+    sizes: Sequence[SizeAtQdamp],
+    crystal: AttenuatedCrystal,
+    target: Target,
+) -> AtomRange:
+    """A range of N that also holds for powders, of a structure that fits.
+
+    Parameters
+    ----------
+    atoms : AtomRange
+        As of a single particle.
+    best : Candidate
+    sizes : sequence of SizeAtQdamp
+    crystal : AttenuatedCrystal
+    target : Target
+    """
+    wide = covering(atoms, sizes, best, crystal)
+    if best.rw is None or best.rw < EXPLAINED:
+        return wide
+    n = len(best)
+    alike = covering(
+        dataclasses.replace(atoms, low=n, high=n), sizes, best, crystal
+    )
+    known = target.qdamp is not None
+    stratum = stratum_of(across(best.positions), target.rmax, known, best.rw)
+    more = widened(alike, stratum)
+    return dataclasses.replace(
+        wide, low=min(wide.low, more.low), high=max(wide.high, more.high)
+    )
+
+
+def across(positions: np.ndarray) -> float:
+    """Twice the largest distance of an atom from the middle, angstrom."""
+    x = positions - positions.mean(0)
+    return float(2 * np.linalg.norm(x, axis=1).max())
+
+
+def stratum_of(diameter: float, rmax: float, known: bool, rw: float) -> str:
+    """The stratum of an answer, a key of `WIDENING`.
+
+    Parameters
+    ----------
+    diameter : float, angstrom
+        Of the best structure, see `across`.
+    rmax : float, angstrom
+        End of the fitted range.
+    known : bool
+        Whether Qdamp is.
+    rw : float
+        Of the best structure.
+    """
+    size = "large" if diameter > FAR * rmax else "small"
+    qdamp = "known" if known else "unknown"
+    return f"{size}, Qdamp {qdamp}, {'fits' if rw < USUAL else 'misfit'}"
+
+
+def widened(atoms: AtomRange, stratum: str, share: float = 0.9) -> AtomRange:
+    """A range that holds N in a share of the powders of a stratum.
+
+    Parameters
+    ----------
+    atoms : AtomRange
+        What explains the data alike.
+    stratum : str
+    share : float
+        One of `SHARES`.
+    """
+    more = math.exp(WIDENING[stratum][share])
+    return dataclasses.replace(
+        atoms,
+        low=math.ceil(atoms.low / more - 1e-9),
+        high=math.floor(atoms.high * more + 1e-9),
+        share=share,
+    )
+
+
+def excess(atoms: AtomRange, true: float) -> float:
+    """How far log N lies outside of a range; negative inside."""
+    return max(math.log(atoms.low / true), math.log(true / atoms.high))
+
+
+def conformal(scores: Sequence[float], share: float) -> float:
+    """The (n + 1) * share-th least of some scores, at least 0.
+
+    Infinite for too few of them.
+    """
+    place = math.ceil((len(scores) + 1) * share - 1e-9)
+    if place > len(scores):
+        return math.inf
+    return max(sorted(scores)[place - 1], 0.0)

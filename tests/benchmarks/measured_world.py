@@ -1,0 +1,234 @@
+"""Answers on simulated measured PDFs: types, ranges of N, doubts.
+
+    python -m tests.benchmarks.measured_world [--count 400] [--json FILE]
+    python -m tests.benchmarks.measured_world --json FILE --count 0
+
+Each case is a powder of metal particles with known atoms, measured under its
+own conditions (`case`): ideal and random shapes of 20 to 3,000 atoms, spreads
+of sizes, rough and loose surfaces, ligands, second phases, backgrounds, the
+polynomial correction, noise, a wrong wavelength.  One in seven is something
+else: a liquid, a bulk crystal, noise, a compound named after its metal, F(Q)
+or g(r).  What `solve` says is kept in the JSON file, from which a run that
+was stopped goes on; ``--count 0`` prints the tables of what is there.
+
+The generator is the library and nothing is polished, so that a case takes
+seconds; the truth serves for the figures alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import diffpy_cbldm as cb
+from diffpy_cbldm.crystals.particles import MultiplyTwinned
+from diffpy_cbldm.crystals.radii import neighbour_distance
+from diffpy_cbldm.crystals.random_particles import RandomParticle
+from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.debye.world import World
+from diffpy_cbldm.files import write_atomic
+from diffpy_cbldm.fitting.measured import powder_of
+from diffpy_cbldm.solving.doubt_table import family
+from diffpy_cbldm.solving.world_range import across
+from tests.benchmarks import no_particle, polish, world_tables
+
+SEED = 20_270
+
+METALS = ("Pt", "Au", "Pd", "Ag", "Ni", "Co", "Ru", "Fe", "W")
+
+LARGEST = 3000
+
+ELSE = 1 / 7
+"""Share of cases that are no metal particle."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One simulated measurement.
+
+    Attributes
+    ----------
+    pdf : PDFData
+    kind : str
+        Structure type, or of what is no particle its name.
+    number_mean, weight_mean : float
+        Of the atoms of the powder; 0 for what is no particle.
+    world : dict
+        What was added.
+    """
+
+    pdf: cb.PDFData
+    kind: str
+    number_mean: float
+    weight_mean: float
+    world: dict[str, Any]
+
+
+def shape(rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """Positions in bond lengths and the type of a random particle."""
+    way = rng.choice(["ideal", "small", "large", "twinned"])
+    if way == "ideal":
+        table = load_table()
+        known = [k for k, g in enumerate(table.geometries) if g.n_atoms > 19]
+        k = int(rng.choice(known))
+        return table.positions(k), table.geometries[k].structure_type
+    if way == "small":
+        kinds = [k for k in polish.KINDS if k not in ("strain", "contraction")]
+        one = polish.truth(str(rng.choice(kinds)), rng)
+        bond = np.linalg.norm(one.positions - one.positions[0], axis=1)
+        return one.positions / np.sort(bond)[1], one.structure_type
+    if way == "twinned":
+        series = [MultiplyTwinned("ico", (n,)) for n in range(3, 9)]
+        series += [
+            MultiplyTwinned("dec", (p, q, r))
+            for p in (2, 3, 4, 5)
+            for q in (1, 2, 3)
+            for r in (0, 1, 2)
+        ]
+        some = [one for one in series if 20 <= len(one) <= LARGEST]
+        one = some[int(rng.integers(len(some)))]
+        return one.positions, one.crystal
+    while True:
+        cut = RandomParticle(int(rng.integers(10**6, 10**9)))
+        if len(cut) <= LARGEST:
+            return cut.positions, cut.structure_type
+
+
+def world(rng: np.random.Generator, biso: float) -> World:
+    """What a measurement adds, more or less of each."""
+
+    def some(share: float, low: float, high: float) -> float:
+        here, size = rng.random() < share, rng.uniform(low, high)
+        return float(size) if here else 0.0
+
+    return World(
+        size_spread=some(0.75, 0.03, 0.25),
+        missing=some(0.5, 0.0, 0.3),
+        shifted=some(0.5, 0.0, 0.15),
+        surface_biso=biso + some(0.7, 0.0, 1.0),
+        ligand=str(rng.choice(["", "S", "C"])),
+        coverage=some(0.7, 0.2, 0.8),
+        second=str(rng.choice(["", "fcc", "bcc", "hcp"])),
+        second_share=some(0.2, 0.03, 0.2),
+        background=some(0.6, 0.0, 0.3),
+        rpoly=some(0.8, 0.9, 0.9),
+        noise=some(1.0, 0.005, 0.06),
+        wavelength_error=float(rng.normal(0, 0.002)),
+        qbroad=some(0.3, 0.005, 0.02),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def case(number: int) -> Case:
+    """A case by its number."""
+    rng = np.random.default_rng([SEED, number])
+    element = str(rng.choice(METALS))
+    bond = (neighbour_distance(element) or 2.8) * rng.normal(1, 0.01)
+    biso = float(rng.uniform(0.25, 0.8))
+    conditions = {
+        "qmin": float(rng.uniform(0.7, 1.2)),
+        "qmax": float(rng.uniform(18, 28)),
+        "qdamp": float(rng.uniform(0.015, 0.06)),
+        "biso": biso,
+        "delta2": float(rng.uniform(0, 4)),
+        "rmax": float(rng.choice([20, 30, 30, 40])),
+        "rstep": 0.02,
+    }
+    told = bool(rng.random() < 0.5)
+    if rng.random() < ELSE:
+        kind, pdf = no_particle.draw(rng, element, bond, conditions)
+        return Case(pdf, kind, 0.0, 0.0, {})
+    x, kind = shape(rng)
+    truth = cb.Candidate(element, bond * x, kind)
+    around = world(rng, biso)
+    try:
+        powder = powder_of(truth, around)
+    except cb.CbldmError:  # on no lattice: of one size
+        around = dataclasses.replace(around, size_spread=0.0)
+        powder = powder_of(truth, around)
+    (pdf,) = cb.simulate(truth, world=around, **conditions)
+    pdf = dataclasses.replace(
+        pdf,
+        composition=element,
+        qdamp=pdf.qdamp if told else None,
+        qbroad=0.0,
+    )
+    return Case(
+        pdf, kind, powder.number_mean, powder.weight_mean, around.added
+    )
+
+
+def record(number: int) -> dict[str, Any]:
+    """What `solve` says of a case, beside its truth."""
+    one = case(number)
+    begun = time.perf_counter()
+    solution = cb.solve(
+        one.pdf, generators="library", count=24, refine=4, polish=False
+    )
+    best, crystal = solution.candidates[0], solution.crystal
+    verdict = solution.verdict
+    assert crystal is not None and verdict is not None
+    return {
+        "number": number,
+        "kind": one.kind,
+        "number_mean": one.number_mean,
+        "weight_mean": one.weight_mean,
+        "told": one.pdf.qdamp is not None,
+        "rmax": solution.settings["rmax"],
+        "world": one.world,
+        "type": best.structure_type,
+        "atoms": len(best),
+        "diameter": across(best.positions),
+        "rw": best.rw,
+        "crystal": [crystal.n_atoms, crystal.rw],
+        "sizes": [[s.n_atoms, s.crystal_atoms] for s in solution.sizes],
+        "state": verdict.state,
+        "reason": verdict.kind,
+        "at_least": verdict.at_least,
+        "score": verdict.score,
+        "types": list(verdict.types),
+        "doubts": {d.name: d.value for d in verdict.doubts},
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def right_type(row: dict[str, Any]) -> bool:
+    """Whether the answer has the type of the truth."""
+    return family(row["type"]) == family(row["kind"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=400)
+    parser.add_argument(
+        "--facts",
+        action="store_true",
+        help="also print what the package's tables should hold",
+    )
+    parser.add_argument("--json", type=Path, default=Path("world.json"))
+    words = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    if words.json.exists():
+        rows = json.loads(words.json.read_text())
+    done = {row["number"] for row in rows}
+    for number in range(words.count):
+        if number in done:
+            continue
+        rows.append(record(number))
+        write_atomic(words.json, json.dumps(rows))
+        if math.log2(max(len(rows), 1)).is_integer():
+            print(f"{len(rows)} cases", flush=True)
+    print(world_tables.tables(rows))
+    if words.facts:
+        print(world_tables.facts(rows))
+
+
+if __name__ == "__main__":
+    main()

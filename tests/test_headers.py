@@ -1,0 +1,81 @@
+"""What the data tell of Qmax and of the first r, against the header."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+from ase.cluster import Icosahedron, Octahedron
+
+import diffpy_cbldm as cb
+from diffpy_cbldm.fitting.qmax_edge import qmax_of
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.solving.headers import settle
+
+CLUSTER = cb.Cluster("Pt", Octahedron("Pt", 6, cutoff=1).positions)
+
+
+@functools.cache
+def made(qmax=22.0, rmax=30.0, **world):
+    (pdf,) = cb.simulate(
+        CLUSTER, qmin=0.8, qmax=qmax, rmax=rmax, rstep=0.02, world=world
+    )
+    return pdf
+
+
+@pytest.mark.parametrize("qmax", [18.0, 27.0])
+@pytest.mark.parametrize("stated", [0.85, 1.0, 1.15])
+def test_the_waves_end_at_qmax(qmax, stated):
+    pdf = dataclasses.replace(made(qmax), qmax=stated * qmax)
+    assert qmax_of(pdf) == pytest.approx(qmax, abs=0.2)
+
+
+def test_also_under_noise_and_of_other_clusters():
+    noisy = made(noise=0.05, background=0.2, rpoly=0.9, seed=2)
+    assert qmax_of(noisy) == pytest.approx(22.0, abs=0.2)
+    x = Icosahedron("Au", 3).positions
+    (pdf,) = cb.simulate(cb.Cluster("Au", x), qmax=20, rmax=20, rstep=0.02)
+    assert qmax_of(pdf) == pytest.approx(20.0, abs=0.3)
+
+
+def test_where_no_end_is_seen_nothing_is_said():
+    pdf = made()
+    rng = np.random.default_rng(0)
+    points = pdf.g + 10 * pdf.g.std() * rng.normal(size=len(pdf.g))
+    assert qmax_of(dataclasses.replace(pdf, g=points)) is None
+    # Steps too coarse for waves beyond Qmax.
+    coarse = dataclasses.replace(pdf, r=pdf.r[::7], g=pdf.g[::7])
+    assert qmax_of(coarse) is None
+
+
+def test_a_wrong_qmax_is_corrected_and_said():
+    pdf = made()
+    target, notes = settle(Target.of(pdf), "auto")
+    assert notes == [] and target.qmax == 22.0 and target.rmin == 1.5
+    wrong = Target.of(dataclasses.replace(pdf, qmax=24.5))
+    target, (note,) = settle(wrong, "auto")
+    assert target.qmax == target.pdf.qmax == pytest.approx(22.0, abs=0.2)
+    assert "end at 22.0 1/A, not at 24.5" in note and "is wrong" in note
+    unknown = cb.PDFData(pdf.r, pdf.g, composition="Pt", qmin=0.8, stype="X")
+    _, (note,) = settle(Target.of(unknown), "auto")
+    assert "Qmax is not given" in note
+
+
+def test_the_fit_begins_where_the_metal_does():
+    pdf = made()
+    wave = np.where(pdf.r < 2.2, np.sin(2 * np.pi * pdf.r / 2.2), 0.0)
+    bad = dataclasses.replace(pdf, g=pdf.g + 0.3 * pdf.g.max() * wave)
+    target, (note,) = settle(Target.of(bad), "auto")
+    assert target.rmin == pytest.approx(0.8 * 2.77, abs=0.03)
+    assert "Before the first peak" in note
+    assert target.qdamp == pdf.qdamp
+
+
+def test_an_answer_survives_a_wrong_header():
+    wrong = dataclasses.replace(made(), qmax=24.2)
+    words = {"generators": "library", "count": 8, "refine": 1}
+    solution = cb.solve(wrong, polish=False, **words)
+    best = solution.candidates[0]
+    assert len(best) == len(CLUSTER) and best.rw < 0.02
+    assert any("Qmax is wrong" in text for text in solution.warnings)
+    assert solution.settings["qmax"] == pytest.approx(22.0, abs=0.2)

@@ -1,0 +1,233 @@
+"""When there is no structure, and what the headline says."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from ase.cluster import Octahedron
+
+import diffpy_cbldm as cb
+from diffpy_cbldm.fitting import readings
+from diffpy_cbldm.fitting.attenuated import BULK, fit_crystal
+from diffpy_cbldm.fitting.liquid import fit_wave
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.output.page import make_page
+from diffpy_cbldm.output.results import result
+from diffpy_cbldm.solving.abstaining import reason
+from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.solving.doubt_facts import DOUBTED, FACTS
+from diffpy_cbldm.solving.doubt_table import TESTS, Answer
+from diffpy_cbldm.solving.verdict import headline, judge
+from tests.benchmarks.no_particle import (
+    endless,
+    liquid,
+    scattering,
+    transformed,
+)
+
+R = np.arange(0, 24, 0.02)
+OCTAHEDRON = cb.Cluster("Pt", Octahedron("Pt", 5, cutoff=1).positions)
+
+
+def pdf_of(g, r=R, qmax=22.0, composition="Pt"):
+    return cb.PDFData(
+        r, g, composition=composition, qmin=0.8, qmax=qmax, stype="X"
+    )
+
+
+def measured_particle(cluster=OCTAHEDRON, rmax=24.0, **conditions):
+    (made,) = cb.simulate(
+        cluster, qmin=0.8, qmax=22, rmax=rmax, rstep=0.02, **conditions
+    )
+    return dataclasses.replace(made, qdamp=None)
+
+
+def noise_of_waves(rng):
+    """Noise within the range of Q, as of a measurement without a sample."""
+    q = np.arange(0.8, 22, 0.02)
+    return pdf_of(transformed(R, q, rng.normal(size=len(q))))
+
+
+def hard_spheres(packing=0.45):
+    return pdf_of(liquid(R, packing, 2.7, 0.8, 22.0))
+
+
+def bulk():
+    return pdf_of(endless(R, 2.89, 0.12, 0.03), composition="Ag")
+
+
+def answer(pdf, rw=None, **range_):
+    """What was found, if its Rw is so much, or that of the crystal."""
+    target = Target.of(pdf, **range_)
+    crystal = fit_crystal(target)
+    best = cb.Candidate(
+        pdf.composition,
+        OCTAHEDRON.positions,
+        "fcc",
+        "library",
+        rw=crystal.rw if rw is None else rw,
+    )
+    return Answer([best], target, crystal, 10_000)
+
+
+def kind(pdf, rw=None, **range_):
+    found = reason(answer(pdf, rw, **range_))
+    return found and found.kind
+
+
+def test_particles_have_a_structure():
+    pdf = measured_particle()
+    assert kind(pdf, 0.003) is None
+    # Also where they are said to end at Qmax, as F(Q) would.
+    assert kind(measured_particle(rmax=22.0), 0.003) is None
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_noise_has_none(seed):
+    rng = np.random.default_rng(seed)
+    points = pdf_of(rng.normal(size=len(R)))
+    waves = noise_of_waves(rng)
+    assert kind(points, 0.99) == kind(waves, 0.95) == "noise"
+    assert "outside of the stated Q range" in reason(answer(points, 0.99)).text
+
+
+def test_a_bulk_crystal_has_no_size():
+    """And a lower limit is said."""
+    found = reason(answer(bulk()))
+    assert found.kind == "bulk crystal"
+    assert found.at_least >= 500
+    assert f"at least {found.at_least:,} atoms" in found.text
+    # A particle that fits much better than any crystal is one.
+    assert reason(answer(bulk(), 0.001)) is None
+
+
+@pytest.mark.parametrize("packing", [0.4, 0.5])
+def test_a_liquid_is_one_wave(packing):
+    pdf = hard_spheres(packing)
+    wave, decay = fit_wave(Target.of(pdf))
+    assert wave < 0.3 and 2 < decay < 8
+    assert fit_wave(Target.of(measured_particle()))[0] > 0.7
+
+
+def test_the_wave_of_a_liquid_is_found():
+    """Its own parameters, where the data are that wave."""
+    g = np.exp(-R / 4.0) * np.cos(7.7 / 2.8 * (R - 2.8)) * (R > 2.0)
+    wave, decay = fit_wave(Target.of(pdf_of(g)))
+    assert wave < 0.05 and decay == pytest.approx(4.0, rel=0.1)
+
+
+def test_a_liquid_has_no_structure(monkeypatch):
+    """Where the best structure does not fit as well as the wave."""
+    from diffpy_cbldm.solving import abstaining
+
+    monkeypatch.setattr(abstaining, "_rw_beyond", lambda *a: 0.4)
+    assert kind(hard_spheres(), 0.3) == "liquid or glass"
+    monkeypatch.setattr(abstaining, "_rw_beyond", lambda *a: 0.1)
+    assert kind(hard_spheres(), 0.3) is None
+
+
+def test_a_compound_or_another_metal_has_none():
+    pdf = measured_particle()
+    sodium = dataclasses.replace(pdf, composition="Na")
+    assert kind(sodium, 0.003) == "not this metal"
+    assert "2.77 A" in reason(answer(sodium, 0.003)).text
+
+
+def test_scattering_in_place_of_g():
+    """The reciprocal lattice of fcc is bcc, and fits nearly as well."""
+    pdf = measured_particle(qdamp=0.01)
+    q, f = scattering(pdf)
+    swapped = pdf_of(f, r=q)
+    assert kind(swapped) == "F(Q)"
+    back = readings.as_scattering(swapped)
+    assert cb.bond_estimate(back) == pytest.approx(2.77, abs=0.03)
+    # One of Q that ends far beyond Qmax is none.
+    assert readings.as_scattering(dataclasses.replace(pdf, qmax=15)) is None
+
+
+def test_pair_function_in_place_of_g():
+    pdf = measured_particle()
+    r = pdf.r[25:]
+    level = pdf_of(1 + pdf.g[25:] / (4 * np.pi * 0.066 * r), r=r)
+    assert kind(level, 0.95) == "g(r)"
+    assert readings.as_pair_function(pdf) is None
+
+
+def test_data_that_end_before_the_second_shell():
+    pdf = measured_particle()
+    assert kind(pdf, 0.1, rmax=4.2) == "short range"
+    assert kind(pdf, 0.1, rmax=5.0) is None
+
+
+def test_a_crystal_that_is_held_keeps_its_size():
+    pdf = measured_particle()
+    free, endless = fit_crystal(pdf), fit_crystal(pdf, ("fcc",), BULK)
+    assert endless.diameter == pytest.approx(BULK, rel=1e-3)
+    assert endless.rw > 5 * free.rw
+    held = fit_crystal(pdf, ("fcc",), free.diameter)
+    assert held.rw == pytest.approx(free.rw, abs=2e-3)
+
+
+def test_every_test_has_its_facts():
+    assert [test.name for test in TESTS] == list(FACTS)
+
+
+def test_the_verdict_follows_the_score():
+    good = judge(answer(measured_particle(), 0.003))
+    assert good.state == "good" and good.score < DOUBTED
+    assert "No test puts it in doubt." in headline(
+        answer(measured_particle(), 0.003).best, good, None, 24.0
+    )
+    bad = judge(answer(measured_particle(), 0.4))
+    assert bad.state == "doubted" and bad.score >= DOUBTED
+    names = [doubt.name for doubt in bad.raised]
+    assert {"rw", "crystal"} <= set(names)
+    assert all(doubt.text for doubt in bad.raised)
+    assert not any(d.text for d in bad.doubts if not d.raised)
+
+
+def test_headlines_have_at_most_four_lines():
+    atoms = AtomRange(79, 70, 90, 0.9)
+    for one in (answer(measured_particle(), 0.003), answer(bulk())):
+        verdict = judge(one)
+        text = headline(one.best, verdict, atoms, 24.0)
+        assert len(text.splitlines()) <= 4
+        assert text.startswith(("Answer: fcc, 70 to 90", "No structure: the"))
+
+
+def test_lower_limits_are_said_as_such():
+    one = answer(measured_particle(), 0.003)
+    one = dataclasses.replace(one, largest=80)
+    verdict = judge(one)
+    assert verdict.at_least == 79
+    text = headline(one.best, verdict, AtomRange(79, 70, 90, 0.9), 24.0)
+    assert "at least 79 atoms" in text and "70 to 90" not in text
+
+
+def test_all_outputs_agree():
+    solution = cb.solve(
+        measured_particle(),
+        generators="library",
+        count=4,
+        refine=1,
+        polish=False,
+    )
+    said = solution.headline
+    assert solution.explain().startswith(said)
+    written = result(solution, "a.gr")
+    assert written["headline"] == said
+    assert written["verdict"]["state"] == solution.verdict.state
+    json.dumps(written["verdict"])
+    shown = make_page(solution, "a.gr")
+    assert all(line in shown for line in said.splitlines())
+    again = cb.Solution.from_dict(
+        dataclasses.replace(
+            solution,
+            candidates=[
+                dataclasses.replace(c, results=None)
+                for c in solution.candidates
+            ],
+        ).as_dict()
+    )
+    assert again.headline == said and again.verdict == solution.verdict
