@@ -137,8 +137,8 @@ class Solve:
     )
     generators: str = parameter(
         "cbldm,library,screen",
-        "Generators to ask, separated by commas: cbldm, library, screen, or "
-        "what other packages register.",
+        "Generators to ask, separated by commas: cbldm, library, screen, "
+        "shells, or what other packages register.",
     )
     polish: str = parameter(
         "yes",

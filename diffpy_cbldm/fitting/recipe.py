@@ -49,7 +49,9 @@ def make_recipe(
     nearest-neighbour distances, positive outwards); `moves.moved` has the
     equations.  They begin at 0, where the slopes of G(r) with the strain of
     a symmetric cluster vanish: give ``start`` a small value, as `refine`
-    does.
+    does.  With ``"orbits"`` a symmetric cluster moves by shells that its
+    point group makes equal: ``orbit_1``, ``orbit_2`` and so on from the
+    centre (radial), ``orbit_2b``, ``orbit_2c`` (across).
 
     A single atom is freed with the means of SrFit, in a recipe without
     moves, which set all coordinates::
@@ -74,7 +76,7 @@ def make_recipe(
     start : dict, optional
         Start values by variable name; default: `settings.Refinement`, and
         for s1 the least-squares scale.
-    moves : sequence of {"strain", "surface"}
+    moves : sequence of {"strain", "surface", "orbits"}
         How the atoms may move besides zoomscale.  Default: not at all.
         Variables that the cluster cannot tell are left out
         (`moves.move_names`).
@@ -180,7 +182,7 @@ def _bound(
     for element in elements:
         bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
     for name in move_names_of(recipe):
-        bounds[name] = -moving.LIMITS[name], moving.LIMITS[name]
+        bounds[name] = -moving.limit_of(name), moving.limit_of(name)
     for name in variable_names(recipe):
         modern(getattr(recipe, name)).bound_range(*bounds[name])
 
@@ -275,7 +277,7 @@ def move_names_of(recipe: FitRecipe, kind: str = "") -> list[str]:
     return [
         name
         for name in modern(recipe).get_names()
-        if name in moving.LIMITS and name.startswith(kind)
+        if moving.kind_of(name) and kind in ("", moving.kind_of(name))
     ]
 
 

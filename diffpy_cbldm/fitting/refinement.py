@@ -283,7 +283,7 @@ def _left_open(
         name
         for name in move_names
         # Written so that an unknown uncertainty, NaN, counts as too large.
-        if not parameters[name][1] < moving.LIMITS[name]
+        if not parameters[name][1] < moving.limit_of(name)
     )
 
 

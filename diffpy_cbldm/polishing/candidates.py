@@ -106,7 +106,9 @@ def what_changed(start: Polished, p: Polished) -> tuple[str, ...]:
     """Which kinds of edits lie between two structures."""
     changed = list(p.values)
     kinds = [
-        k for k in moves.MOVE_KINDS if any(n.startswith(k) for n in changed)
+        k
+        for k in moves.MOVE_KINDS
+        if any(moves.kind_of(n) == k for n in changed)
     ]
     if p.displaced:
         kinds.append("displacements")

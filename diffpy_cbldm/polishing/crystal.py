@@ -291,8 +291,8 @@ class Crystal:
                 # The shells have minima of their own, inwards and outwards.
                 for way in (-FIRST_SHELL, FIRST_SHELL):
                     starts.append(at + way * (np.arange(len(at)) == k))
-        at = _descended(misfit, np.array(starts), steps)
-        if all(abs(v) < moves.LIMITS[n] for n, v in zip(names, at[1:])):
+        at, _ = descended(misfit, np.array(starts), steps)
+        if all(abs(v) < moves.limit_of(n) for n, v in zip(names, at[1:])):
             self._stretch(at[0])
             self.values = dict(zip(names, at[1:].tolist()))
 
@@ -377,12 +377,13 @@ class Crystal:
         return self.misfit() * rate
 
 
-def _descended(
+def descended(
     misfit: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]],
     at: np.ndarray,
     steps: int,
-) -> np.ndarray:
-    """Damped Gauss-Newton steps from several starts; where the least Rw^2 is.
+    longest: float = 0.02,
+) -> tuple[np.ndarray, float]:
+    """Damped Gauss-Newton steps from several starts.
 
     Parameters
     ----------
@@ -392,10 +393,15 @@ def _descended(
         Places to start from: they go side by side, so that the products of
         matrices are large.
     steps : int
+    longest : float
+        No variable changes by more in a step.
 
     Returns
     -------
-    (k,) array
+    at : (k,) array
+        Where the least Rw^2 is.
+    square : float
+        That Rw^2.
     """
     square, residual, jacobian = misfit(at)
     damping = np.full((len(at), 1), 1e-3)
@@ -405,11 +411,11 @@ def _descended(
         normal[:, own, own] += damping * (normal[:, own, own] + 1e-12)
         slope = product(jacobian, residual[:, :, None])
         step = np.linalg.solve(normal, slope)[:, :, 0]
-        new = at + step.clip(-0.02, 0.02)
+        new = at + step.clip(-longest, longest)
         found = misfit(new)
         better = found[0] < square
         at = np.where(better[:, None], new, at)
         damping = damping * np.where(better, 0.3, 10.0)[:, None]
         square = np.where(better, found[0], square)
         residual[better], jacobian[better] = found[1][better], found[2][better]
-    return at[square.argmin()]
+    return at[square.argmin()], float(square.min())

@@ -261,7 +261,11 @@ def _refined(
     """A candidate refined from its quick fit, with the Rw of that."""
     clock.begin("refine")
     start = start_values(candidate, target, fit)
-    done = refine_one(candidate, target, backend=used.backend, start=start)
+    # What a generator has relaxed goes on being relaxed, with uncertainties.
+    relaxed = [kind for kind in candidate.edits if kind == "orbits"]
+    done = refine_one(
+        candidate, target, backend=used.backend, start=start, moves=relaxed
+    )
     return done, fit.rw
 
 
