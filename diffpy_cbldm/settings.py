@@ -136,7 +136,7 @@ class Solve:
         8, "Candidates to refine with SrFit.", limits=(0, 100000)
     )
     generators: str = parameter(
-        "cbldm,library,screen",
+        "cbldm,library,screen,shells",
         "Generators to ask, separated by commas: cbldm, library, screen, "
         "shells, or what other packages register.",
     )

@@ -324,8 +324,7 @@ def main(words: list[str] | None = None) -> None:
     found = []
     for group in ROTATION_GROUPS:
         for shells in grow(group):
-            sites_of = np.array([shell[0] for shell in shells])
-            framework = Framework(group, sites_of)
+            framework = Framework(group, tuple(shells))
             if FEWEST <= len(framework) <= MOST:
                 found.append(framework)
     found.sort(key=len)

@@ -216,6 +216,7 @@ def moved(
     positions: np.ndarray,
     values: Mapping[str, float],
     surface: np.ndarray | None = None,
+    fields: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Move the atoms of a cluster.
 
@@ -228,6 +229,8 @@ def moved(
     surface : (2, n, 3) array, angstrom, optional
         What `surface_moves` gives for the same positions, where it was
         kept from before.
+    fields : mapping, optional
+        The same of `orbit_moves`.
 
     Returns
     -------
@@ -242,7 +245,7 @@ def moved(
     """
     names = tuple(values)
     at = np.array([[values[name] for name in names]])
-    return moved_at(positions, names, at, surface)[0]
+    return moved_at(positions, names, at, surface, fields)[0]
 
 
 def moved_at(
@@ -250,12 +253,13 @@ def moved_at(
     names: Sequence[str],
     at: np.ndarray,
     surface: np.ndarray | None = None,
+    fields: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """`moved` at several values of the same variables.
 
     Parameters
     ----------
-    positions, surface
+    positions, surface, fields
         As for `moved`.
     names : sequence of str
         k of `STRAIN`, `SURFACE`, `ZOOM` and the orbits.
@@ -280,7 +284,8 @@ def moved_at(
     x = _centred(positions)[None]
     for k, name in enumerate(names):
         if kind_of(name) == "orbits" and at[:, k].any():
-            x = x + at[:, k, None, None] * orbit_moves(positions)[name]
+            fields = fields or orbit_moves(positions)
+            x = x + at[:, k, None, None] * fields[name]
     if sizes.any():
         if surface is None:
             surface = surface_moves(positions)

@@ -241,6 +241,10 @@ class _Moves:
         self.start = np.array(structure.xyz)
         self.surface = moving.surface_moves(self.start)
         self.values = dict.fromkeys(names, 0.0)
+        # Looked for once: at each change of a value it would take longer
+        # than the curve.
+        orbits = any(moving.kind_of(name) == "orbits" for name in self.values)
+        self.fields = moving.orbit_moves(self.start) if orbits else {}
 
     def get(self, name: str) -> float:
         """The value of a variable."""
@@ -250,7 +254,7 @@ class _Moves:
         """Set a variable, and with it the coordinates of all atoms."""
         self.values[name] = float(value)
         self.structure.xyz = moving.moved(
-            self.start, self.values, self.surface
+            self.start, self.values, self.surface, self.fields
         )
 
 

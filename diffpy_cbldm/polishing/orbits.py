@@ -8,6 +8,8 @@ or removed.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from diffpy_cbldm.fitting import moves
@@ -19,16 +21,13 @@ from diffpy_cbldm.polishing.crystal import (
     descended,
 )
 
-STARTS, SPREAD = 8, 0.04
-"""Places near the ideal one from which a relaxation starts as well, and how
-far from it they lie, in nearest-neighbour distances: peaks that lie half an
-angstrom apart do not pull at one another."""
+STARTS, SPREAD = 9, 0.04
+"""Places near the ideal one from which a relaxation starts, and how far from
+it they lie, in nearest-neighbour distances: peaks that lie half an angstrom
+apart do not pull at one another."""
 
 STEPS, LONGEST = 8, 0.04
 """Gauss-Newton steps, and how far an orbit goes in one."""
-
-TWIST = 0.03
-"""How far the orbits of a cluster with mirrors are turned to break these."""
 
 ROUNDS = 2
 """Descents, each followed by a fit of the five parameters."""
@@ -69,63 +68,62 @@ def descend(
     return descended(misfit, at, steps, LONGEST)
 
 
-def starts(count: int, seed: int = 0) -> np.ndarray:
-    """Places to start from for so many variables, the ideal one first."""
+def starts(variables: int, count: int, seed: int = 0) -> np.ndarray:
+    """Places to start from, about 1 from the ideal one, which is the first.
+
+    Parameters
+    ----------
+    variables, count : int
+    seed : int
+
+    Returns
+    -------
+    (count, variables) array
+    """
     rng = np.random.default_rng(seed)
-    near = SPREAD * rng.normal(size=(STARTS, count))
-    near[:, 0] = 0
-    return np.vstack([np.zeros(count), near])
+    near = rng.normal(size=(count - 1, variables))
+    return np.vstack([np.zeros(variables), near])
 
 
 def relaxed_orbits(
     positions: np.ndarray, structure_type: str, data: Measured
-) -> list[Polished]:
+) -> Polished | None:
     """Relax the orbits of a cluster towards a PDF.
 
     Parameters
     ----------
     positions : (n, 3) array, angstrom
+        Its mirrors stay where it has some: `moves.twisted` breaks them.
     structure_type : str
         For the bonds of the bulk.
     data : Measured
 
     Returns
     -------
-    list of Polished
-        With all symmetry kept and, where it has mirrors, with the rotations
-        alone.  Their ``values`` are the moves.  None for a cluster without
-        orbits that could move, and where one ends beyond its bound.
+    Polished or None
+        Its ``values`` are the moves.  Its criterion charges for them, and
+        not for broken bonds: a framework is no crystal from which atoms are
+        missing.  None for a cluster without orbits that could move, and
+        where one ends beyond its bound.
     """
-    found = []
-    chiral = moves.twisted(positions, TWIST)
-    begins = [positions]
-    if not np.allclose(chiral, positions - positions.mean(0)):
-        begins.append(chiral)
-    for x in begins:
-        relaxed = _relaxed(x, structure_type, data)
-        if relaxed is not None:
-            found.append(relaxed)
-    return found
-
-
-def _relaxed(
-    positions: np.ndarray, structure_type: str, data: Measured
-) -> Polished | None:
     names = moves.move_names(positions, ["orbits"])
     if not names:
         return None
     crystal = Crystal(positions, structure_type, data)
-    at = starts(1 + len(names))
+    at = SPREAD * starts(1 + len(names), STARTS)
+    at[:, 0] = 0
     for _ in range(ROUNDS):
         x = crystal.lattice - crystal.lattice.mean(0)
         fields = moves.derivatives(x, (moves.ZOOM, *names))
         (zoom, *found), _ = descend(crystal.basis, x, fields, at)
         # The stretch is a factor of all, the moves as well.
-        values = [value / (1 + zoom) for value in found]
+        values = [float(value / (1 + zoom)) for value in found]
         if max(map(abs, values)) > moves.ORBIT_LIMIT:
             return None
         crystal = Crystal(
             x * (1 + zoom), structure_type, data, dict(zip(names, values))
         )
         at = np.array([[0.0, *values]])
-    return crystal.judged()
+    p = crystal.judged()
+    bare = p.criterion - crystal.cost() * p.excess
+    return dataclasses.replace(p, criterion=bare, excess=0.0)

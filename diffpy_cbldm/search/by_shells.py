@@ -5,24 +5,36 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import (
+    diameter,
     nearest_neighbour_distance,
     shortest_bond,
 )
 from diffpy_cbldm.crystals.frameworks import Framework, load_frameworks
 from diffpy_cbldm.crystals.point_groups import orbits, rotations
-from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.low_pass import low_passed
+from diffpy_cbldm.fitting.moves import MOST_ORBITS
+from diffpy_cbldm.fitting.quickfit import START, QuickFit
+from diffpy_cbldm.fitting.signal_end import signal_beyond
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.crystal import FINEST, Measured, Polished
 from diffpy_cbldm.polishing.front import SHORTEST
-from diffpy_cbldm.polishing.orbits import descend, relaxed_orbits
+from diffpy_cbldm.polishing.orbits import (
+    SPREAD,
+    descend,
+    relaxed_orbits,
+    starts,
+)
+from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.search.matching import histograms, screen
 from diffpy_cbldm.settings import R_MAX
 from diffpy_cbldm.threads import side_by_side
@@ -30,30 +42,75 @@ from diffpy_cbldm.threads import side_by_side
 if TYPE_CHECKING:
     from torch import Tensor
 
+LOW_Q = 8.0
+"""Qmax (1/A) of the first comparison: the wave of 8 1/A is 0.8 A long, and
+shells that lie 0.2 A off hardly change what is below it."""
+
 LOOKED_AT = 96
-"""Frameworks whose orbits are moved a few steps downhill, by the rough
+"""Frameworks whose orbits are moved a few steps downhill, by the first
 comparison."""
 
-HOPELESS, HOPELESS_RATIO = 0.45, 1.5
-"""Rw of the rough comparison above which, and how much above the least one,
-no framework is moved: orbits go a tenth of a bond, and no farther."""
+RELAXED = 2
+"""So many of these, the best, are relaxed."""
 
-RELAXED = 8
-"""Of these so many are relaxed."""
+MORE_SHELLS = 2
+"""And those with up to so many orbits more are tried as well: what an outer
+orbit adds is seen where the inner ones and the widths are right."""
 
-FEW_STEPS = 5
+IDEAL = 8
+"""Frameworks that are proposed as they are, at most."""
+
+EXPLAINED = 0.12
+"""Rw of a library cluster, only the scale and the stretch fitted, below which
+the data need no framework."""
+
+FARTHEST, BEYOND = 7.0, 0.1
+"""Signal beyond so many bond lengths, the diameter of a close-packed sphere
+of 256 atoms, that is larger than this, relative to that inside, tells a
+particle larger than the frameworks."""
+
+SAME = 0.35
+"""Atoms of two frameworks so near to one another, bond lengths, are one."""
+
+STEPS = 4
+"""Gauss-Newton steps of the orbits, all else as it is."""
 
 TURN = 0.1
 """How far (A) an orbit is turned out of a mirror plane at the start."""
 
+TRIES = 8
+"""Starts of each of the frameworks with more orbits."""
 
-@dataclasses.dataclass(frozen=True)
-class _Rough:
-    """A framework as the comparison leaves it."""
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Moved:
+    """A framework whose orbits went a few steps downhill.
+
+    Attributes
+    ----------
+    framework : Framework
+    positions : (n, 3) array, angstrom
+    value : float
+        The information criterion.
+    """
 
     framework: Framework
     positions: np.ndarray
     value: float
+
+    @property
+    def name(self) -> tuple[str | int, ...]:
+        """The same for variants of one framework."""
+        sizes = sorted(map(len, self.framework.shells))
+        return (self.framework.group, *sizes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Ended:
+    """A relaxed framework."""
+
+    framework: Framework
+    end: Polished
 
 
 def shells_generator(
@@ -68,10 +125,12 @@ def shells_generator(
     """Screen symmetric frameworks, and relax the orbits of the best.
 
     Orbits of a framework lie where bonds of one length put them; measured
-    ones differ by several per cent.  So the best by the rough comparison are
-    moved a few steps towards the data, and the best of these are relaxed
-    (`diffpy_cbldm.polishing.orbits`) and ordered by an information criterion
-    that charges for each variable.
+    ones differ by several per cent, which moves peaks by more than their
+    width.  So all are compared with the data up to a low Q, which hardly
+    feels that; the best are moved a few steps towards the whole of the data,
+    some of them grown by a further orbit, and the best of these are relaxed
+    (`diffpy_cbldm.polishing.orbits`).  An information criterion that charges
+    for each variable orders them.
 
     Parameters
     ----------
@@ -88,89 +147,152 @@ def shells_generator(
     -------
     list of Candidate
         First those whose orbits were relaxed (their ``edits`` say so), the
-        best first; then ideal ones.
+        best first; then ideal ones.  None for data of a particle that is
+        larger than the frameworks, or that an ideal cluster explains.
     """
     target = Target.of(pdf, rmin, rmax)
-    hist, lengths = _histograms()
-    rw, bonds = screen(hist, lengths, target, target.bond)
-    order = np.argsort(rw)
-    promising = order[: max(LOOKED_AT, count)]
-    worst = min(HOPELESS, HOPELESS_RATIO * rw[order[0]])
+    reach = FARTHEST * target.bond
+    if signal_beyond(target, reach) > BEYOND:
+        return []
+    if library_rw(target) < EXPLAINED:
+        return []
     known = load_frameworks()
-    ideal = [(known[i], known[i].positions * bonds[i]) for i in promising]
-    moved = [pair for pair, i in zip(ideal, promising) if rw[i] <= worst]
-    relaxed = _relaxed(moved[:LOOKED_AT], Measured(target)) if moved else []
-    used = {id(framework) for framework, _ in relaxed}
-    found = [_candidate(f, p, target) for f, p in relaxed]
-    found += [
-        _ideal(framework, x, target)
-        for framework, x in ideal
-        if id(framework) not in used
-    ]
+    rw, bonds = screen(*_histograms(), low_passed(target, LOW_Q), target.bond)
+    order = np.argsort(rw, kind="stable")[:LOOKED_AT]
+    ended = _searched([int(i) for i in order], bonds, target)
+    found = [_candidate(one, target) for one in ended]
+    found += [_ideal(known[i], bonds[i], target) for i in order[:IDEAL]]
     return found[:count]
 
 
-def _relaxed(
-    ideal: list[tuple[Framework, np.ndarray]], data: Measured
-) -> list[tuple[Framework, Polished]]:
-    """The best frameworks with their orbits relaxed, by the criterion."""
-    fits = quick_fit([x for _, x in ideal[:1]], data.target)
-    # One basis serves the rough steps of all: broad peaks, as a framework
-    # that is not relaxed yet has them, pull from farther away.
-    basis = data.basis(fits[0], max((x for _, x in ideal), key=np.ptp))
-    rough = side_by_side(lambda pair: _moved(*pair, data, basis), ideal)
-    rough.sort(key=lambda r: r.value)
-    best = side_by_side(lambda r: _best(r, data), rough[:RELAXED])
-    found = [(r.framework, p) for r, p in zip(rough, best) if p is not None]
-    return sorted(found, key=lambda pair: pair[1].criterion)
+def _searched(
+    promising: Sequence[int], bonds: np.ndarray, target: Target
+) -> list[_Ended]:
+    """The best frameworks with their orbits relaxed, by the criterion.
+
+    Parameters
+    ----------
+    promising : sequence of int
+        Places of known frameworks.
+    bonds : (frameworks,) array, angstrom
+        Of each, by the first comparison.
+    target : Target
+    """
+    known, data = load_frameworks(), Measured(target)
+    longest = max(bonds[i] * diameter(known[i].positions) for i in promising)
+    start = QuickFit(1.0, 1.0, **(START | {"qdamp": target.first_qdamp}))
+    # One basis serves the rough steps of all.
+    basis = PairBasis(data.target, start, longest=longest)
+    first = _downhill(promising, bonds, data, basis)
+    ended = _relaxed(first, data)
+    if not ended:
+        return []
+    best = min(ended, key=lambda one: one.end.criterion)
+    more = sorted({i for one in ended for i in _larger(one.framework)})
+    basis = PairBasis(data.target, best.end.fit, longest=longest)
+    ended += _relaxed(_downhill(more, bonds, data, basis, TRIES), data)
+    ended.sort(key=lambda one: one.end.criterion)
+    return ended[:RELAXED]
+
+
+def _downhill(
+    places: Sequence[int],
+    bonds: np.ndarray,
+    data: Measured,
+    basis: PairBasis,
+    tries: int = 1,
+) -> list[_Moved]:
+    """Known frameworks after a few steps, the best of each name first."""
+    known = load_frameworks()
+    moved = side_by_side(
+        lambda i: _moved(known[i], bonds[i], data, basis, tries), places
+    )
+    best: dict[tuple[str | int, ...], _Moved] = {}
+    for one in sorted(filter(None, moved), key=lambda m: m.value):
+        best.setdefault(one.name, one)
+    return list(best.values())
 
 
 def _moved(
-    framework: Framework, x: np.ndarray, data: Measured, basis: PairBasis
-) -> _Rough:
-    """A few steps downhill, the mirrors broken at the start."""
+    framework: Framework,
+    bond: float,
+    data: Measured,
+    basis: PairBasis,
+    tries: int,
+) -> _Moved | None:
+    """A few steps downhill, from one start or more.
+
+    None where the orbits have too many ways to move.
+    """
+    x = bond * framework.positions
     found = orbits(x, rotations(framework.group))
-    fields = np.zeros((sum(len(o.fields) for o in found), *x.shape))
-    at, row = np.zeros(len(fields)), 0
-    for orbit in found:
-        rows = slice(row, row + len(orbit.fields))
-        fields[rows, orbit.places] = orbit.fields
+    ways = [o.fields for o in found]
+    if sum(map(len, ways)) > MOST_ORBITS:
+        # Outwards alone, where that is few enough.
+        ways = [fields[:1] for fields in ways]
+    count = sum(map(len, ways))
+    if not 0 < count <= MOST_ORBITS:
+        return None
+    fields = np.zeros((count, *x.shape))
+    at = SPREAD * bond * starts(count, tries)
+    row = 0
+    for orbit, own in zip(found, ways):
+        fields[row : row + len(own), orbit.places] = own
         # Out of mirror planes: there G(r) has no slope across them.
-        at[rows][1:] = TURN
-        row = rows.stop
-    at, square = descend(basis, x, fields, at[None], FEW_STEPS)
+        at[0, row + 1 : row + len(own)] = TURN
+        row += len(own)
+    end, square = descend(basis, x, fields, at, STEPS)
     value = data.points * math.log(max(square - basis.outside, FINEST))
-    value += math.log(data.points) * len(fields)
-    return _Rough(framework, x, value)
+    value += math.log(data.points) * count
+    return _Moved(framework, x + np.tensordot(end, fields, 1), value)
 
 
-def _best(rough: _Rough, data: Measured) -> Polished | None:
-    """The relaxed framework that the criterion prefers, or None."""
-    kind = rough.framework.structure_type
-    found = [
-        p
-        for p in relaxed_orbits(rough.positions, kind, data)
-        if shortest_bond(p.positions)
+def _larger(framework: Framework) -> list[int]:
+    """Places of the known frameworks that hold one, and some orbits more."""
+    found = []
+    own, size = framework.positions, len(framework)
+    for place, other in enumerate(load_frameworks()):
+        more = len(other.shells) - len(framework.shells)
+        if other.group == framework.group and 0 < more <= MORE_SHELLS:
+            apart, nearest = cKDTree(other.positions).query(own)
+            if apart.max() < SAME and len(set(nearest)) == size:
+                found.append(place)
+    return found
+
+
+def _relaxed(moved: Sequence[_Moved], data: Measured) -> list[_Ended]:
+    """The first `RELAXED`, without those in which atoms come too close."""
+
+    def relaxed(one: _Moved) -> Polished | None:
+        kind = one.framework.structure_type
+        return relaxed_orbits(one.positions, kind, data)
+
+    chosen = moved[:RELAXED]
+    return [
+        _Ended(one.framework, p)
+        for one, p in zip(chosen, side_by_side(relaxed, chosen))
+        if p is not None
+        and shortest_bond(p.positions)
         > SHORTEST * nearest_neighbour_distance(p.positions)
     ]
-    return min(found, key=lambda p: p.criterion, default=None)
 
 
-def _candidate(framework: Framework, p: Polished, target: Target) -> Candidate:
-    return Candidate(
-        elements=(target.element,) * len(p.positions),
-        positions=p.positions,
-        structure_type=framework.structure_type,
-        edits=("orbits",),
-        edited_from=(framework.structure_type, len(p.positions)),
-        notes=(f"framework {framework}",),
-    )
-
-
-def _ideal(framework: Framework, x: np.ndarray, target: Target) -> Candidate:
+def _candidate(ended: _Ended, target: Target) -> Candidate:
+    kind, x = ended.framework.structure_type, ended.end.positions
     return Candidate(
         elements=(target.element,) * len(x),
         positions=x,
+        structure_type=kind,
+        edits=("orbits",),
+        edited_from=(kind, len(x)),
+        notes=(f"framework {ended.framework}",),
+    )
+
+
+def _ideal(framework: Framework, bond: float, target: Target) -> Candidate:
+    return Candidate(
+        elements=(target.element,) * len(framework),
+        positions=bond * framework.positions,
         structure_type=framework.structure_type,
         notes=(f"framework {framework}",),
     )

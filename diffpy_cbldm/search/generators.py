@@ -33,6 +33,10 @@ Generator = Callable[..., list[Candidate]]
 GROUP = "diffpy_cbldm.generators"
 
 
+MAY_BE_SILENT = ("shells",)
+"""Generators that propose nothing where others do as well: no word of it."""
+
+
 def generator_names(generators: str | Sequence[str]) -> list[str]:
     """The names in a list, or in a text with commas between them."""
     if isinstance(generators, str):

@@ -26,7 +26,11 @@ from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
-from diffpy_cbldm.search.generators import generator_names, propose
+from diffpy_cbldm.search.generators import (
+    MAY_BE_SILENT,
+    generator_names,
+    propose,
+)
 from diffpy_cbldm.solving.clock import Clock, Progress
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
@@ -38,6 +42,7 @@ from diffpy_cbldm.solving.doubts import (
     range_doubts,
     size_doubts,
 )
+from diffpy_cbldm.solving.frameworks import framework_range
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
@@ -62,7 +67,9 @@ def solve(
     seed: int = 0,
     small_angle: str = "auto",
     device: str = "auto",
-    generators: str | Sequence[str] = ("cbldm", "library", "screen"),
+    generators: str | Sequence[str] = (
+        *("cbldm", "library", "screen", "shells"),
+    ),
     backend: str = "auto",
     rmin: float = 1.5,
     rmax: float | None = None,
@@ -189,7 +196,8 @@ def _solve(
     about_size = size_doubts(candidates[0], target, largest)
     clock.begin("sizes")
     sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
-    atoms = None if too_short else edits.atoms
+    atoms = framework_range(candidates, target.independent_points)
+    atoms = None if too_short else atoms or edits.atoms
     if atoms:
         atoms = covering(atoms, sizes, candidates[0], crystal)
         atoms = dataclasses.replace(atoms, doubted=bool(about_size))
@@ -239,7 +247,7 @@ def _proposed(
             generators=(name,),
             device=used.device,
         )
-        if not drawn:
+        if not drawn and name not in MAY_BE_SILENT:
             silent.append(name)
         pool.extend(drawn)
         give_back()
