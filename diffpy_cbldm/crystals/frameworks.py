@@ -62,12 +62,6 @@ class Framework:
         """Positions about the centre, (n, 3), bond lengths."""
         return np.concatenate(self.shells)
 
-    @functools.cached_property
-    def owner(self) -> np.ndarray:
-        """To which shell each atom belongs, (n,) int."""
-        sizes = [len(shell) for shell in self.shells]
-        return np.repeat(np.arange(len(sizes)), sizes)
-
     def __len__(self) -> int:
         return sum(map(len, self.shells))
 

@@ -117,6 +117,26 @@ def orbits(positions: np.ndarray, turns: np.ndarray) -> list[Orbit]:
     return sorted(found, key=lambda orbit: orbit.radius)
 
 
+def orbit_fields(shell: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """How the atoms of one orbit may move together, (f, m, 3), unit vectors.
+
+    As `Orbit.fields`, of an orbit that is known.
+
+    Parameters
+    ----------
+    shell : (m, 3) array
+        All images of one site.
+    turns : (g, 3, 3) array
+    """
+    site = shell[0]
+    apart = (turns @ site)[:, None] - shell
+    # To which atom each operation takes the site, and one for each atom.
+    image = (apart**2).sum(2).argmin(1)
+    _, which = np.unique(image, return_index=True)
+    free = _free_directions(site, turns[image == 0])
+    return np.einsum("mij,fj->fmi", turns[which], free)
+
+
 def _free_directions(site: np.ndarray, stabiliser: np.ndarray) -> np.ndarray:
     """Unit vectors that the operations of a site leave alone, (f, 3)."""
     values, vectors = np.linalg.eigh(stabiliser.mean(0) + stabiliser.mean(0).T)

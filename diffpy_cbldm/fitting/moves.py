@@ -76,17 +76,21 @@ _BASIS = np.array(
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the kinds in the order of `MOVE_KINDS`, each once.
+    """Return the kinds in the order of `MOVE_KINDS`, and names of single
+    variables behind them, each once.
 
     CbldmError where one is unknown.
     """
     for kind in [kinds] if isinstance(kinds, str) else kinds:
-        if kind not in MOVE_KINDS or isinstance(kinds, str):
+        known = kind in MOVE_KINDS or kind_of(kind)
+        if not known or isinstance(kinds, str):
             raise CbldmError(
                 f"moves are {kinds!r}; expected a list with some of "
                 f"{', '.join(MOVE_KINDS)}, such as moves=('strain',)."
             )
-    return tuple(kind for kind in MOVE_KINDS if kind in kinds)
+    single = (kind for kind in kinds if kind not in MOVE_KINDS)
+    whole = (kind for kind in MOVE_KINDS if kind in kinds)
+    return (*whole, *dict.fromkeys(single))
 
 
 def kind_of(name: str) -> str:
@@ -344,7 +348,8 @@ def move_names(positions: np.ndarray, kinds: Sequence[str]) -> tuple[str, ...]:
     Parameters
     ----------
     positions : (n, 3) array, angstrom
-    kinds : sequence of str, some of `MOVE_KINDS`
+    kinds : sequence of str
+        Some of `MOVE_KINDS`, or names of single variables.
 
     Returns
     -------
@@ -356,7 +361,8 @@ def move_names(positions: np.ndarray, kinds: Sequence[str]) -> tuple[str, ...]:
     CbldmError
         An unknown kind.
     """
-    kinds = check_kinds(kinds)
+    asked = check_kinds(kinds)
+    kinds = [k if k in MOVE_KINDS else kind_of(k) for k in asked]
     x = _centred(positions)
     names: list[str] = []
     thin = np.linalg.svd(x, compute_uv=False)[-1] if len(x) > 2 else 0.0
@@ -370,7 +376,7 @@ def move_names(positions: np.ndarray, kinds: Sequence[str]) -> tuple[str, ...]:
         # as an orbit's unless it is a variable already.
         taken = derivatives(positions, (ZOOM, *names))
         names += _independent(x, orbit_moves(positions), taken)
-    return tuple(names)
+    return tuple(n for n in names if n in asked or kind_of(n) in asked)
 
 
 def _independent(

@@ -8,15 +8,10 @@ nothing there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import R_FAR, R_MAX
-
-if TYPE_CHECKING:
-    from diffpy_cbldm.fitting.target import Target
 
 WINDOW = 5.0
 """The size of G(r) is its root mean square over so much r, A."""
@@ -75,27 +70,3 @@ def signal_end(pdf: PDFData, least: float = R_MAX) -> float:
 def _rms(pdf: PDFData, start: float) -> float:
     inside = (pdf.r >= start) & (pdf.r < start + WINDOW)
     return float(np.sqrt(np.mean(pdf.g[inside] ** 2))) if inside.any() else 0.0
-
-
-def signal_beyond(target: Target, reach: float, margin: float = 1.0) -> float:
-    """Root mean square of G beyond `reach`, relative to that inside.
-
-    Parameters
-    ----------
-    target : Target
-    reach : float, angstrom
-        The longest distance that is explained.
-    margin : float, angstrom
-        Left out beyond `reach`, for the width of the last peak.
-
-    Returns
-    -------
-    float
-        0 where the range leaves less than 2 A to judge by.
-    """
-    # Mean squares and not sums: the two ranges differ in length.
-    r, g = target.r, target.g
-    inside, beyond = r <= reach, r > reach + margin
-    if target.rmax - reach - margin < 2.0 or not g[inside].any():
-        return 0.0
-    return float(np.sqrt(np.mean(g[beyond] ** 2) / np.mean(g[inside] ** 2)))

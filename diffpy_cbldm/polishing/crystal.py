@@ -35,6 +35,10 @@ FIRST_SHELL = 0.02
 FIRST_STRAIN = 0.008
 """Size of the strains that are tried first."""
 
+FARTHEST_SHELL = 0.04
+"""Surface shells of metals relax by less, in nearest-neighbour distances: one
+that goes farther imitates something else, and is put back."""
+
 BLOCK = 2.5
 """Every third block of r, so wide (A), is left out to be predicted."""
 
@@ -265,7 +269,11 @@ class Crystal:
         self.basis = self.data.basis(self.fit, self.atoms())
 
     def _relax(self, steps: int = 4) -> None:
-        """Stretch and moves by Gauss-Newton steps on the basis."""
+        """Stretch and moves by Gauss-Newton steps on the basis.
+
+        Surface shells that go too far are put back, and the rest begins
+        again.
+        """
         names = list(self.values)
         atoms = self.lattice[self.filled]
         every = (moves.ZOOM, *names)
@@ -292,6 +300,14 @@ class Crystal:
                 for way in (-FIRST_SHELL, FIRST_SHELL):
                     starts.append(at + way * (np.arange(len(at)) == k))
         at, _ = descended(misfit, np.array(starts), steps)
+        far = [n for n, v in zip(names, at[1:]) if too_far(n, v)]
+        if far:
+            self.values = {
+                k: v for k, v in self.values.items() if k not in far
+            }
+            if self.values:
+                self._relax(steps)
+            return
         if all(abs(v) < moves.limit_of(n) for n, v in zip(names, at[1:])):
             self._stretch(at[0])
             self.values = dict(zip(names, at[1:].tolist()))
@@ -375,6 +391,11 @@ class Crystal:
         area = int(self.filled.sum()) ** (2 / 3)
         rate = self.cost() * area / BONDS_AN_EDIT / self.data.points
         return self.misfit() * rate
+
+
+def too_far(name: str, value: float) -> bool:
+    """Whether a surface shell moves farther than metals relax."""
+    return name in moves.SURFACE and abs(value) > FARTHEST_SHELL
 
 
 def descended(

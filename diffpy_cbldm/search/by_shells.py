@@ -18,11 +18,12 @@ from diffpy_cbldm.crystals.bonds import (
     shortest_bond,
 )
 from diffpy_cbldm.crystals.frameworks import Framework, load_frameworks
-from diffpy_cbldm.crystals.point_groups import orbits, rotations
+from diffpy_cbldm.crystals.point_groups import orbit_fields, rotations
+from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.low_pass import low_passed
 from diffpy_cbldm.fitting.moves import MOST_ORBITS
 from diffpy_cbldm.fitting.quickfit import START, QuickFit
-from diffpy_cbldm.fitting.signal_end import signal_beyond
+from diffpy_cbldm.fitting.reach import signal_beyond
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.basis import PairBasis
@@ -107,10 +108,20 @@ class _Moved:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Ended:
-    """A relaxed framework."""
+    """A relaxed framework.
+
+    Attributes
+    ----------
+    framework : Framework
+    end : Polished
+    value : float
+        The criterion with a charge for each orbit as well: that it is there
+        is a choice, too.
+    """
 
     framework: Framework
     end: Polished
+    value: float
 
 
 def shells_generator(
@@ -148,7 +159,8 @@ def shells_generator(
     list of Candidate
         First those whose orbits were relaxed (their ``edits`` say so), the
         best first; then ideal ones.  None for data of a particle that is
-        larger than the frameworks, or that an ideal cluster explains.
+        larger than the frameworks, or that an ideal cluster or a sphere of
+        crystal explains as well.
     """
     target = Target.of(pdf, rmin, rmax)
     reach = FARTHEST * target.bond
@@ -160,6 +172,8 @@ def shells_generator(
     rw, bonds = screen(*_histograms(), low_passed(target, LOW_Q), target.bond)
     order = np.argsort(rw, kind="stable")[:LOOKED_AT]
     ended = _searched([int(i) for i in order], bonds, target)
+    if ended is None:
+        return []
     found = [_candidate(one, target) for one in ended]
     found += [_ideal(known[i], bonds[i], target) for i in order[:IDEAL]]
     return found[:count]
@@ -167,8 +181,10 @@ def shells_generator(
 
 def _searched(
     promising: Sequence[int], bonds: np.ndarray, target: Target
-) -> list[_Ended]:
+) -> list[_Ended] | None:
     """The best frameworks with their orbits relaxed, by the criterion.
+
+    None where something plainer explains the data as well.
 
     Parameters
     ----------
@@ -184,14 +200,19 @@ def _searched(
     # One basis serves the rough steps of all.
     basis = PairBasis(data.target, start, longest=longest)
     first = _downhill(promising, bonds, data, basis)
+    # What a sphere of crystal or an ideal cluster explains as well, by five
+    # parameters, needs no framework.
+    plain = min(library_rw(target), fit_crystal(target).rw)
+    if first and first[0].value > 2 * data.points * math.log(plain):
+        return None
     ended = _relaxed(first, data)
     if not ended:
         return []
-    best = min(ended, key=lambda one: one.end.criterion)
+    best = min(ended, key=lambda one: one.value)
     more = sorted({i for one in ended for i in _larger(one.framework)})
     basis = PairBasis(data.target, best.end.fit, longest=longest)
     ended += _relaxed(_downhill(more, bonds, data, basis, TRIES), data)
-    ended.sort(key=lambda one: one.end.criterion)
+    ended.sort(key=lambda one: one.value)
     return ended[:RELAXED]
 
 
@@ -225,8 +246,8 @@ def _moved(
     None where the orbits have too many ways to move.
     """
     x = bond * framework.positions
-    found = orbits(x, rotations(framework.group))
-    ways = [o.fields for o in found]
+    turns = rotations(framework.group)
+    ways = [orbit_fields(shell, turns) for shell in framework.shells]
     if sum(map(len, ways)) > MOST_ORBITS:
         # Outwards alone, where that is few enough.
         ways = [fields[:1] for fields in ways]
@@ -235,15 +256,16 @@ def _moved(
         return None
     fields = np.zeros((count, *x.shape))
     at = SPREAD * bond * starts(count, tries)
-    row = 0
-    for orbit, own in zip(found, ways):
-        fields[row : row + len(own), orbit.places] = own
+    row, atom = 0, 0
+    for own, shell in zip(ways, framework.shells):
+        rows = slice(row, row + len(own))
+        fields[rows, atom : atom + len(shell)] = own
         # Out of mirror planes: there G(r) has no slope across them.
-        at[0, row + 1 : row + len(own)] = TURN
-        row += len(own)
+        at[0, rows][1:] = TURN
+        row, atom = rows.stop, atom + len(shell)
     end, square = descend(basis, x, fields, at, STEPS)
     value = data.points * math.log(max(square - basis.outside, FINEST))
-    value += math.log(data.points) * count
+    value += math.log(data.points) * (count + len(framework.shells))
     return _Moved(framework, x + np.tensordot(end, fields, 1), value)
 
 
@@ -267,9 +289,11 @@ def _relaxed(moved: Sequence[_Moved], data: Measured) -> list[_Ended]:
         kind = one.framework.structure_type
         return relaxed_orbits(one.positions, kind, data)
 
-    chosen = moved[:RELAXED]
+    chosen, each = moved[:RELAXED], math.log(data.points)
     return [
-        _Ended(one.framework, p)
+        _Ended(
+            one.framework, p, p.criterion + each * len(one.framework.shells)
+        )
         for one, p in zip(chosen, side_by_side(relaxed, chosen))
         if p is not None
         and shortest_bond(p.positions)

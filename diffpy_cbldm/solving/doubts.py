@@ -11,7 +11,7 @@ from diffpy_cbldm.crystals.particles import MAX_ATOMS
 from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
-from diffpy_cbldm.fitting.signal_end import signal_beyond
+from diffpy_cbldm.fitting.reach import signal_beyond
 from diffpy_cbldm.fitting.target import Target
 
 DOUBTFUL_RW = 0.3

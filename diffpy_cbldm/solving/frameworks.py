@@ -11,13 +11,21 @@ import math
 from collections.abc import Sequence
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.point_groups import operations, orbits
 from diffpy_cbldm.fitting.moves import kind_of
 from diffpy_cbldm.solving.atom_range import AtomRange, atom_range, spread
 
 
-def orbit_variables(candidate: Candidate) -> int:
-    """How many coordinates of orbits were refined."""
-    return sum(kind_of(name) == "orbits" for name in candidate.parameters)
+def orbit_choices(candidate: Candidate) -> int:
+    """How many coordinates of orbits were refined, and how many orbits are.
+
+    That an orbit is there is a choice as well.  0 where none was relaxed.
+    """
+    count = sum(kind_of(name) == "orbits" for name in candidate.parameters)
+    if not count:
+        return 0
+    x = candidate.positions
+    return count + len(orbits(x, operations(x)))
 
 
 def charged_rw(candidate: Candidate, points: float) -> float | None:
@@ -35,7 +43,7 @@ def charged_rw(candidate: Candidate, points: float) -> float | None:
     """
     if candidate.rw is None:
         return None
-    cost = orbit_variables(candidate) * math.log(points)
+    cost = orbit_choices(candidate) * math.log(points)
     return candidate.rw * math.exp(0.5 * cost / points)
 
 
