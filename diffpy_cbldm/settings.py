@@ -174,6 +174,17 @@ class Solve:
         choices=("yes", "no"),
         implied="yes",
     )
+    ligand: str | None = parameter(
+        None,
+        "Fit a shell of light atoms about the best structure: the element "
+        "that binds to its surface, such as S for thiolates.",
+    )
+    phases: int = parameter(
+        1,
+        "Particles that are fitted together: with 2 the best structure and a "
+        "second one of another type, with their shares by weight.",
+        limits=(1, 2),
+    )
     seed: int = parameter(
         0, "Seed of all random numbers.", limits=(0, 2**63 - 1)
     )

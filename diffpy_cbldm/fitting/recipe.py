@@ -151,7 +151,7 @@ def _add_variables(
     variable(contribution.s1, 1.0, tag="scale")
     modern(recipe).create_new_variable("zoomscale", 1.0, tag="lat")
     for element in elements:
-        shared = _shared_uiso(generator.phase, element)
+        shared = shared_uiso(generator.phase, element)
         variable(shared, Refinement.uiso, tag="adp")
     variable(
         generator.delta2,
@@ -221,7 +221,7 @@ def _set_uiso(atoms: list[Any], value: float) -> None:
         atom.Uisoequiv = value
 
 
-def _shared_uiso(phase: Any, element: str) -> ParameterAdapter:
+def shared_uiso(phase: Any, element: str) -> ParameterAdapter:
     """Add one Parameter ``<El>_Uiso`` to a phase for all atoms of an element.
 
     A constraint for each atom says the same, and costs SrFit more time than

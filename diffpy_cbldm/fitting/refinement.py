@@ -249,6 +249,27 @@ def _fit_results(
     return results
 
 
+def settled(recipe: FitRecipe, target: Target) -> Results:
+    """Refine a recipe of whatever variables, and leave it at the best values.
+
+    Parameters
+    ----------
+    recipe : FitRecipe
+        With the contribution ``cluster`` and the scale ``s1``.
+    target : Target
+        What it is fitted to.
+
+    Returns
+    -------
+    Results
+    """
+    recipe.residual(fitted_values(recipe))
+    results = Results(recipe, target)
+    results.update()
+    recipe.residual()
+    return results
+
+
 def _parameters(
     results: Results, plain: Mapping[str, str]
 ) -> dict[str, tuple[float, float]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.distribution import SizeDistribution
+from diffpy_cbldm.fitting.ligands import LigandShell
+from diffpy_cbldm.fitting.two_phases import TwoPhases
 from diffpy_cbldm.pdfdata import UNCERTAINTIES, PDFData
 from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.solving.atom_range import AtomRange
@@ -88,6 +90,10 @@ class Solution(Stored, Displayed):
         Qdamp is known.
     distribution : SizeDistribution or None
         Of sizes, where it was asked for.
+    ligands : LigandShell or None
+        Light atoms about the best structure, where they were asked for.
+    phases : TwoPhases or None
+        The best structure and a second one, where that was asked for.
     """
 
     candidates: list[Candidate]
@@ -102,6 +108,8 @@ class Solution(Stored, Displayed):
     crystal: AttenuatedCrystal | None = None
     sizes: tuple[SizeAtQdamp, ...] = ()
     distribution: SizeDistribution | None = None
+    ligands: LigandShell | None = None
+    phases: TwoPhases | None = None
 
     @property
     def refined(self) -> list[Candidate]:
@@ -201,6 +209,10 @@ class Solution(Stored, Displayed):
                 text += ", but the warnings say that this one is not like them"
             lines.append(f"{text}.")
         lines += self._about_sizes()
+        if self.ligands is not None:
+            lines.append(f"Ligands: {self.ligands}.")
+        if self.phases is not None:
+            lines.append(f"Two particles: {self.phases}.")
         if self.refined:
             lines.append(
                 f"Uncertainties of the parameters: "

@@ -12,10 +12,6 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.compiled import compile_ahead
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import fit_crystal
-from diffpy_cbldm.fitting.distribution import (
-    SizeDistribution,
-    size_distribution,
-)
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.quickfit import (
     QuickFit,
@@ -44,6 +40,7 @@ from diffpy_cbldm.solving.doubts import (
 )
 from diffpy_cbldm.solving.frameworks import framework_range
 from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.on_demand import on_demand
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
@@ -75,6 +72,8 @@ def solve(
     rmax: float | None = None,
     qdamp_range: str | Sequence[float] = "auto",
     distribution: bool = False,
+    ligand: str | None = None,
+    phases: int = 1,
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -121,6 +120,13 @@ def solve(
     distribution : bool
         Whether a distribution of sizes is fitted for the shape of the best
         structure, see `diffpy_cbldm.size_distribution`; default False.
+    ligand : str, optional
+        The element of ligands that binds to the surface, such as "S": a
+        shell of it is fitted about the best structure, see
+        `diffpy_cbldm.ligand_shell`.
+    phases : int
+        With 2 the best structure and a second one of another type are fitted
+        together, see `diffpy_cbldm.two_phases`; default 1.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -149,6 +155,8 @@ def solve(
         backend=backend,
         qdamp_range=_range_text(qdamp_range),
         distribution="yes" if distribution else "no",
+        ligand=ligand,
+        phases=phases,
         polish=_kinds_text(polish),
         roughness=roughness,
     )
@@ -201,7 +209,7 @@ def _solve(
     if atoms:
         atoms = covering(atoms, sizes, candidates[0], crystal)
         atoms = dataclasses.replace(atoms, doubted=bool(about_size))
-    widths, missing = _distribution(candidates[0], target, used)
+    more = on_demand(candidates, target, used)
     return Solution(
         candidates=candidates,
         rw_quick=[quick for _, quick in everything],
@@ -216,7 +224,7 @@ def _solve(
             *qdamp_doubts(candidates[0], target),
             *plainness_doubts(candidates),
             *crystal_doubts(candidates[0], crystal),
-            *missing,
+            *more.notes,
             *origin_doubts(candidates, generators),
         ),
         pdf=target.pdf,
@@ -225,7 +233,9 @@ def _solve(
         atoms=atoms,
         crystal=crystal,
         sizes=sizes,
-        distribution=widths,
+        distribution=more.distribution,
+        ligands=more.ligands,
+        phases=more.phases,
     )
 
 
@@ -275,18 +285,6 @@ def _refined(
         candidate, target, backend=used.backend, start=start, moves=relaxed
     )
     return done, fit.rw
-
-
-def _distribution(
-    best: Candidate, target: Target, used: settings.Solve
-) -> tuple[SizeDistribution | None, list[str]]:
-    """The distribution of sizes where it is asked for, or why not."""
-    if used.distribution != "yes":
-        return None, []
-    try:
-        return size_distribution(best, target), []
-    except CbldmError as error:
-        return None, [f"No distribution of sizes was fitted: {error}"]
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:
