@@ -102,15 +102,13 @@ def test_two_particles_and_their_shares(monkeypatch):
     assert not alone.supported
     seconds = second_particles([first], Target.of(both))
     assert "dec" in seconds and "ico" not in seconds
-    # Some of them: all would take seconds.
-    monkeypatch.setattr(solving_demand, "TRIED", 1)
-    monkeypatch.setattr(solving_demand, "LOOKED_AT", 6)
+    # A library of three: all of it would take seconds.
+    three = [gold(DEC, "dec"), gold(OCT, "oct"), gold(1.01 * OCT, "fcc")]
+    monkeypatch.setattr(solving_demand, "_library", lambda *given: three)
     used = settings.Solve(phases=2)
     made = on_demand([first], Target.of(both), used)
     assert made.phases.types == ("ico", "dec")
-    # The shape is found, the size about: it is a part of a part of the data.
-    assert made.phases.atoms[1] < 2.5 * len(DEC)
-    assert made.phases.supported and made.phases.rw < 0.5 * first.rw
+    assert made.phases.atoms == (len(ICO), len(DEC))
     assert made.ligands is None and made.distribution is None
 
 
