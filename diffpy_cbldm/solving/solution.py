@@ -186,7 +186,7 @@ class Solution(Stored, Displayed):
                 else f", held-out {best.rw_heldout:.3f}"
             )
             lines.append(
-                f"The best is {_describe(best)} from {best.generator}: Rw "
+                f"The best is {_described(best)} from {best.generator}: Rw "
                 f"{best.rw:.3f}{heldout} ({best.rw_raw:.3f} before the "
                 f"refinement)."
             )
@@ -283,6 +283,16 @@ def _best_rw(candidates: Sequence[Candidate]) -> str:
 
 def _describe(candidate: Candidate) -> str:
     return f"{candidate.structure_type} with {len(candidate.positions)} atoms"
+
+
+def _described(candidate: Candidate) -> str:
+    """With what it was before its edits."""
+    text = _describe(candidate)
+    if candidate.edited_from is None:
+        return text
+    kind, atoms = candidate.edited_from
+    edits = ", ".join(candidate.edits)
+    return f"{text} ({kind} with {atoms} atoms before edits: {edits})"
 
 
 def _number(value: float | None) -> float:
