@@ -27,9 +27,11 @@ if TYPE_CHECKING:
         distribution_recipe,
         size_distribution,
     )
+    from diffpy_cbldm.fitting.ligands import ligand_recipe, ligand_shell
     from diffpy_cbldm.fitting.recipe import make_recipe
     from diffpy_cbldm.fitting.refinement import refine
     from diffpy_cbldm.fitting.target import bond_estimate
+    from diffpy_cbldm.fitting.two_phases import phases_recipe, two_phases
     from diffpy_cbldm.output.plots import plot
     from diffpy_cbldm.pdfdata import PDFData, read_pdf
     from diffpy_cbldm.polishing.candidates import polish
@@ -49,8 +51,11 @@ __all__ = [
     "calibrate",
     "debye",
     "distribution_recipe",
+    "ligand_recipe",
+    "ligand_shell",
     "make_recipe",
     "modern",
+    "phases_recipe",
     "plot",
     "polish",
     "propose",
@@ -61,6 +66,7 @@ __all__ = [
     "simulate",
     "size_distribution",
     "solve",
+    "two_phases",
 ]
 
 _imported, _, _ = lazy_loader.attach(
@@ -72,9 +78,11 @@ _imported, _, _ = lazy_loader.attach(
         "debye.simulation": ["simulate"],
         "fitting.calibrant": ["calibrate"],
         "fitting.distribution": ["distribution_recipe", "size_distribution"],
+        "fitting.ligands": ["ligand_recipe", "ligand_shell"],
         "fitting.recipe": ["make_recipe"],
         "fitting.refinement": ["refine"],
         "fitting.target": ["bond_estimate"],
+        "fitting.two_phases": ["phases_recipe", "two_phases"],
         "output.plots": ["plot"],
         "pdfdata": ["PDFData", "read_pdf"],
         "polishing.candidates": ["polish"],

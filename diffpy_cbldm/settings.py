@@ -148,9 +148,9 @@ class Solve:
         8, "Candidates to refine with SrFit.", limits=(0, 100000)
     )
     generators: str = parameter(
-        "cbldm,library,screen",
-        "Generators to ask, separated by commas: cbldm, library, screen, or "
-        "what other packages register.",
+        "cbldm,library,screen,shells",
+        "Generators to ask, separated by commas: cbldm, library, screen, "
+        "shells, or what other packages register.",
     )
     polish: str = parameter(
         "yes",
@@ -193,6 +193,17 @@ class Solve:
         "weight.  May be given several times, in a configuration file one a "
         "line.",
         flags=("--with",),
+    )
+    ligand: str | None = parameter(
+        None,
+        "Fit a shell of light atoms about the best structure: the element "
+        "that binds to its surface, such as S for thiolates.",
+    )
+    phases: int = parameter(
+        1,
+        "Particles that are fitted together: with 2 the best structure and a "
+        "second one of another type, with their shares by weight.",
+        limits=(1, 2),
     )
     seed: int = parameter(
         0, "Seed of all random numbers.", limits=(0, 2**63 - 1)

@@ -31,7 +31,7 @@ class State:
     at_bounds : tuple of (str, float)
         Parameters that ended at a bound, with the bound.
     refined_moves : tuple of str
-        Moves, "strain" or "surface", that were refined.
+        Moves, "strain", "surface" or "orbits", that were refined.
     not_determined : tuple of str
         Variables of moves that the PDF leaves open within their bounds.
     uneven_misfit : (float, float), angstrom, optional
@@ -116,7 +116,9 @@ _FORMS: dict[str, Callable[..., dict[str, Any]]] = {
     r"at bound: (\S+) (\S+)": lambda name, at: {
         "at_bounds": ((name, float(at)),)
     },
-    r"(strain|surface) refined": lambda move: {"refined_moves": (move,)},
+    r"(strain|surface|orbits) refined": lambda move: {
+        "refined_moves": (move,)
+    },
     r"not determined: (.+)": lambda name: {"not_determined": (name,)},
     r"uneven misfit: half of it from (\S+) to (\S+) A": lambda low, high: {
         "uneven_misfit": (float(low), float(high))

@@ -30,19 +30,21 @@ FLOORS = {
         "4.",
     },
     3: {
-        "search": "Propose structures for a PDF, each generator in its own "
-        "way.",
         "polishing": "Edits that lower Rw and keep a structure a plausible "
         "crystal.",
     },
     4: {
+        "search": "Propose structures for a PDF, each generator in its own "
+        "way.",
+    },
+    5: {
         "solving": "The main job: propose, refine, polish, rank, and say "
         "what is doubtful.",
     },
-    5: {
+    6: {
         "output": "What people see: tables, files, pages, plots, databases.",
     },
-    6: {
+    7: {
         "commands": "The commands ``cbldm`` and ``cbldm-simulate``.",
         "cmi": "What diffpy.cmi needs to install and copy, in the layout it "
         "expects.",

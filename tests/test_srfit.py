@@ -414,7 +414,7 @@ def strained():
 def test_moves_are_native_variables(strained):
     cluster, pdf = strained
     recipe = cb.make_recipe(
-        cluster, pdf, backend="torch", moves=moves.MOVE_KINDS
+        cluster, pdf, backend="torch", moves=("strain", "surface")
     )
     plain = cb.make_recipe(cluster, pdf, backend="torch")
     assert list(recipe.names) == [*plain.names, *TRUTH]
@@ -474,7 +474,7 @@ def test_pairs_are_new_where_atoms_moved_alone(strained):
 def test_strain_and_surface_are_found_again(strained):
     cluster, pdf = strained
     start = Candidate("Pt", cluster.positions, flags=("polished",))
-    one = cb.refine(start, pdf, backend="torch", moves=moves.MOVE_KINDS)
+    one = cb.refine(start, pdf, backend="torch", moves=("strain", "surface"))
     assert one.rw < 1e-3 < one.rw_raw
     assert one.rw_heldout < 0.05
     for name, value in TRUTH.items():
@@ -519,7 +519,7 @@ def test_moves_that_the_pdf_leaves_open_are_flagged():
     pdf = cb.simulate([cluster])[0]
     noise = np.random.default_rng(0).normal(size=len(pdf.g))
     pdf = dataclasses.replace(pdf, g=pdf.g + 0.05 * pdf.g.std() * noise)
-    one = cb.refine(cluster, pdf, backend="torch", moves=moves.MOVE_KINDS)
+    one = cb.refine(cluster, pdf, backend="torch", moves=("strain", "surface"))
     left_open = {f[16:] for f in one.flags if f.startswith("not determined: ")}
     assert left_open and left_open <= set(moves.STRAIN)
     assert left_open <= set(one.parameters)
@@ -529,7 +529,7 @@ def test_moves_that_the_pdf_leaves_open_are_flagged():
 def test_moves_of_an_alloy(strained):
     pdf = strained[1]
     recipe = cb.make_recipe(
-        alloy(), pdf, backend="torch", rmax=15.0, moves=moves.MOVE_KINDS
+        alloy(), pdf, backend="torch", rmax=15.0, moves=("strain", "surface")
     )
     before = recipe.residual().copy()
     recipe.surface_1.value = 0.01

@@ -33,7 +33,7 @@ from diffpy_cbldm.fitting.recipe import (
     profile_of,
     variable_names,
 )
-from diffpy_cbldm.fitting.refinement import fitted_values
+from diffpy_cbldm.fitting.refinement import settled
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.uncertainties import Results
 from diffpy_cbldm.fitting.waves import Waves
@@ -293,10 +293,10 @@ def size_distribution(
         )
         recipe.width.value = 0.0
         recipe.fix("width")
-        rw_single = _refined(recipe, target).rw
+        rw_single = settled(recipe, target).rw
         recipe.free("width")
         recipe.width.value = FIRST_WIDTH
-        results = _refined(recipe, target)
+        results = settled(recipe, target)
     return _told(recipe, results, float(rw_single), len(candidate))
 
 
@@ -310,15 +310,6 @@ def _start(candidate: Candidate, target: Target) -> dict[str, float]:
     }
     known = candidate.parameters
     return {plain[n]: known[n][0] for n in plain if n in known}
-
-
-def _refined(recipe: FitRecipe, target: Target) -> Results:
-    """Refine a recipe, which is left at the best values."""
-    recipe.residual(fitted_values(recipe))
-    results = Results(recipe, target)
-    results.update()
-    recipe.residual()
-    return results
 
 
 def _told(

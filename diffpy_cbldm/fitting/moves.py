@@ -1,7 +1,12 @@
-"""Low-dimensional moves of a cluster: strain and surface relaxation.
+"""Low-dimensional moves of a cluster: strain, surface relaxation, orbits.
 
 One function moves the atoms for all fits.  In the order of application:
 
+orbits
+    Atoms that the point group makes equal (`point_groups.orbits`, counted
+    from the centre) go together by ``orbit_k`` nearest-neighbour distances
+    outwards and, where their own symmetry leaves it free, by ``orbit_kb``
+    and ``orbit_kc`` across: the cluster stays as symmetric as it is.
 surface
     Atoms of shell k (`bonds.surface_shells`; 1 is outermost) go along the
     unit vector from the centroid by ``surface_k`` nearest-neighbour
@@ -16,6 +21,8 @@ zoomscale
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,9 +31,10 @@ from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
     surface_shells,
 )
+from diffpy_cbldm.crystals.point_groups import operations, orbits
 from diffpy_cbldm.errors import CbldmError
 
-MOVE_KINDS = ("strain", "surface")
+MOVE_KINDS = ("strain", "surface", "orbits")
 """The kinds of moves."""
 
 STRAIN = tuple(f"strain_{c}" for c in ("xx", "yy", "xy", "xz", "yz"))
@@ -40,6 +48,14 @@ ZOOM = "zoomscale"
 
 LIMITS = {**dict.fromkeys(STRAIN, 0.1), **dict.fromkeys(SURFACE, 0.15)}
 """The bounds: a variable stays between minus and plus this."""
+
+ORBIT_LIMIT = 0.2
+"""The bound of the moves of orbits."""
+
+MOST_ORBITS = 10
+"""A cluster whose orbits could move in more ways is not symmetric enough."""
+
+_ORBIT = re.compile(r"orbit_\d+[bc]?")
 
 _OWN = 0.1
 """Part of a shell's move that no other move makes, at the least."""
@@ -60,17 +76,120 @@ _BASIS = np.array(
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the kinds in the order of `MOVE_KINDS`, each once.
+    """Return the kinds in the order of `MOVE_KINDS`, and names of single
+    variables behind them, each once.
 
     CbldmError where one is unknown.
     """
     for kind in [kinds] if isinstance(kinds, str) else kinds:
-        if kind not in MOVE_KINDS or isinstance(kinds, str):
+        known = kind in MOVE_KINDS or kind_of(kind)
+        if not known or isinstance(kinds, str):
             raise CbldmError(
                 f"moves are {kinds!r}; expected a list with some of "
                 f"{', '.join(MOVE_KINDS)}, such as moves=('strain',)."
             )
-    return tuple(kind for kind in MOVE_KINDS if kind in kinds)
+    single = (kind for kind in kinds if kind not in MOVE_KINDS)
+    whole = (kind for kind in MOVE_KINDS if kind in kinds)
+    return (*whole, *dict.fromkeys(single))
+
+
+def kind_of(name: str) -> str:
+    """The kind of moves that a variable belongs to, "" for none.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``strain_xx``, ``surface_1`` or ``orbit_3b``.
+    """
+    if name in LIMITS:
+        return name.split("_")[0]
+    return "orbits" if _ORBIT.fullmatch(name) else ""
+
+
+def limit_of(name: str) -> float:
+    """The bound of a variable of `MOVE_KINDS`: minus and plus this."""
+    return LIMITS.get(name, ORBIT_LIMIT)
+
+
+def orbit_moves(positions: np.ndarray) -> dict[str, np.ndarray]:
+    """How the atoms go at each ``orbit_k`` = 1.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+
+    Returns
+    -------
+    dict of str to (n, 3) array, angstrom
+        One nearest-neighbour distance long in their orbit and 0 elsewhere.
+        Empty where there is no symmetry, or more than `MOST_ORBITS` ways.
+    """
+    x = _centred(positions)
+    if not len(x) > 1:
+        return {}
+    bond = nearest_neighbour_distance(x)
+    # Whatever the stretch, a shape has its orbits looked for once.
+    shape = np.round(x / bond, 6) + 0.0
+    return {
+        k: bond * move for k, move in _orbit_moves(shape.tobytes()).items()
+    }
+
+
+@functools.lru_cache(maxsize=256)
+def _orbit_moves(shape: bytes) -> dict[str, np.ndarray]:
+    """`orbit_moves` of centred positions, all in bond lengths."""
+    x = np.frombuffer(shape).reshape(-1, 3)
+    turns = operations(x)
+    # An operation saves coordinates: too few leave too many ways to move.
+    if len(turns) == 1 or len(turns) * MOST_ORBITS < len(x):
+        return {}
+    found: dict[str, np.ndarray] = {}
+    for k, orbit in enumerate(orbits(x, turns)):
+        for letter, field in zip(("", "b", "c"), orbit.fields):
+            move = np.zeros(x.shape)
+            move[orbit.places] = field
+            found[f"orbit_{k}{letter}"] = move
+    if len(found) > MOST_ORBITS + 1:
+        # Outwards alone, where that is few enough.
+        found = {k: move for k, move in found.items() if k[-1].isdigit()}
+    return found if len(found) <= MOST_ORBITS + 1 else {}
+
+
+def twisted(positions: np.ndarray, size: float) -> np.ndarray:
+    """A cluster with its mirrors broken, and its rotations kept.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+    size : float
+        How far each orbit is turned about the axes, in nearest-neighbour
+        distances.
+
+    Returns
+    -------
+    (n, 3) array, angstrom
+        Centred.  The same positions where there are no mirrors, or where the
+        rotations leave no orbit room to turn.
+    """
+    x = _centred(positions)
+    turns = operations(x)
+    proper = turns[np.linalg.det(turns) > 0]
+    bond = nearest_neighbour_distance(x)
+    moved = x.copy()
+    if len(proper) in (1, len(turns)):
+        return moved
+    # Orbits of the rotations alone that have a way to move which the mirrors
+    # forbid: the one at right angles to all that they allow.
+    allowed = {int(o.places[0]): o.fields[:, 0] for o in orbits(x, turns)}
+    for orbit in orbits(x, proper):
+        kept = allowed.get(int(orbit.places[0]), np.zeros((0, 3)))
+        if 0 < len(kept) < len(orbit.fields):
+            first = orbit.fields[:, 0]
+            rest = first - first @ kept.T @ kept
+            way = np.linalg.svd(rest, full_matrices=False)[0][:, 0]
+            field = np.tensordot(way, orbit.fields, 1)
+            moved[orbit.places] += size * bond * field
+    return moved
 
 
 def surface_moves(positions: np.ndarray) -> np.ndarray:
@@ -101,6 +220,7 @@ def moved(
     positions: np.ndarray,
     values: Mapping[str, float],
     surface: np.ndarray | None = None,
+    fields: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Move the atoms of a cluster.
 
@@ -113,6 +233,8 @@ def moved(
     surface : (2, n, 3) array, angstrom, optional
         What `surface_moves` gives for the same positions, where it was
         kept from before.
+    fields : mapping, optional
+        The same of `orbit_moves`.
 
     Returns
     -------
@@ -127,7 +249,7 @@ def moved(
     """
     names = tuple(values)
     at = np.array([[values[name] for name in names]])
-    return moved_at(positions, names, at, surface)[0]
+    return moved_at(positions, names, at, surface, fields)[0]
 
 
 def moved_at(
@@ -135,14 +257,16 @@ def moved_at(
     names: Sequence[str],
     at: np.ndarray,
     surface: np.ndarray | None = None,
+    fields: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """`moved` at several values of the same variables.
 
     Parameters
     ----------
-    positions, surface
+    positions, surface, fields
         As for `moved`.
-    names : sequence of str, k of `STRAIN`, `SURFACE` and `ZOOM`
+    names : sequence of str
+        k of `STRAIN`, `SURFACE`, `ZOOM` and the orbits.
     at : (t, k) array
 
     Returns
@@ -158,9 +282,14 @@ def moved_at(
     order = (ZOOM, *STRAIN, *SURFACE)
     values = np.zeros((len(at), len(order)))
     values[:, 0] = 1.0
-    values[:, [order.index(name) for name in names]] = at
+    own = [k for k, name in enumerate(names) if name in order]
+    values[:, [order.index(names[k]) for k in own]] = at[:, own]
     zoom, strain, sizes = np.split(values, [1, 1 + len(STRAIN)], axis=1)
     x = _centred(positions)[None]
+    for k, name in enumerate(names):
+        if kind_of(name) == "orbits" and at[:, k].any():
+            fields = fields or orbit_moves(positions)
+            x = x + at[:, k, None, None] * fields[name]
     if sizes.any():
         if surface is None:
             surface = surface_moves(positions)
@@ -183,7 +312,8 @@ def derivatives(
     Parameters
     ----------
     positions : (n, 3) array, angstrom
-    names : sequence of str, k of `STRAIN`, `SURFACE` and `ZOOM`
+    names : sequence of str
+        k of `STRAIN`, `SURFACE`, `ZOOM` and the orbits.
     surface : (2, n, 3) array, angstrom, optional
         As for `moved`.
 
@@ -203,6 +333,8 @@ def derivatives(
         if surface is None:
             surface = surface_moves(positions)
         moves |= zip(SURFACE, surface, strict=True)
+    if any(kind_of(name) == "orbits" for name in names):
+        moves |= orbit_moves(positions)
     return np.array([moves[name] for name in names]).reshape(-1, *x.shape)
 
 
@@ -216,37 +348,63 @@ def move_names(positions: np.ndarray, kinds: Sequence[str]) -> tuple[str, ...]:
     Parameters
     ----------
     positions : (n, 3) array, angstrom
-    kinds : sequence of str, some of `MOVE_KINDS`
+    kinds : sequence of str
+        Some of `MOVE_KINDS`, or names of single variables.
 
     Returns
     -------
     tuple of str
-        Names of `STRAIN` and `SURFACE`, in this order.
+        Names of `STRAIN`, `SURFACE` and orbits, in this order.
 
     Raises
     ------
     CbldmError
         An unknown kind.
     """
-    kinds = check_kinds(kinds)
+    asked = check_kinds(kinds)
+    kinds = [k if k in MOVE_KINDS else kind_of(k) for k in asked]
     x = _centred(positions)
     names: list[str] = []
     thin = np.linalg.svd(x, compute_uv=False)[-1] if len(x) > 2 else 0.0
     if "strain" in kinds and thin > _CENTRE:
         names += STRAIN
     if "surface" in kinds:
-        taken = (x @ np.eye(9).reshape(9, 3, 3)).reshape(9, -1)
-        off_centre = np.linalg.norm(x, axis=1) > _CENTRE
-        for name, move in zip(SURFACE, surface_moves(positions), strict=True):
-            still = off_centre & ~move.any(axis=1)
-            # The PDF does not see a common shift.
-            move = (move - move.mean(axis=0)).ravel()
-            fit = np.linalg.lstsq(taken.T, move)[0]
-            rest = np.linalg.norm(move - fit @ taken)
-            if still.any() and rest > _OWN * np.linalg.norm(move):
-                names.append(name)
-                taken = np.vstack([taken, move])
-    return tuple(names)
+        shells = dict(zip(SURFACE, surface_moves(positions), strict=True))
+        names += _independent(x, shells, x @ np.eye(9).reshape(9, 3, 3))
+    if "orbits" in kinds:
+        # What is as symmetric as the cluster may also be a strain: it counts
+        # as an orbit's unless it is a variable already.
+        taken = derivatives(positions, (ZOOM, *names))
+        names += _independent(x, orbit_moves(positions), taken)
+    return tuple(n for n in names if n in asked or kind_of(n) in asked)
+
+
+def _independent(
+    x: np.ndarray, shells: Mapping[str, np.ndarray], taken: np.ndarray
+) -> list[str]:
+    """The moves of shells that others, and those before, do not make.
+
+    Parameters
+    ----------
+    x : (n, 3) array
+        Centred positions.
+    shells : mapping of str to (n, 3) array
+    taken : (k, n, 3) array
+        The others.
+    """
+    names = []
+    rows = taken.reshape(len(taken), -1)
+    off_centre = np.linalg.norm(x, axis=1) > _CENTRE
+    for name, move in shells.items():
+        still = off_centre & ~move.any(axis=1)
+        # The PDF does not see a common shift.
+        move = (move - move.mean(axis=0)).ravel()
+        fit = np.linalg.lstsq(rows.T, move)[0]
+        rest = np.linalg.norm(move - fit @ rows)
+        if still.any() and rest > _OWN * np.linalg.norm(move):
+            names.append(name)
+            rows = np.vstack([rows, move])
+    return names
 
 
 def _centred(positions: np.ndarray) -> np.ndarray:
@@ -256,8 +414,8 @@ def _centred(positions: np.ndarray) -> np.ndarray:
 
 def _check_names(names: Mapping[str, float] | Sequence[str]) -> None:
     for name in names:
-        if name not in (*STRAIN, *SURFACE, ZOOM):
+        if name != ZOOM and not kind_of(name):
             raise CbldmError(
                 f"{name!r} is no move; expected some of "
-                f"{', '.join((*STRAIN, *SURFACE, ZOOM))}."
+                f"{', '.join((*STRAIN, *SURFACE, ZOOM))}, orbit_1 and so on."
             )

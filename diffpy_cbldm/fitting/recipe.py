@@ -56,7 +56,9 @@ def make_recipe(
     nearest-neighbour distances, positive outwards); `moves.moved` has the
     equations.  They begin at 0, where the slopes of G(r) with the strain of
     a symmetric cluster vanish: give ``start`` a small value, as `refine`
-    does.
+    does.  With ``"orbits"`` a symmetric cluster moves by shells that its
+    point group makes equal: ``orbit_1``, ``orbit_2`` and so on from the
+    centre (radial), ``orbit_2b``, ``orbit_2c`` (across).
 
     With other PDFs of the sample, ``together=neutrons``, the contribution
     ``cluster_2`` with the generator ``G2`` and the equation ``s2*G2`` stands
@@ -87,7 +89,7 @@ def make_recipe(
     start : dict, optional
         Start values by variable name; default: `settings.Refinement`, and
         for s1 the least-squares scale.
-    moves : sequence of {"strain", "surface"}
+    moves : sequence of {"strain", "surface", "orbits"}
         How the atoms may move besides zoomscale.  Default: not at all.
         Variables that the cluster cannot tell are left out
         (`moves.move_names`).
@@ -210,7 +212,7 @@ def _add_variables(
     variable(contribution.s1, 1.0, tag="scale")
     modern(recipe).create_new_variable("zoomscale", 1.0, tag="lat")
     for element in elements:
-        shared = _shared_uiso(generator.phase, element)
+        shared = shared_uiso(generator.phase, element)
         variable(shared, Refinement.uiso, tag="adp")
     variable(
         generator.delta2,
@@ -248,7 +250,7 @@ def _bound(recipe: FitRecipe, elements: Sequence[str], target: Target) -> None:
     for element in elements:
         bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
     for name in move_names_of(recipe):
-        bounds[name] = -moving.LIMITS[name], moving.LIMITS[name]
+        bounds[name] = -moving.limit_of(name), moving.limit_of(name)
     for name in variable_names(recipe):
         modern(getattr(recipe, name)).bound_range(*bounds[name])
 
@@ -289,7 +291,7 @@ def _set_uiso(atoms: list[Any], value: float) -> None:
         atom.Uisoequiv = value
 
 
-def _shared_uiso(phase: Any, element: str) -> ParameterAdapter:
+def shared_uiso(phase: Any, element: str) -> ParameterAdapter:
     """Add one Parameter ``<El>_Uiso`` to a phase for all atoms of an element.
 
     A constraint for each atom says the same, and costs SrFit more time than
@@ -309,6 +311,10 @@ class _Moves:
         self.start = np.array(structure.xyz)
         self.surface = moving.surface_moves(self.start)
         self.values = dict.fromkeys(names, 0.0)
+        # Looked for once: at each change of a value it would take longer
+        # than the curve.
+        orbits = any(moving.kind_of(name) == "orbits" for name in self.values)
+        self.fields = moving.orbit_moves(self.start) if orbits else {}
 
     def get(self, name: str) -> float:
         """The value of a variable."""
@@ -318,7 +324,7 @@ class _Moves:
         """Set a variable, and with it the coordinates of all atoms."""
         self.values[name] = float(value)
         self.structure.xyz = moving.moved(
-            self.start, self.values, self.surface
+            self.start, self.values, self.surface, self.fields
         )
 
 
@@ -345,7 +351,7 @@ def move_names_of(recipe: FitRecipe, kind: str = "") -> list[str]:
     return [
         name
         for name in modern(recipe).get_names()
-        if name in moving.LIMITS and name.startswith(kind)
+        if moving.kind_of(name) and kind in ("", moving.kind_of(name))
     ]
 
 

@@ -278,6 +278,27 @@ def _fit_results(
     return results
 
 
+def settled(recipe: FitRecipe, target: Target) -> Results:
+    """Refine a recipe of whatever variables, and leave it at the best values.
+
+    Parameters
+    ----------
+    recipe : FitRecipe
+        With the contribution ``cluster`` and the scale ``s1``.
+    target : Target
+        What it is fitted to.
+
+    Returns
+    -------
+    Results
+    """
+    recipe.residual(fitted_values(recipe))
+    results = Results(recipe, target)
+    results.update()
+    recipe.residual()
+    return results
+
+
 def _parameters(
     results: Results, plain: Mapping[str, str]
 ) -> dict[str, tuple[float, float]]:
@@ -312,7 +333,7 @@ def _left_open(
         name
         for name in move_names
         # Written so that an unknown uncertainty, NaN, counts as too large.
-        if not parameters[name][1] < moving.LIMITS[name]
+        if not parameters[name][1] < moving.limit_of(name)
     )
 
 

@@ -83,6 +83,8 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         "sizes": [dataclasses.asdict(s) for s in solution.sizes],
         "distribution": solution.distribution
         and dataclasses.asdict(solution.distribution),
+        "ligands": solution.ligands and dataclasses.asdict(solution.ligands),
+        "phases": solution.phases and dataclasses.asdict(solution.phases),
         "timings": solution.timings,
         "warnings": list(solution.warnings),
     }

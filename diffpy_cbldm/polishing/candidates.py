@@ -20,7 +20,7 @@ from diffpy_cbldm.fitting.refinement import refine
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.polishing.crystal import Polished
+from diffpy_cbldm.polishing.crystal import Polished, too_far
 from diffpy_cbldm.polishing.front import (
     EDIT_KINDS,
     ROUGHNESS,
@@ -36,6 +36,10 @@ from diffpy_cbldm.settings import Solve
 
 LATTICE = {"oct": "fcc"}
 """What an edited cluster is called: its crystal, not its shape."""
+
+
+SIGNIFICANT = 2.0
+"""Uncertainties by which a surface shell moves at least."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,7 +110,9 @@ def what_changed(start: Polished, p: Polished) -> tuple[str, ...]:
     """Which kinds of edits lie between two structures."""
     changed = list(p.values)
     kinds = [
-        k for k in moves.MOVE_KINDS if any(n.startswith(k) for n in changed)
+        k
+        for k in moves.MOVE_KINDS
+        if any(moves.kind_of(n) == k for n in changed)
     ]
     if p.displaced:
         kinds.append("displacements")
@@ -178,11 +184,8 @@ def as_candidate(
         kind = edited_type(p)
     element = start.elements[0]
     lattice = p.positions if p.displaced else p.lattice
-    free = (
-        () if p.displaced else tuple(k for k in moves.MOVE_KINDS if k in kinds)
-    )
-    names = moves.move_names(lattice, free)
-    values = {n: float(v) for n, v in p.values.items() if n in names}
+    names = () if p.displaced else moves.move_names(lattice, list(p.values))
+    values = {n: float(p.values[n]) for n in names}
     values |= {
         "zoomscale": 1.0,
         f"{element}_Uiso": p.fit.uiso,
@@ -190,21 +193,50 @@ def as_candidate(
     }
     if target.qdamp is None:
         values["qdamp"] = p.fit.qdamp
-    return refine(
-        dataclasses.replace(
-            start,
-            elements=(element,) * len(lattice),
-            positions=lattice,
-            structure_type=kind,
-            rw_raw=None,  # that of the start is not this structure's
-            edits=kinds,
-            edited_from=(start.structure_type, len(start)) if kinds else None,
-        ),
-        target,
-        backend=backend,
-        start=values,
-        moves=free,
+    cluster = dataclasses.replace(
+        start,
+        elements=(element,) * len(lattice),
+        positions=lattice,
+        structure_type=kind,
+        rw_raw=None,  # that of the start is not this structure's
+        edits=kinds,
+        edited_from=(start.structure_type, len(start)) if kinds else None,
     )
+    return _refined(cluster, target, backend, values, names)
+
+
+def _refined(
+    cluster: Candidate,
+    target: Target,
+    backend: str,
+    values: dict[str, float],
+    names: Sequence[str],
+) -> Candidate:
+    """Refine, and put back the surface shells that are not determined.
+
+    Those that move too far, or by less than `SIGNIFICANT` uncertainties.
+    """
+    done = refine(cluster, target, backend=backend, start=values, moves=names)
+    kept = [n for n in names if not _refused(n, *done.parameters[n])]
+    if len(kept) == len(names):
+        return done
+    edits = cluster.edits
+    if not any(moves.kind_of(n) == "surface" for n in kept):
+        edits = tuple(kind for kind in edits if kind != "surface")
+    values = {k: v for k, v in values.items() if k in kept or k not in names}
+    plainer = dataclasses.replace(cluster, edits=edits)
+    if not edits:
+        plainer = dataclasses.replace(plainer, edited_from=None)
+    return _refined(plainer, target, backend, values, kept)
+
+
+def _refused(name: str, value: float, error: float) -> bool:
+    """Whether a variable is that of a surface shell that goes back."""
+    if moves.kind_of(name) != "surface":
+        return False
+    # Written so that an unknown uncertainty, NaN, counts as too large.
+    determined = abs(value) >= SIGNIFICANT * error
+    return too_far(name, value) or not determined
 
 
 def polish(

@@ -35,6 +35,10 @@ FIRST_SHELL = 0.02
 FIRST_STRAIN = 0.008
 """Size of the strains that are tried first."""
 
+FARTHEST_SHELL = 0.04
+"""Surface shells of metals relax by less, in nearest-neighbour distances: one
+that goes farther imitates something else, and is put back."""
+
 BLOCK = 2.5
 """Every third block of r, so wide (A), is left out to be predicted."""
 
@@ -265,7 +269,11 @@ class Crystal:
         self.basis = self.data.basis(self.fit, self.atoms())
 
     def _relax(self, steps: int = 4) -> None:
-        """Stretch and moves by Gauss-Newton steps on the basis."""
+        """Stretch and moves by Gauss-Newton steps on the basis.
+
+        Surface shells that go too far are put back, and the rest begins
+        again.
+        """
         names = list(self.values)
         atoms = self.lattice[self.filled]
         every = (moves.ZOOM, *names)
@@ -291,8 +299,16 @@ class Crystal:
                 # The shells have minima of their own, inwards and outwards.
                 for way in (-FIRST_SHELL, FIRST_SHELL):
                     starts.append(at + way * (np.arange(len(at)) == k))
-        at = _descended(misfit, np.array(starts), steps)
-        if all(abs(v) < moves.LIMITS[n] for n, v in zip(names, at[1:])):
+        at, _ = descended(misfit, np.array(starts), steps)
+        far = [n for n, v in zip(names, at[1:]) if too_far(n, v)]
+        if far:
+            self.values = {
+                k: v for k, v in self.values.items() if k not in far
+            }
+            if self.values:
+                self._relax(steps)
+            return
+        if all(abs(v) < moves.limit_of(n) for n, v in zip(names, at[1:])):
             self._stretch(at[0])
             self.values = dict(zip(names, at[1:].tolist()))
 
@@ -377,12 +393,18 @@ class Crystal:
         return self.misfit() * rate
 
 
-def _descended(
+def too_far(name: str, value: float) -> bool:
+    """Whether a surface shell moves farther than metals relax."""
+    return name in moves.SURFACE and abs(value) > FARTHEST_SHELL
+
+
+def descended(
     misfit: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]],
     at: np.ndarray,
     steps: int,
-) -> np.ndarray:
-    """Damped Gauss-Newton steps from several starts; where the least Rw^2 is.
+    longest: float = 0.02,
+) -> tuple[np.ndarray, float]:
+    """Damped Gauss-Newton steps from several starts.
 
     Parameters
     ----------
@@ -392,10 +414,15 @@ def _descended(
         Places to start from: they go side by side, so that the products of
         matrices are large.
     steps : int
+    longest : float
+        No variable changes by more in a step.
 
     Returns
     -------
-    (k,) array
+    at : (k,) array
+        Where the least Rw^2 is.
+    square : float
+        That Rw^2.
     """
     square, residual, jacobian = misfit(at)
     damping = np.full((len(at), 1), 1e-3)
@@ -405,11 +432,11 @@ def _descended(
         normal[:, own, own] += damping * (normal[:, own, own] + 1e-12)
         slope = product(jacobian, residual[:, :, None])
         step = np.linalg.solve(normal, slope)[:, :, 0]
-        new = at + step.clip(-0.02, 0.02)
+        new = at + step.clip(-longest, longest)
         found = misfit(new)
         better = found[0] < square
         at = np.where(better[:, None], new, at)
         damping = damping * np.where(better, 0.3, 10.0)[:, None]
         square = np.where(better, found[0], square)
         residual[better], jacobian[better] = found[1][better], found[2][better]
-    return at[square.argmin()]
+    return at[square.argmin()], float(square.min())

@@ -2,9 +2,10 @@
 
 A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
 rmax) -> list[Candidate]`` under the entry-point group
-``diffpy_cbldm.generators``.  Three are built in: `cbldm_generator`, the
-trained model, `library_generator`, mining of all ideal clusters, and
-`screen_generator`, screening of many random ones.
+``diffpy_cbldm.generators``.  Four are built in: `cbldm_generator`, the
+trained model, `library_generator`, mining of all ideal clusters,
+`screen_generator`, screening of many random ones, and `shells_generator`,
+symmetric frameworks of concentric orbits.
 """
 
 from __future__ import annotations
@@ -23,12 +24,17 @@ from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.by_screening import screen_generator
+from diffpy_cbldm.search.by_shells import shells_generator
 from diffpy_cbldm.search.matching import rw_raw
 from diffpy_cbldm.settings import Solve
 
 Generator = Callable[..., list[Candidate]]
 
 GROUP = "diffpy_cbldm.generators"
+
+
+MAY_BE_SILENT = ("shells",)
+"""Generators that propose nothing where others do as well: no word of it."""
 
 
 def generator_names(generators: str | Sequence[str]) -> list[str]:
@@ -92,6 +98,7 @@ def built_in() -> dict[str, Generator]:
         "cbldm": cbldm_generator,
         "library": library_generator,
         "screen": screen_generator,
+        "shells": shells_generator,
     }
 
 

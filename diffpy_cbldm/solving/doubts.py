@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter, nearest_neighbour_distance
@@ -13,6 +11,7 @@ from diffpy_cbldm.crystals.particles import MAX_ATOMS
 from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
+from diffpy_cbldm.fitting.reach import signal_beyond
 from diffpy_cbldm.fitting.target import Target
 
 DOUBTFUL_RW = 0.3
@@ -278,27 +277,3 @@ def compact_diameter(candidate: Candidate, atoms: int) -> float:
     share_of_space = 0.74
     bond = nearest_neighbour_distance(candidate.positions)
     return bond * (atoms / share_of_space) ** (1 / 3)
-
-
-def signal_beyond(target: Target, reach: float, margin: float = 1.0) -> float:
-    """Root mean square of G beyond `reach`, relative to that inside.
-
-    Parameters
-    ----------
-    target : Target
-    reach : float, angstrom
-        The longest distance that is explained.
-    margin : float, angstrom
-        Left out beyond `reach`, for the width of the last peak.
-
-    Returns
-    -------
-    float
-        0 where the range leaves less than 2 A to judge by.
-    """
-    # Mean squares and not sums: the two ranges differ in length.
-    r, g = target.r, target.g
-    inside, beyond = r <= reach, r > reach + margin
-    if target.rmax - reach - margin < 2.0 or not g[inside].any():
-        return 0.0
-    return float(np.sqrt(np.mean(g[beyond] ** 2) / np.mean(g[inside] ** 2)))

@@ -113,7 +113,12 @@ def edit_best(
 
 
 def _to_polish(starts: list[Candidate]) -> list[Candidate]:
-    """The first of each generator, and then the best of the others."""
+    """The first of each generator, and then the best of the others.
+
+    No framework whose orbits were relaxed: it is edited already, and its
+    sites are those of no crystal that could go on.
+    """
+    starts = [c for c in starts if "orbits" not in c.edits]
     firsts = {c.generator: c for c in reversed(starts)}.values()
     order = sorted(firsts, key=starts.index)
     order += [c for c in starts if c not in order]

@@ -17,6 +17,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.uncertainties import misfits
 from diffpy_cbldm.search.generators import built_in
 from diffpy_cbldm.settings import MAX_ATOMS
+from diffpy_cbldm.solving.frameworks import charged_rw
 from diffpy_cbldm.solving.plainest import apart, plainest
 from diffpy_cbldm.solving.polish_stage import STRETCH
 
@@ -96,9 +97,14 @@ def to_refine(
 
 
 def ordered(refined: Sequence[Candidate], target: Target) -> list[int]:
-    """The refined candidates by Rw, the plainest first where it is open."""
+    """The refined candidates by Rw, the plainest first where it is open.
+
+    Relaxed orbits are charged for (`frameworks.charged_rw`).
+    """
+    points = target.independent_points
     order = simplest_first(
-        [c.rw for c in refined], [c.positions for c in refined]
+        [charged_rw(c, points) for c in refined],
+        [c.positions for c in refined],
     )
     # Of the refinement's own range of r, all the same.
     order = [i for i in order if refined[i].rw is not None]

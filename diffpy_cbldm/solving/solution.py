@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.distribution import SizeDistribution
+from diffpy_cbldm.fitting.ligands import LigandShell
+from diffpy_cbldm.fitting.two_phases import TwoPhases
 from diffpy_cbldm.pdfdata import UNCERTAINTIES, PDFData
 from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.solving.atom_range import AtomRange
@@ -89,6 +91,10 @@ class Solution(Stored, Displayed):
         Qdamp is known.
     distribution : SizeDistribution or None
         Of sizes, where it was asked for.
+    ligands : LigandShell or None
+        Light atoms about the best structure, where they were asked for.
+    phases : TwoPhases or None
+        The best structure and a second one, where that was asked for.
     together : tuple of PDFData
         Other PDFs that were refined together with `pdf`.
     verdict : Verdict or None
@@ -108,6 +114,8 @@ class Solution(Stored, Displayed):
     crystal: AttenuatedCrystal | None = None
     sizes: tuple[SizeAtQdamp, ...] = ()
     distribution: SizeDistribution | None = None
+    ligands: LigandShell | None = None
+    phases: TwoPhases | None = None
     together: tuple[PDFData, ...] = ()
     verdict: Verdict | None = None
 
@@ -196,7 +204,7 @@ class Solution(Stored, Displayed):
                 else f", held-out {best.rw_heldout:.3f}"
             )
             lines.append(
-                f"The best is {_describe(best)} from {best.generator}: Rw "
+                f"The best is {_described(best)} from {best.generator}: Rw "
                 f"{best.rw:.3f}{heldout} ({best.rw_raw:.3f} before the "
                 f"refinement)."
             )
@@ -220,6 +228,10 @@ class Solution(Stored, Displayed):
                 text += ", but the warnings say that this one is not like them"
             lines.append(f"{text}.")
         lines += self._about_sizes()
+        if self.ligands is not None:
+            lines.append(f"Ligands: {self.ligands}.")
+        if self.phases is not None:
+            lines.append(f"Two particles: {self.phases}.")
         if self.refined:
             lines.append(
                 f"Uncertainties of the parameters: "
@@ -304,6 +316,16 @@ def _best_rw(candidates: Sequence[Candidate]) -> str:
 
 def _describe(candidate: Candidate) -> str:
     return f"{candidate.structure_type} with {len(candidate.positions)} atoms"
+
+
+def _described(candidate: Candidate) -> str:
+    """With what it was before its edits."""
+    text = _describe(candidate)
+    if candidate.edited_from is None:
+        return text
+    kind, atoms = candidate.edited_from
+    edits = ", ".join(candidate.edits)
+    return f"{text} ({kind} with {atoms} atoms before edits: {edits})"
 
 
 def _number(value: float | None) -> float:

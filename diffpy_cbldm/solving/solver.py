@@ -12,10 +12,6 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.compiled import compile_ahead
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import fit_crystal
-from diffpy_cbldm.fitting.distribution import (
-    SizeDistribution,
-    size_distribution,
-)
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.quickfit import (
     QuickFit,
@@ -32,7 +28,11 @@ from diffpy_cbldm.fitting.together import (
 )
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
-from diffpy_cbldm.search.generators import generator_names, propose
+from diffpy_cbldm.search.generators import (
+    MAY_BE_SILENT,
+    generator_names,
+    propose,
+)
 from diffpy_cbldm.solving.clock import Clock, Progress
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
@@ -45,8 +45,10 @@ from diffpy_cbldm.solving.doubts import (
     range_doubts,
     size_doubts,
 )
+from diffpy_cbldm.solving.frameworks import framework_range
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import settle
+from diffpy_cbldm.solving.on_demand import on_demand
 from diffpy_cbldm.solving.open_sizes import (
     UNEDITED,
     futile,
@@ -76,13 +78,17 @@ def solve(
     seed: int = 0,
     small_angle: str = "auto",
     device: str = "auto",
-    generators: str | Sequence[str] = ("cbldm", "library", "screen"),
+    generators: str | Sequence[str] = (
+        *("cbldm", "library", "screen", "shells"),
+    ),
     backend: str = "auto",
     rmin: float = 1.5,
     rmax: float | None = None,
     qdamp_range: str | Sequence[float] = "auto",
     distribution: bool = False,
     together: Together = (),
+    ligand: str | None = None,
+    phases: int = 1,
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -134,6 +140,13 @@ def solve(
         refined together with `pdf` (`diffpy_cbldm.refine`); by the weighted
         mean of Rw^2 candidates are ranked.  Proposals, quick fits and edits
         look at `pdf` alone.
+    ligand : str, optional
+        The element of ligands that binds to the surface, such as "S": a
+        shell of it is fitted about the best structure, see
+        `diffpy_cbldm.ligand_shell`.
+    phases : int
+        With 2 the best structure and a second one of another type are fitted
+        together, see `diffpy_cbldm.two_phases`; default 1.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -163,6 +176,8 @@ def solve(
         qdamp_range=_range_text(qdamp_range),
         distribution="yes" if distribution else "no",
         together=spelled(together),
+        ligand=ligand,
+        phases=phases,
         polish=_kinds_text(polish),
         roughness=roughness,
     )
@@ -211,14 +226,16 @@ def _solve(
     about_size = size_doubts(candidates[0], target, largest)
     clock.begin("sizes")
     sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
-    atoms = None
-    if used.polish != "no" and not too_short:
+    atoms = framework_range(candidates, target.independent_points)
+    if atoms is None and used.polish != "no":
         atoms = with_open_sizes(edits.atoms, ranked, crystal, target)
     verdict = judge(Answer(candidates, target, crystal, largest))
+    if too_short:
+        atoms = None
     if atoms:
         atoms = on_powders(atoms, candidates[0], sizes, crystal, target)
         atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
-    widths, missing = _distribution(candidates[0], target, used)
+    more = on_demand(candidates, target, used)
     return Solution(
         candidates=candidates,
         rw_quick=[quick for _, quick in everything],
@@ -234,7 +251,7 @@ def _solve(
             *plainness_doubts(candidates),
             *crystal_doubts(candidates[0], crystal),
             *(doubt.text for doubt in verdict.raised),
-            *missing,
+            *more.notes,
             *origin_doubts(candidates, generators),
         ),
         pdf=target.pdf,
@@ -244,7 +261,9 @@ def _solve(
         atoms=atoms,
         crystal=crystal,
         sizes=sizes,
-        distribution=widths,
+        distribution=more.distribution,
+        ligands=more.ligands,
+        phases=more.phases,
         verdict=verdict,
     )
 
@@ -267,7 +286,7 @@ def _proposed(
             generators=(name,),
             device=used.device,
         )
-        if not drawn:
+        if not drawn and name not in MAY_BE_SILENT:
             silent.append(name)
         pool.extend(drawn)
         give_back()
@@ -289,7 +308,11 @@ def _refined(
     """A candidate refined from its quick fit, with the Rw of that."""
     clock.begin("refine")
     start = start_values(candidate, target, fit)
-    done = refine_one(candidate, target, backend=used.backend, start=start)
+    # What a generator has relaxed goes on being relaxed, with uncertainties.
+    relaxed = [kind for kind in candidate.edits if kind == "orbits"]
+    done = refine_one(
+        candidate, target, backend=used.backend, start=start, moves=relaxed
+    )
     return done, fit.rw
 
 
@@ -304,18 +327,6 @@ def _edited(
         return Edits([], (), None)
     clock.begin("polish")
     return edit_best(starts, target, used)
-
-
-def _distribution(
-    best: Candidate, target: Target, used: settings.Solve
-) -> tuple[SizeDistribution | None, list[str]]:
-    """The distribution of sizes where it is asked for, or why not."""
-    if used.distribution != "yes":
-        return None, []
-    try:
-        return size_distribution(best, target), []
-    except CbldmError as error:
-        return None, [f"No distribution of sizes was fitted: {error}"]
 
 
 def _once(*texts: str) -> tuple[str, ...]:

@@ -1,0 +1,181 @@
+"""Orbits of point groups: atoms that symmetry makes equal.
+
+A symmetric cluster is told by its group and one site of each orbit; and the
+few ways in which it can move and stay symmetric are those of these sites that
+their own symmetry (the stabiliser) leaves free: along an axis one, in a
+mirror plane two, elsewhere three.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
+
+ROTATION_GROUPS = ("I", "O", "T", "D5", "D3")
+"""Groups of rotations that frameworks are built by (Schoenflies symbols)."""
+
+LARGEST = 400
+"""Symmetry is looked for in clusters of at most so many atoms."""
+
+EXACT = 0.02
+"""Equal atoms lie so close, in bond lengths, once an operation is done."""
+
+
+@functools.cache
+def rotations(group: str) -> np.ndarray:
+    """The rotations of a point group as matrices, (g, 3, 3).
+
+    Parameters
+    ----------
+    group : str
+        One of `ROTATION_GROUPS`.
+    """
+    return Rotation.create_group(group).as_matrix()
+
+
+def operations(positions: np.ndarray) -> np.ndarray:
+    """Rotations and reflections that leave a cluster in place.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, angstrom
+
+    Returns
+    -------
+    (g, 3, 3) array
+        About the centroid, by pymatgen's PointGroupAnalyzer; the identity
+        alone for fewer than 4 or more than `LARGEST` atoms.
+    """
+    from pymatgen.core import Molecule
+    from pymatgen.symmetry.analyzer import PointGroupAnalyzer
+
+    if not 4 <= len(positions) <= LARGEST:
+        return np.eye(3)[None]
+    x = np.asarray(positions, float)
+    x = x - x.mean(0)
+    tolerance = EXACT * nearest_neighbour_distance(x)
+    # Any element: only places count.
+    found = PointGroupAnalyzer(Molecule(["H"] * len(x), x), tolerance)
+    turns = np.array(
+        [op.rotation_matrix for op in found.get_symmetry_operations()]
+    )
+    # What it derives from others may leave atoms where there are none.
+    tree = cKDTree(x)
+    kept = [
+        turn for turn in turns if tree.query(x @ turn.T)[0].max() < tolerance
+    ]
+    return np.array(kept or [np.eye(3)])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Orbit:
+    """Equal atoms, and how they may move together.
+
+    Attributes
+    ----------
+    places : (m,) array of int
+        Of the atoms in the cluster.
+    radius : float
+        From the centre.
+    fields : (f, m, 3) array
+        Unit vectors of each atom for each way to move, f from 0 (the
+        centre) to 3.  The first is the radial one.
+    """
+
+    places: np.ndarray
+    radius: float
+    fields: np.ndarray
+
+
+def orbits(positions: np.ndarray, turns: np.ndarray) -> list[Orbit]:
+    """The orbits of a cluster under a group, from the centre outwards.
+
+    Parameters
+    ----------
+    positions : (n, 3) array
+        Any unit of length.
+    turns : (g, 3, 3) array
+        Of a group that leaves the cluster in place about its centroid.
+    """
+    x = np.asarray(positions, float)
+    x = x - x.mean(0)
+    # Where each operation takes each atom, (g, n).
+    images = cKDTree(x).query(np.einsum("gij,nj->gni", turns, x))[1]
+    found = []
+    for first in np.unique(images.min(0)):
+        places, which = np.unique(images[:, first], return_index=True)
+        free = _free_directions(x[first], turns[images[:, first] == first])
+        fields = np.einsum("mij,fj->fmi", turns[which], free)
+        radius = float(np.linalg.norm(x[first]))
+        found.append(Orbit(places, radius, fields))
+    return sorted(found, key=lambda orbit: orbit.radius)
+
+
+def orbit_fields(shell: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """How the atoms of one orbit may move together, (f, m, 3), unit vectors.
+
+    As `Orbit.fields`, of an orbit that is known.
+
+    Parameters
+    ----------
+    shell : (m, 3) array
+        All images of one site.
+    turns : (g, 3, 3) array
+    """
+    site = shell[0]
+    apart = (turns @ site)[:, None] - shell
+    # To which atom each operation takes the site, and one for each atom.
+    image = (apart**2).sum(2).argmin(1)
+    _, which = np.unique(image, return_index=True)
+    free = _free_directions(site, turns[image == 0])
+    return np.einsum("mij,fj->fmi", turns[which], free)
+
+
+def _free_directions(site: np.ndarray, stabiliser: np.ndarray) -> np.ndarray:
+    """Unit vectors that the operations of a site leave alone, (f, 3)."""
+    values, vectors = np.linalg.eigh(stabiliser.mean(0) + stabiliser.mean(0).T)
+    free = vectors[:, values > 1].T
+    radius = np.linalg.norm(site)
+    if radius < 1e-6 or not len(free):
+        # The centre stays: a shift of all atoms changes no distance.
+        return free[:0]
+    outwards = site / radius
+    # The radial way first, the others at right angles to it.
+    across = free - (free @ outwards)[:, None] * outwards
+    _, sizes, ways = np.linalg.svd(across, full_matrices=False)
+    return np.vstack([outwards, ways[sizes > 0.01]])
+
+
+def orbit_of(
+    site: np.ndarray, turns: np.ndarray, merge: float
+) -> np.ndarray | None:
+    """All images of a site, (m, 3), the site the first one.
+
+    A site nearer than `merge` to its own images is put where they meet.
+
+    Parameters
+    ----------
+    site : (3,) array
+    turns : (g, 3, 3) array
+    merge : float
+
+    Returns
+    -------
+    (m, 3) array, or None where the images do not meet in one place.
+    """
+    images = turns @ site
+    near = np.linalg.norm(images - site, axis=1) < merge
+    moved = images[near].mean(0)
+    if np.linalg.norm(moved - site) > merge:
+        return None
+    images = turns @ moved
+    _, first = np.unique(np.round(images, 5), axis=0, return_index=True)
+    images = images[np.sort(first)]
+    order = np.argsort(np.linalg.norm(images - moved, axis=1), kind="stable")
+    return images[order]

@@ -1,0 +1,46 @@
+"""A measured curve without its fine structure.
+
+Shells that lie a few per cent off move peaks by more than these are wide, and
+a structure that is right but for that fits no better than a wrong one.  Waves
+up to a low Q hardly notice: there the right structure is found, and then
+followed to the whole range of Q.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from diffpy_cbldm.fitting.target import Target
+
+
+def low_passed(target: Target, qmax: float) -> Target:
+    """A target whose G(r) holds no waves beyond `qmax`.
+
+    Parameters
+    ----------
+    target : Target
+    qmax : float, 1/A
+
+    Returns
+    -------
+    Target
+        On fewer points and without weights; the target itself where its own
+        Qmax is lower.
+    """
+    if qmax >= target.qmax:
+        return target
+    few = target.thinned(3.0)
+    r = few.r
+    # The sine transform up to qmax and back: a kernel of two sinc functions,
+    # of r - r' and, as G is odd, of r + r'.
+    near, far = r[:, None] - r, r[:, None] + r
+    unit = qmax / math.pi
+    kernel = unit * (np.sinc(unit * near) - np.sinc(unit * far))
+    pdf = dataclasses.replace(
+        few.pdf, r=r, g=kernel @ (few.g * np.gradient(r)), dg=None, qmax=qmax
+    )
+    low = Target.of(pdf, target.rmin, target.rmax, target.qdamp_range)
+    return low.with_qdamp(target.qdamp)

@@ -1,0 +1,123 @@
+"""What explains the measured PDFs of thiolate-protected gold.
+
+    python -m tests.benchmarks.au144 [FOLDER] [--files Au144SC4 ...]
+        [--whole] [--phases]
+
+Step by step, for each file: the best ideal cluster of the library, frameworks
+of 114 and 144 atoms as they are, the same with their orbits relaxed, and a
+shell of sulfur about the best; with ``--phases`` a second particle, with
+``--whole`` also the default run.  Rw goes with N, the number of refined
+parameters, the shortest bond, and the Rw beyond 20 A of what was refined up
+to 20 A.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import diffpy_cbldm as cb
+from diffpy_cbldm.crystals.bonds import shortest_bond
+from diffpy_cbldm.crystals.frameworks import load_frameworks
+from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.recipe import start_values
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.search.by_shells import shells_generator
+from diffpy_cbldm.settings import Solve
+from diffpy_cbldm.solving.on_demand import on_demand
+
+FOLDER = Path("../shared/data/experimental")
+
+NAMED = {
+    "hollow Mackay 54, anti-Mackay 60": (12, 12, 30, 60),
+    "the same with 30 outside": (12, 12, 30, 30, 60),
+}
+"""Frameworks of the icosahedral group by the sizes of their orbits."""
+
+
+def refined(candidate: cb.Candidate, target: Target) -> cb.Candidate:
+    """From its quick fit, the orbits as far as they were relaxed."""
+    fit = quick_fit([candidate.positions], target)[0]
+    relaxed = ["orbits"] if "orbits" in candidate.edits else []
+    start = start_values(candidate, target, fit)
+    return cb.refine(candidate, target, start=start, moves=relaxed)
+
+
+def told(words: str, c: cb.Candidate) -> None:
+    """One line of the table."""
+    bond = shortest_bond(c.positions)
+    held = "-" if c.rw_heldout is None else f"{c.rw_heldout:.2f}"
+    print(
+        f"  {words:34} {c.structure_type:6} {len(c):4} "
+        f"{len(c.parameters):3} Rw {c.rw:.4f} held-out {held} "
+        f"qdamp {c.parameters['qdamp'][0]:.3f} bond {bond:.2f} A",
+        flush=True,
+    )
+
+
+def ideal(sizes: tuple[int, ...], target: Target) -> cb.Candidate:
+    """The first framework with orbits of these sizes."""
+    framework = next(
+        f
+        for f in load_frameworks()
+        if f.group == "I" and tuple(sorted(map(len, f.shells))) == sizes
+    )
+    x = framework.positions * target.bond
+    return cb.Candidate("Au", x, structure_type="ico")
+
+
+def steps(name: str, folder: Path, phases: bool) -> None:
+    """The lines of one file."""
+    pdf = cb.read_pdf(folder / f"{name}.gr")
+    target = Target.of(pdf)
+    print(f"{name}: r to {target.rmax:g} A, Qmax {target.qmax:g} 1/A")
+    mined = library_generator(target, count=8)
+    best = min((refined(c, target) for c in mined), key=lambda c: c.rw)
+    told("library", best)
+    for words, sizes in NAMED.items():
+        told(words, refined(ideal(sizes, target), target))
+    found = [c for c in shells_generator(target) if c.edits]
+    for c in found:
+        best = refined(c, target)
+        told(f"relaxed {best.notes[0].removeprefix('framework ')}", best)
+    if found:
+        best = refined(found[0], target)
+    asked = Solve(ligand="S", phases=2 if phases else 1)
+    more = on_demand([best], target, asked)
+    print(f"  ligands: {more.ligands}")
+    if more.phases is not None:
+        print(f"  two particles: {more.phases}")
+
+
+def whole(name: str, folder: Path) -> None:
+    """The default run."""
+    begin = time.process_time()
+    sol = cb.solve(cb.read_pdf(folder / f"{name}.gr"))
+    best = sol.candidates[0]
+    told(f"default run ({best.generator})", best)
+    print(
+        f"  {sol.atoms}; {time.process_time() - begin:.0f} s of processor "
+        f"time; edits: {', '.join(best.edits) or 'none'}"
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
+    parser.add_argument(
+        "--files", nargs="+", default=["Au144SC4", "Au144SC12", "Au144pMBA"]
+    )
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--phases", action="store_true")
+    asked = parser.parse_args()
+    for name in asked.files:
+        steps(name, asked.folder, asked.phases)
+        if asked.whole:
+            whole(name, asked.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Shells of ligands, and two particles in one sample."""
+
+import numpy as np
+import pytest
+from ase.cluster import Decahedron, Icosahedron, Octahedron
+from scipy.spatial import cKDTree
+
+import diffpy_cbldm as cb
+from diffpy_cbldm import settings
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.ligands import ligand_distance, ligand_places
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.solving import on_demand as solving_demand
+from diffpy_cbldm.solving.on_demand import on_demand, second_particles
+
+ICO = Icosahedron("Au", 3).positions
+DEC = Decahedron("Au", 3, 2, 0).positions
+OCT = Octahedron("Au", 5, cutoff=1).positions
+Q = {"qmin": 0.8, "qmax": 25.0}
+
+
+def gold(x, kind="", **more):
+    return cb.Candidate("Au", x, structure_type=kind, **more)
+
+
+def capped(x, distance):
+    bearers, ways = ligand_places(x, distance)
+    light = x[bearers] + distance * ways
+    return cb.Cluster(
+        ("Au",) * len(x) + ("S",) * len(light), np.concatenate([x, light])
+    )
+
+
+def simulated(cluster):
+    pdf = cb.simulate(cluster, qdamp=0.03, biso=0.8, **Q)[0]
+    return cb.PDFData(
+        pdf.r, pdf.g, composition="Au", stype="X", qdamp=0.03, **Q
+    )
+
+
+def test_places_stand_over_the_surface_with_room_between_them():
+    distance = ligand_distance("Au", "S")
+    assert distance == pytest.approx(2.41, abs=0.05)
+    bearers, ways = ligand_places(ICO, distance)
+    places = ICO[bearers] + distance * ways
+    radius = np.linalg.norm(places - ICO.mean(0), axis=1)
+    assert radius.min() > np.linalg.norm(ICO - ICO.mean(0), axis=1).max()
+    assert np.linalg.norm(ways, axis=1) == pytest.approx(1)
+    near = cKDTree(ICO).query(places)[0]
+    assert near.min() > 0.94 * distance
+    apart = cKDTree(places).query(places, k=2)[0][:, 1]
+    assert apart.min() > 2.9
+
+
+def test_a_shell_that_is_there_is_found():
+    pdf = simulated(capped(OCT, 2.3))
+    bare = cb.refine(gold(OCT), pdf)
+    shell = cb.ligand_shell(bare, pdf, "S")
+    assert shell.supported
+    assert shell.count == len(ligand_places(OCT, 2.41)[0])
+    assert shell.distance[0] == pytest.approx(2.3, abs=0.03)
+    assert shell.rw < 0.5 * shell.rw_bare
+    assert "supported" in str(shell)
+    again = type(shell).from_dict(shell.as_dict())
+    assert again == shell
+
+
+def test_a_shell_that_is_not_there_is_left_out():
+    pdf = simulated(cb.Cluster("Au", OCT))
+    bare = cb.refine(gold(OCT), pdf)
+    shell = cb.ligand_shell(bare, pdf, "S")
+    assert not shell.supported
+    assert "left out" in str(shell)
+
+
+def test_ligands_that_are_no_element_are_refused():
+    pdf = simulated(cb.Cluster("Au", OCT))
+    with pytest.raises(CbldmError, match="expected the element that binds"):
+        cb.ligand_recipe(gold(OCT), pdf, "thiol")
+    with pytest.raises(CbldmError, match="was not refined"):
+        cb.ligand_shell(gold(OCT), pdf, "S")
+
+
+def test_two_particles_and_their_shares(monkeypatch):
+    one, other = (simulated(cb.Cluster("Au", x)) for x in (ICO, DEC))
+    both = cb.PDFData(
+        one.r,
+        0.7 * one.g + 0.3 * other.g,
+        composition="Au",
+        stype="X",
+        qdamp=0.03,
+        **Q,
+    )
+    first = cb.refine(gold(ICO, "ico"), both)
+    pair = cb.two_phases(first, gold(DEC, "dec"), both)
+    assert pair.supported
+    assert pair.share[0] == pytest.approx(0.3, abs=0.01)
+    assert pair.rw < 0.02 < pair.rw_single
+    alone = cb.two_phases(
+        cb.refine(gold(ICO, "ico"), one), gold(DEC, "dec"), one
+    )
+    assert not alone.supported
+    seconds = second_particles([first], Target.of(both))
+    assert "dec" in seconds and "ico" not in seconds
+    # A library of three: all of it would take seconds.
+    three = [gold(DEC, "dec"), gold(OCT, "oct"), gold(1.01 * OCT, "fcc")]
+    monkeypatch.setattr(solving_demand, "_library", lambda *given: three)
+    used = settings.Solve(phases=2)
+    made = on_demand([first], Target.of(both), used)
+    assert made.phases.types == ("ico", "dec")
+    assert made.phases.atoms == (len(ICO), len(DEC))
+    assert made.ligands is None and made.distribution is None
+
+
+def test_a_composition_with_ligands_offers_them():
+    pdf = simulated(cb.Cluster("Au", OCT))
+    named = cb.PDFData(
+        pdf.r,
+        pdf.g,
+        composition="Au144 S60 C240 H540",
+        stype="X",
+        qdamp=0.03,
+        **Q,
+    )
+    target = Target.of(named)
+    assert target.element == "Au"
+    best = gold(OCT, "fcc")
+    (note,) = on_demand([best], target, settings.Solve()).notes
+    assert "--ligand S" in note
+    assert on_demand([best], Target.of(pdf), settings.Solve()).notes == ()
+
+
+def test_two_elements_are_no_two_phases():
+    pdf = simulated(cb.Cluster("Au", OCT))
+    with pytest.raises(CbldmError, match="one element in both"):
+        cb.phases_recipe(gold(OCT), cb.Cluster("Pt", ICO), pdf)

@@ -1,0 +1,243 @@
+"""Orbits of point groups, frameworks built of them, and their relaxation."""
+
+import numpy as np
+import pytest
+from ase.cluster import Decahedron, Icosahedron, Octahedron
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist
+from scipy.spatial.transform import Rotation
+
+import diffpy_cbldm as cb
+from diffpy_cbldm.crystals import point_groups
+from diffpy_cbldm.crystals.frameworks import load_frameworks
+from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.low_pass import low_passed
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.polishing.crystal import Measured
+from diffpy_cbldm.polishing.orbits import relaxed_orbits
+from diffpy_cbldm.search.by_shells import shells_generator
+from training.make_frameworks import TOUCHING, seeds, sites
+
+ICO = Icosahedron("Au", 3).positions
+DEC = Decahedron("Au", 3, 2, 0).positions
+OCT = Octahedron("Au", 5, cutoff=1).positions
+
+
+def turned(x, seed=0):
+    return x @ Rotation.random(rng=seed).as_matrix() + [1.0, -2.0, 3.0]
+
+
+def same_places(x, y, tolerance):
+    return cKDTree(x).query(y)[0].max() < tolerance
+
+
+@pytest.mark.parametrize(
+    ("x", "order", "sizes"),
+    [
+        (ICO, 120, [1, 12, 30, 12]),
+        (DEC, 20, [2, 5, 10, 10, 2, 10]),
+        (OCT, 48, [1, 12, 6, 24, 12, 24]),
+    ],
+    ids=["icosahedron", "decahedron", "octahedron"],
+)
+def test_operations_and_orbits(x, order, sizes):
+    x = turned(x)
+    turns = point_groups.operations(x)
+    assert len(turns) == order
+    centred = x - x.mean(0)
+    for turn in turns:
+        assert same_places(centred, centred @ turn.T, 0.02)
+    found = point_groups.orbits(x, turns)
+    assert [len(o.places) for o in found] == sizes
+    assert sorted(np.concatenate([o.places for o in found])) == list(
+        range(len(x))
+    )
+
+
+def test_no_symmetry_no_orbits():
+    x = np.random.default_rng(0).normal(size=(20, 3)) * 4
+    assert len(point_groups.operations(x)) == 1
+    assert moves.orbit_moves(x) == {}
+    assert moves.move_names(x, ["orbits"]) == ()
+    assert moves.orbit_moves(x[:1]) == {}
+
+
+@pytest.mark.parametrize("x", [ICO, DEC, OCT], ids=["ico", "dec", "oct"])
+def test_orbit_moves_keep_the_symmetry(x):
+    x = turned(x)
+    names = moves.move_names(x, ["orbits"])
+    values = dict(zip(names, 0.03 * np.random.default_rng(1).normal(size=9)))
+    after = moves.moved(x, values)
+    turns = point_groups.operations(x)
+    assert not np.allclose(pdist(after), pdist(x), atol=1e-3)
+    for turn in turns:
+        assert same_places(after, after @ turn.T, 0.02)
+
+
+def test_orbit_moves_are_as_long_as_they_say():
+    x, bond = ICO, 2.0
+    x = x * bond / pdist(x).min()
+    fields = moves.orbit_moves(x)
+    for field in fields.values():
+        length = np.linalg.norm(field, axis=1)
+        assert np.allclose(length[length > 0], bond, rtol=1e-6)
+    longer = moves.orbit_moves(1.3 * x)
+    for name, field in fields.items():
+        assert np.allclose(longer[name], 1.3 * field)
+
+
+def test_orbit_moves_are_independent_of_stretch():
+    names = moves.move_names(ICO, ["orbits"])
+    rows = moves.derivatives(ICO, (moves.ZOOM, *names))
+    rows = rows.reshape(len(rows), -1)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert np.linalg.svd(rows, compute_uv=False)[-1] > 0.1
+
+
+def test_a_cluster_without_mirrors_keeps_its_rotations():
+    frameworks = [f for f in load_frameworks() if f.group == "I"]
+    mirrored = next(
+        f for f in frameworks if sorted(map(len, f.shells))[-1] == 60
+    )
+    x = 2.9 * mirrored.positions
+    before = point_groups.operations(x)
+    after = point_groups.operations(moves.twisted(x, 0.05))
+    assert len(after) == 60
+    assert (np.linalg.det(after) > 0).all()
+    assert len(before) in (60, 120)
+    # Nothing to break: an orbit on mirrors and axes alone.
+    assert np.allclose(moves.twisted(ICO, 0.05), ICO - ICO.mean(0))
+
+
+def test_frameworks():
+    known = load_frameworks()
+    assert len(known) >= 2000
+    assert {f.group for f in known} == set(point_groups.ROTATION_GROUPS)
+    sizes = np.array([len(f) for f in known])
+    assert sizes.min() >= 12 and sizes.max() <= 400
+    for framework in known[::37]:
+        x = framework.positions
+        assert pdist(x).min() > 0.78
+        for turn in point_groups.rotations(framework.group):
+            assert same_places(x, x @ turn.T, 1e-3)
+
+
+def test_known_clusters_are_among_the_frameworks():
+    """Shells of published gold clusters, built from geometry alone."""
+    shells = {
+        tuple(sorted(map(len, f.shells)))
+        for f in load_frameworks()
+        if f.group == "I"
+    }
+    assert (1, 12) in shells
+    assert (1, 12, 12, 30) in shells  # Mackay, 55
+    assert (12, 12, 30, 60) in shells  # hollow, an anti-Mackay layer: 114
+    assert (12, 12, 30, 30, 60) in shells  # Au144
+
+
+def test_hollows_are_a_bond_away():
+    turns = point_groups.rotations("I")
+    shell = next(s[0] for s in seeds("I") if len(s) == 1 and len(s[0]) == 12)
+    assert pdist(shell).min() == pytest.approx(1.0)
+    found = sites([shell], turns)
+    near = np.sort(np.linalg.norm(shell - found[:, None], axis=2), axis=1)
+    at_a_bond = np.isclose(near, 1.0, atol=1e-6).sum(1)
+    assert (at_a_bond > 0).all() and (near > TOUCHING).all()
+    # Over an atom, over an edge and over a face.
+    assert {1, 2, 3} <= set(at_a_bond.tolist())
+
+
+def displaced(framework, size, seed, bond=2.88):
+    """A framework with its orbits moved, as (cluster, ideal positions)."""
+    ideal = bond * framework.positions
+    fields = moves.orbit_moves(ideal)
+    draws = np.random.default_rng(seed).uniform(-size, size, len(fields))
+    x = ideal + sum(d * f for d, f in zip(draws, fields.values()))
+    return cb.Cluster(("Au",) * len(x), x), ideal
+
+
+def test_relaxation_finds_displaced_orbits():
+    framework = next(
+        f
+        for f in load_frameworks()
+        if f.group == "I" and sorted(map(len, f.shells)) == [12, 12, 30, 60]
+    )
+    truth, ideal = displaced(framework, 0.03, seed=3)
+    pdf = cb.simulate(truth, qmin=0.8, qmax=25.0, qdamp=0.03)[0]
+    data = Measured(Target.of(pdf))
+    found = relaxed_orbits(ideal, "ico", data)
+    assert found.rw < 0.02 < 0.1 < data.fit(ideal).rw
+    assert cb.rmsd(found.positions, truth.positions) < 0.03
+
+
+def test_the_generator_finds_a_displaced_framework():
+    framework = next(
+        f
+        for f in load_frameworks()
+        if str(f) == "I: 1 + 12 + 30 + 20 + 60 + 12"
+    )
+    truth, _ = displaced(framework, 0.02, seed=1)
+    pdf = cb.simulate(truth, qmin=0.8, qmax=25.0, qdamp=0.03)[0]
+    best = shells_generator(pdf, count=8)[0]
+    assert best.edits == ("orbits",)
+    assert len(best) == len(truth)
+    assert cb.rmsd(best.positions, truth.positions) < 0.1
+
+
+def test_the_generator_is_silent_where_something_plainer_explains_the_data():
+    ideal = cb.Cluster(("Au",) * len(OCT), OCT)
+    pdf = cb.simulate(ideal, qmin=0.8, qmax=25.0, qdamp=0.03)[0]
+    assert shells_generator(pdf) == []
+    large = Octahedron("Au", 12, cutoff=3).positions
+    cluster = cb.Cluster(("Au",) * len(large), large)
+    pdf = cb.simulate(cluster, qmin=0.8, qmax=25.0, qdamp=0.02)[0]
+    assert shells_generator(pdf) == []
+
+
+def test_orbit_fields_are_those_of_the_orbits():
+    turns = point_groups.rotations("I")
+    for framework in load_frameworks()[::400]:
+        if framework.group != "I":
+            continue
+        known = point_groups.orbits(framework.positions, turns)
+        by_radius = {len(o.places): 0 for o in known}
+        for orbit in known:
+            by_radius[len(orbit.places)] += len(orbit.fields)
+        found = dict.fromkeys(by_radius, 0)
+        for shell in framework.shells:
+            fields = point_groups.orbit_fields(shell, turns)
+            found[len(shell)] += len(fields)
+            for field in fields:
+                moved = shell + 0.01 * field
+                for turn in turns:
+                    assert same_places(moved, moved @ turn.T, 1e-6)
+        assert found == by_radius
+
+
+def test_a_low_pass_keeps_what_is_below():
+    truth = cb.Cluster(("Au",) * len(ICO), ICO)
+    sharp, blunt = (
+        cb.simulate(truth, qmin=0.8, qmax=qmax, qdamp=0.03)[0]
+        for qmax in (25.0, 8.0)
+    )
+    low = low_passed(Target.of(sharp), 8.0)
+    expected = np.interp(low.r, blunt.r, blunt.g)
+    inside = low.r > 2.5
+    error = np.abs(low.g - expected)[inside]
+    assert low.qmax == 8.0
+    assert error.max() < 0.05 * np.abs(expected).max()
+    assert low_passed(low, 12.0) is low
+
+
+def test_native_recipe_with_orbits():
+    truth = moves.moved(ICO, {"orbit_1": 0.02, "orbit_2": -0.015})
+    cluster = cb.Cluster(("Au",) * len(truth), truth)
+    pdf = cb.simulate(cluster, qmin=0.8, qmax=25.0, qdamp=0.03)[0]
+    start = cb.Cluster(("Au",) * len(ICO), ICO)
+    done = cb.refine(start, pdf, moves=("orbits",))
+    assert done.rw < 1e-3
+    assert done.refined_moves == ("orbits",)
+    for name, value in (("orbit_1", 0.02), ("orbit_2", -0.015)):
+        found, error = done.parameters[name]
+        assert found == pytest.approx(value, abs=1e-3)
+        assert np.isfinite(error)
