@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diffpy_cbldm import settings
+from diffpy_cbldm import databases, settings
 from diffpy_cbldm.commands import (
     calibration,
     common,
@@ -25,7 +25,7 @@ from diffpy_cbldm.commands import (
 from diffpy_cbldm.commands.common import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import write_atomic
-from diffpy_cbldm.output import database, results, writers
+from diffpy_cbldm.output import results, writers
 from diffpy_cbldm.output.tables import (
     front_table,
     sizes_table,
@@ -204,7 +204,7 @@ class _Run:
         import warnings
 
         if self.address is not None:
-            database.check(self.address)
+            databases.check(self.address)
         # Libraries add filters of their own; recording holds for all.
         quiet = self.level < LEVELS["debug"]
         with warnings.catch_warnings(record=quiet) as caught:
