@@ -80,10 +80,22 @@ def _check_server(address: str, option: str) -> None:
 
 
 @contextlib.contextmanager
-def opened(address: str, option: str = "--database") -> Iterator[Any]:
+def opened(
+    address: str, option: str = "--database", lock_file: bool = True
+) -> Iterator[Any]:
     """An open database of ASE, whose rows are kept at the end, all or none.
 
     Whatever goes wrong is a `CbldmError`.
+
+    Parameters
+    ----------
+    address : str
+    option : str
+        The option that named it, for messages.
+    lock_file : bool
+        Whether a SQLite file is locked as ASE locks it, by a file beside it;
+        otherwise by SQLite alone, whose lock goes with a process that is
+        killed at any moment.
     """
     try:
         if "://" in address:
@@ -96,7 +108,10 @@ def opened(address: str, option: str = "--database") -> Iterator[Any]:
             path = pathlib.Path(address).expanduser()
             path.parent.mkdir(parents=True, exist_ok=True)
             # ASE's lock holds once for all rows, not for each by itself.
-            with _locked(path), opened_file(path) as rows:
+            lock = _locked(path) if lock_file else contextlib.nullcontext()
+            with lock, opened_file(path) as rows:
+                if not lock_file:
+                    _take_turn(rows)
                 yield rows
     except CbldmError:
         raise
@@ -106,6 +121,15 @@ def opened(address: str, option: str = "--database") -> Iterator[Any]:
             f"({type(error).__name__}: {_without_secrets(error, address)}): "
             f"check {option} and that it can be reached."
         ) from None  # the cause may show the password
+
+
+def _take_turn(rows: Any) -> None:
+    """Wait until no other program writes to a SQLite file, and keep it so."""
+    rows.connection.execute("BEGIN IMMEDIATE")
+    rows.count()
+    # Where it had to make its tables, ASE has ended the turn.
+    if not rows.connection.in_transaction:
+        rows.connection.execute("BEGIN IMMEDIATE")
 
 
 def _wait_for_turn(rows: Any, address: str) -> None:

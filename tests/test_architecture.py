@@ -40,9 +40,13 @@ FLOORS = {
         "what is doubtful.",
     },
     5: {
-        "output": "What people see: tables, files, pages, plots, databases.",
+        "series": "Many PDFs of one sample: an engine, a store, neighbours, "
+        "a folder.",
     },
     6: {
+        "output": "What people see: tables, files, pages, plots, databases.",
+    },
+    7: {
         "commands": "The commands ``cbldm`` and ``cbldm-simulate``.",
         "cmi": "What diffpy.cmi needs to install and copy, in the layout it "
         "expects.",

@@ -1,7 +1,6 @@
 """The store of a series: once each, shared by runs, sound on a full disk."""
 
 import dataclasses
-import multiprocessing
 import pathlib
 import sqlite3
 import subprocess
@@ -13,7 +12,7 @@ from ase.db import connect
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.series import store as stores
-from diffpy_cbldm.series.records import Record, key_of, kept, record_of
+from diffpy_cbldm.series.records import Record, kept, key_of, record_of
 from diffpy_cbldm.series.store import Store, result_text
 from diffpy_cbldm.solving.solution import Solution
 from tests.postgres import postgres_server
@@ -163,28 +162,26 @@ def test_what_is_no_store(address, said):
     assert "secret" not in str(caught.value)
 
 
-def writer(address, mine):
-    """Claim all frames and finish those that nobody else has."""
-    store = Store(address)
-    for k, key in enumerate(KEYS):
-        if store.claim(key, f"{k}.gr")[0] == "mine":
-            store.finish(
-                Record(key, f"{k}.gr", n_atoms=100 + k, reason=mine), "{}"
-            )
+WRITER = """
+import sys
+
+from diffpy_cbldm.series.records import Record
+from diffpy_cbldm.series.store import Store
+
+address, *keys = sys.argv[1:]
+store = Store(address)
+for k, key in enumerate(keys):
+    if store.claim(key, f"{k}.gr")[0] == "mine":
+        store.finish(Record(key, f"{k}.gr", n_atoms=100 + k), "{}")
+"""
+"""Claims all frames and finishes those that nobody else has."""
 
 
 def check_writers(address):
     """Eight processes at once: every frame once, with its own figures."""
-    context = multiprocessing.get_context("spawn")
-    writers = [
-        context.Process(target=writer, args=(address, f"w{k}"))
-        for k in range(8)
-    ]
-    for process in writers:
-        process.start()
-    for process in writers:
-        process.join()
-    assert [process.exitcode for process in writers] == [0] * 8
+    words = [sys.executable, "-c", WRITER, address, *KEYS]
+    writers = [subprocess.Popen(words) for _ in range(8)]
+    assert [process.wait() for process in writers] == [0] * 8
     records = Store(address).records()
     assert sorted(r.key for r in records) == KEYS
     assert all(r.n_atoms == 100 + KEYS.index(r.key) for r in records)

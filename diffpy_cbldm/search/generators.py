@@ -2,9 +2,10 @@
 
 A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
 rmax) -> list[Candidate]`` under the entry-point group
-``diffpy_cbldm.generators``.  Three are built in: `cbldm_generator`, the
-trained model, `library_generator`, mining of all ideal clusters, and
-`screen_generator`, screening of many random ones.
+``diffpy_cbldm.generators``.  Four are built in: `cbldm_generator`, the
+trained model, `library_generator`, mining of all ideal clusters,
+`screen_generator`, screening of many random ones, and
+`neighbours_generator`, the answers of other PDFs of a series.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
+from diffpy_cbldm.search.by_neighbours import neighbours_generator
 from diffpy_cbldm.search.by_screening import screen_generator
 from diffpy_cbldm.search.matching import rw_raw
 from diffpy_cbldm.settings import Solve
@@ -91,6 +94,7 @@ def built_in() -> dict[str, Generator]:
     return {
         "cbldm": cbldm_generator,
         "library": library_generator,
+        "neighbours": neighbours_generator,
         "screen": screen_generator,
     }
 
@@ -136,6 +140,7 @@ def propose(
     device: str = "auto",
     rmin: float = 1.5,
     rmax: float | None = Solve.rmax,
+    starts: Sequence[Candidate] = (),
 ) -> list[Candidate]:
     """Propose structures for a measured PDF.
 
@@ -154,6 +159,9 @@ def propose(
     rmin, rmax : float, angstrom
         The range of r on which candidates are compared; defaults 1.5, and
         where the signal ends, 30 A or more.
+    starts : sequence of Candidate
+        Answers of neighbouring PDFs, for the generator ``neighbours``, which
+        proposes nothing without them.
 
     Returns
     -------
@@ -172,7 +180,10 @@ def propose(
         raise CbldmError(f"count is {count}; expected 1 or more.")
     found: list[Candidate] = []
     for name in generator_names(generators):
-        for candidate in _ask(name, target, count, seed=seed, device=device):
+        more: dict[str, Any] = {"seed": seed, "device": device}
+        if name == "neighbours":
+            more["starts"] = starts
+        for candidate in _ask(name, target, count, **more):
             found.append(dataclasses.replace(candidate, generator=name))
     raw = rw_raw([c.positions for c in found], target)
     return [

@@ -130,14 +130,20 @@ def record_of(
         source,
         structure_type=best.structure_type,
         n_atoms=len(best),
-        atoms_low=atoms and atoms.low,
-        atoms_high=atoms and atoms.high,
+        atoms_low=None if atoms is None else atoms.low,
+        atoms_high=None if atoms is None else atoms.high,
         bond=float(nearest_neighbour_distance(best.positions)),
         uiso=float(uiso[0]) if uiso else None,
-        rw=float(best.rw_raw if best.rw is None else best.rw),
+        rw=misfit(best),
         doubts=len(solution.warnings),
         full=full,
     )
+
+
+def misfit(candidate: Candidate) -> float:
+    """Rw of the refinement, or without one that with the scale fitted."""
+    rw = candidate.rw_raw if candidate.rw is None else candidate.rw
+    return float("nan") if rw is None else float(rw)
 
 
 def kept(solution: Solution) -> Solution:

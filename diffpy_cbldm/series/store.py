@@ -69,7 +69,8 @@ class Store:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Any]:
-        with databases.opened(self.address, OPTION) as rows:
+        # A lock file would outlive a run that is killed.
+        with databases.opened(self.address, OPTION, lock_file=False) as rows:
             yield rows
 
     def claim(

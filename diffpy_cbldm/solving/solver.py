@@ -68,6 +68,7 @@ def solve(
     rmax: float | None = None,
     qdamp_range: str | Sequence[float] = "auto",
     distribution: bool = False,
+    starts: Sequence[Candidate] = (),
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -114,6 +115,9 @@ def solve(
     distribution : bool
         Whether a distribution of sizes is fitted for the shape of the best
         structure, see `diffpy_cbldm.size_distribution`; default False.
+    starts : sequence of Candidate
+        Answers of neighbouring PDFs of a series, for the generator
+        ``neighbours``; default none.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -153,19 +157,20 @@ def solve(
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with one_thread():
-        return _solve(target, used, generators, clock)
+        return _solve(target, used, generators, tuple(starts), clock)
 
 
 def _solve(
     target: Target,
     used: settings.Solve,
     generators: Sequence[str],
+    starts: tuple[Candidate, ...],
     clock: Clock,
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
     target, note = settle(target, used.small_angle)
     notes = [note] if note else []
-    pool, silent = _proposed(target, used, generators, clock)
+    pool, silent = _proposed(target, used, generators, starts, clock)
     crystal = fit_crystal(target)
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
@@ -225,6 +230,7 @@ def _proposed(
     target: Target,
     used: settings.Solve,
     generators: Sequence[str],
+    starts: tuple[Candidate, ...],
     clock: Clock,
 ) -> tuple[list[Candidate], list[str]]:
     """What the generators propose, and those that proposed nothing."""
@@ -238,6 +244,7 @@ def _proposed(
             seed=used.seed,
             generators=(name,),
             device=used.device,
+            starts=starts,
         )
         if not drawn:
             silent.append(name)
