@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,13 @@ MEMORY = 1500
 PATIENCE = 300.0
 """Seconds for which a scheduler that was lost is waited for."""
 
+PRELOADED = ["distributed", "diffpy_cbldm.series.jobs"]
+"""What local workers have imported when they start."""
+
 CONNECT = 20.0
 """Seconds that the first answer of a scheduler may take."""
+
+_START = "distributed.worker.multiprocessing-method"
 
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
@@ -92,8 +98,13 @@ def _local(workers: int, memory: int) -> Iterator[Client]:
             **_ONE_THREAD,
         },
     }
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        # Workers are forked off a process that has imported what they need:
+        # one that died is back at once, and they share that memory.
+        how[_START] = "forkserver"
     with (
         dask.config.set(how),
+        _preloaded(),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -104,6 +115,18 @@ def _local(workers: int, memory: int) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         yield client
+
+
+@contextlib.contextmanager
+def _preloaded() -> Iterator[None]:
+    """Let the process that workers are forked off import `PRELOADED`."""
+    from distributed.utils import get_mp_context
+
+    # Dask sets a list of its own when it first asks for processes.
+    context = get_mp_context()
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(PRELOADED)
+    yield
 
 
 def _client(where: str) -> Client:
