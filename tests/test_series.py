@@ -2,14 +2,18 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import re
+import time
 
 import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.commands import cbldm
+from diffpy_cbldm.output.series import write_series
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.search.by_neighbours import neighbours_generator, resized
 from diffpy_cbldm.series import clients, engine, jobs
@@ -403,3 +407,135 @@ def test_tables(here):
         assert made.n_atoms[0] == 55 and pandas.isna(made.n_atoms[1])
     with pytest.raises(cb.CbldmError, match="NAME.csv"):
         write_table(records, "t.txt")
+
+
+# The command and the page
+
+
+@pytest.fixture
+def few_workers(monkeypatch, client):
+    """Threads of this process in place of processes of their own."""
+
+    @contextlib.contextmanager
+    def connected(where=None, memory=0):
+        yield lambda: client
+
+    monkeypatch.setattr(clients, "connected", connected)
+
+
+WORDS = ["--generators", "library", "-n", "3", "--refine", "1"]
+WORDS += ["--polish", "no", "--config", "NONE"]
+
+
+def page_data(path):
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    start = text.index('id="data">') + len('id="data">')
+    return json.loads(text[start : text.index("</script>", start)])
+
+
+def test_a_series_on_the_command_line(octahedra, few_workers, capfd, here):
+    for k, one in enumerate([*octahedra[:3], octahedra[4]]):
+        write_gr(f"run{9 + k}.gr", dataclasses.replace(one, source=""))
+    (here / "t.csv").write_text(
+        "run9.gr,9\nrun10.gr,10\nrun11.gr,11\nrun12.gr,12\nbad.gr,13\n"
+    )
+    (here / "bad.gr").write_text("nothing")
+    names = [f"run{9 + k}.gr" for k in range(4)]
+    words = ["bad.gr", *sorted(names), *WORDS, "--workers", "2"]
+    words += ["--order", "t.csv", "--full-every", "8", "-t", "html,series"]
+    words += ["--table", "t.parquet"]
+    assert cbldm.main(words) == 1  # for the bad one
+    out, err = capfd.readouterr()
+    assert "bad.gr" in err and "1 of 5 inputs failed" in err
+    lines = [line.split() for line in out.splitlines()]
+    (row,) = [line for line in lines if line and line[0] == "run12.gr"]
+    assert row[1:3] == ["oct", "44"]
+    data = page_data("cbldm-series.html")
+    assert data["along"] == [9, 10, 11, 12]
+    assert data["sources"] == names
+    assert data["links"] == [f"run{9 + k}.html" for k in range(4)]
+    assert all(pathlib.Path(link).exists() for link in data["links"])
+    trends = {t["name"]: t["values"] for t in data["trends"]}
+    assert trends["atoms"] == [19, 19, 19, 44]
+    # The highest point of the map is the first peak.
+    r, g = np.array(data["map"]["r"]), np.array(data["map"]["g"])
+    assert g.shape == (4, len(r)) and abs(r[g[0].argmax()] - 2.77) < 0.2
+    # Again: all is there, and nothing is done.
+    os.remove("run9.html")
+    before = os.stat("run10.html").st_mtime_ns
+    assert cbldm.main(words) == 1
+    assert os.stat("run10.html").st_mtime_ns == before
+    assert pathlib.Path("run9.html").exists()
+    assert len(Store("cbldm-series.db").records()) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-o", "-", "-t", "res"], "standard output"),
+        (["--database", "x.db"], "expected --store"),
+        (["--table", "x.txt"], "NAME.csv"),
+        (["--watch", "nowhere"], "the folder nowhere does not exist"),
+        (["--full-every", "0"], "expected 1 to"),
+        (["--order", "odd"], "expected given, names"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(words, said, capfd):
+    write_gr("a.gr", pdf(0))
+    assert cbldm.main(["a.gr", "--workers", "2", *WORDS, *words]) == 1
+    assert said in capfd.readouterr().err
+
+
+def test_complete_files_of_a_folder_are_taken(here, monkeypatch):
+    from diffpy_cbldm.series import watching
+
+    monkeypatch.setattr(watching, "SETTLED", 0.5)
+    made = here / "in"
+    made.mkdir()
+    (made / "b10.gr").write_text("1 2")
+    (made / "b9.gr").write_text("1 2")
+    (made / "notes.md").write_text("no data")
+    folder = watching.Folder(str(made))
+    try:
+        assert names_until(folder, 2) == ["b9.gr", "b10.gr"]
+        with (made / "c.gr").open("w") as stream:
+            for _ in range(8):  # is written for longer than it has to rest
+                stream.write("1 2\n")
+                stream.flush()
+                time.sleep(0.1)
+                assert folder.take() == []
+        (made / ".d.gr.part").write_text("3 4")
+        os.replace(made / ".d.gr.part", made / "d.gr")
+        assert sorted(names_until(folder, 2)) == ["c.gr", "d.gr"]
+        time.sleep(0.6)
+        assert folder.take() == [] and folder.open
+    finally:
+        folder.stop()
+    assert not folder.open
+
+
+def names_until(folder, count):
+    found = []
+    end = time.monotonic() + 20
+    while len(found) < count and time.monotonic() < end:
+        found += [os.path.basename(f.source) for f in folder.take()]
+        time.sleep(0.05)
+    return found
+
+
+def test_a_page_while_a_series_runs(octahedra, here):
+    told = [
+        Told(
+            Frame("<a>.gr"),
+            Record("0", "<a>.gr", n_atoms=55, atoms_low=50, atoms_high=60),
+            np.ones(9, np.float32),
+        ),
+        Told(Frame("b.gr"), Record("1", "b.gr", "failed", reason="<why>")),
+        Told(Frame("c.gr")),
+    ]
+    write_series(told, "page.html", refresh=30, state="9 frames an hour.")
+    text = (here / "page.html").read_text()
+    assert 'http-equiv="refresh" content="30"' in text
+    assert "&lt;why&gt;" in text and "<a>.gr</td>" not in text
+    assert "Series of 3 PDFs" in text and "9 frames an hour." in text
+    assert page_data("page.html")["low"] == [50]
