@@ -181,6 +181,7 @@ class Engine:
         self.told: list[Told] = []
         self.known: dict[int, Known | None] = {}
         self.flying: dict[int, Any] = {}
+        self.outgoing: list[int] = []
         self.busy: list[int] = []
         self.events: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.client: Any = None
@@ -215,7 +216,7 @@ class Engine:
         return self.told
 
     def _goes_on(self) -> bool:
-        left = self.flying or self.busy or self.plan.pending
+        left = self.flying or self.outgoing or self.busy or self.plan.pending
         return bool(left) or self.feed.open
 
     def _take_frames(self) -> None:
@@ -237,11 +238,12 @@ class Engine:
 
     def _fill(self) -> None:
         """Send off frames until as many are on their way as there is room."""
-        while len(self.flying) < self.room:
+        while len(self.flying) + len(self.outgoing) < self.room:
             number = self.plan.next()
             if number is None:
-                return
+                break
             self._begin(number)
+        self._send()
 
     def _begin(self, number: int) -> None:
         """Read a frame, claim it, and send it off; or say how it ended."""
@@ -258,7 +260,7 @@ class Engine:
         if answer == BUSY:
             self.busy.append(number)
         elif answer == MINE:
-            self._send(number)
+            self.outgoing.append(number)
         elif record is not None:
             self._end(number, record, write=False)
 
@@ -283,21 +285,29 @@ class Engine:
         told.curve = thin_curve(pdf)
         return Job(key_of(pdf, about), frame.source, pdf, self.asked), None
 
-    def _send(self, number: int) -> None:
-        """Send a frame to the workers, with what its neighbours told."""
-        job = self.told[number].job
-        assert job is not None
-        beside = self.plan.beside[number]
-        known = tuple(k for k in map(self._known, beside) if k is not None)
-        self.tries += 1
-        future = self.client.submit(
-            self.work,
-            dataclasses.replace(job, neighbours=known),
-            pure=False,
-            key=f"{job.key}-{self.tries}",
-        )
-        self.flying[number] = future
-        future.add_done_callback(lambda done: self.events.put((number, done)))
+    def _send(self) -> None:
+        """Send frames to the workers, with what their neighbours told.
+
+        All at once: each message costs more than a small task.
+        """
+        if not self.outgoing:
+            return
+        numbers, self.outgoing = self.outgoing, []
+        jobs, keys = [], []
+        for number in numbers:
+            job = self.told[number].job
+            assert job is not None
+            beside = self.plan.beside[number]
+            known = tuple(k for k in map(self._known, beside) if k is not None)
+            self.tries += 1
+            jobs.append(dataclasses.replace(job, neighbours=known))
+            keys.append(f"{job.key}-{self.tries}")
+        futures = self.client.map(self.work, jobs, key=keys, pure=False)
+        for number, future in zip(numbers, futures, strict=True):
+            self.flying[number] = future
+            future.add_done_callback(
+                lambda done, number=number: self.events.put((number, done))
+            )
 
     def _known(self, number: int) -> Known | None:
         """What a frame tells its neighbours; one of an earlier run is read."""
@@ -313,7 +323,7 @@ class Engine:
 
     def _collect(self) -> None:
         """Take what has come back; wait for a moment where nothing has."""
-        wait = TICK
+        wait, came = TICK, {}
         with contextlib.suppress(queue.Empty):
             while True:
                 number, future = self.events.get(timeout=wait)
@@ -321,12 +331,24 @@ class Engine:
                 # One that was given up, of a scheduler that was lost.
                 if self.flying.get(number) is future:
                     del self.flying[number]
-                    self._take(number, future)
+                    came[number] = future
+        answers = self._gathered(came)
+        for number, future in came.items():
+            self._take(number, future, answers.get(number))
 
-    def _take(self, number: int, future: Any) -> None:
+    def _gathered(self, came: Mapping[int, Any]) -> dict[int, Answer]:
+        """The answers of tasks, without those that were lost on the way."""
+        done = {n: f for n, f in came.items() if f.status == "finished"}
+        try:
+            answers = self.client.gather(list(done.values()))
+            return dict(zip(done, answers, strict=True))
+        except Exception:  # whatever dead workers and schedulers leave
+            answers = {n: _result(future) for n, future in done.items()}
+            return {n: a for n, a in answers.items() if a is not None}
+
+    def _take(self, number: int, future: Any, answer: Answer | None) -> None:
         """What came of one frame: an answer, a death, or nothing at all."""
         told = self.told[number]
-        answer = _gathered(future)
         if answer is not None:
             if not answer.fault:
                 self._keep(number, answer)
@@ -398,13 +420,15 @@ class Engine:
 
     def _claimed(self) -> list[str]:
         """Keys of the frames that are on their way."""
-        jobs = [self.told[number].job for number in self.flying]
+        sent = [*self.flying, *self.outgoing]
+        jobs = [self.told[number].job for number in sent]
         return [job.key for job in jobs if job is not None]
 
     def _reconnect(self) -> None:
         """Send everything off again once a scheduler answers."""
-        for number in self.flying:
+        for number in [*self.flying, *self.outgoing]:
             self.plan.put_back(number)
+        self.outgoing.clear()
         self.flying.clear()
         self._close()
         end = time.monotonic() + clients.PATIENCE
@@ -436,13 +460,11 @@ class Engine:
                 self.store.release(claimed)
 
 
-def _gathered(future: Any) -> Answer | None:
+def _result(future: Any) -> Answer | None:
     """The answer of a task; None where its worker took it along."""
-    if future.status != "finished":
-        return None
     try:
         return future.result(timeout=GATHER)
-    except Exception:  # whatever a dead worker or scheduler leaves
+    except Exception:  # whatever dead workers and schedulers leave
         return None
 
 
