@@ -24,7 +24,7 @@ MEMORY = 1500
 PATIENCE = 300.0
 """Seconds for which a scheduler that was lost is waited for."""
 
-PRELOADED = ["distributed", "diffpy_cbldm.series.jobs"]
+PRELOADED = ["distributed", "diffpy_cbldm.solving.solver"]
 """What local workers have imported when they start."""
 
 CONNECT = 20.0

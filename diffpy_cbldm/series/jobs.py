@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
@@ -18,8 +18,9 @@ from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.series.records import FAILED, Record, kept, misfit, record_of
 from diffpy_cbldm.series.store import result_text
 from diffpy_cbldm.solving.atom_range import AtomRange
-from diffpy_cbldm.solving.solution import Solution
-from diffpy_cbldm.solving.solver import solve
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.solving.solution import Solution
 
 JUMP, ROOM = 1.3, 0.003
 """The misfit jumps where Rw is above so many times that of the worse
@@ -134,6 +135,9 @@ def work(job: Job) -> Answer:
 
 def _solved(job: Job) -> tuple[Solution, bool]:
     """The result of a frame, and whether all generators were asked."""
+    # The engine, which asks for the work, does without all that it takes.
+    from diffpy_cbldm.solving.solver import solve
+
     asked = dict(job.asked)
     starts = [s for known in job.neighbours for s in known.starts]
     if not starts:
