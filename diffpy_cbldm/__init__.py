@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from diffpy_cbldm.polishing.candidates import polish
     from diffpy_cbldm.renames import modern
     from diffpy_cbldm.search.generators import propose
+    from diffpy_cbldm.series.many import solve_many
     from diffpy_cbldm.solving.solution import Solution
     from diffpy_cbldm.solving.solver import solve
 
@@ -66,6 +67,7 @@ __all__ = [
     "simulate",
     "size_distribution",
     "solve",
+    "solve_many",
     "two_phases",
 ]
 
@@ -88,6 +90,7 @@ _imported, _, _ = lazy_loader.attach(
         "polishing.candidates": ["polish"],
         "renames": ["modern"],
         "search.generators": ["propose"],
+        "series.many": ["solve_many"],
         "solving.solution": ["Solution"],
         "solving.solver": ["solve"],
     },

@@ -336,7 +336,8 @@ class Output(Files):
         "none",
         "Kinds of output files, separated by commas: "
         + "; ".join(f"{kind} ({text})" for kind, text in OUTPUT_TYPES.items())
-        + "; none writes nothing.",
+        + "; series (one page for all inputs, see --workers); none writes "
+        "nothing.",
         flags=("-t",),
     )
     plot: str = parameter(
@@ -352,6 +353,64 @@ class Output(Files):
         "Where -t db goes instead of a file for each input: a file NAME.db, "
         "or an address such as postgresql://user@host/name.  Rows are added "
         "to what is there.",
+    )
+
+
+SERIES_PAGE = "series"
+"""The kind of output that is one page for all inputs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Many PDFs on several workers; see `diffpy_cbldm.solve_many`."""
+
+    workers: int | None = parameter(
+        None,
+        "Run the inputs as a series, on so many processes of this machine.",
+        limits=(1, 4096),
+    )
+    scheduler: str | None = parameter(
+        None,
+        "Run them on the cluster of Dask whose scheduler has this address, "
+        "such as tcp://host:8786.",
+    )
+    scheduler_file: str | None = parameter(
+        None, "The same for the file that a scheduler wrote."
+    )
+    worker_memory: int = parameter(
+        1500,
+        "What each process of --workers may take.",
+        unit="MB",
+        limits=(100, 10**7),
+    )
+    store: str = parameter(
+        "cbldm-series.db",
+        "Where the results of a series go as they come: a file NAME.db or "
+        "postgresql://user@host/name.  What it has is not done again.",
+    )
+    order: str = parameter(
+        "given",
+        "The order of the series: given, names (numbers by their values), "
+        "times of the files, or a csv table of file names and what varies.",
+    )
+    full_every: int = parameter(
+        1,
+        "Ask all generators for every so many inputs, and start the others "
+        "from the answers beside them: for frames of one sample in their "
+        "order; 1 for inputs that have nothing to do with one another.",
+        limits=(1, 100000),
+    )
+    again: bool = parameter(
+        False, "Try what failed in an earlier run again.", spoken=True
+    )
+    watch: str | None = parameter(
+        None,
+        "Take the files that are put into this folder as well, each once it "
+        "is complete, until stopped by Ctrl-C.",
+        spoken=True,
+    )
+    table: str | None = parameter(
+        None, "Write the figures of the series to NAME.csv or NAME.parquet."
     )
 
 

@@ -42,9 +42,13 @@ FLOORS = {
         "what is doubtful.",
     },
     6: {
-        "output": "What people see: tables, files, pages, plots, databases.",
+        "series": "Many PDFs of one sample: an engine, a store, neighbours, "
+        "a folder.",
     },
     7: {
+        "output": "What people see: tables, files, pages, plots, databases.",
+    },
+    8: {
         "commands": "The commands ``cbldm`` and ``cbldm-simulate``.",
         "cmi": "What diffpy.cmi needs to install and copy, in the layout it "
         "expects.",

@@ -14,19 +14,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diffpy_cbldm import settings
+from diffpy_cbldm import databases, settings
 from diffpy_cbldm.commands import (
     calibration,
     common,
     config,
     examples,
     inputs,
+    series,
     together,
 )
 from diffpy_cbldm.commands.common import FINE, LEVELS
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import write_atomic
-from diffpy_cbldm.output import database, results, writers
+from diffpy_cbldm.output import results, writers
 from diffpy_cbldm.output.tables import (
     front_table,
     sizes_table,
@@ -48,6 +49,7 @@ TABLES = {
     "instrument": settings.Instrument,
     "search": settings.Solve,
     "output": settings.Output,
+    "series": settings.Series,
     "configuration": settings.Configuration,
     "other": settings.Showing,
 }
@@ -109,7 +111,9 @@ def _main(words: Sequence[str]) -> int:
     if calibrated and not (given.get("inputs") or given.get("example")):
         return FINE
     run = _Run(given)
-    return run.show_inputs() if given.get("list") else run.solve_all()
+    if given.get("list"):
+        return run.show_inputs()
+    return run.solve_series() if run.is_series else run.solve_all()
 
 
 def _calibrated(given: Mapping[str, Any]) -> dict[str, float]:
@@ -146,6 +150,7 @@ class _Run:
         self.reading = dataclasses.asdict(tables["data"])
         self.search = dataclasses.asdict(tables["search"])
         self.output: settings.Output = tables["output"]
+        self.series: settings.Series = tables["series"]
         self.level = common.level(self.output.verbose)
         self.types = self._output_types()
         self.stream = self.output.output == "-"
@@ -160,7 +165,7 @@ class _Run:
             example = examples.find(tables["other"].example)
             self.inputs.append((str(example.path()), ()))
             self.say(f"Example {example.name}: {example.about}\n")
-        if not self.inputs:
+        if not self.inputs and self.series.watch is None:
             raise CbldmError(
                 "no input files; expected a measured G(r): cbldm particle.gr, "
                 "or try cbldm --example"
@@ -181,8 +186,10 @@ class _Run:
 
     def _output_types(self) -> tuple[str, ...]:
         """The types of the outputs, for which all is installed."""
-        types = writers.parse_types(self.output.outputtypes)
-        if "html" in types:
+        asked = self.output.outputtypes
+        self.page, asked = series.without_page(asked)
+        types = writers.parse_types(asked)
+        if "html" in types or self.page:
             from diffpy_cbldm.output import page
 
             page.check_installed()
@@ -193,6 +200,20 @@ class _Run:
             if self.output.plot != "screen":
                 types += (self.output.plot,)
         return types
+
+    @property
+    def is_series(self) -> bool:
+        """Whether all inputs are one series, on workers of their own."""
+        return self.page or series.is_asked_for(self.series)
+
+    def solve_series(self) -> int:
+        """Solve all inputs as a series; see `diffpy_cbldm.solve_many`."""
+        if self.stream:
+            raise CbldmError(
+                "a series does not go to standard output; expected files: "
+                "change -o."
+            )
+        return series.solve_series(self)
 
     def show_inputs(self) -> int:
         """Print the inputs where they were found."""
@@ -209,7 +230,7 @@ class _Run:
         import warnings
 
         if self.address is not None:
-            database.check(self.address)
+            databases.check(self.address)
         # Libraries add filters of their own; recording holds for all.
         quiet = self.level < LEVELS["debug"]
         with warnings.catch_warnings(record=quiet) as caught:

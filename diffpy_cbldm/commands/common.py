@@ -18,8 +18,8 @@ from typing import Any, NoReturn, TypeVar
 
 from diffpy_cbldm import options
 from diffpy_cbldm._version import __version__
+from diffpy_cbldm.databases import masked
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.output.database import masked
 
 FINE, MISTAKE, FATAL = 0, 1, 2
 """Exit codes: all went well, a mistake in the input, anything else."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.series.order import natural_key
 
 STDIN = "-"
 """The argument that stands for standard input."""
@@ -131,9 +132,7 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _natural(path: pathlib.Path) -> tuple[str, list[tuple[int, str]]]:
-    """Order run2 before run10."""
-    parts = re.findall(r"(\d+)|(\D+)", path.name)
-    return str(path.parent), [(int(n or -1), text) for n, text in parts]
+    return str(path.parent), natural_key(path.name)
 
 
 def locate(name: str, datapath: Sequence[str] = ()) -> str:

@@ -1,34 +1,20 @@
-"""Results in the databases of ASE: SQLite files, PostgreSQL, MySQL."""
+"""The structures of a result as rows of the databases of ASE."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pathlib
-import platform
-import re
-import urllib.parse
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.files import check_folder
+from diffpy_cbldm.databases import opened, opened_file
 from diffpy_cbldm.output.results import figures, parameters, shown
 
 if TYPE_CHECKING:
     from diffpy_cbldm.solving.solution import Solution
 
 
-SERVERS = ("postgresql", "postgres", "mysql", "mariadb")
-"""How addresses begin."""
-
-WAIT = 30.0
-"""So long is waited for a database that another program writes to, s."""
-
-
 def write(solution: Solution, source: str, path: pathlib.Path) -> None:
     """Write the structures that are shown to a new SQLite file."""
-    with _sqlite(path) as rows:
+    with opened_file(path) as rows:
         _add(solution, source, rows)
 
 
@@ -52,53 +38,6 @@ def _add(solution: Solution, source: str, rows: Any) -> None:
         )
 
 
-def check(address: str) -> None:
-    """Find out before any work whether a database can be written.
-
-    Parameters
-    ----------
-    address : str
-        A file ``NAME.db``, or ``postgresql://`` or ``mysql://`` with user,
-        host and name.
-
-    Raises
-    ------
-    CbldmError
-        It is something else, a package is missing, the folder cannot be
-        made, another program does not end writing to it, or the database
-        does not answer.
-    """
-    if "://" in address:
-        _check_server(address)
-    elif not address.endswith(".db"):
-        raise CbldmError(
-            f"the database is {masked(address)}; expected a file NAME.db or "
-            f"an address postgresql://user@host/name: change --database."
-        )
-    elif not os.path.exists(os.path.expanduser(address)):
-        # The file is made when rows are written.
-        check_folder(pathlib.Path(address).expanduser().parent, "--database")
-        return
-    with _database(address) as rows:
-        rows.count()
-
-
-def _check_server(address: str) -> None:
-    import importlib.util
-
-    scheme = address.split("://")[0]
-    if scheme not in SERVERS:
-        raise CbldmError(
-            f"databases of the kind {scheme} are not known; expected "
-            f"postgresql or mysql: change --database."
-        )
-    if importlib.util.find_spec("ase_db_backends") is None:
-        raise CbldmError(
-            f"{scheme} databases need the package ase-db-backends: pip "
-            f"install ase-db-backends, or give --database NAME.db."
-        )
-
-
 def add_rows(solution: Solution, source: str, address: str) -> None:
     """Add the structures that are shown to a database, all or none.
 
@@ -107,156 +46,5 @@ def add_rows(solution: Solution, source: str, address: str) -> None:
     CbldmError
         The database cannot be reached or written.
     """
-    with _database(address) as rows:
+    with opened(address) as rows:
         _add(solution, source, rows)
-
-
-@contextlib.contextmanager
-def _database(address: str) -> Iterator[Any]:
-    """An open database of ASE, whose rows are kept at the end, all or none.
-
-    Whatever goes wrong is a `CbldmError`.
-    """
-    try:
-        if "://" in address:
-            from ase.db import connect
-
-            with connect(address) as rows:
-                yield rows
-        else:
-            path = pathlib.Path(address).expanduser()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # ASE's lock holds once for all rows, not for each by itself.
-            with _locked(path), _sqlite(path) as rows:
-                yield rows
-    except CbldmError:
-        raise
-    except Exception as error:  # each driver has errors of its own
-        raise CbldmError(
-            f"the database {masked(address)} cannot be written "
-            f"({type(error).__name__}: {_without_secrets(error, address)}): "
-            f"check --database and that it can be reached."
-        ) from None  # the cause may show the password
-
-
-@contextlib.contextmanager
-def _sqlite(path: pathlib.Path) -> Iterator[Any]:
-    """An open SQLite file of ASE, made where it is missing."""
-    from ase.db import connect
-
-    _clear_unfinished(path)
-    with connect(path, type="db", use_lock_file=False) as rows:
-        yield rows
-
-
-def _clear_unfinished(path: pathlib.Path) -> None:
-    """Let ASE begin again where its tables were never completed.
-
-    ASE makes them one by one, and takes a file without the last of them for
-    one of an old version.  Rows are only written when all are there.
-    """
-    import sqlite3
-
-    from ase.db.sqlite import all_tables
-
-    if not os.path.exists(path):
-        return
-    with contextlib.closing(sqlite3.connect(path, timeout=WAIT)) as file:
-        names = file.execute("SELECT name FROM sqlite_master").fetchall()
-        made = [t for t in (*all_tables, "information") if (t,) in names]
-        if (
-            not made
-            or len(made) > len(all_tables)
-            and file.execute(
-                "SELECT * FROM information WHERE name = 'version'"
-            ).fetchone()
-        ):
-            return
-        if file.execute("SELECT * FROM systems LIMIT 1").fetchone():
-            return  # a file of an old version: ASE says what to do
-        with file:
-            file.execute("BEGIN IMMEDIATE")
-            for table in made:
-                file.execute(f"DROP TABLE {table}")
-
-
-@contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[None]:
-    """Hold ASE's lock of a database file, as other programs with ASE do.
-
-    Raises
-    ------
-    CbldmError
-        Another program holds it for longer than `WAIT`.
-    """
-    from ase.parallel import DummyMPI
-    from ase.utils import Lock
-
-    name = pathlib.Path(f"{path}.lock")
-    owner = _owner(name)
-    if owner is not None and not _runs(owner):
-        # It was killed.  SQLite undoes by itself what was half written.
-        name.unlink(missing_ok=True)
-    lock = Lock(name, world=DummyMPI(), timeout=WAIT)
-    try:
-        lock.acquire()
-    except TimeoutError:
-        raise CbldmError(
-            f"the database {path} was locked for {WAIT:g} s: {name} exists; "
-            f"expected no other program that writes to it: where none runs, "
-            f"one was killed: remove {name}."
-        ) from None
-    try:
-        # ASE's lock is empty; with its owner it can be told from one that a
-        # killed process left.
-        lock.fd.write(f"{platform.node()} {os.getpid()}\n".encode())
-        lock.fd.flush()
-        yield
-    finally:
-        # Somebody may have removed it meanwhile: the rows are written.
-        with contextlib.suppress(FileNotFoundError):
-            lock.release()
-
-
-def _owner(lock: pathlib.Path) -> int | None:
-    """The process of this machine that made a lock, where that is known."""
-    try:
-        host, process = lock.read_text(encoding="utf-8").split()
-        return int(process) if host == platform.node() else None
-    except (OSError, ValueError):
-        return None
-
-
-def _runs(process: int) -> bool:
-    if os.name == "nt":  # there, signal 0 would end it
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
-
-
-def masked(text: str) -> str:
-    """A text without the user and the password in addresses."""
-    # The last @ of a word counts: a password may hold others, and anything.
-    for scheme in (
-        r"\b(?!https?:)\w+:/+",
-        rf"\b(?:{'|'.join(SERVERS)}):(?!/)",
-    ):
-        text = re.sub(rf"({scheme})[^@\n]*@(?:\S*@)?", r"\1***@", text)
-    return re.sub(r"(?i)(password=)[^&\s'\"]+", r"\1***", text)
-
-
-def _without_secrets(error: Exception, address: str) -> str:
-    """What a driver says, unless it repeats a part of the password."""
-    said = masked(str(error).replace(address, masked(address)))
-    secret = re.sub(r"^\w+:/+", "", address).rpartition("@")[0]
-    # A driver may have cut the address at any sign, and decoded it.
-    secret = f"{secret} {urllib.parse.unquote(secret)}".partition(":")[2]
-    pieces = [p for p in re.split(r"\W+", secret) if len(p) > 1]
-    if any(piece in said for piece in pieces):
-        return "what it says repeats a part of the password"
-    return " ".join(said.split())

@@ -10,6 +10,7 @@ from diffpy_cbldm.output.results import shown, with_esd
 if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate
     from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
+    from diffpy_cbldm.series.records import Record
     from diffpy_cbldm.solving.solution import Solution
 
 
@@ -151,3 +152,24 @@ def sizes_table(solution: Solution) -> str:
 def rw_text(value: float | None) -> str:
     """An Rw with four digits, a dash where it is missing."""
     return "-" if value is None else f"{value:.4f}"
+
+
+def series_summary(records: Iterable[Record]) -> str:
+    """One line of text for each frame of a series."""
+    lines = [["input", "type", "atoms", "range", "Rw", "doubts", "search"]]
+    for r in records:
+        span = "-"
+        if r.atoms_low is not None:
+            span = f"{r.atoms_low} to {r.atoms_high}"
+        lines.append(
+            [
+                r.source,
+                r.structure_type or r.state,
+                "-" if r.n_atoms is None else str(r.n_atoms),
+                span,
+                rw_text(r.rw),
+                str(r.doubts),
+                "full" if r.full else "neighbours",
+            ]
+        )
+    return _aligned(lines, flush_left={0, 1, 3, 6})

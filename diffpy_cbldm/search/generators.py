@@ -2,10 +2,11 @@
 
 A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
 rmax) -> list[Candidate]`` under the entry-point group
-``diffpy_cbldm.generators``.  Four are built in: `cbldm_generator`, the
+``diffpy_cbldm.generators``.  Five are built in: `cbldm_generator`, the
 trained model, `library_generator`, mining of all ideal clusters,
-`screen_generator`, screening of many random ones, and `shells_generator`,
-symmetric frameworks of concentric orbits.
+`screen_generator`, screening of many random ones, `shells_generator`,
+symmetric frameworks of concentric orbits, and `neighbours_generator`, the
+answers of other PDFs of a series.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
+from diffpy_cbldm.search.by_neighbours import neighbours_generator
 from diffpy_cbldm.search.by_screening import screen_generator
 from diffpy_cbldm.search.by_shells import shells_generator
 from diffpy_cbldm.search.matching import rw_raw
@@ -97,6 +100,7 @@ def built_in() -> dict[str, Generator]:
     return {
         "cbldm": cbldm_generator,
         "library": library_generator,
+        "neighbours": neighbours_generator,
         "screen": screen_generator,
         "shells": shells_generator,
     }
@@ -143,6 +147,7 @@ def propose(
     device: str = "auto",
     rmin: float = 1.5,
     rmax: float | None = Solve.rmax,
+    starts: Sequence[Candidate] = (),
 ) -> list[Candidate]:
     """Propose structures for a measured PDF.
 
@@ -161,6 +166,9 @@ def propose(
     rmin, rmax : float, angstrom
         The range of r on which candidates are compared; defaults 1.5, and
         where the signal ends, 30 A or more.
+    starts : sequence of Candidate
+        Answers of neighbouring PDFs, for the generator ``neighbours``, which
+        proposes nothing without them.
 
     Returns
     -------
@@ -179,7 +187,10 @@ def propose(
         raise CbldmError(f"count is {count}; expected 1 or more.")
     found: list[Candidate] = []
     for name in generator_names(generators):
-        for candidate in _ask(name, target, count, seed=seed, device=device):
+        more: dict[str, Any] = {"seed": seed, "device": device}
+        if name == "neighbours":
+            more["starts"] = starts
+        for candidate in _ask(name, target, count, **more):
             found.append(dataclasses.replace(candidate, generator=name))
     raw = rw_raw([c.positions for c in found], target)
     return [

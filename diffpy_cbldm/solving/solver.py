@@ -89,6 +89,7 @@ def solve(
     together: Together = (),
     ligand: str | None = None,
     phases: int = 1,
+    starts: Sequence[Candidate] = (),
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -147,6 +148,9 @@ def solve(
     phases : int
         With 2 the best structure and a second one of another type are fitted
         together, see `diffpy_cbldm.two_phases`; default 1.
+    starts : sequence of Candidate
+        Answers of neighbouring PDFs of a series, for the generator
+        ``neighbours``; default none.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -190,18 +194,19 @@ def solve(
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with one_thread():
-        return _solve(target, used, generators, clock)
+        return _solve(target, used, generators, tuple(starts), clock)
 
 
 def _solve(
     target: Target,
     used: settings.Solve,
     generators: Sequence[str],
+    starts: tuple[Candidate, ...],
     clock: Clock,
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
     target, notes = settle(target, used.small_angle)
-    pool, silent = _proposed(target, used, generators, clock)
+    pool, silent = _proposed(target, used, generators, starts, clock)
     crystal = fit_crystal(target)
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
@@ -272,6 +277,7 @@ def _proposed(
     target: Target,
     used: settings.Solve,
     generators: Sequence[str],
+    starts: tuple[Candidate, ...],
     clock: Clock,
 ) -> tuple[list[Candidate], list[str]]:
     """What the generators propose, and those that proposed nothing."""
@@ -285,6 +291,7 @@ def _proposed(
             seed=used.seed,
             generators=(name,),
             device=used.device,
+            starts=starts,
         )
         if not drawn and name not in MAY_BE_SILENT:
             silent.append(name)

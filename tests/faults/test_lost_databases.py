@@ -16,6 +16,7 @@ from ase.db import connect
 from ase.db.sqlite import index_statements, init_statements
 
 import diffpy_cbldm as cb
+from diffpy_cbldm import databases
 from diffpy_cbldm.commands import cbldm, common
 from diffpy_cbldm.output import database
 from diffpy_cbldm.solving.solution import Solution
@@ -63,7 +64,7 @@ def dead_process():
 
 
 def test_a_lock_of_a_dead_process_is_no_obstacle(solution, monkeypatch):
-    monkeypatch.setattr(database, "WAIT", 0.0)
+    monkeypatch.setattr(databases, "WAIT", 0.0)
     owner = f"{platform.node()} {dead_process()}\n"
     pathlib.Path("all.db.lock").write_text(owner)
     database.add_rows(solution, "a.gr", "all.db")
@@ -77,8 +78,8 @@ def test_a_lock_of_a_dead_process_is_no_obstacle(solution, monkeypatch):
 )
 def test_another_lock_is_waited_for_and_named(owner, solution, monkeypatch):
     """It may belong to a program that writes, and is left alone."""
-    assert database.WAIT == 30
-    monkeypatch.setattr(database, "WAIT", 0.3)
+    assert databases.WAIT == 30
+    monkeypatch.setattr(databases, "WAIT", 0.3)
     pathlib.Path("all.db.lock").write_text(owner)
     start = time.perf_counter()
     with pytest.raises(cb.CbldmError, match="remove all.db.lock") as caught:
@@ -92,7 +93,7 @@ def test_another_lock_is_waited_for_and_named(owner, solution, monkeypatch):
 def test_the_lock_is_seen_before_any_work(solution, monkeypatch, capfd):
     database.add_rows(solution, "a.gr", "all.db")
     pathlib.Path("all.db.lock").write_text("")
-    monkeypatch.setattr(database, "WAIT", 0.1)
+    monkeypatch.setattr(databases, "WAIT", 0.1)
     words = ["none.gr", "-t", "db", "--database", "all.db"]
     assert cbldm.main(words) == 1
     err = capfd.readouterr().err
@@ -132,7 +133,7 @@ def test_a_database_killed_while_it_was_made(made, solution):
     with contextlib.closing(sqlite3.connect("all.db")) as file, file:
         for statement in statements[:made]:
             file.execute(statement)
-    database.check("all.db")
+    databases.check("all.db")
     database.add_rows(solution, "a.gr", "all.db")
     database.add_rows(solution, "b.gr", "all.db")
     assert rows() == 4 and sound()
@@ -143,7 +144,7 @@ def test_a_database_killed_while_it_was_made(made, solution):
 
 def test_an_empty_file_is_a_new_database(solution):
     pathlib.Path("all.db").touch()
-    database.check("all.db")
+    databases.check("all.db")
     database.add_rows(solution, "a.gr", "all.db")
     assert rows() == 2
 
@@ -209,18 +210,18 @@ def test_drivers_that_repeat_the_password(monkeypatch):
         raise ValueError("bad port number: 'ss@localhost'")
 
     monkeypatch.setattr(ase.db, "connect", refuse)
-    monkeypatch.setattr(database, "_check_server", lambda address: None)
+    monkeypatch.setattr(databases, "_check_server", lambda *_: None)
     with pytest.raises(cb.CbldmError) as caught:
-        database.check("postgresql://me:pa:ss@localhost/db")
+        databases.check("postgresql://me:pa:ss@localhost/db")
     assert "'ss" not in str(caught.value) and "me:pa" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
 def test_what_is_no_address_is_shown():
     text = "x@b.gr exists: use @h or @b, see https://a.org/?b=@c, 1:2"
-    assert database.masked(text) == text
+    assert databases.masked(text) == text
     address = "postgresql://me@host/x?password=abc&port=1"
-    assert database.masked(f"is {address}.") == (
+    assert databases.masked(f"is {address}.") == (
         "is postgresql://***@host/x?password=***&port=1."
     )
 

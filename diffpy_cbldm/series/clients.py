@@ -1,0 +1,162 @@
+"""Workers: processes of this machine, or any cluster of Dask by its address.
+
+Each worker is a process with one thread; the memory that it may take is told
+to Dask, which ends a worker that takes more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from diffpy_cbldm.errors import CbldmError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+MEMORY = 1500
+"""Megabytes that a worker may take, where nobody says."""
+
+PATIENCE = 300.0
+"""Seconds for which a scheduler that was lost is waited for."""
+
+PRELOADED = ["distributed", "diffpy_cbldm.solving.solver"]
+"""What local workers have imported when they start."""
+
+CONNECT = 20.0
+"""Seconds that the first answer of a scheduler may take."""
+
+_START = "distributed.worker.multiprocessing-method"
+
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
+
+
+def check_installed() -> None:
+    """Raise `CbldmError` where Dask is missing."""
+    if importlib.util.find_spec("distributed") is None:
+        raise CbldmError(
+            "a series on several workers needs the package distributed: pip "
+            "install 'diffpy_cbldm[series]'."
+        )
+
+
+@contextlib.contextmanager
+def connected(
+    where: Any = None, memory: int = MEMORY
+) -> Iterator[Callable[[], Client]]:
+    """Workers for the time of a series.
+
+    Parameters
+    ----------
+    where : int, str, path, Client or None
+        So many local processes; the address of a scheduler; the file that it
+        writes; a client, which is left open; None for as many processes as
+        there are cores.
+    memory : int
+        Megabytes that each local process may take.
+
+    Yields
+    ------
+    callable
+        Gives a client that is connected, again after its scheduler was lost.
+
+    Raises
+    ------
+    CbldmError
+        Dask is not installed, or no scheduler answers.
+    """
+    check_installed()
+    if where is None or isinstance(where, int):
+        with _local(where or len(os.sched_getaffinity(0)), memory) as client:
+            yield lambda: client
+    elif isinstance(where, str | os.PathLike):
+        with contextlib.ExitStack() as stack:
+            yield lambda: stack.enter_context(_client(os.fspath(where)))
+    else:
+        yield lambda: where
+
+
+@contextlib.contextmanager
+def _local(workers: int, memory: int) -> Iterator[Client]:
+    """Processes of this machine, gone with this one."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    # A frame that ends its worker is told at once, as the engine counts; one
+    # that waits does so at the scheduler, where it is not to blame.
+    how = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.nanny.pre-spawn-environ": {
+            **dask.config.get("distributed.nanny.pre-spawn-environ", {}),
+            **_ONE_THREAD,
+        },
+    }
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        # Workers are forked off a process that has imported what they need:
+        # one that died is back at once, and they share that memory.
+        how[_START] = "forkserver"
+    with (
+        dask.config.set(how),
+        _preloaded(),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=f"{memory}MB",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _preloaded() -> Iterator[None]:
+    """Let the process that workers are forked off import `PRELOADED`."""
+    from distributed.utils import get_mp_context
+
+    # Dask sets a list of its own when it first asks for processes.
+    context = get_mp_context()
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(PRELOADED)
+    yield
+
+
+def _client(where: str) -> Client:
+    """A client of a scheduler that runs elsewhere.
+
+    Raises
+    ------
+    CbldmError
+        None answers.
+    """
+    from distributed import Client
+
+    try:
+        if "://" in where:
+            return Client(where, timeout=CONNECT, set_as_default=False)
+        return Client(
+            scheduler_file=where, timeout=CONNECT, set_as_default=False
+        )
+    except (OSError, ValueError) as error:
+        raise CbldmError(
+            f"no scheduler answers at {where} ({type(error).__name__}); "
+            f"expected one, as dask scheduler starts it: check --scheduler "
+            f"or --scheduler-file."
+        ) from None
+
+
+def deaths_told(client: Client) -> int:
+    """How many workers a task has ended when Dask gives it up."""
+    return 1 + client.run_on_scheduler(_allowed_failures)
+
+
+def _allowed_failures(dask_scheduler: Any) -> int:
+    return dask_scheduler.allowed_failures

@@ -1,0 +1,492 @@
+"""Runs the frames of a series on the workers of Dask, losing none.
+
+A bounded number of tasks is on its way.  A result goes to the store as it
+comes; whatever is killed, what the store has is never done again, and what it
+lacks is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import queue
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.pdfdata import PDFData, read_pdf
+from diffpy_cbldm.series import clients
+from diffpy_cbldm.series.jobs import Answer, Job, Known, work
+from diffpy_cbldm.series.plan import Plan
+from diffpy_cbldm.series.records import (
+    DONE,
+    FAILED,
+    Record,
+    key_of,
+    key_of_bytes,
+)
+from diffpy_cbldm.series.store import BUSY, MINE, Store
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+TRIES = 3
+"""A frame whose workers died so often is given up, where others' live."""
+
+MOST_TRIES = 10
+"""So often it is tried where workers die whatever they work on."""
+
+BY_CHANCE = 0.01
+"""The chance that any frame of a series is given up for deaths that have
+nothing to do with it."""
+
+PER_THREAD = 2
+"""Tasks on their way for each thread of a worker: one runs, one waits."""
+
+TICK, POLL, RENEW = 0.2, 2.0, 120.0
+"""Seconds until what may have changed is looked at: the scheduler; frames of
+other runs; claims."""
+
+GATHER = 60.0
+"""Seconds that an answer may take from its worker to here."""
+
+STEP = 0.1
+"""Of the curves that are kept for a map of G(r), A."""
+
+
+class Feed(Protocol):
+    """Where frames come from, while more may come."""
+
+    def take(self) -> list[Frame]:
+        """The frames that have come since the last call."""
+
+    @property
+    def open(self) -> bool:
+        """Whether more may come."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A frame before it is read.
+
+    Attributes
+    ----------
+    source : str
+    value : float or None
+        What varies along the series.
+    pdf : PDFData or None
+        None where `source` is a file that is still to be read.
+    """
+
+    source: str
+    value: float | None = None
+    pdf: PDFData | None = None
+
+
+@dataclasses.dataclass
+class Told:
+    """What is known of a frame while a series runs.
+
+    Attributes
+    ----------
+    frame : Frame
+    record : Record or None
+        None until it is done or failed.
+    curve : (n,) array or None
+        G in steps of `STEP` from r = 0, for a map.
+    """
+
+    frame: Frame
+    record: Record | None = None
+    curve: np.ndarray | None = None
+    deaths: int = 0
+    faults: int = 0
+    job: Job | None = None
+
+
+Heard = Callable[[Told], None]
+"""Called with each frame that is done or failed."""
+
+
+def patience_with(deaths: int, tries: int, frames: int) -> int:
+    """How many deaths of its workers a frame is allowed.
+
+    Parameters
+    ----------
+    deaths, tries : int
+        Of all other frames.
+    frames : int
+        Of the series.
+
+    Returns
+    -------
+    int
+        `TRIES` where other frames do not end their workers; more where
+        machines fail, so that no innocent frame is given up for it.
+    """
+    rate = deaths / tries if tries else 0.0
+    if rate == 0:
+        return TRIES
+    if rate >= 1:
+        return MOST_TRIES
+    needed = math.log(BY_CHANCE / max(frames, 1)) / math.log(rate)
+    return min(max(TRIES, math.ceil(needed)), MOST_TRIES)
+
+
+class Engine:
+    """One run of a series.
+
+    Parameters
+    ----------
+    connect : callable
+        Gives a client; see `diffpy_cbldm.series.clients.connected`.
+    store : Store
+    feed : Feed
+    asked : mapping
+        Keywords of `diffpy_cbldm.solve`.
+    reading : mapping
+        Keywords of `diffpy_cbldm.read_pdf`.
+    full_every : int
+        See `Plan`.
+    again : bool
+        Whether frames that failed before are tried again.
+    heard : callable
+        See `Heard`.
+    """
+
+    work: Callable[[Job], Answer] = staticmethod(work)
+    """What workers do; what measures the engine alone gives them less."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        store: Store,
+        feed: Feed,
+        asked: Mapping[str, Any],
+        *,
+        reading: Mapping[str, Any] | None = None,
+        full_every: int = 1,
+        again: bool = False,
+        heard: Heard | None = None,
+    ) -> None:
+        self.connect, self.store, self.feed = connect, store, feed
+        self.asked, self.reading = dict(asked), dict(reading or {})
+        self.again, self.heard = again, heard or (lambda told: None)
+        self.plan = Plan(full_every)
+        self.told: list[Told] = []
+        self.known: dict[int, Known | None] = {}
+        self.flying: dict[int, Any] = {}
+        self.outgoing: list[int] = []
+        self.busy: list[int] = []
+        self.events: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self.client: Any = None
+        self.room = 1
+        self.tries = self.deaths = 0
+        self.polled = self.renewed = time.monotonic()
+
+    def run(self) -> list[Told]:
+        """Work until all frames are done and no more come.
+
+        Raises
+        ------
+        CbldmError
+            The store cannot be written, or the scheduler was lost and did
+            not come back.  What is done is kept.
+        """
+        try:
+            self._link()
+            while self._goes_on():
+                self._take_frames()
+                self._fill()
+                self._collect()
+                self._look_around()
+        except CbldmError as error:
+            done = sum(t.record is not None for t in self.told)
+            raise CbldmError(
+                f"{error}  {done} of {len(self.told)} frames have ended and "
+                f"are kept in the store: run the same command again."
+            ) from None
+        finally:
+            self._give_up()
+        return self.told
+
+    def _goes_on(self) -> bool:
+        left = self.flying or self.outgoing or self.busy or self.plan.pending
+        return bool(left) or self.feed.open
+
+    def _take_frames(self) -> None:
+        """New frames, which begin a part of the plan of their own."""
+        new = self.feed.take()
+        if new:
+            self.told += map(Told, new)
+            self.plan.extend(len(new))
+
+    def _link(self) -> None:
+        """Connect, and learn how much room there is and how deaths count."""
+        self.client = self.connect()
+        self.deaths_told = clients.deaths_told(self.client)
+        self._measure_room()
+
+    def _measure_room(self) -> None:
+        threads = sum(self.client.nthreads().values())
+        self.room = max(PER_THREAD * threads, 1)
+
+    def _fill(self) -> None:
+        """Send off frames until as many are on their way as there is room."""
+        while len(self.flying) + len(self.outgoing) < self.room:
+            number = self.plan.next()
+            if number is None:
+                break
+            self._begin(number)
+        self._send()
+
+    def _begin(self, number: int) -> None:
+        """Read a frame, claim it, and send it off; or say how it ended."""
+        told = self.told[number]
+        if told.job is None:
+            job, failed = self._read(told)
+            if failed is not None:
+                answer, kept = self._claim(failed.key, failed.source)
+                self._end(number, kept or failed, write=answer == MINE)
+                return
+            assert job is not None
+            told.job = job
+        answer, record = self._claim(told.job.key, told.job.source)
+        if answer == BUSY:
+            self.busy.append(number)
+        elif answer == MINE:
+            self.outgoing.append(number)
+        elif record is not None:
+            self._end(number, record, write=False)
+
+    def _claim(self, key: str, source: str) -> tuple[str, Record | None]:
+        return self.store.claim(key, source, again=self.again)
+
+    def _read(self, told: Told) -> tuple[Job | None, Record | None]:
+        """What is sent to a worker, or why a file cannot be."""
+        frame, pdf = told.frame, told.frame.pdf
+        about = {"solve": self.asked, "full_every": self.plan.full_every}
+        try:
+            if pdf is None:
+                pdf = read_pdf(frame.source, **self.reading)
+            _ = pdf.element  # raises where there are several, or none
+        except CbldmError as error:
+            key = key_of_bytes(
+                content_of(frame.source), about | {"reading": self.reading}
+            )
+            return None, Record(
+                key, frame.source, FAILED, frame.value, reason=str(error)
+            )
+        told.curve = thin_curve(pdf)
+        return Job(key_of(pdf, about), frame.source, pdf, self.asked), None
+
+    def _send(self) -> None:
+        """Send frames to the workers, with what their neighbours told.
+
+        All at once: each message costs more than a small task.
+        """
+        if not self.outgoing:
+            return
+        numbers, self.outgoing = self.outgoing, []
+        jobs, keys = [], []
+        for number in numbers:
+            job = self.told[number].job
+            assert job is not None
+            beside = self.plan.beside[number]
+            known = tuple(k for k in map(self._known, beside) if k is not None)
+            self.tries += 1
+            jobs.append(dataclasses.replace(job, neighbours=known))
+            keys.append(f"{job.key}-{self.tries}")
+        futures = self.client.map(self.work, jobs, key=keys, pure=False)
+        for number, future in zip(numbers, futures, strict=True):
+            self.flying[number] = future
+            future.add_done_callback(
+                lambda done, number=number: self.events.put((number, done))
+            )
+
+    def _known(self, number: int) -> Known | None:
+        """What a frame tells its neighbours; one of an earlier run is read."""
+        if number not in self.known:
+            record = self.told[number].record
+            assert record is not None
+            self.known[number] = (
+                Known.of(self.store.solution(record.key))
+                if record.state == DONE
+                else None
+            )
+        return self.known[number]
+
+    def _collect(self) -> None:
+        """Take what has come back; wait for a moment where nothing has."""
+        wait, came = TICK, {}
+        with contextlib.suppress(queue.Empty):
+            while True:
+                number, future = self.events.get(timeout=wait)
+                wait = 0.0
+                # One that was given up, of a scheduler that was lost.
+                if self.flying.get(number) is future:
+                    del self.flying[number]
+                    came[number] = future
+        answers = self._gathered(came)
+        for number, future in came.items():
+            self._take(number, future, answers.get(number))
+
+    def _gathered(self, came: Mapping[int, Any]) -> dict[int, Answer]:
+        """The answers of tasks, without those that were lost on the way."""
+        done = {n: f for n, f in came.items() if f.status == "finished"}
+        try:
+            answers = self.client.gather(list(done.values()))
+            return dict(zip(done, answers, strict=True))
+        except Exception:  # whatever dead workers and schedulers leave
+            answers = {n: _result(future) for n, future in done.items()}
+            return {n: a for n, a in answers.items() if a is not None}
+
+    def _take(self, number: int, future: Any, answer: Answer | None) -> None:
+        """What came of one frame: an answer, a death, or nothing at all."""
+        told = self.told[number]
+        if answer is not None:
+            if not answer.fault:
+                self._keep(number, answer)
+                return
+            told.faults += 1
+            reason = answer.record.reason
+            over = told.faults >= TRIES
+        elif future.status == "error":
+            told.deaths += self.deaths_told
+            self.deaths += self.deaths_told
+            self.tries += self.deaths_told - 1
+            reason = _reason(future.exception(), told.deaths)
+            others = self.deaths - told.deaths, self.tries - told.deaths
+            over = told.deaths >= patience_with(*others, len(self.told))
+        else:  # cancelled, or lost with a scheduler or the answer's worker
+            self.plan.put_back(number)
+            return
+        if over:
+            assert told.job is not None
+            record = Record(
+                told.job.key, told.frame.source, FAILED, reason=reason
+            )
+            self._end(number, record)
+        else:
+            self.plan.put_back(number)
+
+    def _keep(self, number: int, answer: Answer) -> None:
+        self.known[number] = answer.known
+        best = answer.known.starts[0] if answer.known else None
+        self._end(number, answer.record, answer.result, best)
+
+    def _end(
+        self,
+        number: int,
+        record: Record,
+        result: str = "",
+        best: Any = None,
+        write: bool = True,
+    ) -> None:
+        """Keep how a frame ended, and tell the neighbours that wait."""
+        told = self.told[number]
+        # The store may know the same data under another name.
+        record = dataclasses.replace(
+            record, source=told.frame.source, value=told.frame.value
+        )
+        if write:
+            self.store.finish(record, result, best)
+        told.record, told.job = record, None
+        told.frame = dataclasses.replace(told.frame, pdf=None)
+        for over in self.plan.end(number):
+            self.known.pop(over, None)
+        self.heard(told)
+
+    def _look_around(self) -> None:
+        """See to lost schedulers, frames of other runs, and claims."""
+        if self.client.status not in ("running", "newly-created"):
+            self._reconnect()
+        now = time.monotonic()
+        if now - self.polled > POLL:
+            self.polled = now
+            with contextlib.suppress(OSError):  # lost: seen the next time
+                self._measure_room()
+            waiting, self.busy = self.busy, []
+            for number in waiting:
+                self._begin(number)
+        if now - self.renewed > RENEW:
+            self.renewed = now
+            self.store.renew(self._claimed())
+
+    def _claimed(self) -> list[str]:
+        """Keys of the frames that are on their way."""
+        sent = [*self.flying, *self.outgoing]
+        jobs = [self.told[number].job for number in sent]
+        return [job.key for job in jobs if job is not None]
+
+    def _reconnect(self) -> None:
+        """Send everything off again once a scheduler answers."""
+        for number in [*self.flying, *self.outgoing]:
+            self.plan.put_back(number)
+        self.outgoing.clear()
+        self.flying.clear()
+        self._close()
+        end = time.monotonic() + clients.PATIENCE
+        while True:
+            try:
+                self._link()
+                return
+            except (CbldmError, OSError) as error:
+                if time.monotonic() > end:
+                    raise CbldmError(
+                        f"the scheduler was lost and did not come back within "
+                        f"{clients.PATIENCE:g} s ({error})."
+                    ) from None
+                time.sleep(POLL)
+
+    def _close(self) -> None:
+        """Close a client that has lost its scheduler."""
+        with contextlib.suppress(Exception):  # whatever a dead link raises
+            self.client.close(timeout=1)
+
+    def _give_up(self) -> None:
+        """Take back what is on its way, for other runs to do."""
+        claimed = self._claimed()
+        for future in self.flying.values():
+            with contextlib.suppress(Exception):  # the link may be gone
+                future.cancel()
+        if claimed:
+            with contextlib.suppress(CbldmError):  # such as on a full disk
+                self.store.release(claimed)
+
+
+def _result(future: Any) -> Answer | None:
+    """The answer of a task; None where its worker took it along."""
+    try:
+        return future.result(timeout=GATHER)
+    except Exception:  # whatever dead workers and schedulers leave
+        return None
+
+
+def _reason(error: BaseException | None, deaths: int) -> str:
+    """Why a frame was given up, for people."""
+    if type(error).__name__ == "KilledWorker":
+        return (
+            f"its worker died {deaths} times while it worked on this frame, "
+            f"such as by taking more memory than it may (--worker-memory)"
+        )
+    return f"{type(error).__name__}: {error}"
+
+
+def content_of(source: str) -> bytes:
+    """The bytes of a file, or of its name where there is none."""
+    try:
+        return pathlib.Path(source).read_bytes()
+    except OSError:
+        return source.encode("utf-8", "surrogateescape")
+
+
+def thin_curve(pdf: PDFData) -> np.ndarray:
+    """G in steps of `STEP` from r = 0, as a map shows it."""
+    r = np.arange(0, pdf.r[-1] + STEP / 2, STEP)
+    return np.interp(r, pdf.r, pdf.g, left=0.0).astype(np.float32)

@@ -1,0 +1,365 @@
+"""A series as at a beamline: speed, ranges, a change of type, scaling.
+
+    python -m tests.benchmarks.series --count 300 --store series.db
+    python -m tests.benchmarks.series --tasks 10000 --threads 64
+    python -m tests.benchmarks.series --scaling 32
+    python -m tests.benchmarks.series --loop 4 --commit 11088a3 --work builds
+
+The frames are simulated: a particle that grows from 60 to 1,500 atoms and
+changes its type on the way, with 1 % of noise.  Its sites come in the order of
+a rough outline, so that it is a cluster of no library.  A run that was ended
+goes on with the same command, as the store has what was done.  The second form
+measures the scheduler's cost of a task that does nothing, the third two
+workers against one, the last a loop of ``cbldm`` processes of another build
+over some of the frames, two at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import ase.cluster
+import numpy as np
+
+import diffpy_cbldm as cb
+from diffpy_cbldm.pdfdata import write_gr
+from diffpy_cbldm.series import clients
+from diffpy_cbldm.series.engine import Engine, Frame
+from diffpy_cbldm.series.jobs import Answer, Job
+from diffpy_cbldm.series.many import Listed, Series, solve_many
+from diffpy_cbldm.series.records import Record
+from diffpy_cbldm.series.store import Store
+from tests.benchmarks import builds
+
+FIRST, LAST = 60, 1500
+"""Atoms of the first and the last frame."""
+
+CHANGE = 0.4
+"""Where in the series the type changes."""
+
+NOISE = 0.01
+"""Standard deviation over that of G(r), within the range of Q."""
+
+BOND = 2.77
+
+CORES = (2, 16, 64, 256)
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """The sites of a particle in the order in which they are filled."""
+
+    name: str
+    sites: np.ndarray
+
+    @classmethod
+    def of(cls, name: str) -> Growth:
+        """A decahedron, or a truncated octahedron of fcc, off its centre."""
+        if name == "dec":
+            atoms = ase.cluster.Decahedron("Pt", 9, 6, 0)
+            centre = np.zeros(3)
+        else:
+            atoms = ase.cluster.Octahedron("Pt", 20, 6)
+            centre = np.array([0.31, 0.17, 0.08]) * BOND
+        x = atoms.positions - atoms.positions.mean(0) - centre
+        rng = np.random.default_rng(5)
+        far = np.linalg.norm(x, axis=1) * (1 + 0.03 * rng.random(len(x)))
+        return cls(name, x[np.argsort(far)][: 2 * LAST])
+
+    def __call__(self, atoms: int) -> cb.Cluster:
+        return cb.Cluster("Pt", self.sites[:atoms])
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What a frame is made of."""
+
+    kind: str
+    atoms: int
+
+
+def truths(count: int) -> list[Truth]:
+    """The type and the number of atoms of each frame."""
+    sizes = np.geomspace(FIRST, LAST, count).round().astype(int)
+    change = math.ceil(CHANGE * count)
+    return [
+        Truth("dec" if k < change else "fcc", int(n))
+        for k, n in enumerate(sizes)
+    ]
+
+
+def simulated(count: int, seed: int) -> list[cb.PDFData]:
+    """The PDFs of a series."""
+    growths = {name: Growth.of(name) for name in ("dec", "fcc")}
+    rng = np.random.default_rng(seed)
+    made = []
+    for k, truth in enumerate(truths(count)):
+        cluster = growths[truth.kind](truth.atoms)
+        (pdf,) = cb.simulate(
+            [cluster], qmin=0.8, qmax=24.0, qdamp=0.03, biso=0.4, delta2=2.0,
+            rmax=50.0,
+        )  # fmt: skip
+        knots = np.arange(0.0, pdf.r[-1] + 1, math.pi / pdf.qmax)
+        waves = np.sinc((pdf.r[:, None] - knots) * pdf.qmax / math.pi)
+        noise = waves @ rng.standard_normal(len(knots))
+        made.append(
+            cb.PDFData(
+                pdf.r,
+                pdf.g + NOISE * pdf.g.std() * noise,
+                composition="Pt",
+                qmin=0.8,
+                qmax=24.0,
+                qdamp=0.03,
+                qbroad=0.0,
+                stype="X",
+                source=f"frame{k:04d}.gr",
+            )
+        )
+    return made
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run what is asked for and print it."""
+    parser = argparse.ArgumentParser("python -m tests.benchmarks.series")
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--full-every", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=24)
+    parser.add_argument("--store")
+    parser.add_argument("--tasks", type=int)
+    parser.add_argument("--threads", type=int, default=64)
+    parser.add_argument("--scaling", type=int)
+    parser.add_argument("--loop", type=int)
+    parser.add_argument("--commit", default="HEAD")
+    parser.add_argument("--work", type=Path, default=Path("builds"))
+    parser.add_argument("--python", type=Path)
+    chosen = parser.parse_args(words)
+    if chosen.tasks:
+        scheduler_cost(chosen.tasks, chosen.threads)
+    elif chosen.scaling:
+        scaling(chosen.scaling, chosen)
+    elif chosen.loop:
+        loop(chosen)
+    else:
+        growth(chosen)
+
+
+def growth(chosen: argparse.Namespace) -> None:
+    """Solve the growing particle and compare with the truth."""
+    pdfs = simulated(chosen.count, chosen.seed)
+    seen: list[tuple[float, int]] = []
+    began = time.perf_counter()
+    peaks: list[float] = []
+
+    def progress(ended: int, frames: int) -> None:
+        seen.append((time.perf_counter() - began, ended))
+        if ended % 10 == 0:
+            print(f"{ended} of {frames}, {seen[-1][0]:.0f} s", flush=True)
+
+    with clients.connected(chosen.workers) as connect:
+        client = connect()
+        series = solve_many(
+            pdfs,
+            client=client,
+            store=chosen.store,
+            full_every=chosen.full_every,
+            progress=progress,
+        )
+        peaks += client.run(_peak).values()
+    spent = time.perf_counter() - began
+    told(series, chosen.count)
+    # What the store had took no time.
+    fresh = [t for t, _ in seen if t > 1.0]
+    rate = 3600 * len(fresh) / spent
+    print(
+        f"{len(fresh)} frames in {spent:.0f} s on {chosen.workers} workers: "
+        f"{rate:.0f} frames an hour, a full search every {chosen.full_every}"
+    )
+    print(f"peak memory of a worker: {max(peaks):.0f} MB")
+    costs(rate / chosen.workers)
+
+
+def told(series: Series, count: int) -> None:
+    """Print how the answers compare with the truth."""
+    rows = list(zip(truths(count), series.records, strict=True))
+    done = [(t, r) for t, r in rows if r.n_atoms is not None]
+    ranged = [(t, r) for t, r in done if r.atoms_low is not None]
+    held = [r.atoms_low <= t.atoms <= r.atoms_high for t, r in ranged]
+    off = [abs(r.n_atoms / t.atoms - 1) for t, r in done]
+    wide = [(r.atoms_high - r.atoms_low) / r.atoms_low for _, r in ranged]
+    print(f"{len(done)} of {len(rows)} frames done")
+    for name, some in (("all", rows), ("neighbours", None), ("full", None)):
+        chosen = [
+            h
+            for h, (_, r) in zip(held, ranged)
+            if some is not None or r.full == (name == "full")
+        ]
+        if chosen:
+            print(
+                f"range of N holds ({name}): {np.mean(chosen):.1%} of "
+                f"{len(chosen)}"
+            )
+    print(f"N off by {np.median(off):.1%} in the median, {np.mean(off):.1%}")
+    print(f"ranges are {np.median(wide):.0%} of N wide in the median")
+    bonds = [r.bond for _, r in done]
+    print(f"bond {min(bonds):.3f} to {max(bonds):.3f} A (true {BOND})")
+    print(f"Rw {np.median([r.rw for _, r in done]):.4f} in the median")
+    print(f"full searches: {sum(r.full for _, r in done)}")
+    change = next(k for k, (t, _) in enumerate(rows) if t.kind == "fcc")
+    fivefold = [r.structure_type in ("dec", "ico") for _, r in rows]
+    best = min(
+        range(len(rows) + 1),
+        key=lambda k: sum(not f for f in fivefold[:k]) + sum(fivefold[k:]),
+    )
+    wrong = sum(not f for f in fivefold[:best]) + sum(fivefold[best:])
+    print(
+        f"type changes at frame {change}, found at {best} ({wrong} frames "
+        f"on the wrong side)"
+    )
+
+
+def costs(per_core: float) -> None:
+    """What 10,000 PDFs cost at the rate that was measured."""
+    print("10,000 PDFs: cores, hours")
+    for cores in CORES:
+        how = "measured rate" if cores == CORES[0] else "extrapolated"
+        print(f"{cores:5d} {10_000 / per_core / cores:8.2f}  ({how})")
+
+
+def _peak() -> float:
+    """The most memory that this process has taken, MB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def nothing(job: Job) -> Answer:
+    """Work that takes no time."""
+    return Answer(Record(job.key, job.source))
+
+
+class Kept:
+    """A store in memory: what a task costs without a database."""
+
+    def claim(
+        self, key: str, source: str, again: bool = False
+    ) -> tuple[str, Record | None]:
+        """Everything is there to be done."""
+        return "mine", None
+
+    def finish(self, *what: object) -> bool:
+        """Nothing is kept."""
+        return True
+
+    def renew(self, keys: object) -> None:
+        """There is nobody else."""
+
+    release = renew
+
+
+def scheduler_cost(tasks: int, threads: int) -> None:
+    """What a task costs that does nothing, on threads of this process."""
+    from distributed import Client, LocalCluster
+
+    r = np.linspace(1, 30, 200)
+    frames = [
+        Frame(str(k), None, cb.PDFData(r, np.sin(r + k), composition="Pt"))
+        for k in range(tasks)
+    ]
+    with (
+        LocalCluster(
+            n_workers=threads,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        for name, store in (
+            ("without a store", Kept()),
+            ("with a SQLite file", None),
+        ):
+            with tempfile.TemporaryDirectory() as folder:
+                engine = Engine(
+                    lambda: client,
+                    store or Store(f"{folder}/a.db"),
+                    Listed(frames),
+                    {},
+                )
+                engine.work = nothing
+                began, cpu = time.perf_counter(), time.process_time()
+                engine.run()
+                spent = time.perf_counter() - began
+                cpu = time.process_time() - cpu
+            print(
+                f"{tasks} tasks on {threads} workers {name}: "
+                f"{1e3 * spent / tasks:.2f} ms a task "
+                f"({1e3 * cpu / tasks:.2f} ms of processor time)",
+                flush=True,
+            )
+
+
+def scaling(count: int, chosen: argparse.Namespace) -> None:
+    """Two workers against one, on frames that are alike."""
+    pdfs = simulated(chosen.count, chosen.seed)[:count]
+    asked = {"generators": ("library", "screen"), "refine": 2}
+    rates = []
+    for workers in (1, 2):
+        with clients.connected(workers) as connect:
+            client = connect()
+            # Tables are loaded and loops compiled before the clock starts.
+            warm = [client.submit(_warm, k) for k in range(8 * workers)]
+            client.gather(warm)
+            began = time.perf_counter()
+            solve_many(pdfs, client=client, polish=("sites",), **asked)
+            rates.append(count / (time.perf_counter() - began))
+        print(f"{workers} workers: {3600 * rates[-1]:.0f} frames an hour")
+    print(f"two workers are {rates[1] / rates[0]:.2f} times one")
+
+
+def _warm(number: int) -> None:
+    (pdf,) = simulated(1, number)
+    cb.solve(pdf, generators=("library", "screen"), refine=1)
+
+
+def loop(chosen: argparse.Namespace) -> None:
+    """Processes of ``cbldm`` over some of the frames, two at a time."""
+    commit = chosen.commit
+    build = builds.of_commit(commit, chosen.work, chosen.python)
+    pdfs = simulated(chosen.count, chosen.seed)
+    places = np.linspace(0, len(pdfs) - 1, chosen.loop).round().astype(int)
+    with tempfile.TemporaryDirectory() as folder:
+        for k in places:
+            write_gr(f"{folder}/{k}.gr", pdfs[k])
+        began = time.perf_counter()
+        with ThreadPoolExecutor(chosen.workers) as pool:
+            list(pool.map(lambda k: _process(build, folder, k), places))
+        spent = time.perf_counter() - began
+    print(
+        f"a loop of cbldm ({build.name}) over {len(places)} frames: "
+        f"{3600 * len(places) / spent:.0f} frames an hour"
+    )
+
+
+def _process(build: builds.Build, folder: str, number: int) -> None:
+    words = [build.python, "-I", "-m", "diffpy_cbldm", f"{number}.gr", "-q"]
+    subprocess.run(
+        words,
+        cwd=folder,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+if __name__ == "__main__":
+    main()
