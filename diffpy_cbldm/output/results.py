@@ -81,6 +81,7 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         "sizes": [dataclasses.asdict(s) for s in solution.sizes],
         "distribution": solution.distribution
         and dataclasses.asdict(solution.distribution),
+        "crystals": [dataclasses.asdict(c) for c in solution.crystals],
         "timings": solution.timings,
         "warnings": list(solution.warnings),
     }

@@ -2,9 +2,10 @@
 
 A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
 rmax) -> list[Candidate]`` under the entry-point group
-``diffpy_cbldm.generators``.  Three are built in: `cbldm_generator`, the
-trained model, `library_generator`, mining of all ideal clusters, and
-`screen_generator`, screening of many random ones.
+``diffpy_cbldm.generators``.  Four are built in: `cbldm_generator`, the
+trained model, `library_generator`, mining of all ideal clusters,
+`screen_generator`, screening of many random ones, and `cut_generator`,
+particles of crystals of any elements.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.by_cutting import cut_generator, raw_rw
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.by_screening import screen_generator
@@ -29,6 +32,9 @@ from diffpy_cbldm.settings import Solve
 Generator = Callable[..., list[Candidate]]
 
 GROUP = "diffpy_cbldm.generators"
+
+METALS = ("cbldm", "library", "screen")
+"""Our own that propose particles of one element."""
 
 
 def generator_names(generators: str | Sequence[str]) -> list[str]:
@@ -92,6 +98,7 @@ def built_in() -> dict[str, Generator]:
         "cbldm": cbldm_generator,
         "library": library_generator,
         "screen": screen_generator,
+        "cut": cut_generator,
     }
 
 
@@ -118,13 +125,25 @@ def _ask(name: str, target: Target, count: int, **more) -> list[Candidate]:
                 f"{type(candidate).__name__}; expected Candidate: tell "
                 f"its authors, or leave it out of --generators."
             )
-        if set(candidate.elements) != {target.element}:
-            raise CbldmError(
-                f"the generator {name!r} proposed {candidate.composition}; "
-                f"expected {target.element} alone: tell its authors, or leave "
-                f"it out of --generators."
-            )
+        _check_elements(name, candidate, target)
     return drawn
+
+
+def _check_elements(name: str, candidate: Candidate, target: Target) -> None:
+    """Raise `CbldmError` where a candidate has elements of another PDF."""
+    compound = target.pdf.compound
+    if compound is not None:
+        right = set(candidate.elements) <= set(compound.amounts)
+        expected = f"elements of {compound}"
+    else:
+        right = set(candidate.elements) == {target.element}
+        expected = f"{target.element} alone"
+    if not right:
+        raise CbldmError(
+            f"the generator {name!r} proposed {candidate.composition}; "
+            f"expected {expected}: tell its authors, or leave it out of "
+            f"--generators."
+        )
 
 
 def propose(
@@ -136,13 +155,15 @@ def propose(
     device: str = "auto",
     rmin: float = 1.5,
     rmax: float | None = Solve.rmax,
+    crystals: Sequence[Any] = (),
 ) -> list[Candidate]:
     """Propose structures for a measured PDF.
 
     Parameters
     ----------
     pdf : PDFData
-        The data of a particle of one element.
+        The data of a particle of one element; for the generator ``cut`` of
+        any.
     count : int
         Candidates from each generator, at most.
     seed : int
@@ -154,6 +175,10 @@ def propose(
     rmin, rmax : float, angstrom
         The range of r on which candidates are compared; defaults 1.5, and
         where the signal ends, 30 A or more.
+    crystals : sequence
+        For the generator ``cut``: paths of cif files, or structures of
+        pymatgen, diffpy or ASE.  Default: common crystals of the
+        composition.
 
     Returns
     -------
@@ -172,9 +197,15 @@ def propose(
         raise CbldmError(f"count is {count}; expected 1 or more.")
     found: list[Candidate] = []
     for name in generator_names(generators):
-        for candidate in _ask(name, target, count, seed=seed, device=device):
+        more: dict[str, Any] = {"seed": seed, "device": device}
+        if name == "cut":
+            more["crystals"] = crystals
+        for candidate in _ask(name, target, count, **more):
             found.append(dataclasses.replace(candidate, generator=name))
-    raw = rw_raw([c.positions for c in found], target)
+    if target.pdf.compound is not None:
+        raw = [raw_rw(c.elements, c.positions, target) for c in found]
+    else:
+        raw = rw_raw([c.positions for c in found], target).tolist()
     return [
         dataclasses.replace(found[i], rw_raw=float(raw[i]))
         for i in np.argsort(raw, kind="stable")

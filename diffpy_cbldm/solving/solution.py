@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.distribution import SizeDistribution
 from diffpy_cbldm.pdfdata import UNCERTAINTIES, PDFData
 from diffpy_cbldm.protocols import Displayed, Stored
+from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
@@ -81,13 +83,17 @@ class Solution(Stored, Displayed):
         simulated particles.  None without polishing, and where the range
         of r is too short to tell a size.
     crystal : AttenuatedCrystal or None
-        The baseline: what a spherical piece of fcc, bcc, hcp or sc crystal
-        explains without any atoms.  None in results of older versions.
+        The baseline: what a spherical piece of fcc, bcc, hcp or sc crystal,
+        or of a compound's own, explains without any atoms.  None in results
+        of older versions.
     sizes : tuple of SizeAtQdamp
         The number of atoms at the Qdamp of common instruments; empty where
         Qdamp is known.
     distribution : SizeDistribution or None
         Of sizes, where it was asked for.
+    crystals : tuple of CrystalTried
+        The crystals that particles were cut from, the best first; empty for
+        metals.
     """
 
     candidates: list[Candidate]
@@ -102,6 +108,7 @@ class Solution(Stored, Displayed):
     crystal: AttenuatedCrystal | None = None
     sizes: tuple[SizeAtQdamp, ...] = ()
     distribution: SizeDistribution | None = None
+    crystals: tuple[CrystalTried, ...] = ()
 
     @property
     def refined(self) -> list[Candidate]:
@@ -183,6 +190,7 @@ class Solution(Stored, Displayed):
                 f"refinement)."
             )
             lines += self._sources()
+            lines += self._about_crystals()
             if self.groups and len(self.groups[0].members) > 1:
                 first = self.groups[0]
                 lines.append(
@@ -209,6 +217,23 @@ class Solution(Stored, Displayed):
         if warnings:
             lines.extend(f"Warning: {text}" for text in self.warnings)
         return "\n".join(lines)
+
+    def _about_crystals(self) -> list[str]:
+        """Which crystals were tried, and the shortest bond of the answer."""
+        if not self.crystals:
+            return []
+        each = [
+            f"{c.name} {_least(c):.3f}"
+            + ("" if c.rw is not None else " (as a sphere)")
+            for c in self.crystals
+        ]
+        best = self.candidates[0]
+        return [
+            f"Crystals that were tried, with the least Rw of the quick fit: "
+            f"{', '.join(each)}.",
+            f"The shortest distance of two atoms of the best is "
+            f"{shortest_bond(best.positions):.2f} A.",
+        ]
 
     def _baseline(self) -> str:
         """How the attenuated crystal does beside the best structure."""
@@ -269,8 +294,15 @@ def _best_rw(candidates: Sequence[Candidate]) -> str:
     return f"{best.rw:.3f}{note}"
 
 
+def _least(crystal: CrystalTried) -> float:
+    return crystal.rw_sphere if crystal.rw is None else crystal.rw
+
+
 def _describe(candidate: Candidate) -> str:
-    return f"{candidate.structure_type} with {len(candidate.positions)} atoms"
+    text = f"{candidate.structure_type} with {len(candidate.positions)} atoms"
+    if len(set(candidate.elements)) > 1:
+        text += f" ({candidate.composition})"
+    return text
 
 
 def _number(value: float | None) -> float:

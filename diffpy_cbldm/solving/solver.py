@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.compiled import compile_ahead
+from diffpy_cbldm.crystals.crystal import crystal_of
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.distribution import (
@@ -28,6 +30,12 @@ from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import generator_names, propose
 from diffpy_cbldm.solving.clock import Clock, Progress
+from diffpy_cbldm.solving.compounds import (
+    check_composition,
+    is_compound,
+    of_sublattice,
+    solve_compound,
+)
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     label_doubts,
@@ -68,6 +76,8 @@ def solve(
     rmax: float | None = None,
     qdamp_range: str | Sequence[float] = "auto",
     distribution: bool = False,
+    crystals: Sequence[Any] = (),
+    sublattice: str | None = None,
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -80,7 +90,8 @@ def solve(
     Parameters
     ----------
     pdf : PDFData
-        The measured G(r) of a particle of one element.
+        The measured G(r) of a particle of one element, or of a compound or
+        alloy (`PDFData.compound`), whose particles are cut from crystals.
     count : int
         Candidates to draw from each generator; default 64.
     refine : int
@@ -114,6 +125,12 @@ def solve(
     distribution : bool
         Whether a distribution of sizes is fitted for the shape of the best
         structure, see `diffpy_cbldm.size_distribution`; default False.
+    crystals : sequence
+        From what particles are cut: paths of cif files, or structures of
+        pymatgen, diffpy or ASE.  Default: of compounds the common crystals
+        of their composition, and of one element none.
+    sublattice : str, optional
+        The element of a compound that is taken for a metal by itself.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -124,11 +141,14 @@ def solve(
     Raises
     ------
     CbldmError
-        A setting outside its limits, an unknown generator, several elements,
-        or data that do not reach the fitted range.
+        A setting outside its limits, an unknown generator, a composition
+        without a crystal, or data that do not reach the fitted range.
     """
     check_pdf(pdf)
+    pdf, notes = of_sublattice(pdf, sublattice)
     generators = generator_names(generators)
+    if crystals and "cut" not in generators:
+        generators.append("cut")
     end = signal_end(pdf) if rmax is None else rmax
     used = settings.Solve(
         count=count,
@@ -144,28 +164,37 @@ def solve(
         distribution="yes" if distribution else "no",
         polish=_kinds_text(polish),
         roughness=roughness,
+        crystals=tuple(map(_crystal_name, crystals)),
+        sublattice=sublattice,
     )
     _check(used, end, float(pdf.r[-1]))
-    _ = pdf.element  # raises where there are several, or none
+    check_composition(pdf, crystals, None)
     target = Target.of(pdf, rmin, end, qdamp_range)
     clock = Clock(progress, steps=len(generators) + 3 + refine)
     compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with one_thread():
-        return _solve(target, used, generators, clock)
+        if is_compound(pdf, crystals):
+            found, used = solve_compound(target, used, crystals, clock)
+            return dataclasses.replace(
+                found, settings=_resolved(used, found.pdf)
+            )
+        return _solve(target, used, crystals, notes, clock)
 
 
 def _solve(
     target: Target,
     used: settings.Solve,
-    generators: Sequence[str],
+    crystals: Sequence[Any],
+    notes: Sequence[str],
     clock: Clock,
 ) -> Solution:
-    """The steps of `solve`, with settings that were checked."""
+    """The steps of `solve` for metals, with settings that were checked."""
+    generators = used.generators.split(",")
     target, note = settle(target, used.small_angle)
-    notes = [note] if note else []
-    pool, silent = _proposed(target, used, generators, clock)
+    notes = [*notes, *([note] if note else [])]
+    pool, silent = _proposed(target, used, crystals, clock)
     crystal = fit_crystal(target)
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
@@ -224,13 +253,13 @@ def _solve(
 def _proposed(
     target: Target,
     used: settings.Solve,
-    generators: Sequence[str],
+    crystals: Sequence[Any],
     clock: Clock,
 ) -> tuple[list[Candidate], list[str]]:
     """What the generators propose, and those that proposed nothing."""
     pool: list[Candidate] = []
     silent = []
-    for name in generators:
+    for name in used.generators.split(","):
         clock.begin(f"propose ({name})")
         drawn = propose(
             target,
@@ -238,6 +267,7 @@ def _proposed(
             seed=used.seed,
             generators=(name,),
             device=used.device,
+            crystals=crystals,
         )
         if not drawn:
             silent.append(name)
@@ -275,6 +305,13 @@ def _distribution(
         return size_distribution(best, target), []
     except CbldmError as error:
         return None, [f"No distribution of sizes was fitted: {error}"]
+
+
+def _crystal_name(crystal: Any) -> str:
+    """A path as it is, and the formula of a structure."""
+    if isinstance(crystal, str | os.PathLike):
+        return os.fspath(crystal)
+    return crystal_of(crystal).name
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:

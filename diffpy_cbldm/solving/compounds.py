@@ -1,0 +1,288 @@
+"""The main job for compounds and alloys: particles cut from crystals.
+
+Proposing, refining and ranking go as for metals; the proposals are cut from
+crystals, which are a finding of their own, and each answer stands beside its
+crystal as a sphere without atoms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from diffpy_cbldm import settings
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.crystal import Crystal
+from diffpy_cbldm.crystals.crystal_cuts import MOST
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.envelope import fit_envelope
+from diffpy_cbldm.fitting.pair_fit import PairFit, fit_cluster
+from diffpy_cbldm.fitting.recipe import delta2_name
+from diffpy_cbldm.fitting.refinement import refine as refine_one
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.formula import parse_composition
+from diffpy_cbldm.memory import give_back
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.by_cutting import (
+    Cuts,
+    Sphere,
+    crystals_for,
+    cut_particles,
+    fit_spheres,
+)
+from diffpy_cbldm.search.generators import METALS, propose
+from diffpy_cbldm.solving.clock import Clock
+from diffpy_cbldm.solving.compound_doubts import (
+    bulk_doubts,
+    mixture_notes,
+    prototype_doubts,
+)
+from diffpy_cbldm.solving.compound_sizes import compound_sizes
+from diffpy_cbldm.solving.doubts import (
+    crystal_doubts,
+    qdamp_doubts,
+    size_doubts,
+)
+from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.ranking import ordered
+from diffpy_cbldm.solving.small_angles import settle
+from diffpy_cbldm.solving.solution import Solution
+
+Found = list[tuple[Candidate, PairFit]]
+"""Candidates with their quick fits."""
+
+
+def is_compound(pdf: PDFData, crystals: Sequence[Any] = ()) -> bool:
+    """Whether particles are cut from crystals of several elements.
+
+    Parameters
+    ----------
+    pdf : PDFData
+    crystals : sequence
+        Those that are given, with which ligands and supports do not count.
+    """
+    if pdf.compound is not None:
+        return True
+    if not crystals or pdf.composition is None:
+        return False
+    found = crystals_for(pdf, crystals)
+    return any(len(crystal.elements) > 1 for crystal in found)
+
+
+def check_composition(
+    pdf: PDFData, crystals: Sequence[Any], sublattice: str | None
+) -> None:
+    """Raise `CbldmError` where nothing can be proposed for a composition."""
+    pdf, _ = of_sublattice(pdf, sublattice)
+    if is_compound(pdf, crystals):
+        crystals_for(pdf, crystals)
+        return
+    _ = pdf.element  # raises where there are several, or none
+    if crystals:
+        crystals_for(pdf, crystals)
+
+
+def of_sublattice(
+    pdf: PDFData, sublattice: str | None
+) -> tuple[PDFData, list[str]]:
+    """The PDF as that of one element of a compound, if that is asked for.
+
+    Parameters
+    ----------
+    pdf : PDFData
+    sublattice : str or None
+        The element.
+
+    Returns
+    -------
+    pdf : PDFData
+        With the element as its composition.
+    notes : list of str
+
+    Raises
+    ------
+    CbldmError
+        The composition does not hold the element.
+    """
+    if sublattice is None:
+        return pdf, []
+    held = parse_composition(pdf.composition or sublattice)
+    if sublattice not in held:
+        raise CbldmError(
+            f"sublattice is {sublattice!r}; expected one of the elements of "
+            f"{pdf.composition!r}: {', '.join(held)}."
+        )
+    if held == (sublattice,):
+        return pdf, []
+    return dataclasses.replace(pdf, composition=sublattice), [
+        f"Structures are those of the {sublattice} atoms of "
+        f"{pdf.composition} alone (sublattice): the other atoms are left out, "
+        f"their peaks are not explained, and N counts {sublattice} only."
+    ]
+
+
+def solve_compound(
+    target: Target,
+    used: settings.Solve,
+    crystals: Sequence[Any],
+    clock: Clock,
+) -> tuple[Solution, settings.Solve]:
+    """The steps of `diffpy_cbldm.solve` for several elements.
+
+    Parameters
+    ----------
+    target : Target
+    used : settings.Solve
+        Checked.
+    crystals : sequence
+        Those that are given; without any the prototypes of the composition.
+    clock : Clock
+
+    Returns
+    -------
+    Solution
+        Its settings are left to the caller.
+    settings.Solve
+        As they were used: metals are not asked for.
+    """
+    others = [
+        name for name in used.generators.split(",") if name not in METALS
+    ]
+    asked = ["cut", *(name for name in others if name != "cut")]
+    used = dataclasses.replace(used, generators=",".join(asked), polish="no")
+    tried = crystals_for(target.pdf, crystals)
+    clock.begin("crystals")
+    target, spheres, note = _settled(target, tried, used.small_angle)
+    clock.begin("propose (cut)")
+    cuts = cut_particles(target, spheres, used.count, used.seed)
+    found: Found = list(zip(cuts.candidates, cuts.fits))
+    for name in asked[1:]:
+        clock.begin(f"propose ({name})")
+        found += _of_others(name, target, used)
+    give_back()
+    if not found:
+        raise CbldmError(
+            "No particle of the crystals could be cut; expected crystals of "
+            "the composition: pass others (--crystal)."
+        )
+    found.sort(key=lambda one: one[1].rw)
+    refined, rest = _refined(found, target, used, clock)
+    candidates = [c for c, _ in (*refined, *rest)]
+    sphere = _sphere_of(candidates[0], cuts)
+    clock.begin("sizes")
+    best_crystal = _crystal_of(candidates[0], tried)
+    sizes = compound_sizes(found, best_crystal, target)
+    return (
+        Solution(
+            candidates=candidates,
+            rw_quick=[fit.rw for _, fit in (*refined, *rest)],
+            settings={},
+            timings=clock.end(),
+            warnings=(
+                *target.pdf.warnings,
+                *([note] if note else []),
+                *size_doubts(
+                    candidates[0], target, MOST, "pieces of crystals"
+                ),
+                *qdamp_doubts(candidates[0], target),
+                *crystal_doubts(candidates[0], sphere),
+                *bulk_doubts(candidates[0], sphere, target),
+                *prototype_doubts(cuts.crystals, bool(crystals)),
+                *mixture_notes(candidates[0], cuts.alloys, target, used.seed),
+            ),
+            pdf=target.pdf,
+            groups=tuple(group(candidates, target.independent_points)),
+            crystal=dataclasses.replace(
+                sphere, tried={c.name: c.rw_sphere for c in cuts.crystals}
+            ),
+            sizes=sizes,
+            crystals=cuts.crystals,
+        ),
+        used,
+    )
+
+
+def _settled(
+    target: Target, crystals: Sequence[Crystal], mode: str
+) -> tuple[Target, list[Sphere], str | None]:
+    """Qmin by what the best crystal says of the small angles.
+
+    Returns
+    -------
+    target : Target
+    spheres : list of Sphere
+        The crystals as fitted to it.
+    note : str or None
+    """
+    spheres = fit_spheres(target, crystals)
+    best, _ = min(spheres, key=lambda one: one[1].rw)
+    settled, note = settle(
+        target, mode, lambda some: fit_envelope(best, some)[1].rw
+    )
+    if settled is target:
+        return target, spheres, note
+    # Their lattice parameters hardly move.
+    again = [fit_envelope(crystal, settled) for crystal, _ in spheres]
+    return settled, again, note
+
+
+def _of_others(name: str, target: Target, used: settings.Solve) -> Found:
+    """What a generator of another package proposes, with quick fits."""
+    drawn = propose(
+        target,
+        count=used.count,
+        seed=used.seed,
+        generators=(name,),
+        device=used.device,
+    )
+    return [(c, fit_cluster(c.elements, c.positions, target)) for c in drawn]
+
+
+def _refined(
+    found: Found, target: Target, used: settings.Solve, clock: Clock
+) -> tuple[Found, Found]:
+    """The refined ones by their Rw, and the others by their quick fits."""
+    firsts: dict[str, int] = {}
+    for k, (candidate, _) in enumerate(found):
+        firsts.setdefault(candidate.structure_type, k)
+    chosen = sorted(firsts.values())[: used.refine]
+    left = [k for k in range(len(found)) if k not in chosen]
+    chosen = sorted(chosen + left[: used.refine - len(chosen)])
+    done: Found = []
+    for k in chosen:
+        clock.begin("refine")
+        candidate, fit = found[k]
+        start = start_of(candidate, target, fit)
+        refined = refine_one(
+            candidate, target, backend=used.backend, start=start
+        )
+        done.append((refined, fit))
+    order = ordered([c for c, _ in done], target)
+    rest = [one for k, one in enumerate(found) if k not in chosen]
+    return [done[k] for k in order], rest
+
+
+def start_of(
+    candidate: Candidate, target: Target, fit: PairFit
+) -> dict[str, float]:
+    """Start values of the refinement, from the quick fit."""
+    start = {
+        "zoomscale": fit.stretch,
+        **{f"{e}_Uiso": u for e, u in fit.uiso.items()},
+        delta2_name(candidate.elements): fit.delta2,
+    }
+    return start if target.qdamp is not None else start | {"qdamp": fit.qdamp}
+
+
+def _sphere_of(best: Candidate, cuts: Cuts):
+    """The sphere of the crystal of the best structure, or the best one."""
+    for crystal, sphere in zip(cuts.crystals, cuts.spheres):
+        if crystal.name == best.structure_type:
+            return sphere
+    return min(cuts.spheres, key=lambda sphere: sphere.rw)
+
+
+def _crystal_of(best: Candidate, crystals: Sequence[Crystal]) -> Crystal:
+    named = [c for c in crystals if c.name == best.structure_type]
+    return (named or list(crystals))[0]
