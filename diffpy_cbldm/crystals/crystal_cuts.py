@@ -310,7 +310,7 @@ class Cutter:
         self._positions, self._kind = x[kind >= 0], kind[kind >= 0]
         self._far = np.linalg.norm(self._positions, axis=1)
 
-    def _sites(
+    def sites(
         self, centre: np.ndarray, radius: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions from a centre, and kinds, of atoms within a radius."""
@@ -357,7 +357,7 @@ class Cutter:
         stretch = longest / mean
         if stretch > _LONGEST:
             return None
-        x, kind = self._sites(shape.centre, self.radius * stretch)
+        x, kind = self.sites(shape.centre, self.radius * stretch)
         level = shape.gauge(x)
         order = np.argsort(level, kind="stable")
         level = level[order]
@@ -378,6 +378,18 @@ class Cutter:
         return Nest(shape, x[order], kind[order], ends, last)
 
 
+def bond_lengths(crystal: Crystal) -> np.ndarray:
+    """Up to what distance two elements are bonded, (elements, elements).
+
+    0 where neither is the nearest kind of atom of the other.
+    """
+    bonds = crystal.bonds
+    both = np.zeros(bonds.shape, bool)
+    both[np.arange(len(bonds)), bonds.argmin(1)] = True
+    longest = np.where(both | both.T, _NEIGHBOUR * bonds, 0.0)
+    return np.where(np.isfinite(longest), longest, 0.0)
+
+
 def trimmed(
     crystal: Crystal, positions: np.ndarray, kind: np.ndarray
 ) -> np.ndarray:
@@ -394,12 +406,7 @@ def trimmed(
     -------
     (n,) array of bool
     """
-    bonds = crystal.bonds
-    nearest = bonds.argmin(1)
-    both = np.zeros(bonds.shape, bool)
-    both[np.arange(len(bonds)), nearest] = True
-    longest = np.where(both | both.T, _NEIGHBOUR * bonds, 0.0)
-    longest = np.where(np.isfinite(longest), longest, 0.0)
+    longest = bond_lengths(crystal)
     pairs = cKDTree(positions).query_pairs(
         float(longest.max()), output_type="ndarray"
     )

@@ -43,6 +43,9 @@ where the lattice is known to one part in a hundred."""
 
 STEPS = 15
 
+COARSE = 0.05
+"""Step of the distances of the first comparison, A."""
+
 RATIO = 0.015
 """Relative change of an edge that is tried."""
 
@@ -208,16 +211,12 @@ def _first(
     """The best of some stretches and `DIAMETERS`."""
     values = first_values(few.target, particle.elements)
     fall = few.fall(values["qdamp"])[:, None]
-    grid = (
-        np.arange(math.ceil(few.reach / (1 + NARROW[0]) / BIN)) + 0.5
-    ) * BIN
-    counts = [np.zeros(len(grid)) for _ in particle.shells]
-    for row, s in zip(counts, particle.shells):
-        np.add.at(
-            row,
-            (s.distance / BIN).astype(int).clip(max=len(row) - 1),
-            s.weight,
-        )
+    count = math.ceil(few.reach / (1 + NARROW[0]) / COARSE)
+    grid = (np.arange(count) + 0.5) * COARSE
+    counts = [
+        np.bincount((s.distance / COARSE).astype(int), s.weight, count)[:count]
+        for s in particle.shells
+    ]
     held = np.stack([attenuation(grid, d) for d in DIAMETERS], 1)
     tries = []
     for stretch in 1 + NARROW:

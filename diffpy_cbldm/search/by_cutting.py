@@ -81,8 +81,8 @@ class Cuts:
         In the order of the candidates.
     crystals : tuple of CrystalTried
         The best first.
-    spheres : list of AttenuatedCrystal
-        In the order of `crystals`.
+    spheres : list of Sphere
+        The crystals as they fit, in the order of `crystals`.
     alloys : tuple of str
         Names of crystals whose sites hold parts of several atoms, which were
         drawn.
@@ -91,7 +91,7 @@ class Cuts:
     candidates: list[Candidate]
     fits: list[PairFit]
     crystals: tuple[CrystalTried, ...]
-    spheres: list[AttenuatedCrystal]
+    spheres: list[tuple[Crystal, AttenuatedCrystal]]
     alloys: tuple[str, ...]
 
 
@@ -154,7 +154,11 @@ def fit_spheres(target: Target, crystals: Sequence[Crystal]) -> list[Sphere]:
 
 
 def cut_particles(
-    target: Target, spheres: Sequence[Sphere], count: int, seed: int
+    target: Target,
+    spheres: Sequence[Sphere],
+    count: int,
+    seed: int,
+    edits: bool = False,
 ) -> Cuts:
     """Compare particles of some crystals with a measured PDF.
 
@@ -167,6 +171,9 @@ def cut_particles(
         Candidates, at most.
     seed : int
         Of all random choices.
+    edits : bool
+        Whether single atoms come and go at the surface of the best
+        (`diffpy_cbldm.search.cut_edits`).
     """
     least = min(sphere.rw for _, sphere in spheres)
     tried = []
@@ -176,9 +183,15 @@ def cut_particles(
         if sphere.rw <= FAR * least + FAR_MORE:
             crystal, sphere = reshaped(crystal, sphere, target)
             screening = Screening(crystal, target, sphere, seed)
-            found = screening.best(count)
+            found = screening.best(count, edits)
             cuts = screening.count
-        tried.append((_tried(crystal, sphere, found, cuts), sphere, found))
+        tried.append(
+            (
+                _tried(crystal, sphere, found, cuts),
+                (crystal, sphere),
+                found,
+            )
+        )
     tried.sort(key=lambda one: _least(one[0]))
     pool = [(one, cut) for one, _, found in tried for cut in found]
     pool.sort(key=lambda pair: pair[1].fit.rw)
@@ -234,6 +247,8 @@ def _candidates(
         notes = [f"shape: {cut.shape}"]
         if cut.trimmed:
             notes.append("without atoms of one bond")
+        edits = ("sites",) if cut.edited else ()
+        start = (one.name, cut.whole) if cut.edited else None
         candidates.append(
             Candidate(
                 elements=cut.elements,
@@ -241,6 +256,8 @@ def _candidates(
                 structure_type=one.name,
                 generator="cut",
                 notes=tuple(notes),
+                edits=edits,
+                edited_from=start,
                 rw_raw=raw_rw(cut.elements, cut.positions, target),
             )
         )

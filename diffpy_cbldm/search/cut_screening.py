@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.crystal_cuts import (
@@ -34,6 +35,8 @@ from diffpy_cbldm.fitting.pair_fit import (
     fit_pairs,
 )
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.search.cut_edits import MOST as MOST_EDITED
+from diffpy_cbldm.search.cut_edits import How, edited, sites_around
 
 FAMILIES, SIZES = 400, 14
 """Shapes of a crystal, and particles of each: above 5,000 in all."""
@@ -55,15 +58,22 @@ sizes beside the best."""
 PARENTS, CHILDREN = 12, 8
 """So many of the best shapes are varied, each so often."""
 
-ROUNDS = 2
+ROUNDS = 3
 """Times that the best shapes are varied."""
 
 ABOUT = (0.75, 1.35)
 """Sizes of these over that of the best particle of the shape."""
 
-UNBALANCED = 1.5
+EDITED = 4
+"""Particles of different shapes whose surface is edited."""
+
+UNBALANCED = 2.2
 """Elements may differ from the crystal's composition by a factor whose
 logarithm is this over N^(1/3): the surface may hold more of one."""
+
+OXYGEN_LEFT = 1.0
+"""The same for metals in excess of oxygen, which covers them where there is
+air or water."""
 
 OF_ONE = 3
 """Of one shape so many sizes are fitted, at most."""
@@ -85,6 +95,10 @@ class Cut:
     fit : PairFit
     trimmed : bool
         Whether atoms with one bond were taken off.
+    edited : int
+        Atoms that came or went on sites of the surface.
+    whole : int
+        Atoms before; 0 where none did.
     """
 
     shape: str
@@ -92,6 +106,8 @@ class Cut:
     positions: np.ndarray
     fit: PairFit
     trimmed: bool = False
+    edited: int = 0
+    whole: int = 0
 
 
 class Screening:
@@ -126,8 +142,15 @@ class Screening:
         self.nests: list[Nest] = []
         self._fitted: dict[tuple[int, int, bool], tuple[Cut, dict]] = {}
 
-    def best(self, count: int) -> list[Cut]:
-        """The particles that fit best, `count` at most, all different."""
+    def best(self, count: int, edits: bool = False) -> list[Cut]:
+        """The particles that fit best, `count` at most, all different.
+
+        Parameters
+        ----------
+        count : int
+        edits : bool
+            Whether single atoms of the best come and go (`cut_edits`).
+        """
         start = {
             "stretch": 1.0,
             "delta2": self.sphere.delta2,
@@ -144,6 +167,8 @@ class Screening:
             hist, places = self._counted(self._children(), CHILDREN)
             start, near = self._round(hist, places, (near, start), SECOND // 2)
         self._beside(start)
+        if edits:
+            self._edit()
         return self._different(count)
 
     def _round(self, hist, places, about, chosen: int):
@@ -226,13 +251,30 @@ class Screening:
         values: Mapping[str, float],
     ) -> np.ndarray:
         """Rw of all particles to first order about a fit, (C,)."""
+        bins = hist.shape[1] // len(near.shells)
+        curves, data = self._freed(near, values, bins)
+        g = hist @ curves.astype(np.float32)
+        power = np.einsum("ij,ij->i", g, g).clip(min=1e-12)
+        cross = (g @ data.astype(np.float32)).clip(min=0)
+        left = float(data @ data) - cross**2 / power
+        return np.sqrt(left.clip(min=0))
+
+    def _freed(
+        self, near: PairShells, values: Mapping[str, float], bins: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Curves of one pair and the data without what a fit would change.
+
+        Returns
+        -------
+        curves : (pairs bins, n) array
+        data : (n,) array
+        """
         few = self.few
         _, slopes = few.at(near, values)
         if self.target.qdamp is not None:
             slopes.pop("qdamp")
         # What these directions explain is left out of data and curves.
         basis, _ = np.linalg.qr(np.stack(list(slopes.values()), 1))
-        bins = hist.shape[1] // len(near.shells)
         distance = np.arange(bins) * BINS
         # No pair stands in the first bin, which has no wave.
         distance[0] = BINS
@@ -240,12 +282,7 @@ class Screening:
         parts = few.transform(distance, values, near.fractions)
         curves = np.concatenate(parts) * fall
         curves -= (curves @ basis) @ basis.T
-        data = few.data - basis @ (basis.T @ few.data)
-        g = hist @ curves.astype(np.float32)
-        power = np.einsum("ij,ij->i", g, g).clip(min=1e-12)
-        cross = (g @ data.astype(np.float32)).clip(min=0)
-        left = float(data @ data) - cross**2 / power
-        return np.sqrt(left.clip(min=0))
+        return curves, few.data - basis @ (basis.T @ few.data)
 
     def _various(
         self, rw: np.ndarray, places: Sequence[tuple[int, int]], count: int
@@ -276,8 +313,13 @@ class Screening:
         count = np.bincount(kind, minlength=len(self.crystal.elements))
         share = count.clip(min=0.5) / len(kind)
         off = np.log(share / self.crystal.fractions)
+        limit = len(kind) ** (-1 / 3)
+        if "O" in self.crystal.elements:
+            oxygen = off[self.crystal.elements.index("O")]
+            if off.max() - oxygen > OXYGEN_LEFT * limit:
+                return False
         # The ratio of two elements, as that of metal and oxygen.
-        return float(np.ptp(off)) <= UNBALANCED / len(kind) ** (1 / 3)
+        return float(np.ptp(off)) <= UNBALANCED * limit
 
     def _shells(self, cut: Cut) -> PairShells:
         return PairShells.of(cut.elements, cut.positions, self.few.reach)
@@ -326,6 +368,53 @@ class Screening:
         for place, end, trim in order[: NEAR // 4]:
             if not trim:
                 self._fit(place, end, start, trim=True)
+
+    def _edit(self) -> None:
+        """Edit the best particles of different shapes, and fit them again."""
+        order = sorted(self._fitted, key=lambda k: self._fitted[k][0].fit.rw)
+        firsts = {k[0]: k for k in reversed(order) if k[1] <= MOST_EDITED}
+        for key in sorted(firsts.values(), key=order.index)[:EDITED]:
+            cut, values = self._fitted[key]
+            found = self._edited(self.nests[key[0]].shape.centre, cut, values)
+            if found is not None and found[0].fit.rw < cut.fit.rw:
+                self._fitted[(-1 - key[0], *key[1:])] = found
+
+    def _edited(
+        self, centre: np.ndarray, cut: Cut, values: Mapping[str, float]
+    ) -> tuple[Cut, dict[str, float]] | None:
+        """A particle with atoms that came and went, fitted; None for none."""
+        names = self.crystal.elements
+        kind = np.array([names.index(e) for e in cut.elements])
+        radius = float(np.linalg.norm(cut.positions, axis=1).max()) + 4.0
+        around, other = self.cutter.sites(centre, radius)
+        free = cKDTree(cut.positions).query(around)[0] > 0.1
+        sites = sites_around(
+            self.crystal,
+            np.concatenate([cut.positions, around[free]]),
+            np.concatenate([kind, other[free]]),
+            len(kind),
+        )
+        bins = math.ceil(self.few.reach / BINS) + 2
+        curves, data = self._freed(self._shells(cut), values, bins)
+        left = edited(
+            sites,
+            curves.reshape(-1, bins, curves.shape[1]),
+            data,
+            How(BINS, self.target.independent_points, self._balanced),
+        )
+        if left is None:
+            return None
+        changed = dataclasses.replace(
+            cut,
+            elements=tuple(names[k] for k in sites.kind[left]),
+            positions=sites.positions[left],
+            edited=int((left != sites.filled).sum()),
+            whole=len(kind),
+        )
+        particle = self._shells(changed)
+        found = fit_pairs(particle, self.few, values, STEPS)
+        fit = finished(particle, self.few, found)
+        return dataclasses.replace(changed, fit=fit), found
 
     def _different(self, count: int) -> list[Cut]:
         """What was fitted, the best first, on all data points."""

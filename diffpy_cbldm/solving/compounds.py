@@ -21,17 +21,18 @@ from diffpy_cbldm.fitting.pair_fit import PairFit, fit_cluster
 from diffpy_cbldm.fitting.recipe import delta2_name
 from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.waves import FADE
 from diffpy_cbldm.formula import parse_composition
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_cutting import (
-    Cuts,
     Sphere,
     crystals_for,
     cut_particles,
     fit_spheres,
 )
 from diffpy_cbldm.search.generators import METALS, propose
+from diffpy_cbldm.settings import R_MAX
 from diffpy_cbldm.solving.clock import Clock
 from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
@@ -45,6 +46,7 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.polish_stage import kinds_of
 from diffpy_cbldm.solving.ranking import ordered
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
@@ -150,12 +152,18 @@ def solve_compound(
         name for name in used.generators.split(",") if name not in METALS
     ]
     asked = ["cut", *(name for name in others if name != "cut")]
-    used = dataclasses.replace(used, generators=",".join(asked), polish="no")
+    edits = "sites" in kinds_of(used.polish)
+    used = dataclasses.replace(
+        used,
+        generators=",".join(asked),
+        polish="sites" if edits else "no",
+    )
     tried = crystals_for(target.pdf, crystals)
     clock.begin("crystals")
     target, spheres, note = _settled(target, tried, used.small_angle)
+    near = _near(target, spheres)
     clock.begin("propose (cut)")
-    cuts = cut_particles(target, spheres, used.count, used.seed)
+    cuts = cut_particles(near, spheres, used.count, used.seed, edits)
     found: Found = list(zip(cuts.candidates, cuts.fits))
     for name in asked[1:]:
         clock.begin(f"propose ({name})")
@@ -169,10 +177,10 @@ def solve_compound(
     found.sort(key=lambda one: one[1].rw)
     refined, rest = _refined(found, target, used, clock)
     candidates = [c for c, _ in (*refined, *rest)]
-    sphere = _sphere_of(candidates[0], cuts)
     clock.begin("sizes")
-    best_crystal = _crystal_of(candidates[0], tried)
-    sizes = compound_sizes(found, best_crystal, target)
+    crystal = _crystal_of(candidates[0], cuts.spheres)
+    _, sphere = fit_envelope(crystal, target)
+    sizes = compound_sizes(found, crystal, near)
     return (
         Solution(
             candidates=candidates,
@@ -215,16 +223,28 @@ def _settled(
         The crystals as fitted to it.
     note : str or None
     """
-    spheres = fit_spheres(target, crystals)
+    short = target.with_rmax(min(target.rmax, R_MAX))
+    spheres = fit_spheres(short, crystals)
     best, _ = min(spheres, key=lambda one: one[1].rw)
     settled, note = settle(
-        target, mode, lambda some: fit_envelope(best, some)[1].rw
+        short, mode, lambda some: fit_envelope(best, some)[1].rw
     )
-    if settled is target:
-        return target, spheres, note
-    # Their lattice parameters hardly move.
-    again = [fit_envelope(crystal, settled) for crystal, _ in spheres]
-    return settled, again, note
+    if settled is not short:
+        target = target.with_qmin(settled.qmin)
+    near = _near(target, spheres)
+    if settled is not short or near.rmax > short.rmax:
+        # Their lattice parameters hardly move.
+        spheres = [fit_envelope(crystal, near) for crystal, _ in spheres]
+    return target, spheres, note
+
+
+def _near(target: Target, spheres: Sequence[Sphere]) -> Target:
+    """The data as far as the particle reaches, and as far again.
+
+    What lies beyond tells particles by nothing but noise, and takes time.
+    """
+    diameter = min(spheres, key=lambda one: one[1].rw)[1].diameter
+    return target.with_rmax(min(target.rmax, max(R_MAX, 2 * diameter + FADE)))
 
 
 def _of_others(name: str, target: Target, used: settings.Solve) -> Found:
@@ -275,14 +295,8 @@ def start_of(
     return start if target.qdamp is not None else start | {"qdamp": fit.qdamp}
 
 
-def _sphere_of(best: Candidate, cuts: Cuts):
-    """The sphere of the crystal of the best structure, or the best one."""
-    for crystal, sphere in zip(cuts.crystals, cuts.spheres):
-        if crystal.name == best.structure_type:
-            return sphere
-    return min(cuts.spheres, key=lambda sphere: sphere.rw)
-
-
-def _crystal_of(best: Candidate, crystals: Sequence[Crystal]) -> Crystal:
-    named = [c for c in crystals if c.name == best.structure_type]
-    return (named or list(crystals))[0]
+def _crystal_of(best: Candidate, spheres: Sequence[Sphere]) -> Crystal:
+    """The crystal of a structure, or the one that fits best as a sphere."""
+    order = sorted(spheres, key=lambda one: one[1].rw)
+    named = [c for c, _ in order if c.name == best.structure_type]
+    return named[0] if named else order[0][0]
