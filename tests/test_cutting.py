@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.crystal import crystal_of
@@ -23,7 +24,13 @@ from diffpy_cbldm.crystals.prototypes import (
     prototypes_of,
 )
 from diffpy_cbldm.fitting.envelope import crystal_shells, fit_envelope
-from diffpy_cbldm.fitting.pair_fit import PairCurves, PairShells, fit_cluster
+from diffpy_cbldm.fitting.pair_fit import (
+    PairCurves,
+    PairShells,
+    first_values,
+    fit_cluster,
+    fit_pairs,
+)
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.formula import read_formula
 from diffpy_cbldm.search import cut_screening
@@ -363,6 +370,45 @@ def test_a_particle_is_found_again(few, tmp_path):
     assert cb.Cluster.from_diffpy(best.to_diffpy()).composition == (
         best.composition
     )
+
+
+def test_atoms_that_are_missing_at_the_surface_are_found():
+    one = crystal("zincblende", "CdSe")
+    shape = shapes(one, 1, np.random.default_rng(0))[0]  # a sphere
+    nest = Cutter(one, (20, 200), 0).nest(shape, 8, 0.5)
+    end = int(nest.ends[nest.ends > 90][0])
+    x, kind = nest.positions[:end], nest.kind[:end]
+    d = np.linalg.norm(x[:, None] - x, axis=2)
+    bonded = (d > 0) & (d < 1.1 * one.bonds.min())
+    # Atoms of two bonds, whose neighbours keep two without them.
+    loose = [
+        k
+        for k in np.flatnonzero(bonded.sum(1) == 2)
+        if bonded[bonded[k]].sum(1).min() > 2
+    ][:2]
+    left = np.setdiff1d(np.arange(end), loose)
+    elements = np.array([one.elements[k] for k in kind])
+    (pdf,) = cb.simulate(
+        [cb.Cluster(list(elements[left]), x[left])], rmax=20.0, qmin=1.0
+    )
+    target = Target.of(dataclasses.replace(pdf, composition="CdSe"))
+    _, sphere = fit_envelope(one, target)
+    screening = cut_screening.Screening(one, target, sphere, 0)
+    whole = cut_screening.Cut(
+        "sphere", tuple(elements), x, cut_screening._NONE
+    )
+    values = fit_pairs(
+        screening._shells(whole),
+        screening.few,
+        first_values(target, one.elements),
+    )
+    found, _ = screening._edited(shape.centre, whole, values)
+    assert len(loose) == 2 == found.edited and found.whole == end
+    # Others that symmetry carries them to are as good.
+    np.testing.assert_allclose(
+        np.sort(pdist(found.positions)), np.sort(pdist(x[left])), atol=1e-6
+    )
+    assert found.fit.rw < 0.01
 
 
 def test_crystals_may_be_given_for_one_element(few):

@@ -12,6 +12,7 @@ from diffpy_cbldm.debye.form_factors import factors
 from diffpy_cbldm.fitting.attenuated import DIAMETERS, AttenuatedCrystal
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_cutting import CrystalTried
+from diffpy_cbldm.settings import Solve
 
 NEAR = 1.15
 """Crystals whose best particles differ by less in Rw are not told apart."""
@@ -112,6 +113,21 @@ def mixture_notes(
                 f"random one."
             )
     return notes
+
+
+def left_out(used: Solve) -> list[str]:
+    """Say so where something was asked for that only metals have.
+
+    Parameters
+    ----------
+    used : settings.Solve
+    """
+    if used.distribution != "yes":
+        return []
+    return [
+        "No distribution of sizes was fitted: of compounds there is none; "
+        "the sphere without atoms tells a mean diameter."
+    ]
 
 
 def order_contrast(elements: Sequence[str], target: Target) -> float:

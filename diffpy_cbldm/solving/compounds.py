@@ -36,6 +36,7 @@ from diffpy_cbldm.settings import R_MAX
 from diffpy_cbldm.solving.clock import Clock
 from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
+    left_out,
     mixture_notes,
     prototype_doubts,
 )
@@ -197,6 +198,7 @@ def solve_compound(
                 *crystal_doubts(candidates[0], sphere),
                 *bulk_doubts(candidates[0], sphere, target),
                 *prototype_doubts(cuts.crystals, bool(crystals)),
+                *left_out(used),
                 *mixture_notes(candidates[0], cuts.alloys, target, used.seed),
             ),
             pdf=target.pdf,
