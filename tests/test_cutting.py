@@ -35,6 +35,16 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.formula import read_formula
 from diffpy_cbldm.search import cut_screening
 from diffpy_cbldm.search.by_cutting import crystals_for
+from diffpy_cbldm.solving.compound_doubts import (
+    bulk_doubts,
+    mixture_notes,
+    order_contrast,
+)
+from diffpy_cbldm.solving.compounds import (
+    as_asked,
+    check_composition,
+    is_compound,
+)
 
 
 def crystal(name, formula):
@@ -442,12 +452,35 @@ def test_a_metal_is_no_answer_for_a_compound():
         _ = pdf.element
 
 
-def test_order_that_the_contrast_cannot_tell():
-    from diffpy_cbldm.solving.compound_doubts import (
-        mixture_notes,
-        order_contrast,
+def test_a_crystal_tells_the_composition():
+    r = np.arange(1, 20, 0.01)
+    pdf = cb.PDFData(r, np.sin(r), qmin=1, qmax=20)
+    rutile = crystal("rutile", "IrO2")
+    known, notes = as_asked(pdf, [rutile], None)
+    assert known.composition == "IrO2" and not notes
+    assert is_compound(known, [rutile]) and not is_compound(
+        dataclasses.replace(pdf, composition="Ir")
     )
+    told = dataclasses.replace(pdf, composition="Bi38O45")
+    heavy, notes = as_asked(told, (), "Bi")
+    assert heavy.element == "Bi" and "Bi atoms of Bi38O45 alone" in notes[0]
+    with pytest.raises(cb.CbldmError, match="not given"):
+        check_composition(pdf, (), None)
 
+
+def test_a_particle_beyond_the_data_is_at_least_so_large():
+    pdf, elements, x = simulated("fluorite", "CeO2", 300, rmax=12.0)
+    target = Target.of(pdf)
+    _, sphere = fit_envelope(crystal("fluorite", "CeO2"), target)
+    best = cb.Candidate(elements, x, structure_type="fluorite")
+    (text,) = bulk_doubts(best, sphere, target)
+    assert "a diameter of at least that" in text
+    small = dataclasses.replace(sphere, diameter=8.0)
+    few = cb.Candidate(elements[:30], x[:30])
+    assert bulk_doubts(few, small, target) == []
+
+
+def test_order_that_the_contrast_cannot_tell():
     r = np.arange(1, 20, 0.01)
     pdf = cb.PDFData(r, np.sin(r), composition="PtAu", qmin=1, qmax=20)
     target = Target.of(pdf)

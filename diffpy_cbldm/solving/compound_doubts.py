@@ -17,6 +17,9 @@ from diffpy_cbldm.settings import Solve
 NEAR = 1.15
 """Crystals whose best particles differ by less in Rw are not told apart."""
 
+CORNERS = 1.25
+"""The longest distance of a particle over its diameter, or a little less."""
+
 CONTRAST = 0.02
 """Below this share of the scattering the order of two elements is not seen."""
 
@@ -33,7 +36,8 @@ def bulk_doubts(
         Its crystal as a sphere without atoms.
     target : Target
     """
-    reach = max(diameter(best.positions), sphere.diameter)
+    # The corners of a particle that lie a little beyond tell nothing.
+    reach = max(diameter(best.positions) / CORNERS, sphere.diameter)
     if reach < target.rmax:
         return []
     bulk = sphere.diameter > 0.95 * DIAMETERS[-1]

@@ -13,7 +13,7 @@ from typing import Any
 
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.crystals.crystal import Crystal
+from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
 from diffpy_cbldm.crystals.crystal_cuts import MOST
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.envelope import fit_envelope
@@ -77,7 +77,7 @@ def check_composition(
     pdf: PDFData, crystals: Sequence[Any], sublattice: str | None
 ) -> None:
     """Raise `CbldmError` where nothing can be proposed for a composition."""
-    pdf, _ = of_sublattice(pdf, sublattice)
+    pdf, _ = as_asked(pdf, crystals, sublattice)
     if is_compound(pdf, crystals):
         crystals_for(pdf, crystals)
         return
@@ -86,21 +86,22 @@ def check_composition(
         crystals_for(pdf, crystals)
 
 
-def of_sublattice(
-    pdf: PDFData, sublattice: str | None
+def as_asked(
+    pdf: PDFData, crystals: Sequence[Any], sublattice: str | None
 ) -> tuple[PDFData, list[str]]:
-    """The PDF as that of one element of a compound, if that is asked for.
+    """The PDF with the composition that is meant.
 
     Parameters
     ----------
     pdf : PDFData
+    crystals : sequence
+        The first tells the composition where nothing else does.
     sublattice : str or None
-        The element.
+        The element that is taken for a metal by itself.
 
     Returns
     -------
     pdf : PDFData
-        With the element as its composition.
     notes : list of str
 
     Raises
@@ -109,6 +110,9 @@ def of_sublattice(
         The composition does not hold the element.
     """
     if sublattice is None:
+        if pdf.composition is None and crystals:
+            formula = crystal_of(crystals[0]).formula
+            pdf = dataclasses.replace(pdf, composition=formula)
         return pdf, []
     held = parse_composition(pdf.composition or sublattice)
     if sublattice not in held:

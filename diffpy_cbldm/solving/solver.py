@@ -31,9 +31,9 @@ from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import generator_names, propose
 from diffpy_cbldm.solving.clock import Clock, Progress
 from diffpy_cbldm.solving.compounds import (
+    as_asked,
     check_composition,
     is_compound,
-    of_sublattice,
     solve_compound,
 )
 from diffpy_cbldm.solving.doubts import (
@@ -145,7 +145,7 @@ def solve(
         without a crystal, or data that do not reach the fitted range.
     """
     check_pdf(pdf)
-    pdf, notes = of_sublattice(pdf, sublattice)
+    pdf, notes = as_asked(pdf, crystals, sublattice)
     generators = generator_names(generators)
     if crystals and "cut" not in generators:
         generators.append("cut")
