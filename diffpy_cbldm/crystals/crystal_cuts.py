@@ -143,7 +143,11 @@ class Nest:
     shells: np.ndarray
 
 
-def facet_families(crystal: Crystal) -> list[tuple[str, np.ndarray]]:
+Families = list[tuple[str, np.ndarray]]
+"""Indices of a facet, and the normals of all that are equivalent, (m, 3)."""
+
+
+def facet_families(crystal: Crystal) -> Families:
     """Families of low-index facets, those of the widest spacing first.
 
     Returns
@@ -226,7 +230,9 @@ def shapes(
     return made
 
 
-def _ellipsoid(centre, families, rng) -> Shape:
+def _ellipsoid(
+    centre: np.ndarray, families: Families, rng: np.random.Generator
+) -> Shape:
     """An ellipsoid of revolution about the normal of a facet."""
     name, normals = families[rng.integers(min(3, len(families)))]
     axis = normals[rng.integers(len(normals))]
@@ -238,7 +244,9 @@ def _ellipsoid(centre, families, rng) -> Shape:
     )
 
 
-def _polyhedron(centre, families, rng) -> Shape:
+def _polyhedron(
+    centre: np.ndarray, families: Families, rng: np.random.Generator
+) -> Shape:
     """Facets of one to three families at distances of their own."""
     count = int(rng.choice([1, 2, 3], p=[0.35, 0.45, 0.2]))
     weight = 1.0 / (1 + np.arange(len(families)))
@@ -267,7 +275,9 @@ def _polyhedron(centre, families, rng) -> Shape:
     return Shape("polyhedron", centre, closed, faces, offsets, "".join(names))
 
 
-def _prism(centre, families, rng) -> Shape:
+def _prism(
+    centre: np.ndarray, families: Families, rng: np.random.Generator
+) -> Shape:
     """A rod or a plate along the normal of a facet, round or with facets."""
     name, normals = families[rng.integers(min(4, len(families)))]
     axis = normals[rng.integers(len(normals))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -180,7 +181,9 @@ def enveloped(particle: PairShells, diameter: float) -> PairShells:
     return _weighted(particle, lambda d: attenuation(d, diameter))
 
 
-def _weighted(particle: PairShells, share) -> PairShells:
+def _weighted(
+    particle: PairShells, share: Callable[[np.ndarray], np.ndarray]
+) -> PairShells:
     """Shells with weights times a share; those that have none are left."""
     shells = []
     for s in particle.shells:
@@ -242,7 +245,9 @@ def _fitted(
 ) -> dict[str, float]:
     """All parameters, with ``diameter`` in A, fitted from a start."""
 
-    def curve(p):
+    def curve(
+        p: dict[str, float],
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         ratio = math.exp(p["log_size"])
         g, slopes = few.at(enveloped(particle, ratio), p)
         # gamma depends on x = d / D: its slope by log D is -x gamma'(x).

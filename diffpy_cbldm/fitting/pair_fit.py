@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -339,7 +339,15 @@ def limits_of(
     return limits
 
 
-def minimised(curve, data, start, limits, steps: int) -> dict[str, float]:
+def minimised(
+    curve: Callable[
+        [dict[str, float]], tuple[np.ndarray, dict[str, np.ndarray]]
+    ],
+    data: np.ndarray,
+    start: Mapping[str, float],
+    limits: Mapping[str, tuple[float, float]],
+    steps: int,
+) -> dict[str, float]:
     """Least squares with the scale eliminated (Kaufman's projection).
 
     Parameters

@@ -21,6 +21,7 @@ from diffpy_cbldm.crystals.crystal_cuts import (
     MOST,
     Cutter,
     Nest,
+    Shape,
     shapes,
     trimmed,
 )
@@ -79,6 +80,10 @@ OF_ONE = 3
 """Of one shape so many sizes are fitted, at most."""
 
 STEPS = 8
+
+
+Place = tuple[int, int]
+"""A particle: its nest, and its number of atoms."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,7 +145,9 @@ class Screening:
         self.rng = np.random.default_rng(seed)
         self.few = PairCurves(target, crystal.elements, 1.5)
         self.nests: list[Nest] = []
-        self._fitted: dict[tuple[int, int, bool], tuple[Cut, dict]] = {}
+        self._fitted: dict[
+            tuple[int, int, bool], tuple[Cut, dict[str, float]]
+        ] = {}
 
     def best(self, count: int, edits: bool = False) -> list[Cut]:
         """The particles that fit best, `count` at most, all different.
@@ -171,7 +178,13 @@ class Screening:
             self._edit()
         return self._different(count)
 
-    def _round(self, hist, places, about, chosen: int):
+    def _round(
+        self,
+        hist: np.ndarray,
+        places: Sequence[Place],
+        about: tuple[PairShells, dict[str, float]],
+        chosen: int,
+    ) -> tuple[dict[str, float], PairShells]:
         """Compare all particles, and fit the best of them.
 
         Parameters
@@ -195,7 +208,7 @@ class Screening:
         cut, start = min(self._fitted.values(), key=_rw)
         return start, self._shells(cut)
 
-    def _children(self):
+    def _children(self) -> list[tuple[Shape, tuple[float, float]]]:
         """Shapes like those of the best particles, and their sizes."""
         order = sorted(self._fitted, key=lambda k: self._fitted[k][0].fit.rw)
         best: dict[int, int] = {}
@@ -216,8 +229,10 @@ class Screening:
         return sum(len(nest.ends) for nest in self.nests)
 
     def _counted(
-        self, asked, count: int
-    ) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        self,
+        asked: Sequence[tuple[Shape, tuple[float, float] | None]],
+        count: int,
+    ) -> tuple[np.ndarray, list[Place]]:
         """Pairs of all particles, (C, pairs bins), neighbours an atom.
 
         And of each its place in `nests` and its number of atoms.  `asked`
@@ -285,7 +300,7 @@ class Screening:
         return curves, few.data - basis @ (basis.T @ few.data)
 
     def _various(
-        self, rw: np.ndarray, places: Sequence[tuple[int, int]], count: int
+        self, rw: np.ndarray, places: Sequence[Place], count: int
     ) -> list[int]:
         """The best particles, not too many of one shape."""
         chosen: list[int] = []
