@@ -26,15 +26,16 @@ from diffpy_cbldm.crystals.prototypes import (
 from diffpy_cbldm.fitting.envelope import crystal_shells, fit_envelope
 from diffpy_cbldm.fitting.pair_fit import (
     PairCurves,
-    PairShells,
     first_values,
     fit_cluster,
     fit_pairs,
 )
+from diffpy_cbldm.fitting.pair_shells import PairShells
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.formula import read_formula
 from diffpy_cbldm.search import cut_screening
 from diffpy_cbldm.search.by_cutting import crystals_for
+from diffpy_cbldm.search.cut import NO_FIT, Cut
 from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
     mixture_notes,
@@ -404,9 +405,7 @@ def test_atoms_that_are_missing_at_the_surface_are_found():
     target = Target.of(dataclasses.replace(pdf, composition="CdSe"))
     _, sphere = fit_envelope(one, target)
     screening = cut_screening.Screening(one, target, sphere, 0)
-    whole = cut_screening.Cut(
-        "sphere", tuple(elements), x, cut_screening._NONE
-    )
+    whole = Cut("sphere", tuple(elements), x, NO_FIT)
     values = fit_pairs(
         screening._shells(whole),
         screening.few,

@@ -20,15 +20,13 @@ from diffpy_cbldm.fitting.attenuated import (
     attenuation,
 )
 from diffpy_cbldm.fitting.pair_fit import (
-    BIN,
     PairCurves,
-    PairShells,
     curves_rw,
     first_values,
     limits_of,
     minimised,
-    shells_of,
 )
+from diffpy_cbldm.fitting.pair_shells import BIN, PairShells, shells_of
 from diffpy_cbldm.fitting.shell_sums import Shells
 from diffpy_cbldm.fitting.target import Target
 

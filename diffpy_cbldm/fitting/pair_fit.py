@@ -17,17 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from diffpy_cbldm.crystals.pair_kernels import kind_moments
 from diffpy_cbldm.debye.form_factors import factors
 from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.fitting.kernels import damped_waves
+from diffpy_cbldm.fitting.pair_shells import PairShells
 from diffpy_cbldm.fitting.quickfit import BOUNDS, START
-from diffpy_cbldm.fitting.shell_sums import Shells, structure_factors
+from diffpy_cbldm.fitting.shell_sums import structure_factors
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.waves import FADE
-
-BIN = 0.02
-"""Distances within one bin (A) are one shell, whose spread is kept."""
 
 STRETCH = (0.95, 1.05)
 """Between what the stretch lies: crystals are scaled to the data before."""
@@ -38,75 +35,6 @@ _UNITS = {"stretch": 0.003, "delta2": 1.0, "qdamp": 0.02}
 """Changes that matter; those of other parameters, the Uiso, are `_UISO`."""
 
 _UISO = 0.003
-
-
-@dataclasses.dataclass(frozen=True)
-class PairShells:
-    """The shells of a particle or a crystal by pair of elements.
-
-    Attributes
-    ----------
-    elements : tuple of str
-    fractions : (e,) array
-        The share of each element among the atoms.
-    shells : tuple of Shells
-        Of elements a <= b in the place b (b + 1) / 2 + a; neighbours an atom.
-    """
-
-    elements: tuple[str, ...]
-    fractions: np.ndarray
-    shells: tuple[Shells, ...]
-
-    @classmethod
-    def of(
-        cls, elements: Sequence[str], positions: np.ndarray, rmax: float
-    ) -> PairShells:
-        """Those of a cluster.
-
-        Parameters
-        ----------
-        elements : sequence of str
-        positions : (N, 3) array, angstrom
-        rmax : float, angstrom
-            Longer distances do not count.
-        """
-        names = tuple(sorted(set(elements)))
-        kind = np.array([names.index(e) for e in elements])
-        moments = kind_moments(
-            np.ascontiguousarray(positions, dtype=float),
-            kind.astype(np.int64),
-            BIN,
-            math.ceil(rmax / BIN),
-            len(names),
-        )
-        count = np.bincount(kind, minlength=len(names))
-        return cls(
-            names,
-            count / len(kind),
-            tuple(shells_of(one, 2.0 / len(kind)) for one in moments),
-        )
-
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """Elements a <= b of each of `shells`."""
-        return [
-            (a, b) for b in range(len(self.elements)) for a in range(b + 1)
-        ]
-
-    @property
-    def shortest(self) -> float:
-        """The shortest distance, angstrom."""
-        ends = [s.distance[0] for s in self.shells if len(s.distance)]
-        return float(min(ends, default=math.inf))
-
-
-def shells_of(moments: np.ndarray, weight: float) -> Shells:
-    """Shells out of moments of bins (`kind_moments`), (bins, 3)."""
-    some = np.flatnonzero(moments[:, 0])
-    count, total, square = moments[some].T
-    mean = total / count
-    variance = (square / count - mean**2).clip(min=0.0)
-    return Shells((some + mean) * BIN, variance * BIN**2, count * weight)
 
 
 @dataclasses.dataclass(frozen=True)

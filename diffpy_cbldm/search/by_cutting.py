@@ -22,15 +22,16 @@ from diffpy_cbldm.fitting.envelope import fit_envelope, reshaped
 from diffpy_cbldm.fitting.pair_fit import (
     PairCurves,
     PairFit,
-    PairShells,
     curves_rw,
     first_values,
 )
+from diffpy_cbldm.fitting.pair_shells import PairShells
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.formula import read_formula
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.protocols import Stored
-from diffpy_cbldm.search.cut_screening import Cut, Screening
+from diffpy_cbldm.search.cut import Cut
+from diffpy_cbldm.search.cut_screening import Screening
 from diffpy_cbldm.settings import Refinement, Solve
 
 FAR, FAR_MORE = 1.3, 0.05

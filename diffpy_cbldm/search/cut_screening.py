@@ -30,12 +30,12 @@ from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.envelope import crystal_shells, enveloped
 from diffpy_cbldm.fitting.pair_fit import (
     PairCurves,
-    PairFit,
-    PairShells,
     finished,
     fit_pairs,
 )
+from diffpy_cbldm.fitting.pair_shells import PairShells
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.search.cut import NO_FIT, Cut
 from diffpy_cbldm.search.cut_edits import MOST as MOST_EDITED
 from diffpy_cbldm.search.cut_edits import How, edited, sites_around
 
@@ -84,35 +84,6 @@ STEPS = 8
 
 Place = tuple[int, int]
 """A particle: its nest, and its number of atoms."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Cut:
-    """A particle of a crystal, and what it can do for a measured G(r).
-
-    Attributes
-    ----------
-    shape : str
-        What it is called.
-    elements : tuple of str
-    positions : (N, 3) array, angstrom
-        Not stretched.
-    fit : PairFit
-    trimmed : bool
-        Whether atoms with one bond were taken off.
-    edited : int
-        Atoms that came or went on sites of the surface.
-    whole : int
-        Atoms before; 0 where none did.
-    """
-
-    shape: str
-    elements: tuple[str, ...]
-    positions: np.ndarray
-    fit: PairFit
-    trimmed: bool = False
-    edited: int = 0
-    whole: int = 0
 
 
 class Screening:
@@ -361,7 +332,7 @@ class Screening:
             return math.inf
         names = self.crystal.elements
         elements = tuple(names[k] for k in kind)
-        cut = Cut(str(nest.shape), elements, x, _NONE, trim)
+        cut = Cut(str(nest.shape), elements, x, NO_FIT, trim)
         particle = self._shells(cut)
         values = fit_pairs(particle, self.few, start, STEPS)
         fit = finished(particle, self.few, values)
@@ -446,9 +417,6 @@ class Screening:
             if len(found) == count:
                 break
         return sorted(found, key=lambda cut: cut.fit.rw)
-
-
-_NONE = PairFit(math.inf, 0.0, 1.0, {}, 0.0, 0.0)
 
 
 def _rw(one: tuple[Cut, Mapping[str, float]]) -> float:

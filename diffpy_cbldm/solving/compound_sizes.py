@@ -10,10 +10,10 @@ from diffpy_cbldm.fitting.envelope import fit_envelope
 from diffpy_cbldm.fitting.pair_fit import (
     PairCurves,
     PairFit,
-    PairShells,
     finished,
     fit_pairs,
 )
+from diffpy_cbldm.fitting.pair_shells import PairShells
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.settings import COMMON_QDAMP
 from diffpy_cbldm.solving.sizes import APART, SizeAtQdamp

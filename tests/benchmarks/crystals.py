@@ -20,6 +20,7 @@ import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.prototypes import prototypes_of
+from diffpy_cbldm.fitting.pair_fit import fit_cluster
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.formula import read_formula
 from diffpy_cbldm.search.by_cutting import (
@@ -122,14 +123,16 @@ def main(first: int = 0, last: int = 60) -> None:
         times.append(time.process_time() - begin)
         best, fit = found.candidates[0], found.fits[0]
         sphere = min(fit.rw for _, fit in found.spheres)
+        own = fit_cluster(one.cluster.elements, one.cluster.positions, target)
         right.append(best.structure_type == one.crystal)
         ratio = len(best) / len(one.cluster)
         close.append(abs(ratio - 1) <= 0.1)
         print(
             f"{number:3d} {one.formula:7} {one.crystal:11} {one.shape:7} "
             f"{len(one.cluster):5d} -> {best.structure_type:11} "
-            f"{len(best):5d} ({ratio:.2f}) Rw {fit.rw:.4f} sphere "
-            f"{sphere:.4f} shortest {shortest_bond(best.positions):.2f} A "
+            f"{len(best):5d} ({ratio:.2f}) Rw {fit.rw:.4f} truth "
+            f"{own.rw:.4f} sphere {sphere:.4f} shortest "
+            f"{shortest_bond(best.positions):.2f} A "
             f"{times[-1]:.0f} s {best.notes[0]}",
             flush=True,
         )
