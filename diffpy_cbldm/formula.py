@@ -31,6 +31,12 @@ NO_METALS = frozenset(
 DOMINANT = 0.9
 """A metal with this share of the X-ray scattering stands for the sample."""
 
+ORGANIC = frozenset("C H D T".split())
+"""Elements of ligands and solvents."""
+
+OF_COMPOUNDS = 0.5
+"""Atoms of other kinds that a compound has for each of its metals: M2O."""
+
 _ABBREVIATIONS = {
     "Ph": "C6H5",
     "Bn": "C7H7",
@@ -114,16 +120,35 @@ class Formula:
         Atoms by symbol, in the order in which they appear.
     unknown : tuple of str
         Parts that are neither an element nor a known abbreviation.
+    materials : int
+        Parts that a separator parts, such as metal and support in Pt/C.
     """
 
     amounts: dict[str, float]
     unknown: tuple[str, ...]
+    materials: int = 1
 
     def __str__(self) -> str:
         return "".join(
             symbol if amount == 1 else f"{symbol}{amount:g}"
             for symbol, amount in self.amounts.items()
         )
+
+    @property
+    def compound(self) -> bool:
+        """Whether it is that of a compound or an alloy of several elements.
+
+        A metal with organic ligands or on a support is none, and neither is
+        one with fewer than `OF_COMPOUNDS` other atoms for each of its own,
+        which stand at its surface.
+        """
+        if len(self.amounts) < 2 or self.materials > 1:
+            return False
+        if ORGANIC.intersection(self.amounts):
+            return False
+        others = sum(n for e, n in self.amounts.items() if e in NO_METALS)
+        metals = sum(self.amounts.values()) - others
+        return not others or others >= OF_COMPOUNDS * metals
 
     @property
     def dominant(self) -> tuple[str, float] | None:
@@ -170,14 +195,17 @@ def read_formula(text: str) -> Formula:
     text = re.sub(r"\b([a-z])-(?=[A-Z])", r"\1", text)  # p-MBA, i-Pr
     amounts: dict[str, float] = collections.defaultdict(float)
     unknown: list[str] = []
+    materials = 0
     # Parts such as metal and support; each may have a number in front.
     for part in re.split(r"[/@:;,+*|\u00b7\u2022](?![^(\[]*[)\]])", text):
         times = re.match(r"\s*(\d*\.?\d+)(?=\s*[A-Z(\[])", part)
         if times:
             part = part[times.end() :]
-        for symbol, amount in _summed(part, unknown).items():
+        held = _summed(part, unknown)
+        materials += bool(held)
+        for symbol, amount in held.items():
             amounts[symbol] += amount * (float(times[1]) if times else 1.0)
-    return Formula(dict(amounts), tuple(unknown))
+    return Formula(dict(amounts), tuple(unknown), max(materials, 1))
 
 
 def _summed(part: str, unknown: list[str]) -> dict[str, float]:

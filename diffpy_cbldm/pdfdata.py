@@ -16,7 +16,12 @@ import numpy as np
 
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import write_atomic
-from diffpy_cbldm.formula import DOMINANT, parse_composition, read_formula
+from diffpy_cbldm.formula import (
+    DOMINANT,
+    Formula,
+    parse_composition,
+    read_formula,
+)
 from diffpy_cbldm.grfile import AT_ZERO, load, parse
 from diffpy_cbldm.grheader import parse_stype
 from diffpy_cbldm.options import validate
@@ -224,9 +229,22 @@ class PDFData(Stored):
                 f"{where}the composition {self.composition!r} has "
                 f"{len(symbols)} elements; the model covers one element: "
                 "pass the one that dominates the scattering, as in "
-                'composition="Pt" (--composition Pt).'
+                'composition="Pt" (--composition Pt), or let solve cut '
+                "particles from crystals of the compound."
             )
         return taken[0]
+
+    @property
+    def compound(self) -> Formula | None:
+        """The formula where it is that of a compound or an alloy.
+
+        None for one element, for metals with ligands or on supports
+        (`Formula.compound`), and where the composition is not given.
+        """
+        if self.composition is None:
+            return None
+        formula = read_formula(self.composition)
+        return formula if formula.compound else None
 
     @property
     def _dominant(self) -> tuple[str, float] | None:
@@ -235,7 +253,9 @@ class PDFData(Stored):
         if self.composition is None or self.stype != "X":
             return None
         formula = read_formula(self.composition)
-        return formula.dominant if len(formula.amounts) > 1 else None
+        if formula.compound or len(formula.amounts) < 2:
+            return None
+        return formula.dominant
 
     @property
     def uncertainties(self) -> str:

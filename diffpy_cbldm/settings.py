@@ -88,7 +88,7 @@ class Reading:
     """
 
     composition: str | None = parameter(
-        None, "Chemical formula, such as Pt; one element."
+        None, "Chemical formula, such as Pt, CeO2 or Pt0.5Ni0.5."
     )
     qmin: float | None = parameter(
         None, "Lower end of the Q range.", unit="1/A", limits=(0.0, 20.0)
@@ -150,7 +150,20 @@ class Solve:
     generators: str = parameter(
         "cbldm,library,screen,shells",
         "Generators to ask, separated by commas: cbldm, library, screen, "
-        "shells, or what other packages register.",
+        "shells, cut, or what other packages register.  Of compounds particles "
+        "are cut from crystals in any case, and the first four are not asked.",
+    )
+    crystals: tuple[str, ...] = parameter(
+        (),
+        "A cif file from whose crystal particles are cut; may be given "
+        "several times, in a configuration file one a line.  Without any, "
+        "the common crystals of a compound's composition are tried.",
+        flags=("--crystal",),
+    )
+    sublattice: str | None = parameter(
+        None,
+        "The element of a compound that is taken for a metal by itself, such "
+        "as Bi of an oxo cluster; its other atoms are left out.",
     )
     polish: str = parameter(
         "yes",

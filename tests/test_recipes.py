@@ -64,6 +64,18 @@ def test_x_rays_and_neutrons(capsys):
         assert abs(value - truth) < 3 * esd
 
 
+def test_crystal_dot(capsys, monkeypatch):
+    """The sphere that was put in is found, from its crystal."""
+    from diffpy_cbldm.search import cut_screening
+
+    monkeypatch.setattr(cut_screening, "FAMILIES", 60)
+    monkeypatch.setattr(cut_screening, "ROUNDS", 1)
+    solution = load("crystal_dot.py").main()
+    best = solution.candidates[0]
+    assert best.composition == "Ce79O160" and best.rw < 0.01
+    assert "O_Uiso" in capsys.readouterr().out
+
+
 def test_strain_and_surface(capsys):
     """The strain that was put in is found."""
     results = load("strain_and_surface.py").main()

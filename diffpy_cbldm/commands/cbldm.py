@@ -29,6 +29,7 @@ from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.output import results, writers
 from diffpy_cbldm.output.tables import (
+    crystals_table,
     front_table,
     sizes_table,
     summary,
@@ -281,10 +282,13 @@ class _Run:
         added.
         """
         from diffpy_cbldm import pdfdata
+        from diffpy_cbldm.solving.compounds import check_composition
 
         path = inputs.locate(name, folders)
         pdf = pdfdata.read_pdf(path, **self.reading)
-        _ = pdf.element  # raises where there are several, or none
+        check_composition(
+            pdf, self.search["crystals"], self.search["sublattice"]
+        )
         types = [
             kind
             for kind in self.types
@@ -337,6 +341,9 @@ class _Run:
         if solution.front:
             self.say("From ideal to rough (before the last refinement):")
             self.say(front_table(solution))
+        if solution.crystals:
+            self.say("Crystals (Rw of the quick fit):")
+            self.say(crystals_table(solution))
         if solution.sizes:
             self.say("Atoms at the Qdamp (1/A) of common instruments:")
             self.say(sizes_table(solution))

@@ -133,3 +133,114 @@ def counted_squares(
                 square = flat + (2 * w * w if layered else w * w)
                 out[square] += 2 * np.rint(row[w])
     return out
+
+
+@compiled
+def kind_moments(
+    positions: np.ndarray, kind: np.ndarray, step: float, bins: int, kinds: int
+) -> np.ndarray:
+    """Pairs by their kinds in bins: number, sum of distances, of squares.
+
+    Parameters
+    ----------
+    positions : (N, 3) array of float64
+    kind : (N,) array of int64
+        Of each atom, from 0.
+    step : float
+        Bin k holds the distances from k to k + 1 steps, which are summed in
+        steps from its lower end.
+    bins : int
+        Pairs beyond the last one are left out.
+    kinds : int
+
+    Returns
+    -------
+    (kinds (kinds + 1) / 2, bins, 3) array of float64, pairs i < j
+        Kinds a <= b have the row b (b + 1) / 2 + a.
+    """
+    out = np.zeros((kinds * (kinds + 1) // 2, bins, 3))
+    far = (step * bins) ** 2
+    for i in range(len(positions)):
+        x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
+        a = kind[i]
+        for j in range(i):
+            dx, dy = positions[j, 0] - x, positions[j, 1] - y
+            dz = positions[j, 2] - z
+            square = dx * dx + dy * dy + dz * dz
+            if square >= far:
+                continue
+            place = math.sqrt(square) / step
+            low = int(place)
+            part = place - low
+            b = kind[j]
+            code = a * (a + 1) // 2 + b if a > b else b * (b + 1) // 2 + a
+            moments = out[code, low]
+            moments[0] += 1
+            moments[1] += part
+            moments[2] += part * part
+    return out
+
+
+@compiled
+def nested_pairs(
+    positions: np.ndarray,
+    kind: np.ndarray,
+    ends: np.ndarray,
+    exact: float,
+    step: float,
+    shape: tuple[int, int],
+) -> np.ndarray:
+    """Pairs of particles that hold one another, by their kinds, in bins.
+
+    Particle e holds the first ``ends[e]`` atoms.  Each pair is counted for
+    the later one of its atoms: the sums over rows are the particles' own.
+
+    Parameters
+    ----------
+    positions : (N, 3) array of float64
+        In the order in which atoms join.
+    kind : (N,) array of int64
+        Of each atom, from 0.
+    ends : (E,) array of int64
+        Rising.
+    exact : float
+        Of so many atoms all pairs are counted; of the later ones those of
+        every s-th, each s times, with s = (number / exact)^1.5.
+    step : float
+        Between the places of bins 0, step, 2 step ...; a distance is shared
+        by the two nearest.
+    shape : (int, int)
+        Kinds, and bins: pairs beyond the last one are left out.
+
+    Returns
+    -------
+    (E, kinds (kinds + 1) / 2, bins) array of float32
+        What each particle has beyond the one before.
+    """
+    kinds, bins = shape
+    out = np.zeros((len(ends), kinds * (kinds + 1) // 2, bins), np.float32)
+    far = (step * (bins - 1)) ** 2
+    begin, turn = 0, 0
+    for e in range(len(ends)):
+        stride = max(1, int((ends[e] / exact) ** 1.5))
+        for i in range(begin, ends[e]):
+            if i < turn:
+                continue
+            turn = i + stride
+            x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
+            a = kind[i]
+            for j in range(i):
+                dx, dy = positions[j, 0] - x, positions[j, 1] - y
+                dz = positions[j, 2] - z
+                square = dx * dx + dy * dy + dz * dz
+                if square >= far:
+                    continue
+                place = math.sqrt(square) / step
+                low = int(place)
+                part = place - low
+                b = kind[j]
+                code = a * (a + 1) // 2 + b if a > b else b * (b + 1) // 2 + a
+                out[e, code, low] += stride * (1 - part)
+                out[e, code, low + 1] += stride * part
+        begin = ends[e]
+    return out

@@ -66,8 +66,9 @@ class AttenuatedCrystal(Stored):
 
     Attributes
     ----------
-    lattice : {"fcc", "bcc", "hcp", "sc"}
-        hcp with the ideal ratio of its axes.
+    lattice : str
+        "fcc", "bcc", "hcp" (with the ideal ratio of its axes) or "sc"; of
+        compounds the name of the crystal.
     a : float, angstrom
         The lattice parameter.
     diameter : float, angstrom
@@ -79,6 +80,10 @@ class AttenuatedCrystal(Stored):
         On all data points of the fitting range.
     tried : dict of str to float
         Rw of each lattice; that of a first comparison where it is far off.
+    density : float, optional
+        Atoms in a cubic angstrom, of other crystals than the four.
+    uiso_by_element : dict of str to float, A^2
+        Of several elements; `uiso` is their mean over the atoms.
     """
 
     lattice: str
@@ -90,10 +95,14 @@ class AttenuatedCrystal(Stored):
     scale: float
     rw: float
     tried: dict[str, float]
+    density: float | None = None
+    uiso_by_element: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def n_atoms(self) -> int:
         """Atoms in a sphere of this diameter."""
+        if self.density is not None:
+            return round(math.pi / 6 * self.density * self.diameter**3)
         side, density = _CELL[self.lattice]
         bond = self.a / side
         return round(math.pi / 6 * density * (self.diameter / bond) ** 3)

@@ -85,6 +85,7 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         and dataclasses.asdict(solution.distribution),
         "ligands": solution.ligands and dataclasses.asdict(solution.ligands),
         "phases": solution.phases and dataclasses.asdict(solution.phases),
+        "crystals": [dataclasses.asdict(c) for c in solution.crystals],
         "timings": solution.timings,
         "warnings": list(solution.warnings),
     }

@@ -54,7 +54,8 @@ def _baseline(
     """The cells of the attenuated crystal, which is no candidate."""
     values = {"scale": crystal.scale, "delta2": crystal.delta2}
     values |= {"qdamp": crystal.qdamp}
-    values |= {f"{s}_Uiso": crystal.uiso for s in rows[0].elements[:1]}
+    widths = crystal.uiso_by_element or {rows[0].elements[0]: crystal.uiso}
+    values |= {f"{e}_Uiso": u for e, u in widths.items()}
     return [
         *("-", str(crystal.n_atoms), crystal.lattice, "crystal", "-"),
         # Of several PDFs it is fitted to the first.
@@ -147,6 +148,24 @@ def sizes_table(solution: Solution) -> str:
             ]
         )
     return _aligned(lines, flush_left={2})
+
+
+def crystals_table(solution: Solution) -> str:
+    """The crystals that particles were cut from as lines of text."""
+    lines = [["crystal", "a", "b", "c", "sphere", "D", "cuts", "atoms", "Rw"]]
+    for c in solution.crystals:
+        lines.append(
+            [
+                c.name,
+                *(f"{edge:.3f}" for edge in c.edges),
+                rw_text(c.rw_sphere),
+                f"{c.diameter:.1f}",
+                str(c.cuts),
+                "-" if c.n_atoms is None else str(c.n_atoms),
+                rw_text(c.rw),
+            ]
+        )
+    return _aligned(lines, flush_left={0})
 
 
 def rw_text(value: float | None) -> str:

@@ -2,11 +2,11 @@
 
 A generator is a callable ``generator(pdf, *, count, seed, device, rmin,
 rmax) -> list[Candidate]`` under the entry-point group
-``diffpy_cbldm.generators``.  Five are built in: `cbldm_generator`, the
-trained model, `library_generator`, mining of all ideal clusters,
-`screen_generator`, screening of many random ones, `shells_generator`,
-symmetric frameworks of concentric orbits, and `neighbours_generator`, the
-answers of other PDFs of a series.
+``diffpy_cbldm.generators``.  Six are built in: `cbldm_generator`, the trained
+model, `library_generator`, mining of all ideal clusters, `screen_generator`,
+screening of many random ones, `shells_generator`, symmetric frameworks of
+concentric orbits, `cut_generator`, particles of crystals of any elements, and
+`neighbours_generator`, the answers of other PDFs of a series.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.by_cutting import cut_generator, raw_rw
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.by_neighbours import neighbours_generator
@@ -34,6 +35,9 @@ from diffpy_cbldm.settings import Solve
 Generator = Callable[..., list[Candidate]]
 
 GROUP = "diffpy_cbldm.generators"
+
+METALS = ("cbldm", "library", "screen", "shells")
+"""Our own that propose particles of one element."""
 
 
 MAY_BE_SILENT = ("shells",)
@@ -102,6 +106,7 @@ def built_in() -> dict[str, Generator]:
         "library": library_generator,
         "neighbours": neighbours_generator,
         "screen": screen_generator,
+        "cut": cut_generator,
         "shells": shells_generator,
     }
 
@@ -129,13 +134,25 @@ def _ask(name: str, target: Target, count: int, **more) -> list[Candidate]:
                 f"{type(candidate).__name__}; expected Candidate: tell "
                 f"its authors, or leave it out of --generators."
             )
-        if set(candidate.elements) != {target.element}:
-            raise CbldmError(
-                f"the generator {name!r} proposed {candidate.composition}; "
-                f"expected {target.element} alone: tell its authors, or leave "
-                f"it out of --generators."
-            )
+        _check_elements(name, candidate, target)
     return drawn
+
+
+def _check_elements(name: str, candidate: Candidate, target: Target) -> None:
+    """Raise `CbldmError` where a candidate has elements of another PDF."""
+    compound = target.pdf.compound
+    if compound is not None:
+        right = set(candidate.elements) <= set(compound.amounts)
+        expected = f"elements of {compound}"
+    else:
+        right = set(candidate.elements) == {target.element}
+        expected = f"{target.element} alone"
+    if not right:
+        raise CbldmError(
+            f"the generator {name!r} proposed {candidate.composition}; "
+            f"expected {expected}: tell its authors, or leave it out of "
+            f"--generators."
+        )
 
 
 def propose(
@@ -148,13 +165,15 @@ def propose(
     rmin: float = 1.5,
     rmax: float | None = Solve.rmax,
     starts: Sequence[Candidate] = (),
+    crystals: Sequence[Any] = (),
 ) -> list[Candidate]:
     """Propose structures for a measured PDF.
 
     Parameters
     ----------
     pdf : PDFData
-        The data of a particle of one element.
+        The data of a particle of one element; for the generator ``cut`` of
+        any.
     count : int
         Candidates from each generator, at most.
     seed : int
@@ -169,6 +188,10 @@ def propose(
     starts : sequence of Candidate
         Answers of neighbouring PDFs, for the generator ``neighbours``, which
         proposes nothing without them.
+    crystals : sequence
+        For the generator ``cut``: paths of cif files, or structures of
+        pymatgen, diffpy or ASE.  Default: common crystals of the
+        composition.
 
     Returns
     -------
@@ -190,9 +213,14 @@ def propose(
         more: dict[str, Any] = {"seed": seed, "device": device}
         if name == "neighbours":
             more["starts"] = starts
+        if name == "cut":
+            more["crystals"] = crystals
         for candidate in _ask(name, target, count, **more):
             found.append(dataclasses.replace(candidate, generator=name))
-    raw = rw_raw([c.positions for c in found], target)
+    if target.pdf.compound is not None:
+        raw = [raw_rw(c.elements, c.positions, target) for c in found]
+    else:
+        raw = rw_raw([c.positions for c in found], target).tolist()
     return [
         dataclasses.replace(found[i], rw_raw=float(raw[i]))
         for i in np.argsort(raw, kind="stable")

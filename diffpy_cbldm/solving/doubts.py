@@ -96,7 +96,10 @@ def largest_proposed(generators: Sequence[str]) -> int:
 
 
 def size_doubts(
-    best: Candidate, target: Target, largest: int = settings.MAX_ATOMS
+    best: Candidate,
+    target: Target,
+    largest: int = settings.MAX_ATOMS,
+    kinds: str = "one element",
 ) -> list[str]:
     """Say why the particle may not be what the model covers.
 
@@ -109,6 +112,8 @@ def size_doubts(
     target : Target
     largest : int
         Atoms of the largest particles that were proposed; default 256.
+    kinds : str
+        What is covered, in words.
 
     Returns
     -------
@@ -116,7 +121,7 @@ def size_doubts(
         Empty where nothing puts the answer in doubt.
     """
     doubts: list[str] = []
-    covered = f"one element, {settings.MIN_ATOMS} to {largest} atoms"
+    covered = f"{kinds}, {settings.MIN_ATOMS} to {largest} atoms"
     if best.rw is not None and not best.rw <= DOUBTFUL_RW:
         doubts.append(
             f"The best Rw is {best.rw:.3f}, above {DOUBTFUL_RW:g}: the "

@@ -8,6 +8,8 @@ Qmin then fits no structure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.settings import Simulation
@@ -19,7 +21,11 @@ WORTH = 0.75
 """Rw has to fall to this share for the header to be disbelieved."""
 
 
-def settle(target: Target, mode: str) -> tuple[Target, str | None]:
+def settle(
+    target: Target,
+    mode: str,
+    nearest_rw: Callable[[Target], float] = library_rw,
+) -> tuple[Target, str | None]:
     """Raise a Qmin that lies in the small angles, if the data ask for it.
 
     Parameters
@@ -28,6 +34,8 @@ def settle(target: Target, mode: str) -> tuple[Target, str | None]:
     mode : {"auto", "yes", "no"}
         Whether the data hold the small-angle scattering; "auto" asks which
         fits the nearest ideal cluster better.
+    nearest_rw : callable
+        Rw of the nearest ideal structure; default: of one element.
 
     Returns
     -------
@@ -41,7 +49,7 @@ def settle(target: Target, mode: str) -> tuple[Target, str | None]:
     without = target.with_qmin(SMALL_ANGLE_LIMIT)
     if mode == "no":
         return without, None
-    as_given, raised = library_rw(target), library_rw(without)
+    as_given, raised = nearest_rw(target), nearest_rw(without)
     if raised >= WORTH * as_given:
         return target, None
     return without, (

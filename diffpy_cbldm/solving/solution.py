@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.distribution import SizeDistribution
 from diffpy_cbldm.fitting.ligands import LigandShell
 from diffpy_cbldm.fitting.two_phases import TwoPhases
 from diffpy_cbldm.pdfdata import UNCERTAINTIES, PDFData
 from diffpy_cbldm.protocols import Displayed, Stored
+from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
@@ -84,8 +86,9 @@ class Solution(Stored, Displayed):
         simulated particles.  None without polishing, and where the range
         of r is too short to tell a size.
     crystal : AttenuatedCrystal or None
-        The baseline: what a spherical piece of fcc, bcc, hcp or sc crystal
-        explains without any atoms.  None in results of older versions.
+        The baseline: what a spherical piece of fcc, bcc, hcp or sc crystal,
+        or of a compound's own, explains without any atoms.  None in results
+        of older versions.
     sizes : tuple of SizeAtQdamp
         The number of atoms at the Qdamp of common instruments; empty where
         Qdamp is known.
@@ -100,6 +103,9 @@ class Solution(Stored, Displayed):
     verdict : Verdict or None
         How far the answer can be trusted, and whether there is one.  None in
         results of older versions.
+    crystals : tuple of CrystalTried
+        The crystals that particles were cut from, the best first; empty for
+        metals.
     """
 
     candidates: list[Candidate]
@@ -118,6 +124,7 @@ class Solution(Stored, Displayed):
     phases: TwoPhases | None = None
     together: tuple[PDFData, ...] = ()
     verdict: Verdict | None = None
+    crystals: tuple[CrystalTried, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -209,6 +216,7 @@ class Solution(Stored, Displayed):
                 f"refinement)."
             )
             lines += self._of_each() + self._sources()
+            lines += self._about_crystals()
             if self.groups and len(self.groups[0].members) > 1:
                 first = self.groups[0]
                 lines.append(
@@ -252,6 +260,23 @@ class Solution(Stored, Displayed):
             for rw, pdf in zip(rws, (self.pdf, *self.together), strict=True)
         ]
         return [f"That is the mean of several PDFs: {', '.join(each)}."]
+
+    def _about_crystals(self) -> list[str]:
+        """Which crystals were tried, and the shortest bond of the answer."""
+        if not self.crystals:
+            return []
+        each = [
+            f"{c.name} {_least(c):.3f}"
+            + ("" if c.rw is not None else " (as a sphere)")
+            for c in self.crystals
+        ]
+        best = self.candidates[0]
+        return [
+            f"Crystals that were tried, with the least Rw of the quick fit: "
+            f"{', '.join(each)}.",
+            f"The shortest distance of two atoms of the best is "
+            f"{shortest_bond(best.positions):.2f} A.",
+        ]
 
     def _baseline(self) -> str:
         """How the attenuated crystal does beside the best structure."""
@@ -314,8 +339,15 @@ def _best_rw(candidates: Sequence[Candidate]) -> str:
     return f"{best.rw:.3f}{note}"
 
 
+def _least(crystal: CrystalTried) -> float:
+    return crystal.rw_sphere if crystal.rw is None else crystal.rw
+
+
 def _describe(candidate: Candidate) -> str:
-    return f"{candidate.structure_type} with {len(candidate.positions)} atoms"
+    text = f"{candidate.structure_type} with {len(candidate.positions)} atoms"
+    if len(set(candidate.elements)) > 1:
+        text += f" ({candidate.composition})"
+    return text
 
 
 def _described(candidate: Candidate) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.compiled import compile_ahead
+from diffpy_cbldm.crystals.crystal import crystal_of
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
@@ -34,6 +36,12 @@ from diffpy_cbldm.search.generators import (
     propose,
 )
 from diffpy_cbldm.solving.clock import Clock, Progress
+from diffpy_cbldm.solving.compounds import (
+    as_asked,
+    check_composition,
+    is_compound,
+    solve_compound,
+)
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
@@ -90,6 +98,8 @@ def solve(
     ligand: str | None = None,
     phases: int = 1,
     starts: Sequence[Candidate] = (),
+    crystals: Sequence[Any] = (),
+    sublattice: str | None = None,
     progress: Progress | None = None,
 ) -> Solution:
     """Find structures that explain a measured PDF.
@@ -102,7 +112,8 @@ def solve(
     Parameters
     ----------
     pdf : PDFData
-        The measured G(r) of a particle of one element.
+        The measured G(r) of a particle of one element, or of a compound or
+        alloy (`PDFData.compound`), whose particles are cut from crystals.
     count : int
         Candidates to draw from each generator; default 64.
     refine : int
@@ -151,6 +162,12 @@ def solve(
     starts : sequence of Candidate
         Answers of neighbouring PDFs of a series, for the generator
         ``neighbours``; default none.
+    crystals : sequence
+        From what particles are cut: paths of cif files, or structures of
+        pymatgen, diffpy or ASE.  Default: of compounds the common crystals
+        of their composition, and of one element none.
+    sublattice : str, optional
+        The element of a compound that is taken for a metal by itself.
     progress : callable, optional
         Called with (what is done next, steps done, steps in all).
 
@@ -161,11 +178,14 @@ def solve(
     Raises
     ------
     CbldmError
-        A setting outside its limits, an unknown generator, several elements,
-        or data that do not reach the fitted range.
+        A setting outside its limits, an unknown generator, a composition
+        without a crystal, or data that do not reach the fitted range.
     """
     check_pdf(pdf)
+    pdf, notes = as_asked(pdf, crystals, sublattice)
     generators = generator_names(generators)
+    if crystals and "cut" not in generators:
+        generators.append("cut")
     end = signal_end(pdf) if rmax is None else rmax
     used = settings.Solve(
         count=count,
@@ -184,9 +204,11 @@ def solve(
         phases=phases,
         polish=_kinds_text(polish),
         roughness=roughness,
+        crystals=tuple(map(_crystal_name, crystals)),
+        sublattice=sublattice,
     )
     _check(used, end, float(pdf.r[-1]))
-    _ = pdf.element  # raises where there are several, or none
+    check_composition(pdf, crystals, None)
     target = Target.of(pdf, rmin, end, qdamp_range)
     target = with_others(target, together)
     clock = Clock(progress, steps=len(generators) + 3 + refine)
@@ -194,19 +216,27 @@ def solve(
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with one_thread():
-        return _solve(target, used, generators, tuple(starts), clock)
+        if is_compound(pdf, crystals):
+            found, used = solve_compound(target, used, crystals, clock)
+            return dataclasses.replace(
+                found, settings=_resolved(used, found.pdf)
+            )
+        return _solve(target, used, crystals, tuple(starts), notes, clock)
 
 
 def _solve(
     target: Target,
     used: settings.Solve,
-    generators: Sequence[str],
+    crystals: Sequence[Any],
     starts: tuple[Candidate, ...],
+    notes: Sequence[str],
     clock: Clock,
 ) -> Solution:
-    """The steps of `solve`, with settings that were checked."""
-    target, notes = settle(target, used.small_angle)
-    pool, silent = _proposed(target, used, generators, starts, clock)
+    """The steps of `solve` for metals, with settings that were checked."""
+    generators = used.generators.split(",")
+    target, told = settle(target, used.small_angle)
+    notes = [*notes, *told]
+    pool, silent = _proposed(target, used, crystals, starts, clock)
     crystal = fit_crystal(target)
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
@@ -276,14 +306,14 @@ def _solve(
 def _proposed(
     target: Target,
     used: settings.Solve,
-    generators: Sequence[str],
+    crystals: Sequence[Any],
     starts: tuple[Candidate, ...],
     clock: Clock,
 ) -> tuple[list[Candidate], list[str]]:
     """What the generators propose, and those that proposed nothing."""
     pool: list[Candidate] = []
     silent = []
-    for name in generators:
+    for name in used.generators.split(","):
         clock.begin(f"propose ({name})")
         drawn = propose(
             target,
@@ -292,6 +322,7 @@ def _proposed(
             generators=(name,),
             device=used.device,
             starts=starts,
+            crystals=crystals,
         )
         if not drawn and name not in MAY_BE_SILENT:
             silent.append(name)
@@ -339,6 +370,13 @@ def _edited(
 def _once(*texts: str) -> tuple[str, ...]:
     """Each text once: a doubt may have been said already."""
     return tuple(dict.fromkeys(filter(None, texts)))
+
+
+def _crystal_name(crystal: Any) -> str:
+    """A path as it is, and the formula of a structure."""
+    if isinstance(crystal, str | os.PathLike):
+        return os.fspath(crystal)
+    return crystal_of(crystal).name
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:

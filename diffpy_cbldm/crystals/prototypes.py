@@ -1,0 +1,410 @@
+"""Common crystals by their stoichiometry, so that no cif file is needed.
+
+The operations of the space groups are pymatgen's.  Positions: R. W. G.
+Wyckoff, Crystal Structures (1963 to 1971), and for brookite Meagher and
+Lager, Can. Mineral. 17, 77 (1979).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Mapping
+
+from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
+from diffpy_cbldm.formula import NO_METALS
+
+Point = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prototype:
+    """A structure type.
+
+    Attributes
+    ----------
+    name : str
+    group : int
+        Number of the space group.
+    amounts : tuple of int
+        Atoms of each role in a formula.
+    sites : tuple of (int, (x, y, z))
+        The role of each occupied Wyckoff position, and where it is.
+    ratios : (b/a, c/a)
+    bond : (int, int)
+        The roles of which the nearest atoms touch.
+    kind : {"salt", "alloy"}
+        Of metals and non-metals, or of metals alone.
+    """
+
+    name: str
+    group: int
+    amounts: tuple[int, ...]
+    sites: tuple[tuple[int, Point], ...]
+    ratios: tuple[float, float] = (1.0, 1.0)
+    bond: tuple[int, int] = (0, 1)
+    kind: str = "salt"
+
+
+ORIGIN: Point = (0.0, 0.0, 0.0)
+HALF: Point = (0.5, 0.5, 0.5)
+QUARTER: Point = (0.25, 0.25, 0.25)
+FACE: Point = (0.5, 0.5, 0.0)
+
+PROTOTYPES = (
+    Prototype("rock salt", 225, (1, 1), ((0, ORIGIN), (1, HALF))),
+    Prototype("zincblende", 216, (1, 1), ((0, ORIGIN), (1, QUARTER))),
+    Prototype(
+        "wurtzite",
+        186,
+        (1, 1),
+        ((0, (1 / 3, 2 / 3, 0.0)), (1, (1 / 3, 2 / 3, 0.375))),
+        (1.0, 1.633),
+    ),
+    Prototype("CsCl", 221, (1, 1), ((0, ORIGIN), (1, HALF))),
+    Prototype("fluorite", 225, (1, 2), ((0, ORIGIN), (1, QUARTER))),
+    Prototype(
+        "rutile",
+        136,
+        (1, 2),
+        ((0, ORIGIN), (1, (0.3053, 0.3053, 0.0))),
+        (1.0, 0.67),
+    ),
+    Prototype(
+        "anatase",
+        141,
+        (1, 2),
+        ((0, ORIGIN), (1, (0.0, 0.0, 0.2081))),
+        (1.0, 2.514),
+    ),
+    Prototype(
+        "brookite",
+        61,
+        (1, 2),
+        (
+            (0, (0.1289, 0.0972, 0.8628)),
+            (1, (0.0095, 0.1491, 0.1835)),
+            (1, (0.2314, 0.1110, 0.5366)),
+        ),
+        (0.594, 0.560),
+    ),
+    Prototype("cuprite", 224, (2, 1), ((0, QUARTER), (1, ORIGIN))),
+    Prototype(
+        "corundum",
+        167,
+        (2, 3),
+        ((0, (0.0, 0.0, 0.3553)), (1, (0.3059, 0.0, 0.25))),
+        (1.0, 2.73),
+    ),
+    Prototype(
+        "spinel",
+        227,
+        (1, 2, 4),
+        ((0, ORIGIN), (1, (0.625,) * 3), (2, (0.38,) * 3)),
+        bond=(1, 2),
+    ),
+    Prototype(
+        "perovskite",
+        221,
+        (1, 1, 3),
+        ((0, ORIGIN), (1, HALF), (2, FACE)),
+        bond=(1, 2),
+    ),
+    Prototype(
+        "L1_0",
+        123,
+        (1, 1),
+        ((0, ORIGIN), (1, HALF)),
+        (1.0, 1.37),
+        kind="alloy",
+    ),
+    Prototype("B2", 221, (1, 1), ((0, ORIGIN), (1, HALF)), kind="alloy"),
+    Prototype("L1_2", 221, (1, 3), ((0, ORIGIN), (1, FACE)), kind="alloy"),
+)
+"""B2 is the type of CsCl, under the name that alloys have."""
+
+SOLUTIONS = {
+    "fcc": (225, (ORIGIN,), (1.0, 1.0)),
+    "bcc": (229, (ORIGIN,), (1.0, 1.0)),
+    "hcp": (194, ((1 / 3, 2 / 3, 0.25),), (1.0, 1.633)),
+}
+"""Solid solutions: space group, positions, ratios of the cell's edges."""
+
+NAMES = frozenset((*(p.name for p in PROTOTYPES), *SOLUTIONS))
+"""What the prototypes are called."""
+
+LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
+    ("rock salt", "MgO"): (4.2112,),
+    ("rock salt", "CaO"): (4.8105,),
+    ("rock salt", "NiO"): (4.1771,),
+    ("rock salt", "CoO"): (4.2600,),
+    ("rock salt", "MnO"): (4.4457,),
+    ("rock salt", "FeO"): (4.3070,),
+    ("rock salt", "NaCl"): (5.6402,),
+    ("rock salt", "PbS"): (5.9362,),
+    ("rock salt", "PbSe"): (6.1243,),
+    ("rock salt", "TePb"): (6.4603,),
+    ("rock salt", "TiN"): (4.2417,),
+    ("zincblende", "ZnS"): (5.4060,),
+    ("zincblende", "ZnSe"): (5.6676,),
+    ("zincblende", "ZnTe"): (6.1026,),
+    ("zincblende", "CdS"): (5.8320,),
+    ("zincblende", "CdSe"): (6.0500,),
+    ("zincblende", "CdTe"): (6.4805,),
+    ("zincblende", "HgTe"): (6.4600,),
+    ("zincblende", "GaAs"): (5.6533,),
+    ("zincblende", "InP"): (5.8687,),
+    ("zincblende", "InAs"): (6.0584,),
+    ("wurtzite", "ZnO"): (3.2498, 5.2066),
+    ("wurtzite", "ZnS"): (3.8230, 6.2605),
+    ("wurtzite", "CdS"): (4.1348, 6.7490),
+    ("wurtzite", "CdSe"): (4.2990, 7.0100),
+    ("wurtzite", "GaN"): (3.1890, 5.1850),
+    ("CsCl", "CsCl"): (4.1230,),
+    ("fluorite", "CeO2"): (5.4113,),
+    ("fluorite", "ZrO2"): (5.0900,),
+    ("fluorite", "UO2"): (5.4682,),
+    ("fluorite", "CaF2"): (5.4626,),
+    ("cuprite", "Cu2O"): (4.2696,),
+    ("cuprite", "Ag2O"): (4.7200,),
+    ("rutile", "TiO2"): (4.5937, 2.9587),
+    ("rutile", "SnO2"): (4.7373, 3.1864),
+    ("rutile", "RuO2"): (4.4906, 3.1064),
+    ("rutile", "IrO2"): (4.4983, 3.1544),
+    ("rutile", "MnO2"): (4.3960, 2.8710),
+    ("rutile", "VO2"): (4.5300, 2.8690),
+    ("anatase", "TiO2"): (3.7845, 9.5143),
+    ("brookite", "TiO2"): (9.1740, 5.4490, 5.1380),
+    ("corundum", "Al2O3"): (4.7589, 12.9910),
+    ("corundum", "Fe2O3"): (5.0340, 13.7520),
+    ("corundum", "Cr2O3"): (4.9540, 13.5840),
+    ("spinel", "Fe3O4"): (8.3940,),
+    ("spinel", "Co3O4"): (8.0835,),
+    ("spinel", "MgAl2O4"): (8.0800,),
+    ("spinel", "Fe2CoO4"): (8.3919,),
+    ("spinel", "Fe2O3"): (8.3474,),
+    ("perovskite", "SrTiO3"): (3.9050,),
+    ("perovskite", "BaTiO3"): (4.0060,),
+    ("L1_0", "FePt"): (2.7240, 3.7130),
+    ("L1_0", "CoPt"): (2.6910, 3.6840),
+    ("L1_2", "Cu3Au"): (3.7480,),
+    ("L1_2", "FePt3"): (3.8660,),
+}
+"""Lattice parameters at room temperature, A: the edges that are free.
+
+Wyckoff (1963 to 1971); CeO2: NIST standard reference material 674b; IrO2:
+Bolzan et al., Acta Cryst. B 53, 373 (1997); oxides of iron: Cornell and
+Schwertmann, The Iron Oxides (2003); III-V and II-VI compounds: Madelung,
+Semiconductors: Data Handbook (2004); brookite: Meagher and Lager (1979).
+"""
+
+EDGE = 5.0
+"""The edge a of a cell that waits for its scale, A."""
+
+MAGHEMITE = 5 / 6
+"""How full the octahedral sites of a spinel are that has the formula A2B3."""
+
+
+def prototypes_of(amounts: Mapping[str, float]) -> list[Crystal]:
+    """The common crystals of a composition.
+
+    Parameters
+    ----------
+    amounts : mapping
+        Atoms by symbol, as of `diffpy_cbldm.formula.read_formula`.
+
+    Returns
+    -------
+    list of Crystal
+        With the lattice parameters of `LATTICES` (`measured`), or scaled to
+        the sum of covalent radii: to be scaled to data.  Empty where no
+        prototype has this stoichiometry.
+    """
+    return list(_prototypes(tuple(amounts.items())))
+
+
+@functools.lru_cache(maxsize=16)
+def _prototypes(told: tuple[tuple[str, float], ...]) -> list[Crystal]:
+    """`prototypes_of`; the operations of a group take their time."""
+    amounts = dict(told)
+    metals = [e for e in amounts if e not in NO_METALS]
+    alloy = len(metals) == len(amounts)
+    if alloy:
+        found = _of_kind("alloy", amounts, {})
+        return found + [solution(name, amounts) for name in SOLUTIONS]
+    found = _of_kind("salt", amounts, {})
+    if not found:
+        # Metals, or non-metals, may share the places of one another.
+        whole, mixes = _grouped(amounts)
+        found = _of_kind("salt", whole, mixes) if mixes else []
+    if _whole(amounts) == {2: 1, 3: 1}:
+        found.append(_maghemite(amounts))
+    return found
+
+
+Mixes = Mapping[str, Mapping[str, float]]
+"""What stands for several elements, with their shares."""
+
+
+def _of_kind(
+    kind: str, amounts: Mapping[str, float], mixes: Mixes
+) -> list[Crystal]:
+    return [
+        _built(prototype, roles, mixes)
+        for prototype in PROTOTYPES
+        if prototype.kind == kind
+        for roles in _roles(prototype, amounts)
+    ]
+
+
+def _grouped(amounts: Mapping[str, float]) -> tuple[dict[str, float], Mixes]:
+    """All metals as one element, and all non-metals, by their first names."""
+    whole: dict[str, float] = {}
+    mixes = {}
+    for metal in (True, False):
+        some = {
+            e: n for e, n in amounts.items() if (e not in NO_METALS) == metal
+        }
+        if some:
+            name, total = next(iter(some)), sum(some.values())
+            whole[name] = total
+            if len(some) > 1:
+                mixes[name] = {e: n / total for e, n in some.items()}
+    return whole, mixes
+
+
+def measured(crystal: Crystal) -> bool:
+    """Whether the lattice parameters of a prototype are facts."""
+    return (crystal.name, crystal.formula) in LATTICES
+
+
+def solution(name: str, amounts: Mapping[str, float]) -> Crystal:
+    """A solid solution: one lattice whose sites hold parts of all atoms.
+
+    Parameters
+    ----------
+    name : {"fcc", "bcc", "hcp"}
+    amounts : mapping
+        Atoms by symbol.
+    """
+    group, sites, ratios = SOLUTIONS[name]
+    total = sum(amounts.values())
+    mixed = {e: n / total for e, n in amounts.items()}
+    structure = _structure(group, ratios, [mixed] * len(sites), list(sites))
+    radius = sum(x * _radius(e) for e, x in mixed.items())
+    crystal = crystal_of(structure, name)
+    return crystal.scaled(2 * radius / _shortest(crystal))
+
+
+def _whole(amounts: Mapping[str, float]) -> dict[int, int]:
+    """How often each number of atoms occurs, in a formula of whole ones."""
+    least = min(amounts.values())
+    for times in range(1, 5):
+        scaled = [times * n / least for n in amounts.values()]
+        if all(abs(n - round(n)) < 0.02 * n for n in scaled):
+            numbers = [round(n) for n in scaled]
+            return {n: numbers.count(n) for n in set(numbers)}
+    return {}
+
+
+def _roles(
+    prototype: Prototype, amounts: Mapping[str, float]
+) -> list[tuple[str, ...]]:
+    """Which element may have which role, one tuple for each way."""
+    scale = sum(prototype.amounts) / sum(amounts.values())
+    ways = []
+    for roles in itertools.product(amounts, repeat=len(prototype.amounts)):
+        told: dict[str, float] = dict.fromkeys(amounts, 0.0)
+        for element, count in zip(roles, prototype.amounts):
+            told[element] += count
+        right = all(
+            abs(told[e] - n * scale) < 0.05 * max(told[e], 0.1)
+            for e, n in amounts.items()
+        )
+        if right and _plausible(prototype, roles):
+            ways.append(roles)
+    return ways
+
+
+def _plausible(prototype: Prototype, roles: tuple[str, ...]) -> bool:
+    """Whether the elements suit their places."""
+    if prototype.kind == "alloy":
+        # The two elements of L1_0 and B2 have the same places.
+        return len(set(prototype.amounts)) > 1 or list(roles) == sorted(roles)
+    last, others = roles[-1], roles[:-1]
+    if prototype.name == "fluorite" and last not in NO_METALS:
+        # Antifluorite, as of Cu2Se: the places are exchanged.
+        return others[0] in NO_METALS
+    if last not in NO_METALS and prototype.amounts == (1, 1):
+        return False
+    if prototype.name == "perovskite":
+        return _radius(others[0]) > _radius(others[1])
+    return last in NO_METALS and any(e not in NO_METALS for e in others)
+
+
+def _built(
+    prototype: Prototype, roles: tuple[str, ...], mixes: Mixes
+) -> Crystal:
+    """The crystal of a prototype, at its lattice parameters."""
+    species = [
+        dict(mixes.get(roles[role], {roles[role]: 1.0}))
+        for role, _ in prototype.sites
+    ]
+    places = [place for _, place in prototype.sites]
+    structure = _structure(prototype.group, prototype.ratios, species, places)
+    formula = str(structure.composition.reduced_formula)
+    edges = LATTICES.get((prototype.name, formula))
+    if edges is None:
+        crystal = crystal_of(structure, prototype.name)
+        first, second = (roles[role] for role in prototype.bond)
+        near = _radius(first) + _radius(second)
+        return crystal.scaled(near / _shortest(crystal))
+    a, c = edges[0], edges[-1]
+    b = edges[1] if len(edges) == 3 else a
+    ratios = (b / a, c / a)
+    known = _structure(prototype.group, ratios, species, places)
+    return crystal_of(known, prototype.name).scaled(a / EDGE)
+
+
+def _maghemite(amounts: Mapping[str, float]) -> Crystal:
+    """A spinel with vacancies on its octahedral sites, as of gamma-Fe2O3."""
+    metal, other = sorted(amounts, key=amounts.__getitem__)
+    spinel = next(p for p in PROTOTYPES if p.name == "spinel")
+    species = [{metal: 1.0}, {metal: MAGHEMITE}, {other: 1.0}]
+    places = [place for _, place in spinel.sites]
+    structure = _structure(spinel.group, (1.0, 1.0), species, places)
+    crystal = crystal_of(structure, spinel.name)
+    edges = LATTICES.get((spinel.name, crystal.formula))
+    if edges is not None:
+        return crystal.scaled(edges[0] / EDGE)
+    near = _radius(metal) + _radius(other)
+    return crystal.scaled(near / _shortest(crystal))
+
+
+def _structure(
+    group: int,
+    ratios: tuple[float, float],
+    species: list[dict[str, float]],
+    places: list[Point],
+):
+    """All atoms of a cell of edge `EDGE`, by the operations of the group."""
+    from pymatgen.core import Lattice, Structure
+
+    b, c = (EDGE * ratio for ratio in ratios)
+    gamma = 120 if 143 <= group <= 194 else 90
+    lattice = Lattice.from_parameters(EDGE, b, c, 90, 90, gamma)
+    return Structure.from_spacegroup(group, lattice, species, places)
+
+
+def _shortest(crystal: Crystal) -> float:
+    """The shortest distance of two atoms, angstrom."""
+    return float(crystal.bonds.min())
+
+
+def _radius(element: str) -> float:
+    """The covalent radius, angstrom: Cordero et al., Dalton Trans. 2832
+    (2008), as ASE keeps it."""
+    from ase.data import atomic_numbers, covalent_radii
+
+    return float(covalent_radii[atomic_numbers[element]])

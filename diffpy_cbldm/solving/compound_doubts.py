@@ -1,0 +1,147 @@
+"""Why an answer for a compound may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.bonds import diameter
+from diffpy_cbldm.debye.form_factors import factors
+from diffpy_cbldm.fitting.attenuated import DIAMETERS, AttenuatedCrystal
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.search.by_cutting import CrystalTried
+from diffpy_cbldm.settings import Solve
+
+NEAR = 1.15
+"""Crystals whose best particles differ by less in Rw are not told apart."""
+
+CORNERS = 1.25
+"""The longest distance of a particle over its diameter, or a little less."""
+
+CONTRAST = 0.02
+"""Below this share of the scattering the order of two elements is not seen."""
+
+
+def bulk_doubts(
+    best: Candidate, sphere: AttenuatedCrystal, target: Target
+) -> list[str]:
+    """Say so where the particle reaches beyond the data.
+
+    Parameters
+    ----------
+    best : Candidate
+    sphere : AttenuatedCrystal
+        Its crystal as a sphere without atoms.
+    target : Target
+    """
+    # The corners of a particle that lie a little beyond tell nothing.
+    reach = max(diameter(best.positions) / CORNERS, sphere.diameter)
+    if reach < target.rmax:
+        return []
+    bulk = sphere.diameter > 0.95 * DIAMETERS[-1]
+    what = "a bulk crystal" if bulk else f"{sphere.diameter:.0f} A across"
+    return [
+        f"The particle reaches beyond the data, which end at "
+        f"{target.rmax:g} A: it has a diameter of at least that (as a sphere "
+        f"without atoms: {what}), and its shape and number of atoms are not "
+        f"told; fit the crystal with an envelope (-t stru for PDFgui)."
+    ]
+
+
+def prototype_doubts(
+    crystals: Sequence[CrystalTried], given: bool
+) -> list[str]:
+    """Say so where two crystals fit alike, or none of the common ones does.
+
+    Parameters
+    ----------
+    crystals : sequence of CrystalTried
+        The best first.
+    given : bool
+        Whether the user gave them.
+    """
+    cut = [c for c in crystals if c.rw is not None]
+    doubts = []
+    first = cut[0].rw if cut else None
+    if first is not None:
+        like = [c.name for c in cut[1:] if (c.rw or 0.0) < NEAR * first]
+        if like:
+            doubts.append(
+                f"The data hardly tell {cut[0].name} from "
+                f"{', '.join(like)} (quick fits: "
+                f"{', '.join(f'{c.name} {c.rw:.3f}' for c in cut)})."
+            )
+    if not given and first is not None and first > 0.4:
+        doubts.append(
+            f"None of the common crystals fits well "
+            f"({', '.join(c.name for c in crystals)}; the best, "
+            f"{cut[0].name}, has Rw {first:.3f}): the sample may be of "
+            f"another; pass its crystal (--crystal FILE.cif)."
+        )
+    return doubts
+
+
+def mixture_notes(
+    best: Candidate, alloys: Sequence[str], target: Target, seed: int
+) -> list[str]:
+    """What a user must know of solid solutions and of order.
+
+    Parameters
+    ----------
+    best : Candidate
+    alloys : sequence of str
+        Crystals whose sites hold parts of several atoms.
+    target : Target
+    seed : int
+        With which their atoms were drawn.
+    """
+    notes = []
+    if best.structure_type in alloys:
+        notes.append(
+            f"{best.structure_type} is a solid solution: which atom stands on "
+            f"a mixed site was drawn at random (seed {seed}), another draw "
+            f"(--seed) is as good, and the sphere without atoms has average "
+            f"ones."
+        )
+    elements = sorted(set(best.elements))
+    if alloys and len(elements) == 2:
+        share = order_contrast(best.elements, target)
+        if share < CONTRAST:
+            kind = "X-rays" if target.stype == "X" else "neutrons"
+            notes.append(
+                f"{elements[0]} and {elements[1]} scatter {kind} so alike "
+                f"(their difference carries {share:.1%} of the scattering) "
+                f"that the data cannot tell an ordered arrangement from a "
+                f"random one."
+            )
+    return notes
+
+
+def left_out(used: Solve) -> list[str]:
+    """Say so where something was asked for that only metals have.
+
+    Parameters
+    ----------
+    used : settings.Solve
+    """
+    if used.distribution != "yes":
+        return []
+    return [
+        "No distribution of sizes was fitted: of compounds there is none; "
+        "the sphere without atoms tells a mean diameter."
+    ]
+
+
+def order_contrast(elements: Sequence[str], target: Target) -> float:
+    """The share of scattering that depends on the order of two elements.
+
+    x_a x_b (f_a - f_b)^2 / <f>^2 (Laue), at the lowest Q of the data.
+    """
+    names = sorted(set(elements))
+    f = factors(names, np.array([target.qmin]), target.stype)
+    share = np.array([list(elements).count(e) for e in names]) / len(elements)
+    values = np.array([f[e][0] for e in names])
+    mean = float(share @ values)
+    return float(np.prod(share) * np.ptp(values) ** 2 / mean**2)

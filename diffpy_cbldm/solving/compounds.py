@@ -1,0 +1,310 @@
+"""The main job for compounds and alloys: particles cut from crystals.
+
+Proposing, refining and ranking go as for metals; the proposals are cut from
+crystals, which are a finding of their own, and each answer stands beside its
+crystal as a sphere without atoms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from diffpy_cbldm import settings
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
+from diffpy_cbldm.crystals.crystal_cuts import MOST
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.envelope import fit_envelope
+from diffpy_cbldm.fitting.pair_fit import PairFit, fit_cluster
+from diffpy_cbldm.fitting.recipe import delta2_name
+from diffpy_cbldm.fitting.refinement import refine as refine_one
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.together import independent_points
+from diffpy_cbldm.fitting.waves import FADE
+from diffpy_cbldm.formula import parse_composition
+from diffpy_cbldm.memory import give_back
+from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.by_cutting import (
+    Sphere,
+    crystals_for,
+    cut_particles,
+    fit_spheres,
+)
+from diffpy_cbldm.search.generators import METALS, propose
+from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.solving.clock import Clock
+from diffpy_cbldm.solving.compound_doubts import (
+    bulk_doubts,
+    left_out,
+    mixture_notes,
+    prototype_doubts,
+)
+from diffpy_cbldm.solving.compound_sizes import compound_sizes
+from diffpy_cbldm.solving.doubts import (
+    crystal_doubts,
+    qdamp_doubts,
+    size_doubts,
+)
+from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.polish_stage import kinds_of
+from diffpy_cbldm.solving.ranking import ordered
+from diffpy_cbldm.solving.small_angles import settle
+from diffpy_cbldm.solving.solution import Solution
+
+Found = list[tuple[Candidate, PairFit]]
+"""Candidates with their quick fits."""
+
+
+def is_compound(pdf: PDFData, crystals: Sequence[Any] = ()) -> bool:
+    """Whether particles are cut from crystals of several elements.
+
+    Parameters
+    ----------
+    pdf : PDFData
+    crystals : sequence
+        Those that are given, with which ligands and supports do not count.
+    """
+    if pdf.compound is not None:
+        return True
+    if not crystals or pdf.composition is None:
+        return False
+    found = crystals_for(pdf, crystals)
+    return any(len(crystal.elements) > 1 for crystal in found)
+
+
+def check_composition(
+    pdf: PDFData, crystals: Sequence[Any], sublattice: str | None
+) -> None:
+    """Raise `CbldmError` where nothing can be proposed for a composition."""
+    pdf, _ = as_asked(pdf, crystals, sublattice)
+    if is_compound(pdf, crystals):
+        crystals_for(pdf, crystals)
+        return
+    _ = pdf.element  # raises where there are several, or none
+    if crystals:
+        crystals_for(pdf, crystals)
+
+
+def as_asked(
+    pdf: PDFData, crystals: Sequence[Any], sublattice: str | None
+) -> tuple[PDFData, list[str]]:
+    """The PDF with the composition that is meant.
+
+    Parameters
+    ----------
+    pdf : PDFData
+    crystals : sequence
+        The first tells the composition where nothing else does.
+    sublattice : str or None
+        The element that is taken for a metal by itself.
+
+    Returns
+    -------
+    pdf : PDFData
+    notes : list of str
+
+    Raises
+    ------
+    CbldmError
+        The composition does not hold the element.
+    """
+    if sublattice is None:
+        if pdf.composition is None and crystals:
+            formula = crystal_of(crystals[0]).formula
+            pdf = dataclasses.replace(pdf, composition=formula)
+        return pdf, []
+    held = parse_composition(pdf.composition or sublattice)
+    if sublattice not in held:
+        raise CbldmError(
+            f"sublattice is {sublattice!r}; expected one of the elements of "
+            f"{pdf.composition!r}: {', '.join(held)}."
+        )
+    if held == (sublattice,):
+        return pdf, []
+    return dataclasses.replace(pdf, composition=sublattice), [
+        f"Structures are those of the {sublattice} atoms of "
+        f"{pdf.composition} alone (sublattice): the other atoms are left out, "
+        f"their peaks are not explained, and N counts {sublattice} only."
+    ]
+
+
+def solve_compound(
+    target: Target,
+    used: settings.Solve,
+    crystals: Sequence[Any],
+    clock: Clock,
+) -> tuple[Solution, settings.Solve]:
+    """The steps of `diffpy_cbldm.solve` for several elements.
+
+    Parameters
+    ----------
+    target : Target
+    used : settings.Solve
+        Checked.
+    crystals : sequence
+        Those that are given; without any the prototypes of the composition.
+    clock : Clock
+
+    Returns
+    -------
+    Solution
+        Its settings are left to the caller.
+    settings.Solve
+        As they were used: metals are not asked for.
+    """
+    others = [
+        name for name in used.generators.split(",") if name not in METALS
+    ]
+    asked = ["cut", *(name for name in others if name != "cut")]
+    edits = "sites" in kinds_of(used.polish)
+    used = dataclasses.replace(
+        used,
+        generators=",".join(asked),
+        polish="sites" if edits else "no",
+    )
+    tried = crystals_for(target.pdf, crystals)
+    clock.begin("crystals")
+    target, spheres, note = _settled(target, tried, used.small_angle)
+    near = _near(target, spheres)
+    clock.begin("propose (cut)")
+    cuts = cut_particles(near, spheres, used.count, used.seed, edits)
+    found: Found = list(zip(cuts.candidates, cuts.fits))
+    for name in asked[1:]:
+        clock.begin(f"propose ({name})")
+        found += _of_others(name, target, used)
+    give_back()
+    if not found:
+        raise CbldmError(
+            "No particle of the crystals could be cut; expected crystals of "
+            "the composition: pass others (--crystal)."
+        )
+    found.sort(key=lambda one: one[1].rw)
+    refined, rest = _refined(found, target, used, clock)
+    candidates = [c for c, _ in (*refined, *rest)]
+    clock.begin("sizes")
+    crystal = _crystal_of(candidates[0], cuts.spheres)
+    _, sphere = fit_envelope(crystal, target)
+    sizes = compound_sizes(found, crystal, near)
+    return (
+        Solution(
+            candidates=candidates,
+            rw_quick=[fit.rw for _, fit in (*refined, *rest)],
+            settings={},
+            timings=clock.end(),
+            warnings=(
+                *target.pdf.warnings,
+                *([note] if note else []),
+                *size_doubts(
+                    candidates[0], target, MOST, "pieces of crystals"
+                ),
+                *qdamp_doubts(candidates[0], target),
+                *crystal_doubts(candidates[0], sphere),
+                *bulk_doubts(candidates[0], sphere, target),
+                *prototype_doubts(cuts.crystals, bool(crystals)),
+                *left_out(used),
+                *mixture_notes(candidates[0], cuts.alloys, target, used.seed),
+            ),
+            pdf=target.pdf,
+            together=tuple(other.pdf for other in target.together),
+            groups=tuple(group(candidates, independent_points(target))),
+            crystal=dataclasses.replace(
+                sphere, tried={c.name: c.rw_sphere for c in cuts.crystals}
+            ),
+            sizes=sizes,
+            crystals=cuts.crystals,
+        ),
+        used,
+    )
+
+
+def _settled(
+    target: Target, crystals: Sequence[Crystal], mode: str
+) -> tuple[Target, list[Sphere], str | None]:
+    """Qmin by what the best crystal says of the small angles.
+
+    Returns
+    -------
+    target : Target
+    spheres : list of Sphere
+        The crystals as fitted to it.
+    note : str or None
+    """
+    short = target.with_rmax(min(target.rmax, R_MAX))
+    spheres = fit_spheres(short, crystals)
+    best, _ = min(spheres, key=lambda one: one[1].rw)
+    settled, note = settle(
+        short, mode, lambda some: fit_envelope(best, some)[1].rw
+    )
+    if settled is not short:
+        target = target.with_qmin(settled.qmin)
+    near = _near(target, spheres)
+    if settled is not short or near.rmax > short.rmax:
+        # Their lattice parameters hardly move.
+        spheres = [fit_envelope(crystal, near) for crystal, _ in spheres]
+    return target, spheres, note
+
+
+def _near(target: Target, spheres: Sequence[Sphere]) -> Target:
+    """The data as far as the particle reaches, and as far again.
+
+    What lies beyond tells particles by nothing but noise, and takes time.
+    """
+    diameter = min(spheres, key=lambda one: one[1].rw)[1].diameter
+    return target.with_rmax(min(target.rmax, max(R_MAX, 2 * diameter + FADE)))
+
+
+def _of_others(name: str, target: Target, used: settings.Solve) -> Found:
+    """What a generator of another package proposes, with quick fits."""
+    drawn = propose(
+        target,
+        count=used.count,
+        seed=used.seed,
+        generators=(name,),
+        device=used.device,
+    )
+    return [(c, fit_cluster(c.elements, c.positions, target)) for c in drawn]
+
+
+def _refined(
+    found: Found, target: Target, used: settings.Solve, clock: Clock
+) -> tuple[Found, Found]:
+    """The refined ones by their Rw, and the others by their quick fits."""
+    firsts: dict[str, int] = {}
+    for k, (candidate, _) in enumerate(found):
+        firsts.setdefault(candidate.structure_type, k)
+    chosen = sorted(firsts.values())[: used.refine]
+    left = [k for k in range(len(found)) if k not in chosen]
+    chosen = sorted(chosen + left[: used.refine - len(chosen)])
+    done: Found = []
+    for k in chosen:
+        clock.begin("refine")
+        candidate, fit = found[k]
+        start = start_of(candidate, target, fit)
+        refined = refine_one(
+            candidate, target, backend=used.backend, start=start
+        )
+        done.append((refined, fit))
+    order = ordered([c for c, _ in done], target)
+    rest = [one for k, one in enumerate(found) if k not in chosen]
+    return [done[k] for k in order], rest
+
+
+def start_of(
+    candidate: Candidate, target: Target, fit: PairFit
+) -> dict[str, float]:
+    """Start values of the refinement, from the quick fit."""
+    start = {
+        "zoomscale": fit.stretch,
+        **{f"{e}_Uiso": u for e, u in fit.uiso.items()},
+        delta2_name(candidate.elements): fit.delta2,
+    }
+    return start if target.qdamp is not None else start | {"qdamp": fit.qdamp}
+
+
+def _crystal_of(best: Candidate, spheres: Sequence[Sphere]) -> Crystal:
+    """The crystal of a structure, or the one that fits best as a sphere."""
+    order = sorted(spheres, key=lambda one: one[1].rw)
+    named = [c for c, _ in order if c.name == best.structure_type]
+    return named[0] if named else order[0][0]
