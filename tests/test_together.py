@@ -228,6 +228,17 @@ def test_candidates_are_ranked_by_all_pdfs():
     assert first[0.05] == 79 and first[20.0] < 79
 
 
+def test_sizes_are_those_of_the_first_pdf():
+    cluster = cb.Cluster("Ni", Octahedron("Ni", 7, 2).positions)
+    x_rays = measured(cluster, "X", 0.02, qdamp=0.03)
+    x_rays = dataclasses.replace(x_rays, composition="Ni", qdamp=0.03)
+    neutrons = measured(cluster, "N", 0.02, qdamp=0.03)
+    alone = Target.of(x_rays, 2.0, 15.0)
+    both = with_others(alone, neutrons)
+    found = [cb.size_distribution(cluster, target) for target in (alone, both)]
+    assert found[0] == found[1]
+
+
 def test_a_solution_tells_rw_of_each():
     x_rays, neutrons = nickel(5, 1)
     solution = cb.solve(x_rays, together=neutrons, **SHORT)

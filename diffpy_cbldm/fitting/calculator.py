@@ -27,6 +27,9 @@ from diffpy_cbldm.fitting.distances import counted_distances
 from diffpy_cbldm.fitting.kept_bins import KeptBins
 from diffpy_cbldm.fitting.mixed_pairs import MixedPairs
 
+MANY_KINDS = 6
+"""Of more kinds of atoms the pairs are not kept by kinds."""
+
 PRECISION = 1e-10
 """Deviation of the built-in calculator from the native one."""
 
@@ -268,8 +271,8 @@ class DebyeCalculator:
         )
         at = None if self.points is None else torch.tensor(self.points)
         grid = Grid(self.rmin, self.rmax, self.rstep, at)
-        widths = _shared_widths(elements, u)
-        if widths is not None and len(widths) == 1:
+        kinds, widths = _kinds(elements, u)
+        if len(widths) == 1:
             if self._pairs is None:
                 self._pairs = PairCache(positions)
             g = self._pairs.pdf(
@@ -281,8 +284,8 @@ class DebyeCalculator:
             )
             return quick_sums.points(grid).copy(), g
         mixed_curve = None
-        if widths is not None:
-            mixed_curve = self._mixed_pairs(positions, elements).pdf(
+        if widths:
+            mixed_curve = self._mixed_pairs(positions, elements, kinds).pdf(
                 conditions,
                 widths,
                 grid,
@@ -306,12 +309,13 @@ class DebyeCalculator:
         return quick_sums.points(grid).copy(), mixed_curve
 
     def _mixed_pairs(
-        self, positions: np.ndarray, elements: list[str]
+        self, positions: np.ndarray, elements: list[str], kinds: list[int]
     ) -> MixedPairs:
-        """The kept pairs of several elements, before the stretch."""
-        if self._mixed is None or self._mixed.elements != elements:
-            self._mixed = MixedPairs(positions, elements)
-        return self._mixed
+        """The kept pairs of several kinds, before the stretch."""
+        kept = self._mixed
+        if kept is None or (kept.elements, kept.kinds) != (elements, kinds):
+            self._mixed = kept = MixedPairs(positions, elements, kinds)
+        return kept
 
 
 def _xyz(structure: Any) -> np.ndarray:
@@ -342,14 +346,21 @@ def _atoms(structure: Any) -> tuple[list[str], list[float]]:
     return elements, widths
 
 
-def _shared_widths(
+def _kinds(
     elements: list[str], u: list[float]
-) -> dict[str, float] | None:
-    """The Uiso of each element, None where its atoms differ in it."""
-    first = elements[0]
-    if elements.count(first) == len(elements):
-        return {first: float(u[0])} if u.count(u[0]) == len(u) else None
-    widths = dict(zip(elements, u, strict=True))
-    if any(widths[e] != one for e, one in zip(elements, u, strict=True)):
-        return None
-    return widths
+) -> tuple[list[int], list[float]]:
+    """The kind of each atom, by element and Uiso, and the Uiso of each.
+
+    Numbered as they appear, so that a fit that moves Uiso keeps them.  No
+    Uiso where the kinds are many.
+    """
+    if elements.count(elements[0]) == len(elements) == u.count(u[0]):
+        return [0] * len(u), [float(u[0])]
+    number: dict[tuple[str, float], int] = {}
+    kinds = [
+        number.setdefault(kind, len(number))
+        for kind in zip(elements, u, strict=True)
+    ]
+    if len(number) > MANY_KINDS or not math.isfinite(sum(u)):
+        return kinds, []
+    return kinds, [width for _, width in number]

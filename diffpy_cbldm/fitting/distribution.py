@@ -35,6 +35,7 @@ from diffpy_cbldm.fitting.recipe import (
 )
 from diffpy_cbldm.fitting.refinement import settled
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.together import with_others
 from diffpy_cbldm.fitting.uncertainties import Results
 from diffpy_cbldm.fitting.waves import Waves
 from diffpy_cbldm.pdfdata import PDFData
@@ -285,7 +286,8 @@ def size_distribution(
     CbldmError
         A particle too small for other sizes of its shape.
     """
-    target = Target.of(pdf, rmin, rmax)
+    # Of several PDFs the first tells the sizes.
+    target = with_others(Target.of(pdf, rmin, rmax), ())
     candidate = candidate_of(structure)
     with one_thread():
         recipe = distribution_recipe(

@@ -1,18 +1,20 @@
-"""The pairs of one cluster of several elements, kept between curves.
+"""The pairs of one cluster of several kinds of atoms, kept between curves.
 
-With one Uiso for each element the Debye sum has one term for each pair of
-elements, of the kind that `diffpy_cbldm.debye.pair_table` keeps::
+With few kinds of atoms, each an element with one Uiso, the Debye sum has one
+term for each pair of kinds, as `diffpy_cbldm.debye.pair_table` keeps them::
 
     F(Q) = 1/(N <f>^2) sum_(a <= b) f_a f_b S_ab(Q; (U_a + U_b)/2)
 
-with S_ab the sum over the pairs of an atom a and an atom b.  Factors f that
-depend on Q multiply a term as a whole, so that X-rays cost what neutrons do.
+with S_ab the sum over the pairs of an atom a and an atom b.  Most often the
+kinds are the elements; atoms at the surface may be one of their own.
+Factors f that depend on Q multiply a term as a whole, so that X-rays cost
+what neutrons do.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,12 +40,14 @@ _KEPT = 8
 
 
 class MixedPairs:
-    """The pairs of one cluster of several elements, by their elements.
+    """The pairs of one cluster of several kinds of atoms, by their kinds.
 
     Parameters
     ----------
     positions : (N, 3) array, angstrom
     elements : N str
+    kinds : N int from 0
+        Atoms of one kind have one element and one Uiso.
 
     Raises
     ------
@@ -51,11 +55,20 @@ class MixedPairs:
         NaN, or atoms at one place.
     """
 
-    def __init__(self, positions: np.ndarray, elements: Sequence[str]) -> None:
-        self.elements = list(elements)
-        self.kinds = sorted(set(elements))
-        index = {kind: k for k, kind in enumerate(self.kinds)}
-        kind = np.array([index[symbol] for symbol in elements])
+    def __init__(
+        self,
+        positions: np.ndarray,
+        elements: Sequence[str],
+        kinds: Sequence[int],
+    ) -> None:
+        self.elements, self.kinds = list(elements), list(kinds)
+        kind = np.array(kinds)
+        symbols = sorted(set(elements))
+        of_kind = dict(zip(kinds, elements, strict=True))
+        # The place of its element among the sorted ones.
+        self._element_of = [
+            symbols.index(of_kind[k]) for k in range(len(of_kind))
+        ]
         x, _ = checked_positions(
             torch.as_tensor(positions, dtype=torch.float64)[None], None
         )
@@ -76,7 +89,7 @@ class MixedPairs:
     def pdf(
         self,
         conditions: Conditions,
-        widths: Mapping[str, float],
+        widths: Sequence[float],
         grid: Grid,
         *,
         stretch: float,
@@ -93,8 +106,8 @@ class MixedPairs:
         ----------
         conditions : Conditions
             Numbers; u_iso is not read.
-        widths : dict
-            Uiso (A^2, not negative) by element.
+        widths : sequence of float
+            Uiso (A^2, not negative) of each kind.
         grid : Grid
         stretch : float
             Factor on the positions.
@@ -119,7 +132,7 @@ class MixedPairs:
         ratio = end_ratio(grid.rmin, end, *law)
         far = self._longest * stretch
         series, reach = quick_sums.series_for(
-            max(widths.values()),
+            max(widths),
             ratio,
             conditions,
             grid,
@@ -128,7 +141,7 @@ class MixedPairs:
         )
         terms = np.zeros(len(series.q))
         for (a, b), weights in self._weights_of(series, stype).items():
-            u = (widths[self.kinds[a]] + widths[self.kinds[b]]) / 2
+            u = (widths[a] + widths[b]) / 2
             terms += self._sums[a, b].sum(
                 series, weights, u, law, stretch, reach, precision
             )
@@ -139,14 +152,14 @@ class MixedPairs:
     def _weights_of(
         self, series: quick_sums.Series, stype: str
     ) -> dict[tuple[int, int], np.ndarray]:
-        """Weights (K,) of the sum of each pair of elements."""
+        """Weights (K,) of the sum of each pair of kinds."""
         key = series, stype
         if key not in self._weights:
             while len(self._weights) >= _KEPT:
                 self._weights.pop(next(iter(self._weights)))
             q = torch.from_numpy(series.q)
             _, f, mean = mixed.scattering(self.elements, q, stype)
-            factors = f.numpy()
+            factors = f.numpy()[self._element_of]
             shared = series.weights / (len(self.elements) * mean.numpy() ** 2)
             self._weights[key] = {
                 (a, b): shared * factors[a] * factors[b] for a, b in self._sums
@@ -155,7 +168,7 @@ class MixedPairs:
 
 
 class _PairSum:
-    """The sum over the pairs of two elements, times the factors given.
+    """The sum over the pairs of two kinds, times the factors given.
 
     Tables have it.  If delta1 or delta2 takes the width of the nearest pairs
     away, these are summed one by one, and a table holds the others.  Where no

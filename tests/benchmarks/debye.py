@@ -334,7 +334,7 @@ pairs.
 | batches of one element; several elements | `debye.pure`; `debye.mixed` |
 | one element and one width, where no gradient is wanted | `debye.quick_sums` |
 | the pairs of one cluster, kept for a fit | `debye.pair_table` |
-| the same by pairs of elements | `fitting.mixed_pairs` |
+| the same by pairs of kinds of atoms | `fitting.mixed_pairs` |
 | one count of pairs for many conditions | `debye.histogram` |
 
 ## Time against size and range
