@@ -150,8 +150,9 @@ class Solve:
     generators: str = parameter(
         "cbldm,library,screen,shells",
         "Generators to ask, separated by commas: cbldm, library, screen, "
-        "shells, cut, or what other packages register.  Of compounds particles "
-        "are cut from crystals in any case, and the first four are not asked.",
+        "shells, cut, or what other packages register.  Of compounds "
+        "particles are cut from crystals in any case, and the first four are "
+        "not asked.",
     )
     crystals: tuple[str, ...] = parameter(
         (),

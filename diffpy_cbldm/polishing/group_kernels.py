@@ -160,18 +160,20 @@ def led_places(
 
     Returns
     -------
-    owner : (p,) array of int64
+    key : (p,) array of int64
+        Rises with the atom and the cell of its step.
     place : (p, 3) array
     """
     side = 2 * half + 1
     seen = np.full(side**3, -1)
-    owner, place = [], []
+    key, place = [], []
     for i in range(len(x)):
-        for n in range(bond_starts[i] - 1, bond_starts[i + 1]):
-            # The atom itself goes before its neighbours.
-            j = i if n < bond_starts[i] else bonds[n]
-            for m in range(step_starts[j], step_starts[j + 1]):
-                for sign in (1.0, -1.0):
+        # Steps of a lattice before their reverses.
+        for sign in (1.0, -1.0):
+            for n in range(bond_starts[i], bond_starts[i + 1] + 1):
+                # The atom itself comes after its neighbours.
+                j = bonds[n] if n < bond_starts[i + 1] else i
+                for m in range(step_starts[j], step_starts[j + 1]):
                     a = sign * (x[steps[m], 0] - x[j, 0])
                     b = sign * (x[steps[m], 1] - x[j, 1])
                     c = sign * (x[steps[m], 2] - x[j, 2])
@@ -190,9 +192,9 @@ def led_places(
                             free = False
                             break
                     if free:
-                        owner.append(i)
+                        key.append(i * side**3 + cell)
                         place.append((x[i, 0] + a, x[i, 1] + b, x[i, 2] + c))
     out = np.empty((len(place), 3))
     for p in range(len(place)):
         out[p, 0], out[p, 1], out[p, 2] = place[p]
-    return np.array(owner, dtype=np.int64), out
+    return np.array(key, dtype=np.int64), out

@@ -129,14 +129,19 @@ def _outside_places(
     """
     # With a step a lattice has its reverse: at a surface many of the steps
     # outwards are known by those inwards alone.
-    return led_places(
+    half = int(np.ceil(STEP_REACH / STEP_CELL))
+    key, place = led_places(
         np.ascontiguousarray(x),
         *_rows(tree.query_pairs(BOND, output_type="ndarray"), len(x)),
         *_rows(tree.query_pairs(STEP_REACH, output_type="ndarray"), len(x)),
         STEP_CELL,
-        int(np.ceil(STEP_REACH / STEP_CELL)),
+        half,
         OCCUPIED,
     )
+    order = np.argsort(key)
+    # The loop looks at near atoms alone.
+    order = order[tree.query(place[order])[0] > OCCUPIED]
+    return key[order] // (2 * half + 1) ** 3, place[order]
 
 
 def _rows(pairs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
