@@ -19,6 +19,7 @@ from diffpy_cbldm.crystals.bonds import (
 )
 from diffpy_cbldm.crystals.frameworks import Framework, load_frameworks
 from diffpy_cbldm.crystals.point_groups import orbit_fields, rotations
+from diffpy_cbldm.fitting.agreement import EVIDENCE
 from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.low_pass import low_passed
 from diffpy_cbldm.fitting.moves import MOST_ORBITS
@@ -157,8 +158,9 @@ def shells_generator(
     Returns
     -------
     list of Candidate
-        First those whose orbits were relaxed (their ``edits`` say so), the
-        best first; then ideal ones.  None for data of a particle that is
+        Those whose orbits were relaxed (their ``edits`` say so), the best
+        and what the data hardly tell from it; where no framework has few
+        enough ways to move, ideal ones.  None for data of a particle that is
         larger than the frameworks, or that an ideal cluster or a sphere of
         crystal explains as well.
     """
@@ -175,7 +177,8 @@ def shells_generator(
     if ended is None:
         return []
     found = [_candidate(one, target) for one in ended]
-    found += [_ideal(known[i], bonds[i], target) for i in order[:IDEAL]]
+    if not found:
+        found = [_ideal(known[i], bonds[i], target) for i in order[:IDEAL]]
     return found[:count]
 
 
@@ -213,7 +216,7 @@ def _searched(
     basis = PairBasis(data.target, best.end.fit, longest=longest)
     ended += _relaxed(_downhill(more, bonds, data, basis, TRIES), data)
     ended.sort(key=lambda one: one.value)
-    return ended[:RELAXED]
+    return [one for one in ended if one.value < ended[0].value + EVIDENCE]
 
 
 def _downhill(
