@@ -171,7 +171,8 @@ def shells_generator(
     if library_rw(target) < EXPLAINED:
         return []
     known = load_frameworks()
-    rw, bonds = screen(*_histograms(), low_passed(target, LOW_Q), target.bond)
+    low = low_passed(target, LOW_Q)
+    rw, bonds = screen(*framework_histograms(), low, target.bond)
     order = np.argsort(rw, kind="stable")[:LOOKED_AT]
     ended = _searched([int(i) for i in order], bonds, target)
     if ended is None:
@@ -326,7 +327,7 @@ def _ideal(framework: Framework, bond: float, target: Target) -> Candidate:
 
 
 @functools.cache
-def _histograms() -> tuple[Tensor, Tensor]:
+def framework_histograms() -> tuple[Tensor, Tensor]:
     """Pair histograms of all frameworks, in bond lengths."""
     import torch
 

@@ -21,15 +21,21 @@ import numpy as np
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.bonds import shortest_bond
-from diffpy_cbldm.crystals.frameworks import load_frameworks
+from diffpy_cbldm.crystals.frameworks import Framework, load_frameworks
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.low_pass import low_passed
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.crystal import Crystal, Measured
 from diffpy_cbldm.polishing.orbits import relaxed_orbits
 from diffpy_cbldm.search.by_library import library_generator
-from diffpy_cbldm.search.by_shells import shells_generator
+from diffpy_cbldm.search.by_shells import (
+    LOW_Q,
+    framework_histograms,
+    shells_generator,
+)
+from diffpy_cbldm.search.matching import screen
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.on_demand import on_demand
 
@@ -65,15 +71,34 @@ def told(words: str, c: cb.Candidate) -> None:
     )
 
 
+def _sizes(framework: Framework) -> tuple[int, ...]:
+    """Of the orbits; none of another group than that of the icosahedron."""
+    shells = framework.shells if framework.group == "I" else ()
+    return tuple(sorted(map(len, shells)))
+
+
 def ideal(sizes: tuple[int, ...], target: Target) -> cb.Candidate:
     """The first framework with orbits of these sizes."""
-    framework = next(
-        f
-        for f in load_frameworks()
-        if f.group == "I" and tuple(sorted(map(len, f.shells))) == sizes
-    )
+    framework = next(f for f in load_frameworks() if _sizes(f) == sizes)
     x = framework.positions * target.bond
     return cb.Candidate("Au", x, structure_type="ico")
+
+
+def ranks(target: Target) -> None:
+    """At which places the comparison at low and at all Q has them."""
+    known = load_frameworks()
+    for qmax in (LOW_Q, target.qmax):
+        part = low_passed(target, qmax)
+        rw, _ = screen(*framework_histograms(), part, target.bond)
+        order = [known[i] for i in np.argsort(rw, kind="stable")]
+        for words, sizes in NAMED.items():
+            place = 1 + min(
+                k
+                for k, f in enumerate(order)
+                if f.group == "I"
+                and tuple(sorted(map(len, f.shells))) == sizes
+            )
+            print(f"  to {qmax:g} 1/A: {words:34} is number {place}")
 
 
 def left_out(x: np.ndarray, kind: str, target: Target, relax: bool) -> float:
@@ -120,6 +145,7 @@ def steps(name: str, folder: Path, phases: bool) -> None:
     for words, sizes in NAMED.items():
         told(words, refined(ideal(sizes, target), target))
     blocks(best, target)
+    ranks(target)
     found = [c for c in shells_generator(target) if c.edits]
     for c in found:
         best = refined(c, target)
