@@ -53,6 +53,19 @@ def test_strain_and_surface_are_variables_of_the_recipe():
     assert end.structure_type == "oct"
 
 
+@pytest.mark.parametrize(("size", "kept"), [(0.03, True), (0.07, False)])
+def test_surface_shells_that_go_too_far_are_put_back(size, kept):
+    x = ideal("oct", 85)
+    pdf = pdf_of(moves.moved(x, {"surface_1": size}), noise=0.01)
+    found = cb.polish(candidate(x, "oct"), pdf, kinds=("surface",))
+    moved = [c for c in found if "surface" in c.edits]
+    assert bool(moved) == kept
+    for c in moved:
+        value, esd = c.parameters["surface_1"]
+        assert 2 * esd < abs(value) <= 0.04
+        assert value == pytest.approx(size, abs=0.005)
+
+
 def test_a_right_structure_comes_back_alone():
     x = ideal("dec", 75)
     found = cb.polish(candidate(x, "dec"), pdf_of(x, noise=0.02))

@@ -154,3 +154,12 @@ def test_errors():
         moves.moved(CUBO, {"strain_zz": 0.1})
     with pytest.raises(CbldmError, match="'surface_3' is no move"):
         moves.derivatives(CUBO, ["surface_3"])
+
+
+def test_single_variables_can_be_asked_for():
+    assert moves.check_kinds(["surface_1", "strain"]) == (
+        "strain",
+        "surface_1",
+    )
+    assert moves.move_names(CUBO, ["surface_1"]) == ("surface_1",)
+    assert moves.move_names(CUBO, ["surface"]) == moves.SURFACE

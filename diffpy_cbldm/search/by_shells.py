@@ -19,6 +19,7 @@ from diffpy_cbldm.crystals.bonds import (
 )
 from diffpy_cbldm.crystals.frameworks import Framework, load_frameworks
 from diffpy_cbldm.crystals.point_groups import orbit_fields, rotations
+from diffpy_cbldm.fitting.agreement import EVIDENCE
 from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.low_pass import low_passed
 from diffpy_cbldm.fitting.moves import MOST_ORBITS
@@ -157,8 +158,9 @@ def shells_generator(
     Returns
     -------
     list of Candidate
-        First those whose orbits were relaxed (their ``edits`` say so), the
-        best first; then ideal ones.  None for data of a particle that is
+        Those whose orbits were relaxed (their ``edits`` say so), the best
+        and what the data hardly tell from it; where no framework has few
+        enough ways to move, ideal ones.  None for data of a particle that is
         larger than the frameworks, or that an ideal cluster or a sphere of
         crystal explains as well.
     """
@@ -169,13 +171,15 @@ def shells_generator(
     if library_rw(target) < EXPLAINED:
         return []
     known = load_frameworks()
-    rw, bonds = screen(*_histograms(), low_passed(target, LOW_Q), target.bond)
+    low = low_passed(target, LOW_Q)
+    rw, bonds = screen(*framework_histograms(), low, target.bond)
     order = np.argsort(rw, kind="stable")[:LOOKED_AT]
     ended = _searched([int(i) for i in order], bonds, target)
     if ended is None:
         return []
     found = [_candidate(one, target) for one in ended]
-    found += [_ideal(known[i], bonds[i], target) for i in order[:IDEAL]]
+    if not found:
+        found = [_ideal(known[i], bonds[i], target) for i in order[:IDEAL]]
     return found[:count]
 
 
@@ -213,7 +217,7 @@ def _searched(
     basis = PairBasis(data.target, best.end.fit, longest=longest)
     ended += _relaxed(_downhill(more, bonds, data, basis, TRIES), data)
     ended.sort(key=lambda one: one.value)
-    return ended[:RELAXED]
+    return [one for one in ended if one.value < ended[0].value + EVIDENCE]
 
 
 def _downhill(
@@ -323,7 +327,7 @@ def _ideal(framework: Framework, bond: float, target: Target) -> Candidate:
 
 
 @functools.cache
-def _histograms() -> tuple[Tensor, Tensor]:
+def framework_histograms() -> tuple[Tensor, Tensor]:
     """Pair histograms of all frameworks, in bond lengths."""
     import torch
 

@@ -33,6 +33,10 @@ TRIED = 3
 """So many of each structure type, the best, are fitted together with the
 first."""
 
+LEAST = 1 / 3
+"""A second particle has at least so many of the atoms of the first: a smaller
+one imitates ligands."""
+
 BINDERS = ("S", "Se", "P", "N", "O", "Cl", "Br", "I")
 """Elements of ligands that bind to a metal, the likeliest first."""
 
@@ -187,7 +191,9 @@ def _gain(
 
 
 def _another(candidate: Candidate, best: Candidate) -> bool:
-    return candidate.structure_type != best.structure_type
+    """Whether a structure is of another type, and large enough."""
+    other = candidate.structure_type != best.structure_type
+    return other and len(candidate) >= LEAST * len(best)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
@@ -206,4 +212,5 @@ def _library(target: Target, best: Candidate) -> list[Candidate]:
         )
         for place, one in enumerate(table.geometries)
         if one.structure_type != best.structure_type
+        and len(one.members) >= LEAST * len(best)
     ]

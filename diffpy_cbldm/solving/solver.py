@@ -15,9 +15,8 @@ from diffpy_cbldm.crystals.crystal import crystal_of
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
-from diffpy_cbldm.fitting.quickfit import (
-    QuickFit,
-)
+from diffpy_cbldm.fitting.moves import move_names
+from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.signal_end import signal_end
@@ -74,6 +73,9 @@ from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.solving.verdict import judge
 from diffpy_cbldm.solving.world_range import on_powders
 from diffpy_cbldm.threads import one_thread
+
+MOVED = 1e-4
+"""Where the first orbit of a relaxed framework begins, bond lengths."""
 
 
 def solve(
@@ -348,6 +350,9 @@ def _refined(
     start = start_values(candidate, target, fit)
     # What a generator has relaxed goes on being relaxed, with uncertainties.
     relaxed = [kind for kind in candidate.edits if kind == "orbits"]
+    # Not from 0, or a fit without them would come first, for nothing.
+    names = move_names(candidate.positions, relaxed)
+    start |= dict.fromkeys(names[:1], MOVED)
     done = refine_one(
         candidate, target, backend=used.backend, start=start, moves=relaxed
     )

@@ -8,7 +8,7 @@ of 114 and 144 atoms as they are, the same with their orbits relaxed, and a
 shell of sulfur about the best; with ``--phases`` a second particle, with
 ``--whole`` also the default run.  Rw goes with N, the number of refined
 parameters, the shortest bond, and the Rw beyond 20 A of what was refined up
-to 20 A.
+to 20 A; and every third 2.5 A of r is left out and predicted.
 """
 
 from __future__ import annotations
@@ -17,18 +17,32 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
+
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.bonds import shortest_bond
-from diffpy_cbldm.crystals.frameworks import load_frameworks
+from diffpy_cbldm.crystals.frameworks import Framework, load_frameworks
+from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.low_pass import low_passed
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.polishing.crystal import Crystal, Measured
+from diffpy_cbldm.polishing.orbits import relaxed_orbits
 from diffpy_cbldm.search.by_library import library_generator
-from diffpy_cbldm.search.by_shells import shells_generator
+from diffpy_cbldm.search.by_shells import (
+    LOW_Q,
+    framework_histograms,
+    shells_generator,
+)
+from diffpy_cbldm.search.matching import screen
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.on_demand import on_demand
 
 FOLDER = Path("../shared/data/experimental")
+
+TWIST = 0.03
+"""How far orbits are turned to break mirrors, bond lengths."""
 
 NAMED = {
     "hollow Mackay 54, anti-Mackay 60": (12, 12, 30, 60),
@@ -57,15 +71,67 @@ def told(words: str, c: cb.Candidate) -> None:
     )
 
 
+def _sizes(framework: Framework) -> tuple[int, ...]:
+    """Of the orbits; none of another group than that of the icosahedron."""
+    shells = framework.shells if framework.group == "I" else ()
+    return tuple(sorted(map(len, shells)))
+
+
 def ideal(sizes: tuple[int, ...], target: Target) -> cb.Candidate:
     """The first framework with orbits of these sizes."""
-    framework = next(
-        f
-        for f in load_frameworks()
-        if f.group == "I" and tuple(sorted(map(len, f.shells))) == sizes
-    )
+    framework = next(f for f in load_frameworks() if _sizes(f) == sizes)
     x = framework.positions * target.bond
     return cb.Candidate("Au", x, structure_type="ico")
+
+
+def ranks(target: Target) -> None:
+    """At which places the comparison at low and at all Q has them."""
+    known = load_frameworks()
+    for qmax in (LOW_Q, target.qmax):
+        part = low_passed(target, qmax)
+        rw, _ = screen(*framework_histograms(), part, target.bond)
+        order = [known[i] for i in np.argsort(rw, kind="stable")]
+        for words, sizes in NAMED.items():
+            place = 1 + min(
+                k
+                for k, f in enumerate(order)
+                if f.group == "I"
+                and tuple(sorted(map(len, f.shells))) == sizes
+            )
+            print(f"  to {qmax:g} 1/A: {words:34} is number {place}")
+
+
+def left_out(x: np.ndarray, kind: str, target: Target, relax: bool) -> float:
+    """Rw on every third block of r, all else fitted to the others.
+
+    Parameters
+    ----------
+    x : (n, 3) array, angstrom
+    kind : str
+        The structure type.
+    target : Target
+    relax : bool
+        Whether orbits are relaxed as well, from the ideal places with the
+        mirrors broken.
+    """
+    seen, held = (Measured(target, part) for part in ("seen", "held"))
+    p = Crystal(x, kind, seen).judged()
+    if relax:
+        relaxed = relaxed_orbits(moves.twisted(x, TWIST), kind, seen)
+        p = relaxed or p
+    return held.rw_of(p)
+
+
+def blocks(best: cb.Candidate, target: Target) -> None:
+    """How well structures predict r that was left out."""
+    rows = [("library", best.positions, best.structure_type, False)]
+    for words, sizes in NAMED.items():
+        x = ideal(sizes, target).positions
+        rows += [(words, x, "ico", False), (words, x, "ico", True)]
+    for words, x, kind, relax in rows:
+        rw = left_out(x, kind, target, relax)
+        how = "orbits relaxed" if relax else "as it is"
+        print(f"  left out: {words:34} {how:14} Rw {rw:.3f}", flush=True)
 
 
 def steps(name: str, folder: Path, phases: bool) -> None:
@@ -78,6 +144,8 @@ def steps(name: str, folder: Path, phases: bool) -> None:
     told("library", best)
     for words, sizes in NAMED.items():
         told(words, refined(ideal(sizes, target), target))
+    blocks(best, target)
+    ranks(target)
     found = [c for c in shells_generator(target) if c.edits]
     for c in found:
         best = refined(c, target)
