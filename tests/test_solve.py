@@ -11,7 +11,7 @@ import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.polishing.candidates import Front
-from diffpy_cbldm.solving import polish_stage, solver
+from diffpy_cbldm.solving import polish_stage, ranking, solver
 from diffpy_cbldm.solving.polish_stage import without_copies
 
 R = np.arange(0, 30, 0.01)
@@ -40,7 +40,8 @@ class World:
         self.pool, self.quick, self.refined = {}, {}, {}
         self.calls = []
         for module, *names in (
-            (solver, "propose", "quick_fit", "duplicates", "refine_one"),
+            (solver, "propose", "refine_one"),
+            (ranking, "quick_fit", "duplicates"),
             (polish_stage, "duplicates", "edit"),
         ):
             for name in names:
