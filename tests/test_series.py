@@ -17,7 +17,8 @@ from diffpy_cbldm.output.series import write_series
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.search.by_neighbours import neighbours_generator, resized
 from diffpy_cbldm.series import clients, engine, jobs
-from diffpy_cbldm.series.engine import Engine, Frame, Told, patience_with
+from diffpy_cbldm.series.engine import Engine
+from diffpy_cbldm.series.frames import Frame, Told, patience_with
 from diffpy_cbldm.series.many import Listed, solve_many, write_table
 from diffpy_cbldm.series.order import header_value, in_order
 from diffpy_cbldm.series.plan import Plan

@@ -31,7 +31,8 @@ import psutil
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.series import clients
-from diffpy_cbldm.series.engine import Engine, Frame
+from diffpy_cbldm.series.engine import Engine
+from diffpy_cbldm.series.frames import Frame
 from diffpy_cbldm.series.jobs import Answer, Job
 from diffpy_cbldm.series.many import Listed
 from diffpy_cbldm.series.records import Record
