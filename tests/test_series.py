@@ -17,7 +17,8 @@ from diffpy_cbldm.output.series import write_series
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.search.by_neighbours import neighbours_generator, resized
 from diffpy_cbldm.series import clients, engine, jobs
-from diffpy_cbldm.series.engine import Engine, Frame, Told, patience_with
+from diffpy_cbldm.series.engine import Engine
+from diffpy_cbldm.series.frames import Frame, Told, patience_with
 from diffpy_cbldm.series.many import Listed, solve_many, write_table
 from diffpy_cbldm.series.order import header_value, in_order
 from diffpy_cbldm.series.plan import Plan
@@ -386,8 +387,11 @@ def test_without_dask(monkeypatch):
 
 def test_nobody_answers(monkeypatch):
     monkeypatch.setattr(clients, "CONNECT", 0.2)
-    for where in ("tcp://127.0.0.1:9", "missing.json"):
-        with pytest.raises(cb.CbldmError, match="no scheduler answers"):
+    for where, said in (
+        ("tcp://127.0.0.1:9", "no scheduler answers"),
+        ("missing.json", "file missing.json does not exist"),
+    ):
+        with pytest.raises(cb.CbldmError, match=said):
             with clients.connected(where) as connect:
                 connect()
 
@@ -406,7 +410,7 @@ def test_tables(here):
         write_table(records, name)
         made = getattr(pandas, f"read_{read}")(name)
         assert list(made.source) == ["a.gr", "b.gr"]
-        assert made.n_atoms[0] == 55 and pandas.isna(made.n_atoms[1])
+        assert made.n_atoms.iloc[0] == 55 and pandas.isna(made.n_atoms.iloc[1])
     with pytest.raises(cb.CbldmError, match="NAME.csv"):
         write_table(records, "t.txt")
 

@@ -18,7 +18,7 @@ from diffpy_cbldm.output import writers
 from diffpy_cbldm.settings import SERIES_PAGE
 
 if TYPE_CHECKING:
-    from diffpy_cbldm.series.engine import Told
+    from diffpy_cbldm.series.frames import Told
 
 PAGE_EVERY = 30
 """Seconds from one page to the next while a series runs."""
@@ -105,7 +105,7 @@ class _Series:
 
     def _feed(self) -> Any:
         """The inputs in their order, and a folder that is watched."""
-        from diffpy_cbldm.series.engine import Frame
+        from diffpy_cbldm.series.frames import Frame
         from diffpy_cbldm.series.many import Listed
         from diffpy_cbldm.series.order import in_order
         from diffpy_cbldm.series.watching import Folder

@@ -11,7 +11,7 @@ import numpy as np
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.output.page import check_installed, template
-from diffpy_cbldm.series.engine import STEP, Told
+from diffpy_cbldm.series.frames import STEP, Told
 from diffpy_cbldm.series.records import DONE, FAILED, Record
 
 ROWS = 600

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,16 @@ def _client(where: str) -> Client:
     """
     from distributed import Client
 
+    # For a file Dask waits for ever.
+    end = time.monotonic() + CONNECT
+    while "://" not in where and not os.path.exists(where):
+        if time.monotonic() > end:
+            raise CbldmError(
+                f"the scheduler's file {where} does not exist; expected what "
+                f"dask scheduler --scheduler-file wrote: check "
+                f"--scheduler-file."
+            )
+        time.sleep(0.1)
     try:
         if "://" in where:
             return Client(where, timeout=CONNECT, set_as_default=False)

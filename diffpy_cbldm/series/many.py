@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.series import clients
-from diffpy_cbldm.series.engine import Engine, Frame, Told
+from diffpy_cbldm.series.engine import Engine
+from diffpy_cbldm.series.frames import Frame, Told
 from diffpy_cbldm.series.order import in_order
 from diffpy_cbldm.series.records import DONE, FAILED, Record
 from diffpy_cbldm.series.store import Store

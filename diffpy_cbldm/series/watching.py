@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.series.engine import Frame
+from diffpy_cbldm.series.frames import Frame
 from diffpy_cbldm.series.order import in_order
 
 SETTLED = 2.0

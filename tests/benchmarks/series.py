@@ -33,7 +33,8 @@ import numpy as np
 import diffpy_cbldm as cb
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.series import clients
-from diffpy_cbldm.series.engine import Engine, Frame
+from diffpy_cbldm.series.engine import Engine
+from diffpy_cbldm.series.frames import Frame
 from diffpy_cbldm.series.jobs import Answer, Job
 from diffpy_cbldm.series.many import Listed, Series, solve_many
 from diffpy_cbldm.series.records import Record

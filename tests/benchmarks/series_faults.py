@@ -31,7 +31,8 @@ import psutil
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.series import clients
-from diffpy_cbldm.series.engine import Engine, Frame
+from diffpy_cbldm.series.engine import Engine
+from diffpy_cbldm.series.frames import Frame
 from diffpy_cbldm.series.jobs import Answer, Job
 from diffpy_cbldm.series.many import Listed
 from diffpy_cbldm.series.records import Record
@@ -158,10 +159,11 @@ def kill_workers(
         def kill(_: object) -> None:
             nonlocal killed
             if killed < chosen.workers and choose.random() < 0.8:
-                alive = list(client.run(os.getpid).values())
-                if alive:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(choose.choice(alive), signal.SIGKILL)
+                # One that dies while it is asked does not answer.
+                with contextlib.suppress(OSError):
+                    alive = client.run(os.getpid, on_error="ignore")
+                    if numbers := list(alive.values()):
+                        os.kill(choose.choice(numbers), signal.SIGKILL)
                         killed += 1
 
         engine = Engine(
