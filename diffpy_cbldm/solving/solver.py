@@ -166,6 +166,7 @@ def _solve(
     clock: Clock,
 ) -> Solution:
     """The steps of `solve`, with settings that were checked."""
+    given = target.pdf
     target, notes = settle(target, used.small_angle)
     pool, silent = _proposed(target, used, generators, clock)
     crystal = fit_crystal(target)
@@ -191,7 +192,7 @@ def _solve(
     about_size = size_doubts(candidates[0], target, largest)
     clock.begin("sizes")
     sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
-    verdict = judge(Answer(candidates, target, crystal, largest))
+    verdict = judge(Answer(candidates, target, crystal, largest, given))
     atoms = None if too_short else edits.atoms
     if atoms:
         atoms = on_powders(atoms, candidates[0], sizes, crystal, target)
