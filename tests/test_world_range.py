@@ -99,6 +99,8 @@ def test_wrong_answers_are_told_from_right_ones():
     assert not world_tables.right(a_row(0, type="bcc", types=["bcc"]))
     assert world_tables.right(a_row(0, type="bcc", types=["bcc", "fcc"]))
     assert not world_tables.right(a_row(0, weight_mean=2000.0))
+    # Out of its range, and by less than a third of N.
+    assert world_tables.right(a_row(0, weight_mean=260.0))
 
 
 def test_weights_find_the_test_that_tells():

@@ -35,6 +35,9 @@ WAVE = 0.5
 """A damped wave with a lower Rw beyond the first shell is a liquid: clusters
 and crystals leave 0.64 or more, hard spheres 0.21."""
 
+BLURRED = 0.05
+"""No atom of a solid metal has a Uiso so large, A^2."""
+
 WAVE_RANGE = 3.0
 """It is looked for where the range has so many bond lengths at least."""
 
@@ -46,7 +49,7 @@ SIMILAR = 1.1
 """A crystal explains the data as well as the best structure where its Rw is
 at most so many times as large."""
 
-INSTEAD = 0.85
+INSTEAD = 0.95
 """Another reading of the columns is believed where its Rw is at most so many
 times that of G(r)."""
 
@@ -112,17 +115,19 @@ def _short(answer: Answer) -> Reason | None:
 def _other_reading(answer: Answer) -> Reason | None:
     """F(Q) or g(r) where G(r) is expected."""
     target = answer.target
+    # A Qmax that was corrected is not where the columns end.
+    given = answer.given or target.pdf
     least = min(answer.rw, answer.crystal.rw)
-    if _reads_better(readings.as_scattering(target.pdf), target, least):
+    if _reads_better(readings.as_scattering(given), target, least):
         return Reason(
             "F(Q)",
             f"the columns fit better as Q and F(Q) than as r and G(r): they "
-            f"end at {target.pdf.r[-1]:g}, as Qmax does",
+            f"end at {given.r[-1]:g}, as Qmax does",
             "transform F(Q) to G(r), and pass the .gr file",
         )
     # g(r) goes about 1: whatever is fitted to it explains nearly nothing.
     if least > NOTHING and _reads_better(
-        readings.as_pair_function(target.pdf), target, least
+        readings.as_pair_function(given), target, least
     ):
         return Reason(
             "g(r)",
@@ -203,7 +208,11 @@ def _liquid(answer: Answer) -> Reason | None:
     if bond is None or target.rmax < WAVE_RANGE * bond:
         return None
     wave, decay = fit_wave(target)
-    if wave >= min(WAVE, _rw_beyond(answer, BEYOND * bond)):
+    if wave >= WAVE:
+        return None
+    blurred = max(answer.best.uiso.values(), default=0.0) > BLURRED
+    # A structure whose shells are blurred away is a wave as well.
+    if wave >= _rw_beyond(answer, BEYOND * bond) and not blurred:
         return None
     return Reason(
         "liquid or glass",

@@ -20,6 +20,7 @@ from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.refinement import HELD_OUT
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.settings import Refinement
 from diffpy_cbldm.solving import doubts
@@ -74,12 +75,16 @@ class Answer:
         The baseline.
     largest : int
         Atoms of the largest particles that were proposed.
+    given : PDFData, optional
+        The data as they were given; default those of the target, whose
+        header may have been corrected.
     """
 
     candidates: Sequence[Candidate]
     target: Target
     crystal: AttenuatedCrystal
     largest: int
+    given: PDFData | None = None
 
     @property
     def best(self) -> Candidate:
@@ -248,13 +253,16 @@ def _of_size(word: str) -> Callable[..., str]:
 TESTS = (
     _Test(
         "rw",
-        "the fit is bad",
+        "the misfit is larger than usual",
         lambda answer: answer.rw,
-        _of_size("The best Rw"),
+        lambda answer, value: _of_size("The best Rw")(answer, value)
+        or f"Rw {value:.3f} is more than such data usually leave (nine in "
+        f"ten right answers: {FACTS['rw'].threshold:g}): type and size are "
+        f"less sure.",
     ),
     _Test(
         "misfit",
-        "the misfit is no noise, and larger than usual",
+        "the misfit is no noise",
         _misfit,
         lambda answer, value: f"The misfit of the best structure is no noise, "
         f"and with Rw {value:.3f} it is larger than such data usually leave "

@@ -236,6 +236,7 @@ def _solve(
 ) -> Solution:
     """The steps of `solve` for metals, with settings that were checked."""
     generators = used.generators.split(",")
+    given = target.pdf
     target, told = settle(target, used.small_angle)
     notes = [*notes, *told]
     pool, silent = _proposed(target, used, crystals, starts, clock)
@@ -266,7 +267,7 @@ def _solve(
     atoms = framework_range(candidates, target.independent_points)
     if atoms is None and used.polish != "no":
         atoms = with_open_sizes(edits.atoms, ranked, crystal, target)
-    verdict = judge(Answer(candidates, target, crystal, largest))
+    verdict = judge(Answer(candidates, target, crystal, largest, given))
     if too_short:
         atoms = None
     if atoms:
