@@ -76,7 +76,10 @@ PUBLIC = {
     ),
     *("diffpy_cbldm.debye.simulation.simulate",),
     *("diffpy_cbldm.fitting.refinement.refine",),
-    *("diffpy_cbldm.solving.solver.solve",),
+    *(
+        "diffpy_cbldm.solving.solver.solve",
+        "diffpy_cbldm.search.generators.propose",
+    ),
     # Fields of a dataclass, as keywords: Candidate.
     *("diffpy_cbldm.cluster.__init__",),
 }
