@@ -139,12 +139,15 @@ def scaled_sites(
     if template == "stack":
         points = points[_in_order(points, x)]
     inverse = np.linalg.inv(steps)
+    # Where layers stand anywhere, the surface itself is the limit; else the
+    # last layer of the sites, which must stay within it.
+    inward = LAYER if shifts is None else 0.0
     if shifts is None:
         shifts = np.zeros((len(factors), 3))
     cuts = []
     for factor, shift in zip(factors, shifts, strict=True):
         heights = (points - middle - shift) @ normals.T
-        limit = (far + LAYER) * factor - LAYER
+        limit = (far + LAYER) * factor - inward
         inside = points[(heights <= limit + 1e-6).all(1)]
         cuts.append(np.rint(inside @ inverse).astype(np.int64))
     return cuts
