@@ -246,9 +246,10 @@ def test_bad_settings(world, words, text):
     assert world.calls == []
 
 
-def test_the_composition_must_be_told(world):
+@pytest.mark.parametrize("composition", ["CdSe:Mn", None])
+def test_one_element_only(world, composition):
     with pytest.raises(cb.CbldmError, match="one element"):
-        cb.solve(a_pdf(composition=None))
+        cb.solve(a_pdf(composition=composition))
     assert world.calls == []
 
 

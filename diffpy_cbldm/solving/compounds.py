@@ -16,6 +16,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
 from diffpy_cbldm.crystals.crystal_cuts import MOST
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.envelope import fit_envelope
 from diffpy_cbldm.fitting.pair_fit import PairFit, fit_cluster
 from diffpy_cbldm.fitting.recipe import delta2_name
@@ -196,12 +197,7 @@ def solve_compound(
             warnings=(
                 *target.pdf.warnings,
                 *([note] if note else []),
-                *size_doubts(
-                    candidates[0], target, MOST, "pieces of crystals"
-                ),
-                *qdamp_doubts(candidates[0], target),
-                *crystal_doubts(candidates[0], sphere),
-                *bulk_doubts(candidates[0], sphere, target),
+                *_doubts(candidates[0], sphere, target),
                 *prototype_doubts(cuts.crystals, bool(crystals)),
                 *left_out(used),
                 *mixture_notes(candidates[0], cuts.alloys, target, used.seed),
@@ -217,6 +213,18 @@ def solve_compound(
         ),
         used,
     )
+
+
+def _doubts(
+    best: Candidate, sphere: AttenuatedCrystal, target: Target
+) -> list[str]:
+    """Why the particle may be another than the best structure."""
+    return [
+        *size_doubts(best, target, MOST, "pieces of crystals"),
+        *qdamp_doubts(best, target),
+        *crystal_doubts(best, sphere),
+        *bulk_doubts(best, sphere, target),
+    ]
 
 
 def _settled(
