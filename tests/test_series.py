@@ -324,10 +324,10 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(client, monkeypatch):
             raise cb.CbldmError("the disk is full.")
         return finish(self, record, *more)
 
-    monkeypatch.setattr(Store, "finish", full)
-    with pytest.raises(cb.CbldmError, match="3 of 8 frames.*again"):
-        run(client, store, frames(8))
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "finish", full)
+        with pytest.raises(cb.CbldmError, match="3 of 8 frames.*again"):
+            run(client, store, frames(8))
     # Its claims were given back: nothing is waited for.
     assert Store("a.db").claim("0" * 32, "other")[0] == "mine"
     told = run(client, Store("a.db"), frames(8))

@@ -332,9 +332,8 @@ class Engine:
             self.store.renew(self._claimed())
 
     def _claimed(self) -> list[str]:
-        """Keys of the frames that are on their way."""
-        sent = [*self.flying, *self.outgoing]
-        jobs = [self.told[number].job for number in sent]
+        """Keys of the frames that were begun and have not ended."""
+        jobs = [t.job for t in self.told if t.record is None]
         return [job.key for job in jobs if job is not None]
 
     def _reconnect(self) -> None:

@@ -43,8 +43,8 @@ POISON = "poison"
 SLEEP = 0.05
 """Seconds that the work of a frame takes."""
 
-LIMIT = 1500
-"""Bytes for each frame that a file may have where the disk is full."""
+BASE, LIMIT = 130_000, 1000
+"""Bytes that a file may have where the disk is full: in all, and a frame."""
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -270,7 +270,9 @@ def kill_all(
 
 def fill_disk(store: str, chosen: argparse.Namespace) -> None:
     """Let no file grow beyond what half of the frames take, then any."""
-    if not started(chosen.count, store, "2", LIMIT * chosen.count).wait():
+    if not started(
+        chosen.count, store, "2", BASE + LIMIT * chosen.count
+    ).wait():
         raise RuntimeError("the disk was never full")
     print(f"  full after {_done(store)} frames", flush=True)
     if started(chosen.count, store, "2").wait():
