@@ -129,7 +129,7 @@ class Solution(Stored, Displayed):
     @property
     def headline(self) -> str:
         """The answer in at most four lines: type, size, fit, doubts."""
-        rmax = self.settings["rmax"]
+        rmax = self.settings.get("rmax", float(self.pdf.r[-1]))
         return headline(self.candidates[0], self.verdict, self.atoms, rmax)
 
     @property

@@ -13,7 +13,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.compiled import compile_ahead
 from diffpy_cbldm.crystals.crystal import crystal_of
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.fitting.attenuated import fit_crystal
+from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal, fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.moves import move_names
 from diffpy_cbldm.fitting.quickfit import QuickFit
@@ -254,23 +254,19 @@ def _solve(
     else:
         edits = _edited([ranked[i][0] for i in chosen], target, used, clock)
         refined += without_copies(edits.refined, [c for c, _ in refined])
-    known = [c for c, _ in refined]
-    order = ordered(known, target)
+    order = ordered([c for c, _ in refined], target)
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
     too_short = range_doubts(target)
     largest = largest_proposed(generators)
-    about_size = size_doubts(candidates[0], target, largest)
     clock.begin("sizes")
     sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
+    verdict = judge(Answer(candidates, target, crystal, largest, given))
     atoms = framework_range(candidates, target.independent_points)
     if atoms is None and used.polish != "no":
         atoms = with_open_sizes(edits.atoms, ranked, crystal, target)
-    verdict = judge(Answer(candidates, target, crystal, largest, given))
-    if too_short:
-        atoms = None
-    if atoms:
+    if atoms and not too_short:
         atoms = on_powders(atoms, candidates[0], sizes, crystal, target)
         atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
     more = on_demand(candidates, target, used)
@@ -282,12 +278,7 @@ def _solve(
         warnings=_once(
             *target.pdf.warnings,
             *notes,
-            *label_doubts(target),
-            *too_short,
-            *about_size,
-            *qdamp_doubts(candidates[0], target),
-            *plainness_doubts(candidates),
-            *crystal_doubts(candidates[0], crystal),
+            *_doubts_of(candidates, crystal, target, largest),
             *(doubt.text for doubt in verdict.raised),
             *more.notes,
             *origin_doubts(candidates, generators),
@@ -296,7 +287,7 @@ def _solve(
         together=tuple(other.pdf for other in target.together),
         front=edits.front,
         groups=tuple(group(candidates, independent_points(target))),
-        atoms=atoms,
+        atoms=None if too_short else atoms,
         crystal=crystal,
         sizes=sizes,
         distribution=more.distribution,
@@ -371,6 +362,26 @@ def _edited(
         return Edits([], (), None)
     clock.begin("polish")
     return edit_best(starts, target, used)
+
+
+def _doubts_of(
+    candidates: list[Candidate],
+    crystal: AttenuatedCrystal,
+    target: Target,
+    largest: int,
+) -> list[str]:
+    """What of data, answer and rivals is in doubt, in sentences.
+
+    largest : atoms of the largest structures that were asked for
+    """
+    return [
+        *label_doubts(target),
+        *range_doubts(target),
+        *size_doubts(candidates[0], target, largest),
+        *qdamp_doubts(candidates[0], target),
+        *plainness_doubts(candidates),
+        *crystal_doubts(candidates[0], crystal),
+    ]
 
 
 def _once(*texts: str) -> tuple[str, ...]:

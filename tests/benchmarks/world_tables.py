@@ -67,7 +67,7 @@ class _Best(list):
 
     def __init__(self, atoms: int, rw: float) -> None:
         super().__init__([0] * atoms)
-        self.rw = rw
+        self.rw = self.rw_of_first = rw
 
 
 def stratum(row: Row) -> str:

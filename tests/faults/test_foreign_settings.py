@@ -32,7 +32,7 @@ def test_all_keys_that_a_result_writes_are_taken():
     # What a result writes is the range that was taken.
     used |= {"composition": "Pt", "qmin": 0.8, "version": "1", "rmax": 30.0}
     assert result(**used) == {
-        **{k: v for k, v in used.items() if k != "version"},
+        **{k: v for k, v in used.items() if k != "version" and v is not None},
         "inputs": ["a.gr"],
     }
 

@@ -79,7 +79,7 @@ def test_the_table_comes_before_the_outputs(capfd, monkeypatch):
 
 
 def test_a_fault_in_the_words_does_not_lose_the_files(capfd, monkeypatch):
-    def broken(self, warnings):
+    def broken(self, **options):
         raise RuntimeError("no words")
 
     monkeypatch.setattr(Solution, "explain", broken)
