@@ -61,10 +61,12 @@ def test_wider_shares_and_worse_fits_are_no_narrower():
 @pytest.mark.parametrize("rw", [0.5 * EXPLAINED, 0.15])
 def test_a_single_particle_keeps_its_range(rw):
     best = cb.Candidate("Pt", X, "fcc", "library", rw=rw)
-    crystal = SimpleNamespace(n_atoms=160, rw=2 * rw)
     target = SimpleNamespace(qdamp=0.04, rmax=30.0)
     atoms = AtomRange(100, 97, 104, 0.9)
-    found = on_powders(atoms, best, (), crystal, target)
+    alike = AtomRange(100, 100, 100, 0.9)
+    found = on_powders(atoms, alike, best, target)
+    alone = on_powders(None, alike, best, target)
+    assert (alone is None) == (rw < EXPLAINED)
     if rw < EXPLAINED:
         assert (found.low, found.high) == (97, 104)
     else:
@@ -84,8 +86,7 @@ def a_row(number, **more):
         "atoms": 201,
         "diameter": 20.0,
         "rw": 0.05,
-        "crystal": [220, 0.06],
-        "sizes": [],
+        "alike": [201, 220],
         "state": "good",
         "reason": "",
         "doubts": dict.fromkeys(FACTS, 0.0),

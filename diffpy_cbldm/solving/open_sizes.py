@@ -24,7 +24,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.plainest import EXPLAINED, complexity, distinction
-from diffpy_cbldm.solving.sizes import AVERAGE
+from diffpy_cbldm.solving.sizes import AVERAGE, SizeAtQdamp, covering
 
 TOLD_APART = 1.645
 """Standard deviations from which a worse fit is worse: one in twenty, each
@@ -70,6 +70,31 @@ def futile(ranked: Ranked) -> bool:
     """
     plainer = ranked[0][1].rw > min(fit.rw for _, fit in ranked)
     return unexplained(ranked) and plainer
+
+
+def alike_sizes(
+    best: Candidate,
+    ranked: Ranked,
+    sizes: Sequence[SizeAtQdamp],
+    crystal: AttenuatedCrystal,
+    target: Target,
+) -> AtomRange:
+    """The sizes that explain the data as well as the best structure does.
+
+    Parameters
+    ----------
+    best : Candidate
+        The refined answer.
+    ranked : sequence of (Candidate, QuickFit)
+    sizes : sequence of SizeAtQdamp
+        At the Qdamp of common instruments, where it is not known.
+    crystal : AttenuatedCrystal
+    target : Target
+    """
+    n = len(best)
+    alone = AtomRange(n, n, n, SHARE)
+    wide = with_open_sizes(alone, ranked, crystal, target)
+    return covering(wide or alone, sizes, best, crystal)
 
 
 def with_open_sizes(

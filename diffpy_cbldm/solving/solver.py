@@ -52,14 +52,12 @@ from diffpy_cbldm.solving.doubts import (
     range_doubts,
     size_doubts,
 )
-from diffpy_cbldm.solving.frameworks import framework_range
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import settle
 from diffpy_cbldm.solving.on_demand import on_demand
 from diffpy_cbldm.solving.open_sizes import (
     UNEDITED,
     futile,
-    with_open_sizes,
 )
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
@@ -71,7 +69,7 @@ from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
 from diffpy_cbldm.solving.sizes import sizes_by_qdamp
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.solving.verdict import judge
-from diffpy_cbldm.solving.world_range import on_powders
+from diffpy_cbldm.solving.world_range import stated_range
 from diffpy_cbldm.threads import one_thread
 
 MOVED = 1e-4
@@ -258,16 +256,15 @@ def _solve(
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
-    too_short = range_doubts(target)
     largest = largest_proposed(generators)
     clock.begin("sizes")
-    sizes = () if too_short else sizes_by_qdamp(ranked, crystal, target)
+    short = range_doubts(target)
+    sizes = () if short else sizes_by_qdamp(ranked, crystal, target)
     verdict = judge(Answer(candidates, target, crystal, largest, given))
-    atoms = framework_range(candidates, target.independent_points)
-    if atoms is None and used.polish != "no":
-        atoms = with_open_sizes(edits.atoms, ranked, crystal, target)
-    if atoms and not too_short:
-        atoms = on_powders(atoms, candidates[0], sizes, crystal, target)
+    atoms = stated_range(
+        candidates, ranked, edits.atoms, sizes, crystal, target
+    )
+    if atoms:
         atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
     more = on_demand(candidates, target, used)
     return Solution(
@@ -287,7 +284,7 @@ def _solve(
         together=tuple(other.pdf for other in target.together),
         front=edits.front,
         groups=tuple(group(candidates, independent_points(target))),
-        atoms=None if too_short else atoms,
+        atoms=atoms,
         crystal=crystal,
         sizes=sizes,
         distribution=more.distribution,

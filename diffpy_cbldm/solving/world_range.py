@@ -21,7 +21,10 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving.atom_range import AtomRange
-from diffpy_cbldm.solving.sizes import SizeAtQdamp, covering
+from diffpy_cbldm.solving.doubts import range_doubts
+from diffpy_cbldm.solving.frameworks import framework_range
+from diffpy_cbldm.solving.open_sizes import Ranked, alike_sizes
+from diffpy_cbldm.solving.sizes import SizeAtQdamp
 
 SHARES = (0.5, 0.9)
 
@@ -45,36 +48,70 @@ WIDENING: dict[str, dict[float, float]] = {
 ``python -m tests.benchmarks.measured_world --facts``."""
 
 
-def on_powders(
-    atoms: AtomRange,
-    best: Candidate,
+def stated_range(
+    candidates: Sequence[Candidate],
+    ranked: Ranked,
+    edited: AtomRange | None,
     sizes: Sequence[SizeAtQdamp],
     crystal: AttenuatedCrystal,
     target: Target,
-) -> AtomRange:
-    """A range of N that also holds for powders, of a structure that fits.
+) -> AtomRange | None:
+    """The range of N of an answer, None where nothing tells one.
 
     Parameters
     ----------
-    atoms : AtomRange
-        As of a single particle.
-    best : Candidate
+    candidates : sequence of Candidate
+        The answer first.
+    ranked : sequence of (Candidate, QuickFit)
+    edited : AtomRange or None
+        Of its edits, see `diffpy_cbldm.solving.atom_range`.
     sizes : sequence of SizeAtQdamp
     crystal : AttenuatedCrystal
     target : Target
     """
-    wide = covering(atoms, sizes, best, crystal)
+    if range_doubts(target):
+        return None
+    cluster = framework_range(candidates, target.independent_points)
+    if cluster is not None:
+        # A framework is one cluster; other answers stand for a powder.
+        return cluster
+    alike = alike_sizes(candidates[0], ranked, sizes, crystal, target)
+    return on_powders(edited, alike, candidates[0], target)
+
+
+def on_powders(
+    atoms: AtomRange | None, alike: AtomRange, best: Candidate, target: Target
+) -> AtomRange | None:
+    """A range of N that also holds for powders, of a structure that fits.
+
+    Parameters
+    ----------
+    atoms : AtomRange or None
+        As of a single particle; None where nothing tells it.
+    alike : AtomRange
+        What explains the data as well as the structure does
+        (`diffpy_cbldm.solving.open_sizes.alike_sizes`).
+    best : Candidate
+    target : Target
+
+    Returns
+    -------
+    AtomRange or None
+        None where `atoms` is and the structure explains the data.
+    """
     if best.rw is None or best.rw < EXPLAINED:
-        return wide
-    n = len(best)
-    alike = covering(
-        dataclasses.replace(atoms, low=n, high=n), sizes, best, crystal
-    )
+        return atoms and _joined(atoms, alike)
     known = target.qdamp is not None
     stratum = stratum_of(across(best.positions), target.rmax, known, best.rw)
-    more = widened(alike, stratum)
+    return _joined(atoms or alike, widened(alike, stratum))
+
+
+def _joined(first: AtomRange, second: AtomRange) -> AtomRange:
+    """The first range, with what the second one holds beyond it."""
     return dataclasses.replace(
-        wide, low=min(wide.low, more.low), high=max(wide.high, more.high)
+        first,
+        low=min(first.low, second.low),
+        high=max(first.high, second.high),
     )
 
 

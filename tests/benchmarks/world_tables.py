@@ -8,7 +8,6 @@ score are fitted on the half of the cases to which it does not belong.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from scipy.optimize import minimize
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubt_facts import DOUBTED, FACTS
 from diffpy_cbldm.solving.doubt_table import family
-from diffpy_cbldm.solving.sizes import covering
 from diffpy_cbldm.solving.world_range import (
     SHARES,
     WIDENING,
@@ -51,23 +49,8 @@ def particles(rows: Sequence[Row]) -> list[Row]:
 
 def base(row: Row) -> AtomRange:
     """The range before it is widened: what explains the data as well."""
-    n = row["atoms"]
-    best: Any = _Best(n, row["rw"])
-    crystal: Any = SimpleNamespace(
-        n_atoms=row["crystal"][0], rw=row["crystal"][1]
-    )
-    sizes: Any = [
-        SimpleNamespace(n_atoms=a, crystal_atoms=b) for a, b in row["sizes"]
-    ]
-    return covering(AtomRange(n, n, n, 0.9), sizes, best, crystal)
-
-
-class _Best(list):
-    """So many atoms, with an Rw."""
-
-    def __init__(self, atoms: int, rw: float) -> None:
-        super().__init__([0] * atoms)
-        self.rw = self.rw_of_first = rw
+    low, high = row["alike"]
+    return AtomRange(row["atoms"], low, high, 0.9)
 
 
 def stratum(row: Row) -> str:
