@@ -33,7 +33,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
-    *sorted((ROOT / "diffpy_cbldm" / "manual").glob("*.md")),
+    *sorted((ROOT / "diffpy_cbldm" / "commands" / "manual").glob("*.md")),
 ]
 PAGES = [path for path in PAGES if not path.parent.name.startswith("_")]
 

@@ -67,3 +67,10 @@ def test_it_is_said():
     (text,) = plainness_doubts([first, candidate(LONG, "stacked", rw=0.08)])
     assert "stacked with" in text and "0.080" in text
     assert plainness_doubts([candidate(BALL)]) == []
+
+
+def test_frameworks_do_not_imitate_powders():
+    first = candidate(BALL[:144], "ico", rw=0.166, edits=("orbits",))
+    more = candidate(BALL[:145], "ico", rw=0.160, edits=("orbits",))
+    (text,) = plainness_doubts([first, more])
+    assert "framework" in text and "twinned" not in text

@@ -15,6 +15,7 @@ from diffpy_cbldm.series import store as stores
 from diffpy_cbldm.series.records import Record, kept, key_of, record_of
 from diffpy_cbldm.series.store import Store, result_text
 from diffpy_cbldm.solving.solution import Solution
+from diffpy_cbldm.solving.verdict import Verdict
 from tests.postgres import postgres_server
 
 KEYS = [f"{k:032x}" for k in range(12)]
@@ -72,6 +73,20 @@ def test_a_result_comes_back(solution):
     assert told == dataclasses.replace(record, source="./300")
     with pytest.raises(cb.CbldmError, match="has no result under"):
         store.solution(KEYS[1])
+
+
+def test_no_structure_is_no_type_and_no_size(solution):
+    none = Verdict("none", 0.0, (), ("fcc",), kind="noise", reason="noise")
+    record = record_of(
+        dataclasses.replace(solution, verdict=none), KEYS[0], "a.gr"
+    )
+    assert record.state == "done" and record.structure_type == "none"
+    assert record.n_atoms is None and record.reason == "noise"
+    good = dataclasses.replace(none, state="good")
+    record = record_of(
+        dataclasses.replace(solution, verdict=good), KEYS[0], "a.gr"
+    )
+    assert record.structure_type == "fcc" and record.n_atoms == 3
 
 
 def test_the_key_is_of_data_settings_and_version(solution, monkeypatch):

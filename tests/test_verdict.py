@@ -205,6 +205,13 @@ def test_lower_limits_are_said_as_such():
     assert "at least 79 atoms" in text and "70 to 90" not in text
 
 
+@pytest.mark.parametrize("rmax, beyond", [(11.0, False), (9.0, True)])
+def test_the_headline_says_that_a_particle_ends_beyond_the_data(rmax, beyond):
+    best = answer(measured_particle(), 0.003).best  # 12 A across
+    text = headline(best, None, None, rmax)
+    assert ("farther than the data reach" in text) == beyond
+
+
 def test_all_outputs_agree():
     solution = cb.solve(
         measured_particle(),

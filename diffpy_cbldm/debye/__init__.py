@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pure": ["debye_pdf"],
         "qgrid": ["r_grid"],
         "simulation": ["simulate"],
+        "world": ["World"],
     },
 )

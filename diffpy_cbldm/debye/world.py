@@ -4,7 +4,7 @@ A particle of a powder is one of many sizes, its surface is rough and looser
 than its inside, ligands cover it, and another phase may lie beside it.  The
 measurement adds noise and a background, and the data reduction takes a
 polynomial away.  A `World` says how much there is of each, nothing by
-default; `diffpy_cbldm.debye.measured` makes the curves.
+default; `diffpy_cbldm.fitting.measured` makes the curves.
 """
 
 from __future__ import annotations

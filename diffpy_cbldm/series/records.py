@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DONE, FAILED = "done", "failed"
 """How a frame ends."""
 
+NONE = "none"
+"""The type of a frame whose data tell no structure."""
+
 KEPT_WITHOUT_REFINEMENT = 8
 """Candidates that are kept of a frame of which none was refined."""
 
@@ -39,9 +42,11 @@ class Record:
     value : float or None
         What varies along the series, such as the temperature.
     structure_type : str
-        Of the best structure; empty for a frame that failed.
+        Of the best structure; "none" where the verdict is no structure,
+        empty for a frame that failed.
     n_atoms, atoms_low, atoms_high : int or None
-        Its number of atoms, and the range; None where no range is given.
+        Its number of atoms, and the range; None where no range is given, or
+        no structure was found.
     bond, uiso, rw : float or None
         Its shortest distance (A), Uiso (A^2) and Rw.
     doubts : int
@@ -49,7 +54,7 @@ class Record:
     full : bool
         Whether all generators were asked, and not the neighbours alone.
     reason : str
-        Why it failed.
+        Why it failed, or why there is no structure.
     """
 
     key: str
@@ -118,7 +123,18 @@ def record_of(
     full : bool
         Whether all generators were asked; default True.
     """
-    best = solution.candidates[0]
+    best, verdict = solution.candidates[0], solution.verdict
+    if verdict is not None and verdict.state == "none":
+        # In trends a type and a size would look like an answer.
+        return Record(
+            key,
+            source,
+            structure_type=NONE,
+            rw=misfit(best),
+            doubts=len(solution.warnings),
+            full=full,
+            reason=verdict.reason,
+        )
     uiso = [
         value
         for name, (value, _) in best.parameters.items()

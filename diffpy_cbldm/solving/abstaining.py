@@ -163,8 +163,9 @@ def _compound(answer: Answer) -> Reason | None:
         f"the first neighbours are {answer.bond:.2f} A apart, those of "
         f"metallic {element} {expected:.2f} A: it is no {element} metal, but "
         f"a compound such as an oxide, or another metal",
-        "correct the composition (--composition); the candidates are "
-        "particles of one element with this distance",
+        "correct the composition (--composition): of a compound, such as "
+        "CeO2, particles are cut from crystals; these candidates are of one "
+        "element with this distance",
     )
 
 
@@ -198,7 +199,7 @@ def _nothing_fits(answer: Answer) -> Reason | None:
         f"no particle or crystal of one element that was tried explains the "
         f"data (best Rw {answer.rw:.2f})",
         "check the composition and the Q range; for a compound, pass its "
-        "structure to other programs",
+        "composition, or its crystal (--crystal)",
     )
 
 

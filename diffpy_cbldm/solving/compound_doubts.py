@@ -13,12 +13,10 @@ from diffpy_cbldm.fitting.attenuated import DIAMETERS, AttenuatedCrystal
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.settings import Solve
+from diffpy_cbldm.solving.doubt_facts import CORNERS
 
 NEAR = 1.15
 """Crystals whose best particles differ by less in Rw are not told apart."""
-
-CORNERS = 1.25
-"""The longest distance of a particle over its diameter, or a little less."""
 
 CONTRAST = 0.02
 """Below this share of the scattering the order of two elements is not seen."""

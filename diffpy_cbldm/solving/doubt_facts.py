@@ -28,6 +28,10 @@ class Fact:
 DOUBTED = 1.0
 """Answers whose score is as large or larger are doubted."""
 
+CORNERS = 1.25
+"""The longest distance of a particle over its diameter, or a little less: what
+reaches less far beyond the data is its corners, which tell nothing."""
+
 FACTS = {
     "rw": Fact(0.144, 1),
     "misfit": Fact(0.161, 0),

@@ -229,8 +229,9 @@ class Solution(Stored, Displayed):
         unknown = self.verdict is not None and self.verdict.state == "none"
         if self.atoms is not None and not unknown:
             text = (
-                f"The particle has {self.atoms}: {self.atoms.share:.0%} of "
-                f"simulated particles of bare metal lie in a range made so"
+                f"The particle has {self.atoms}: a range made so holds "
+                f"{self.atoms.share:.0%} of simulated metal particles and "
+                f"powders"
             )
             if self.atoms.doubted:
                 text += ", but the warnings say that this one is not like them"

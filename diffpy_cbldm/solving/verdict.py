@@ -13,7 +13,7 @@ from diffpy_cbldm.crystals.bonds import diameter
 from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.solving.abstaining import reason
 from diffpy_cbldm.solving.atom_range import AtomRange
-from diffpy_cbldm.solving.doubt_facts import DOUBTED
+from diffpy_cbldm.solving.doubt_facts import CORNERS, DOUBTED
 from diffpy_cbldm.solving.doubt_table import (
     Answer,
     Doubt,
@@ -130,19 +130,25 @@ def headline(
                 f"Listed below all the same: {_described(best)}.",
             ]
         )
-    lines = [_what(best, verdict, atoms), _quality(best, rmax)]
+    lines = [_what(best, verdict, atoms, rmax), _quality(best, rmax)]
     if verdict is not None:
         lines.append(_doubts(verdict))
     return "\n".join(lines)
 
 
 def _what(
-    best: Candidate, verdict: Verdict | None, atoms: AtomRange | None
+    best: Candidate,
+    verdict: Verdict | None,
+    atoms: AtomRange | None,
+    rmax: float,
 ) -> str:
     """Type and size."""
     kinds = verdict.types if verdict else (best.structure_type,)
     kind = " or ".join(filter(None, kinds)) or "a cluster"
-    across = f"{diameter(best.positions):.0f} A across"
+    length = diameter(best.positions)
+    across = f"{length:.0f} A across"
+    if length > CORNERS * rmax:
+        across += ", farther than the data reach"
     if verdict and verdict.at_least:
         size = f"at least {verdict.at_least:,} atoms"
     elif atoms is not None:
