@@ -12,6 +12,8 @@ import functools
 import itertools
 from collections.abc import Mapping
 
+import numpy as np
+
 from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
 from diffpy_cbldm.formula import NO_METALS
 
@@ -201,6 +203,8 @@ Semiconductors: Data Handbook (2004); brookite: Meagher and Lager (1979).
 
 EDGE = 5.0
 """The edge a of a cell that waits for its scale, A."""
+
+_DIGITS = 10_000
 
 MAGHEMITE = 5 / 6
 """How full the octahedral sites of a spinel are that has the formula A2B3."""
@@ -394,7 +398,28 @@ def _structure(
     b, c = (EDGE * ratio for ratio in ratios)
     gamma = 120 if 143 <= group <= 194 else 90
     lattice = Lattice.from_parameters(EDGE, b, c, 90, 90, gamma)
-    return Structure.from_spacegroup(group, lattice, species, places)
+    orbits = [_orbit(group, place) for place in places]
+    mixes = [s for s, orbit in zip(species, orbits) for _ in orbit]
+    return Structure(lattice, mixes, np.concatenate(orbits))
+
+
+def _orbit(group: int, place: Point) -> np.ndarray:
+    """Where the operations of a group bring a point, (n, 3) in edges."""
+    ops = _operations(group)
+    places = (ops[:, :3, :3] @ place + ops[:, :3, 3]) % 1.0
+    # Positions are told to four digits.
+    whole = np.rint(places * _DIGITS).astype(int) % _DIGITS
+    _, first = np.unique(whole, axis=0, return_index=True)
+    return places[np.sort(first)]
+
+
+@functools.cache
+def _operations(group: int) -> np.ndarray:
+    """Those of a space group, (n, 4, 4)."""
+    from pymatgen.symmetry.groups import SpaceGroup
+
+    some = SpaceGroup.from_int_number(group).symmetry_ops
+    return np.array([operation.affine_matrix for operation in some])
 
 
 def _shortest(crystal: Crystal) -> float:
