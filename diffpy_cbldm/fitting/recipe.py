@@ -266,9 +266,9 @@ def _bound(recipe: FitRecipe, elements: Sequence[str], target: Target) -> None:
 def _keep_widths(
     recipe: FitRecipe, cluster: Cluster, start: Mapping[str, float]
 ) -> Mapping[str, float]:
-    """Bound delta2, also in the start values that are returned, so that the nearest peak
-    keeps a width: nothing else would stop weak bonds to light elements from
-    becoming lines, whose ripples may imitate what is not understood.
+    """Bound delta2 so that the nearest peak keeps a width; the start values.
+
+    Else weak bonds to light elements become lines, whose ripples imitate.
     """
     top = NARROWEST * shortest_bond(cluster.positions) ** 2
     if top >= Refinement.delta2_max:

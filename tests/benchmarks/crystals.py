@@ -136,8 +136,8 @@ def main(first: int = 0, last: int = 60) -> None:
         print(
             f"{number:3d} {one.formula:7} {one.crystal:11} {one.shape:7} "
             f"{len(one.cluster):5d} -> {best.structure_type:11} "
-            f"{len(best):5d} ({ratio:.2f}, {atoms.low} to {atoms.high}) Rw {fit.rw:.4f} truth "
-            f"{own.rw:.4f} sphere {sphere:.4f} shortest "
+            f"{len(best):5d} ({ratio:.2f}, {atoms.low} to {atoms.high}) "
+            f"Rw {fit.rw:.4f} truth {own.rw:.4f} sphere {sphere:.4f} shortest "
             f"{shortest_bond(best.positions):.2f} A "
             f"{times[-1]:.0f} s {best.notes[0]}",
             flush=True,
