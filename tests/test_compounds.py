@@ -8,9 +8,19 @@ import pytest
 
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
+from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.fitting.attenuated import BULK
-from diffpy_cbldm.fitting.envelope import fit_envelope
-from diffpy_cbldm.fitting.pair_fit import PairFit, fit_cluster
+from diffpy_cbldm.fitting.envelope import (
+    crystal_shells,
+    enveloped,
+    fit_envelope,
+)
+from diffpy_cbldm.fitting.pair_fit import (
+    PairCurves,
+    PairFit,
+    first_values,
+    fit_cluster,
+)
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search import cut_screening
 from diffpy_cbldm.search.cut_edits import Editor, How, Sites
@@ -85,21 +95,19 @@ def test_a_wrong_crystal_fits_nothing():
 
 
 def test_a_bulk_compound_has_no_size():
-    """An endless crystal explains a large sphere over a short range."""
-    elements, x = cut("fluorite", "CeO2", 150)
-    big, site = CERIA.ball(np.zeros(3), 30.0)
-    kinds = [CERIA.elements[k] for k in CERIA.shares.argmax(1)[site]]
-    (pdf,) = cb.simulate(
-        [cb.Cluster(kinds, big)], rmax=15.0, qmin=1.0, biso=0.6
-    )
-    pdf = dataclasses.replace(pdf, composition="CeO2")
-    one = answer(pdf, elements, x, rmax=12.0)
-    # The sphere of 60 A fits far better than a particle of 15 A.
+    """The data of a crystal without an end, and a lower limit."""
+    pdf, elements, x = simulated("fluorite", "CeO2", 60)
+    target = Target.of(pdf)
+    curves = PairCurves(target, CERIA.elements)
+    values = first_values(target, CERIA.elements)
+    shells = enveloped(crystal_shells(CERIA, curves.reach), BULK)
+    endless = np.interp(pdf.r, target.r, curves.at(shells, values)[0])
+    one = answer(dataclasses.replace(pdf, g=endless), elements, x)
     found = reason(one)
     assert found.kind == "bulk crystal" and found.at_least > 50
     assert judge(one).state == "none"
-    endless = one.sphere(one.target, BULK)
-    assert endless.diameter == pytest.approx(BULK, rel=0.02)
+    held = one.sphere(one.target, BULK)
+    assert held.diameter == pytest.approx(BULK, rel=0.02)
 
 
 def test_beyond_the_data_there_is_a_lower_limit_alone():
@@ -142,7 +150,8 @@ def test_the_range_holds_what_fits_alike():
         return PairFit(rw, 1.0, 1.0, {"Ce": 0.01, "O": 0.01}, 2.0, 0.04)
 
     def sized(atoms):
-        return cb.Candidate(("Ce",) * atoms, np.eye(atoms, 3), "fluorite")
+        row = 3.0 * np.outer(np.arange(atoms), [1, 0, 0])
+        return cb.Candidate(("Ce",) * atoms, row, "fluorite")
 
     found = [(best, fit(0.1)), (sized(90), fit(near[0]))]
     atoms = compound_range(
@@ -178,10 +187,10 @@ def test_weak_bonds_keep_a_width():
     """delta2 of a compound is bound by its shortest distance."""
     pdf, elements, x = simulated("rutile", "IrO2", 90)
     dot = cb.Cluster(elements, x)
-    shortest = min(np.linalg.norm(x[0] - x[k]) for k in range(1, len(x)))
     recipe = cb.make_recipe(dot, pdf, start={"IrO_Delta2": 7.9})
-    assert recipe.IrO_Delta2.value <= 0.95 * (shortest + 0.1) ** 2
-    assert recipe.IrO_Delta2.bounds[1] < 4.0
+    most = 0.95 * shortest_bond(x) ** 2
+    assert recipe.IrO_Delta2.bounds[1] == pytest.approx(most) < 8.0
+    assert recipe.IrO_Delta2.value == pytest.approx(most)
     gold = cb.make_recipe(cb.Cluster("Au", x * 1.5), pdf)
     assert gold.Au_Delta2.bounds[1] == 8.0
 
