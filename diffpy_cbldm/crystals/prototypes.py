@@ -148,7 +148,7 @@ LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
     ("rock salt", "PbSe"): (6.1243,),
     ("rock salt", "TePb"): (6.4603,),
     ("rock salt", "TiN"): (4.2417,),
-    ("zincblende", "ZnS"): (5.4060,),
+    ("zincblende", "ZnS"): (5.4093,),
     ("zincblende", "ZnSe"): (5.6676,),
     ("zincblende", "ZnTe"): (6.1026,),
     ("zincblende", "CdS"): (5.8320,),
@@ -171,11 +171,10 @@ LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
     ("cuprite", "Cu2O"): (4.2696,),
     ("cuprite", "Ag2O"): (4.7200,),
     ("rutile", "TiO2"): (4.5937, 2.9587),
-    ("rutile", "SnO2"): (4.7373, 3.1864),
-    ("rutile", "RuO2"): (4.4906, 3.1064),
-    ("rutile", "IrO2"): (4.4983, 3.1544),
+    ("rutile", "SnO2"): (4.7374, 3.1864),
+    ("rutile", "RuO2"): (4.4968, 3.1049),
+    ("rutile", "IrO2"): (4.5051, 3.1586),
     ("rutile", "MnO2"): (4.3960, 2.8710),
-    ("rutile", "VO2"): (4.5300, 2.8690),
     ("anatase", "TiO2"): (3.7845, 9.5143),
     ("brookite", "TiO2"): (9.1740, 5.4490, 5.1380),
     ("corundum", "Al2O3"): (4.7589, 12.9910),
@@ -195,10 +194,11 @@ LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
 }
 """Lattice parameters at room temperature, A: the edges that are free.
 
-Wyckoff (1963 to 1971); CeO2: NIST standard reference material 674b; IrO2:
-Bolzan et al., Acta Cryst. B 53, 373 (1997); oxides of iron: Cornell and
-Schwertmann, The Iron Oxides (2003); III-V and II-VI compounds: Madelung,
-Semiconductors: Data Handbook (2004); brookite: Meagher and Lager (1979).
+Wyckoff (1963 to 1971); CeO2: NIST standard reference material 674b; SnO2,
+RuO2 and IrO2: Bolzan et al., Acta Cryst. B 53, 373 (1997); oxides of iron:
+Cornell and Schwertmann, The Iron Oxides (2003); III-V and II-VI compounds:
+Madelung, Semiconductors: Data Handbook (2004); brookite: Meagher and Lager
+(1979).
 """
 
 EDGE = 5.0
