@@ -161,7 +161,7 @@ def left_out(used: Solve) -> list[str]:
     asked = [name for name, wanted in missing.items() if wanted]
     notes = [
         f"{name} was not fitted: that is for metals, of compounds there is "
-        f"none yet; the sphere without atoms tells a mean diameter."
+        f"none yet."
         for name in asked
     ]
     others = [k for k in kinds_of(used.polish) if k != "sites"]
