@@ -12,6 +12,8 @@ import functools
 import itertools
 from collections.abc import Mapping
 
+import numpy as np
+
 from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
 from diffpy_cbldm.formula import NO_METALS
 
@@ -146,7 +148,7 @@ LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
     ("rock salt", "PbSe"): (6.1243,),
     ("rock salt", "TePb"): (6.4603,),
     ("rock salt", "TiN"): (4.2417,),
-    ("zincblende", "ZnS"): (5.4060,),
+    ("zincblende", "ZnS"): (5.4093,),
     ("zincblende", "ZnSe"): (5.6676,),
     ("zincblende", "ZnTe"): (6.1026,),
     ("zincblende", "CdS"): (5.8320,),
@@ -169,11 +171,10 @@ LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
     ("cuprite", "Cu2O"): (4.2696,),
     ("cuprite", "Ag2O"): (4.7200,),
     ("rutile", "TiO2"): (4.5937, 2.9587),
-    ("rutile", "SnO2"): (4.7373, 3.1864),
-    ("rutile", "RuO2"): (4.4906, 3.1064),
-    ("rutile", "IrO2"): (4.4983, 3.1544),
+    ("rutile", "SnO2"): (4.7374, 3.1864),
+    ("rutile", "RuO2"): (4.4968, 3.1049),
+    ("rutile", "IrO2"): (4.5051, 3.1586),
     ("rutile", "MnO2"): (4.3960, 2.8710),
-    ("rutile", "VO2"): (4.5300, 2.8690),
     ("anatase", "TiO2"): (3.7845, 9.5143),
     ("brookite", "TiO2"): (9.1740, 5.4490, 5.1380),
     ("corundum", "Al2O3"): (4.7589, 12.9910),
@@ -193,14 +194,17 @@ LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
 }
 """Lattice parameters at room temperature, A: the edges that are free.
 
-Wyckoff (1963 to 1971); CeO2: NIST standard reference material 674b; IrO2:
-Bolzan et al., Acta Cryst. B 53, 373 (1997); oxides of iron: Cornell and
-Schwertmann, The Iron Oxides (2003); III-V and II-VI compounds: Madelung,
-Semiconductors: Data Handbook (2004); brookite: Meagher and Lager (1979).
+Wyckoff (1963 to 1971); CeO2: NIST standard reference material 674b; SnO2,
+RuO2 and IrO2: Bolzan et al., Acta Cryst. B 53, 373 (1997); oxides of iron:
+Cornell and Schwertmann, The Iron Oxides (2003); III-V and II-VI compounds:
+Madelung, Semiconductors: Data Handbook (2004); brookite: Meagher and Lager
+(1979).
 """
 
 EDGE = 5.0
 """The edge a of a cell that waits for its scale, A."""
+
+_DIGITS = 10_000
 
 MAGHEMITE = 5 / 6
 """How full the octahedral sites of a spinel are that has the formula A2B3."""
@@ -394,7 +398,28 @@ def _structure(
     b, c = (EDGE * ratio for ratio in ratios)
     gamma = 120 if 143 <= group <= 194 else 90
     lattice = Lattice.from_parameters(EDGE, b, c, 90, 90, gamma)
-    return Structure.from_spacegroup(group, lattice, species, places)
+    orbits = [_orbit(group, place) for place in places]
+    mixes = [s for s, orbit in zip(species, orbits) for _ in orbit]
+    return Structure(lattice, mixes, np.concatenate(orbits))
+
+
+def _orbit(group: int, place: Point) -> np.ndarray:
+    """Where the operations of a group bring a point, (n, 3) in edges."""
+    ops = _operations(group)
+    places = (ops[:, :3, :3] @ place + ops[:, :3, 3]) % 1.0
+    # Positions are told to four digits.
+    whole = np.rint(places * _DIGITS).astype(int) % _DIGITS
+    _, first = np.unique(whole, axis=0, return_index=True)
+    return places[np.sort(first)]
+
+
+@functools.cache
+def _operations(group: int) -> np.ndarray:
+    """Those of a space group, (n, 4, 4)."""
+    from pymatgen.symmetry.groups import SpaceGroup
+
+    some = SpaceGroup.from_int_number(group).symmetry_ops
+    return np.array([operation.affine_matrix for operation in some])
 
 
 def _shortest(crystal: Crystal) -> float:

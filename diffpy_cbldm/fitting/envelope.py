@@ -84,7 +84,10 @@ def crystal_shells(crystal: Crystal, radius: float) -> PairShells:
 
 
 def fit_envelope(
-    crystal: Crystal, target: Target, wide: bool = False
+    crystal: Crystal,
+    target: Target,
+    wide: bool = False,
+    diameter: float | None = None,
 ) -> tuple[Crystal, AttenuatedCrystal]:
     """Fit a measured G(r) by a spherical piece of a crystal.
 
@@ -95,6 +98,9 @@ def fit_envelope(
     wide : bool
         Whether its lattice parameters are a guess: it is scaled to the data
         first, the ratios of its edges kept.
+    diameter : float, angstrom, optional
+        Held there; `diffpy_cbldm.fitting.attenuated.BULK` is a crystal
+        without an end.
 
     Returns
     -------
@@ -108,8 +114,9 @@ def fit_envelope(
     # Shells beyond the range would come into it where the crystal shrinks.
     reach = few.reach / (1 + NARROW[0])
     particle = crystal_shells(crystal, reach)
-    best, diameter = _first(particle, few)
-    fitted = _fitted(particle, few, best, diameter)
+    sizes = DIAMETERS if diameter is None else np.array([diameter])
+    best, size = _first(particle, few, sizes)
+    fitted = _fitted(particle, few, best, size, diameter is not None)
     full = PairCurves(target, crystal.elements)
     held = enveloped(particle, fitted["diameter"] / fitted["stretch"])
     rw, scale = curves_rw(full, full.at(held, fitted)[0])
@@ -207,9 +214,9 @@ def _scaled(crystal: Crystal, few: PairCurves) -> Crystal:
 
 
 def _first(
-    particle: PairShells, few: PairCurves
+    particle: PairShells, few: PairCurves, sizes: np.ndarray
 ) -> tuple[dict[str, float], float]:
-    """The best of some stretches and `DIAMETERS`."""
+    """The best of some stretches and diameters."""
     values = first_values(few.target, particle.elements)
     fall = few.fall(values["qdamp"])[:, None]
     count = math.ceil(few.reach / (1 + NARROW[0]) / COARSE)
@@ -218,7 +225,7 @@ def _first(
         np.bincount((s.distance / COARSE).astype(int), s.weight, count)[:count]
         for s in particle.shells
     ]
-    held = np.stack([attenuation(grid, d) for d in DIAMETERS], 1)
+    held = np.stack([attenuation(grid, d) for d in sizes], 1)
     tries = []
     for stretch in 1 + NARROW:
         told = values | {"stretch": stretch}
@@ -230,7 +237,7 @@ def _first(
         cross = (few.data @ g).clip(min=0)
         share = cross**2 / (g**2).sum(0)
         k = int(np.argmax(share))
-        tries.append((float(share[k]), stretch, float(DIAMETERS[k])))
+        tries.append((float(share[k]), stretch, float(sizes[k])))
     _, stretch, diameter = max(tries)
     return values | {"stretch": stretch}, diameter * stretch
 
@@ -240,8 +247,12 @@ def _fitted(
     few: PairCurves,
     start: dict[str, float],
     diameter: float,
+    held: bool,
 ) -> dict[str, float]:
-    """All parameters, with ``diameter`` in A, fitted from a start."""
+    """All parameters, with ``diameter`` in A, fitted from a start.
+
+    A diameter that is held is so in edges of the cell.
+    """
 
     def curve(
         p: dict[str, float],
@@ -258,7 +269,8 @@ def _fitted(
         return g, slopes | {"log_size": few.at(moved, p)[0]}
 
     limits = limits_of(particle, few.target)
-    limits["log_size"] = tuple(np.log(DIAMETERS[[0, -1]]))
+    if not held:
+        limits["log_size"] = tuple(np.log(DIAMETERS[[0, -1]]))
     begin = start | {"log_size": math.log(diameter / start["stretch"])}
     found = minimised(curve, few.data, begin, limits, STEPS)
     size = math.exp(found.pop("log_size"))

@@ -12,6 +12,7 @@ from diffpy.srfit.fitbase import FitContribution, FitRecipe, Profile
 from diffpy.srfit.fitbase.parameter import ParameterAdapter
 
 from diffpy_cbldm.cluster import Candidate, Cluster, as_cluster
+from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import moves as moving
 from diffpy_cbldm.fitting.generator import (
@@ -25,6 +26,10 @@ from diffpy_cbldm.fitting.together import Together, with_others
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.renames import modern
 from diffpy_cbldm.settings import Refinement, Solve
+
+NARROWEST = 0.95
+"""delta2 of several elements is at most this share of the square of the
+shortest distance, where the peak would have no width."""
 
 _LEAST_SCALE = 1e-3
 """A fit does not begin with less of `scale_unit`."""
@@ -47,7 +52,8 @@ def make_recipe(
     generator ``G1`` and the equation ``s1*G1``; variables ``s1`` (scale),
     ``zoomscale`` (of the lattice a, b, c), ``<El>_Uiso`` (A^2) for each
     element, delta2 (A^2) named by the elements, as ``Pt_Delta2`` or
-    ``CdSe_Delta2``, and, where ``pdf.qdamp`` is None, ``qdamp`` (1/A).
+    ``CdSe_Delta2`` (see `NARROWEST`), and, where ``pdf.qdamp`` is None,
+    ``qdamp`` (1/A).
 
     With ``moves=("strain", "surface")`` also the variables ``strain_xx``,
     ``strain_yy``, ``strain_xy``, ``strain_xz``, ``strain_yz`` (traceless,
@@ -150,6 +156,8 @@ def recipe_of(
         )
     _add_variables(recipe, elements, moving.check_kinds(moves), target)
     _bound(recipe, elements, target)
+    if len(elements) > 1:
+        start = _keep_widths(recipe, cluster, start or {})
     _begin_at(recipe, start or {})
     return recipe
 
@@ -253,6 +261,21 @@ def _bound(recipe: FitRecipe, elements: Sequence[str], target: Target) -> None:
         bounds[name] = -moving.limit_of(name), moving.limit_of(name)
     for name in variable_names(recipe):
         modern(getattr(recipe, name)).bound_range(*bounds[name])
+
+
+def _keep_widths(
+    recipe: FitRecipe, cluster: Cluster, start: Mapping[str, float]
+) -> Mapping[str, float]:
+    """Bound delta2 so that the nearest peak keeps a width; the start values.
+
+    Else weak bonds to light elements become lines, whose ripples imitate.
+    """
+    top = NARROWEST * shortest_bond(cluster.positions) ** 2
+    if top >= Refinement.delta2_max:
+        return start
+    name = delta2_name(cluster.elements)
+    modern(getattr(recipe, name)).bound_range(0.0, top)
+    return {**start, name: min(start.get(name, Refinement.delta2), top)}
 
 
 def _begin_at(recipe: FitRecipe, start: Mapping[str, float]) -> None:

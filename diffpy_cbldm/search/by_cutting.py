@@ -154,6 +154,11 @@ def fit_spheres(target: Target, crystals: Sequence[Crystal]) -> list[Sphere]:
     ]
 
 
+def furthest(spheres: Sequence[Sphere]) -> float:
+    """The Rw of a sphere above which a crystal is not cut."""
+    return FAR * min(sphere.rw for _, sphere in spheres) + FAR_MORE
+
+
 def cut_particles(
     target: Target,
     spheres: Sequence[Sphere],
@@ -169,19 +174,19 @@ def cut_particles(
     spheres : sequence of Sphere
         As of `fit_spheres`.
     count : int
-        Candidates, at most.
+        Candidates, at most; 0 where the spheres alone are looked at.
     seed : int
         Of all random choices.
     edits : bool
         Whether single atoms come and go at the surface of the best
         (`diffpy_cbldm.search.cut_edits`).
     """
-    least = min(sphere.rw for _, sphere in spheres)
+    limit = furthest(spheres)
     tried = []
     for crystal, sphere in spheres:
         found: list[Cut] = []
         cuts = 0
-        if sphere.rw <= FAR * least + FAR_MORE:
+        if count and sphere.rw <= limit:
             crystal, sphere = reshaped(crystal, sphere, target)
             screening = Screening(crystal, target, sphere, seed)
             found = screening.best(count, edits)

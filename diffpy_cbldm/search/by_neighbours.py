@@ -44,7 +44,8 @@ def neighbours_generator(
     pdf : PDFData or Target
     starts : sequence of Candidate
         Answers of neighbouring PDFs; those of other elements are proposed
-        with the element of this one.
+        with the element of this one.  Of a compound those of its elements,
+        which are proposed as they are, and smaller.
     count : int
         At most so many.
 
@@ -55,6 +56,10 @@ def neighbours_generator(
         where it comes from.
     """
     target = Target.of(pdf, rmin, rmax)
+    if target.pdf.compound is not None:
+        elements = set(target.pdf.compound.amounts)
+        own = [s for s in starts if set(s.elements) <= elements]
+        return _of_compounds(own)[:count]
     # Their own sizes first: of few asked for, those are the ones.
     proposed = [_as_here(start, start.positions, target) for start in starts]
     for change in CHANGES:
@@ -66,11 +71,36 @@ def neighbours_generator(
     return proposed[:count]
 
 
+def _of_compounds(starts: Sequence[Candidate]) -> list[Candidate]:
+    """Structures of several elements as they are, and their inner parts.
+
+    Rows of atoms do not tell which element a larger one goes on with; the
+    generator ``cut`` has those.
+    """
+    proposed = [_told(s, s.positions, s.elements) for s in starts]
+    for change in CHANGES:
+        for start in starts:
+            atoms = round(len(start) * (1 + change))
+            if MIN_ATOMS <= atoms < len(start):
+                x = start.positions - start.positions.mean(0)
+                inner = np.sort(_Outline(x).from_inside(x)[:atoms])
+                kept = tuple(start.elements[k] for k in inner)
+                proposed.append(_told(start, start.positions[inner], kept))
+    return proposed
+
+
 def _as_here(start: Candidate, xyz: np.ndarray, target: Target) -> Candidate:
     """A structure under the element of the data, with its origin told."""
+    return _told(start, xyz, (target.element,) * len(xyz))
+
+
+def _told(
+    start: Candidate, xyz: np.ndarray, elements: tuple[str, ...]
+) -> Candidate:
+    """A structure made of another, with its origin told."""
     origin = f"from {start.structure_type} with {len(start)} atoms"
     return Candidate(
-        elements=(target.element,) * len(xyz),
+        elements=elements,
         positions=xyz,
         structure_type=start.structure_type,
         notes=(f"{origin} of a neighbouring PDF",),

@@ -13,11 +13,13 @@ the largest r must not predict it worse.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.crystal_cuts import bond_lengths
@@ -70,16 +72,21 @@ def sites_around(
         How many are the particle's.
     """
     limit = bond_lengths(crystal)
-    d = np.linalg.norm(positions[:, None] - positions, axis=2)
-    bonds = (d < limit[kind[:, None], kind]) & (d > 0)
-    filled = np.arange(len(kind)) < inside
-    some = filled | (bonds[:, filled].sum(1) >= 2)
-    return Sites(
-        positions[some],
-        kind[some],
-        filled[some],
-        bonds[np.ix_(some, some)],
+    # Of thousands of sites nearly all are no neighbours of one another.
+    pairs = cKDTree(positions).query_pairs(
+        float(limit.max()), output_type="ndarray"
     )
+    d = np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)
+    i, j = pairs[d < limit[kind[pairs[:, 0]], kind[pairs[:, 1]]]].T
+    ends = np.concatenate([i[j < inside], j[i < inside]])
+    held = np.bincount(ends, minlength=len(kind))
+    filled = np.arange(len(kind)) < inside
+    some = filled | (held >= 2)
+    place = np.cumsum(some) - 1
+    both = some[i] & some[j]
+    bonds = np.zeros((some.sum(), some.sum()), bool)
+    bonds[place[i[both]], place[j[both]]] = True
+    return Sites(positions[some], kind[some], filled[some], bonds | bonds.T)
 
 
 def edited(
@@ -105,15 +112,12 @@ def edited(
         made without.
     """
     part = round((1 - LEFT_OUT) * len(data))
-    share = How(how.step, (1 - LEFT_OUT) * how.points, how.balanced)
-    test = Editor(sites, curves[..., :part], data[:part], share)
     whole = Editor(sites, curves, data, how)
+    begin = whole.total.copy()
+    test = whole.below(part, 1 - LEFT_OUT)
     if test.run():
-        before, after = (
-            _misfit(whole.curve(filled), data, part)
-            for filled in (sites.filled, test.filled)
-        )
-        if after > before:
+        after = whole.total + whole.change(test.filled)
+        if _misfit(after, data, part) > _misfit(begin, data, part):
             return None
     return whole.filled if whole.run() else None
 
@@ -186,12 +190,27 @@ class Editor:
         pairs += part * self.curves[code, low + 1]
         return np.where(near[:, None], pairs, 0.0)
 
-    def curve(self, filled: np.ndarray) -> np.ndarray:
-        """G(r) with some sites filled, (n,): before any edit of its own."""
-        total = np.zeros(len(self.data))
-        for k in np.flatnonzero(filled).tolist():
-            total += 0.5 * self._pairs_with(k)[filled].sum(0)
-        return total
+    def below(self, part: int, share: float) -> Editor:
+        """The same on the first points, with so much of what they tell."""
+        some = copy.copy(self)
+        some.curves, some.data = self.curves[..., :part], self.data[:part]
+        some.how = dataclasses.replace(
+            self.how, points=share * self.how.points
+        )
+        some.filled = self.filled.copy()
+        some.rows = self.rows[:, :part].copy()
+        some.total = self.total[:part].copy()
+        return some
+
+    def change(self, filled: np.ndarray) -> np.ndarray:
+        """What G(r) gains where other sites are filled, (n,)."""
+        moved = np.flatnonzero(filled != self.filled)
+        sign = np.where(filled[moved], 1.0, -1.0)
+        gain = sign @ self.rows[moved]
+        # Pairs of two that move are in neither row as they should be.
+        for k, own in zip(moved.tolist(), sign):
+            gain += 0.5 * own * sign @ self._pairs_with(k)[moved]
+        return gain
 
     def run(self) -> int:
         """Edit as long as atoms are worth their price; how many moved."""

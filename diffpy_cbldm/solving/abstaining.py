@@ -1,4 +1,4 @@
-"""When there is no answer: data that are no G(r) of a metal particle.
+"""When there is no answer: data that are no G(r) of a particle.
 
 Each reason is one physical test of the data, and says what to do.  They are
 tried from the plainest to the most particular; the first that holds is told.
@@ -118,7 +118,7 @@ def _other_reading(answer: Answer) -> Reason | None:
     # A Qmax that was corrected is not where the columns end.
     given = answer.given or target.pdf
     least = min(answer.rw, answer.crystal.rw)
-    if _reads_better(readings.as_scattering(given), target, least):
+    if _reads_better(readings.as_scattering(given), answer, least):
         return Reason(
             "F(Q)",
             f"the columns fit better as Q and F(Q) than as r and G(r): they "
@@ -127,7 +127,7 @@ def _other_reading(answer: Answer) -> Reason | None:
         )
     # g(r) goes about 1: whatever is fitted to it explains nearly nothing.
     if least > NOTHING and _reads_better(
-        readings.as_pair_function(given), target, least
+        readings.as_pair_function(given), answer, least
     ):
         return Reason(
             "g(r)",
@@ -138,12 +138,15 @@ def _other_reading(answer: Answer) -> Reason | None:
     return None
 
 
-def _reads_better(other: PDFData | None, target: Target, rw: float) -> bool:
+def _reads_better(other: PDFData | None, answer: Answer, rw: float) -> bool:
     """Whether other columns hold the metal, and a crystal fits them better."""
     if other is None:
         return False
+    target = answer.target
     try:
         cut = Target.of(other, target.rmin, qdamp_range=target.qdamp_range)
+        if answer.sphere is not None:
+            return answer.sphere(cut, None).rw < INSTEAD * rw
         bond, expected = cut.bond, neighbour_distance(target.element)
         if expected is None or abs(bond / expected - 1) > UNLIKE:
             return False
@@ -194,6 +197,14 @@ def _nothing_fits(answer: Answer) -> Reason | None:
     """Data with shells that no metal particle has."""
     if min(answer.rw, answer.crystal.rw) <= NOTHING:
         return None
+    if answer.sphere is not None:
+        return Reason(
+            "nothing fits",
+            f"no crystal that was tried explains the data (best Rw "
+            f"{answer.rw:.2f})",
+            "check the composition and the Q range, and pass the crystal of "
+            "the sample (--crystal FILE.cif)",
+        )
     return Reason(
         "nothing fits",
         f"no particle or crystal of one element that was tried explains the "
@@ -211,7 +222,7 @@ def _liquid(answer: Answer) -> Reason | None:
     wave, decay = fit_wave(target)
     if wave >= WAVE:
         return None
-    blurred = max(answer.best.uiso.values(), default=0.0) > BLURRED
+    blurred = min(answer.best.uiso.values(), default=0.0) > BLURRED
     # A structure whose shells are blurred away is a wave as well.
     if wave >= _rw_beyond(answer, BEYOND * bond) and not blurred:
         return None
@@ -257,21 +268,24 @@ def _bulk(answer: Answer) -> Reason | None:
         "bulk crystal",
         f"the data are those of a bulk crystal ({crystal.lattice}, a "
         f"{crystal.a:.3f} A, Rw {crystal.rw:.3f}), or of particles of at "
-        f"least {_rounded(atoms):,} atoms, {size:.0f} A across",
+        f"least {rounded(atoms):,} atoms, {size:.0f} A across",
         "refine the crystal with PDFgui or diffpy.cmi; to see the end of "
         "large particles, pass qdamp and measure to larger r",
-        at_least=_rounded(atoms),
+        at_least=rounded(atoms),
     )
 
 
 def _fits(answer: Answer, diameter: float) -> bool:
     """Whether a sphere of this diameter explains the data as well."""
     crystal = answer.crystal
-    held = fit_crystal(answer.target, (crystal.lattice,), diameter)
+    if answer.sphere is not None:
+        held = answer.sphere(answer.target, diameter)
+    else:
+        held = fit_crystal(answer.target, (crystal.lattice,), diameter)
     return held.rw < ENDLESS * crystal.rw
 
 
-def _rounded(atoms: int) -> int:
+def rounded(atoms: int) -> int:
     """Down to one digit: a limit is no measurement."""
     unit = 10 ** max(len(str(atoms)) - 1, 0)
     return max(atoms // unit * unit, 1)

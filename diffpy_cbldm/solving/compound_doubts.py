@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,8 @@ from diffpy_cbldm.fitting.attenuated import DIAMETERS, AttenuatedCrystal
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.settings import Solve
-from diffpy_cbldm.solving.doubt_facts import CORNERS
+from diffpy_cbldm.solving.abstaining import rounded
+from diffpy_cbldm.solving.polish_stage import kinds_of
 
 NEAR = 1.15
 """Crystals whose best particles differ by less in Rw are not told apart."""
@@ -34,18 +36,45 @@ def bulk_doubts(
         Its crystal as a sphere without atoms.
     target : Target
     """
-    # The corners of a particle that lie a little beyond tell nothing.
-    reach = max(diameter(best.positions) / CORNERS, sphere.diameter)
-    if reach < target.rmax:
-        return []
-    bulk = sphere.diameter > 0.95 * DIAMETERS[-1]
-    what = "a bulk crystal" if bulk else f"{sphere.diameter:.0f} A across"
-    return [
-        f"The particle reaches beyond the data, which end at "
-        f"{target.rmax:g} A: it has a diameter of at least that (as a sphere "
-        f"without atoms: {what}), and its shape and number of atoms are not "
-        f"told; fit the crystal with an envelope (-t stru for PDFgui)."
-    ]
+    reach = max(width_of(len(best), sphere), sphere.diameter)
+    longest = diameter(best.positions)
+    if reach >= target.rmax:
+        bulk = sphere.diameter > 0.95 * DIAMETERS[-1]
+        what = "a bulk crystal" if bulk else f"{sphere.diameter:.0f} A across"
+        return [
+            f"The particle reaches beyond the data, which end at "
+            f"{target.rmax:g} A: it has a diameter of at least that (as a "
+            f"sphere without atoms: {what}), and its shape and number of "
+            f"atoms are not told; fit the crystal with an envelope (-t stru "
+            f"for PDFgui)."
+        ]
+    if longest >= target.rmax:
+        return [
+            f"The longest distances of the best structure, up to "
+            f"{longest:.0f} A, lie beyond the data, which end at "
+            f"{target.rmax:g} A: how long it is was told by its shorter ones "
+            f"alone."
+        ]
+    return []
+
+
+def width_of(atoms: int, sphere: AttenuatedCrystal) -> float:
+    """The diameter of a sphere of so many atoms of its crystal, angstrom."""
+    own = sphere.n_atoms or 1
+    return sphere.diameter * (atoms / own) ** (1 / 3)
+
+
+def least_atoms(
+    best: Candidate, sphere: AttenuatedCrystal, target: Target
+) -> int | None:
+    """The least number of atoms of a particle that reaches beyond the data.
+
+    None where it does not.
+    """
+    if max(width_of(len(best), sphere), sphere.diameter) < target.rmax:
+        return None
+    whole = dataclasses.replace(sphere, diameter=target.rmax).n_atoms
+    return rounded(min(whole, len(best)))
 
 
 def prototype_doubts(
@@ -124,12 +153,25 @@ def left_out(used: Solve) -> list[str]:
     ----------
     used : settings.Solve
     """
-    if used.distribution != "yes":
-        return []
-    return [
-        "No distribution of sizes was fitted: of compounds there is none; "
-        "the sphere without atoms tells a mean diameter."
+    missing = {
+        "A distribution of sizes (distribution)": used.distribution == "yes",
+        "A shell of ligands (ligand)": used.ligand is not None,
+        "A second particle (phases)": used.phases == 2,
+    }
+    asked = [name for name, wanted in missing.items() if wanted]
+    notes = [
+        f"{name} was not fitted: that is for metals, of compounds there is "
+        f"none yet."
+        for name in asked
     ]
+    others = [k for k in kinds_of(used.polish) if k != "sites"]
+    if others and used.polish != "yes":
+        notes.append(
+            f"Of the edits of compounds there are none of the kind "
+            f"{', '.join(others)}: only atoms on the sites of the crystal "
+            f"come and go (polish: sites)."
+        )
+    return notes
 
 
 def order_contrast(elements: Sequence[str], target: Target) -> float:

@@ -1,4 +1,4 @@
-"""The number of atoms of a compound's particle at the Qdamp of instruments."""
+"""How many atoms a compound's particle has: at each Qdamp, and as a range."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.crystal import Crystal
+from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.envelope import fit_envelope
 from diffpy_cbldm.fitting.pair_fit import (
     PairCurves,
@@ -16,12 +17,18 @@ from diffpy_cbldm.fitting.pair_fit import (
 from diffpy_cbldm.fitting.pair_shells import PairShells
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.settings import COMMON_QDAMP
+from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.solving.groups import resolved
 from diffpy_cbldm.solving.sizes import APART, SizeAtQdamp
+from diffpy_cbldm.solving.world_range import on_powders
 
 TRIED = 12
 """Candidates of different sizes that are fitted again."""
 
 STEPS = 5
+
+SHARE = 0.9
+"""Of powders of metals so many lie in a range that is widened so."""
 
 
 def compound_sizes(
@@ -77,6 +84,36 @@ def compound_sizes(
             )
         )
     return tuple(sizes)
+
+
+def compound_range(
+    found: Sequence[tuple[Candidate, PairFit]],
+    best: Candidate,
+    sizes: Sequence[SizeAtQdamp],
+    sphere: AttenuatedCrystal,
+    target: Target,
+) -> AtomRange:
+    """The numbers of atoms that the data do not tell apart.
+
+    Those of all particles whose quick fits are as good as the best one, the
+    sizes at common Qdamp and, where it fits nearly as well, the sphere
+    without atoms; widened as for metals (`world_range.on_powders`).
+
+    Parameters
+    ----------
+    found : sequence of (Candidate, PairFit)
+    best : Candidate
+        The answer.
+    sizes : sequence of SizeAtQdamp
+    sphere : AttenuatedCrystal
+    target : Target
+        Of the quick fits.
+    """
+    least = min(fit.rw for _, fit in found)
+    limit = resolved(least, target.independent_points)
+    counts = [len(c) for c, fit in found if fit.rw <= limit] + [len(best)]
+    alike = AtomRange(len(best), min(counts), max(counts), SHARE)
+    return on_powders(alike, best, sizes, sphere, target)
 
 
 def _varied(

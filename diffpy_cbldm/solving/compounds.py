@@ -17,7 +17,7 @@ from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
 from diffpy_cbldm.crystals.crystal_cuts import MOST
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
-from diffpy_cbldm.fitting.envelope import fit_envelope
+from diffpy_cbldm.fitting.envelope import fit_envelope, reshaped
 from diffpy_cbldm.fitting.pair_fit import PairFit, fit_cluster
 from diffpy_cbldm.fitting.recipe import delta2_name
 from diffpy_cbldm.fitting.refinement import refine as refine_one
@@ -28,21 +28,28 @@ from diffpy_cbldm.formula import parse_composition
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_cutting import (
+    Cuts,
     Sphere,
     crystals_for,
     cut_particles,
     fit_spheres,
+    furthest,
 )
 from diffpy_cbldm.search.generators import METALS, propose
 from diffpy_cbldm.settings import R_MAX
 from diffpy_cbldm.solving.clock import Clock
 from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
+    least_atoms,
     left_out,
     mixture_notes,
     prototype_doubts,
 )
-from diffpy_cbldm.solving.compound_sizes import compound_sizes
+from diffpy_cbldm.solving.compound_sizes import (
+    compound_range,
+    compound_sizes,
+)
+from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     qdamp_doubts,
@@ -53,6 +60,12 @@ from diffpy_cbldm.solving.polish_stage import kinds_of
 from diffpy_cbldm.solving.ranking import ordered
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
+from diffpy_cbldm.solving.verdict import Verdict, judge
+
+BETTER = 0.97
+"""Small angles are left out where the crystal's sphere then has an Rw at most
+so many times as large: it may be of any size, as the clusters are not by
+which that is told of metals."""
 
 Found = list[tuple[Candidate, PairFit]]
 """Candidates with their quick fits."""
@@ -135,6 +148,7 @@ def solve_compound(
     target: Target,
     used: settings.Solve,
     crystals: Sequence[Any],
+    starts: tuple[Candidate, ...],
     clock: Clock,
 ) -> tuple[Solution, settings.Solve]:
     """The steps of `diffpy_cbldm.solve` for several elements.
@@ -146,6 +160,8 @@ def solve_compound(
         Checked.
     crystals : sequence
         Those that are given; without any the prototypes of the composition.
+    starts : tuple of Candidate
+        Answers of neighbouring PDFs, for the generator ``neighbours``.
     clock : Clock
 
     Returns
@@ -155,64 +171,115 @@ def solve_compound(
     settings.Solve
         As they were used: metals are not asked for.
     """
-    others = [
-        name for name in used.generators.split(",") if name not in METALS
-    ]
-    asked = ["cut", *(name for name in others if name != "cut")]
-    edits = "sites" in kinds_of(used.polish)
-    used = dataclasses.replace(
-        used,
-        generators=",".join(asked),
-        polish="sites" if edits else "no",
-    )
-    tried = crystals_for(target.pdf, crystals)
+    used, unlike = _as_used(used, bool(starts)), left_out(used)
+    given = target.pdf
+    tried = crystals_for(given, crystals)
     clock.begin("crystals")
     target, spheres, note = _settled(target, tried, used.small_angle)
     near = _near(target, spheres)
-    clock.begin("propose (cut)")
-    cuts = cut_particles(near, spheres, used.count, used.seed, edits)
-    found: Found = list(zip(cuts.candidates, cuts.fits))
-    for name in asked[1:]:
-        clock.begin(f"propose ({name})")
-        found += _of_others(name, target, used)
+    found, cuts = _proposed(near, spheres, starts, used, clock)
     give_back()
-    if not found:
-        raise CbldmError(
-            "No particle of the crystals could be cut; expected crystals of "
-            "the composition: pass others (--crystal)."
-        )
-    found.sort(key=lambda one: one[1].rw)
     refined, rest = _refined(found, target, used, clock)
     candidates = [c for c, _ in (*refined, *rest)]
+    best = candidates[0]
     clock.begin("sizes")
-    crystal = _crystal_of(candidates[0], cuts.spheres)
+    crystal = _crystal_of(best, cuts.spheres)
     _, sphere = fit_envelope(crystal, target)
     sizes = compound_sizes(found, crystal, near)
+    verdict = _judged(candidates, target, crystal, sphere, given)
+    atoms = None
+    if verdict.at_least is None:
+        atoms = compound_range(found, best, sizes, sphere, near)
+        sure = verdict.state == "good" and target.qdamp is not None
+        atoms = dataclasses.replace(atoms, doubted=not sure)
+    warnings = (
+        *target.pdf.warnings,
+        *([note] if note else []),
+        *_doubts(best, sphere, target),
+        *(doubt.text for doubt in verdict.raised),
+        *prototype_doubts(cuts.crystals, bool(crystals)),
+        *unlike,
+        *mixture_notes(best, cuts.alloys, target, used.seed),
+    )
     return (
         Solution(
             candidates=candidates,
             rw_quick=[fit.rw for _, fit in (*refined, *rest)],
             settings={},
             timings=clock.end(),
-            warnings=(
-                *target.pdf.warnings,
-                *([note] if note else []),
-                *_doubts(candidates[0], sphere, target),
-                *prototype_doubts(cuts.crystals, bool(crystals)),
-                *left_out(used),
-                *mixture_notes(candidates[0], cuts.alloys, target, used.seed),
-            ),
+            # A doubt may have been said already.
+            warnings=tuple(dict.fromkeys(filter(None, warnings))),
             pdf=target.pdf,
             together=tuple(other.pdf for other in target.together),
             groups=tuple(group(candidates, independent_points(target))),
+            atoms=atoms,
             crystal=dataclasses.replace(
                 sphere, tried={c.name: c.rw_sphere for c in cuts.crystals}
             ),
             sizes=sizes,
+            verdict=verdict,
             crystals=cuts.crystals,
         ),
         used,
     )
+
+
+def _as_used(used: settings.Solve, starts: bool) -> settings.Solve:
+    """Settings with the generators and edits that compounds have.
+
+    Particles are cut, but where neighbours alone are asked for, and known.
+    """
+    names = [n for n in used.generators.split(",") if n not in METALS]
+    if names != ["neighbours"] or not starts:
+        names = ["cut", *(name for name in names if name != "cut")]
+    return dataclasses.replace(
+        used,
+        generators=",".join(names),
+        polish="sites" if "sites" in kinds_of(used.polish) else "no",
+    )
+
+
+def _proposed(
+    target: Target,
+    spheres: Sequence[Sphere],
+    starts: tuple[Candidate, ...],
+    used: settings.Solve,
+    clock: Clock,
+) -> tuple[Found, Cuts]:
+    """All candidates with their quick fits, the best first."""
+    names = used.generators.split(",")
+    clock.begin("propose (cut)")
+    count = used.count if "cut" in names else 0
+    edits = used.polish == "sites"
+    cuts = cut_particles(target, spheres, count, used.seed, edits)
+    found: Found = list(zip(cuts.candidates, cuts.fits))
+    for name in names:
+        if name != "cut":
+            clock.begin(f"propose ({name})")
+            found += _of_others(name, target, used, starts)
+    if not found:
+        raise CbldmError(
+            "No particle of the crystals could be cut; expected crystals of "
+            "the composition: pass others (--crystal)."
+        )
+    found.sort(key=lambda one: one[1].rw)
+    return found, cuts
+
+
+def _judged(
+    candidates: list[Candidate],
+    target: Target,
+    crystal: Crystal,
+    sphere: AttenuatedCrystal,
+    given: PDFData,
+) -> Verdict:
+    """How far the answer can be trusted; see `judge`."""
+
+    def held(some: Target, diameter: float | None) -> AttenuatedCrystal:
+        return fit_envelope(crystal, some, diameter=diameter)[1]
+
+    least = least_atoms(candidates[0], sphere, target)
+    return judge(Answer(candidates, target, sphere, MOST, given, held, least))
 
 
 def _doubts(
@@ -241,16 +308,21 @@ def _settled(
     """
     short = target.with_rmax(min(target.rmax, R_MAX))
     spheres = fit_spheres(short, crystals)
-    best, _ = min(spheres, key=lambda one: one[1].rw)
+    # Edges that are off would hide what the small angles say.
+    best, _ = reshaped(*min(spheres, key=lambda one: one[1].rw), short)
     settled, note = settle(
-        short, mode, lambda some: fit_envelope(best, some)[1].rw
+        short, mode, lambda some: fit_envelope(best, some)[1].rw, BETTER
     )
     if settled is not short:
         target = target.with_qmin(settled.qmin)
     near = _near(target, spheres)
     if settled is not short or near.rmax > short.rmax:
-        # Their lattice parameters hardly move.
-        spheres = [fit_envelope(crystal, near) for crystal, _ in spheres]
+        # Their lattice parameters hardly move; those far off are not cut.
+        limit = furthest(spheres)
+        spheres = [
+            fit_envelope(crystal, near) if fit.rw <= limit else (crystal, fit)
+            for crystal, fit in spheres
+        ]
     return target, spheres, note
 
 
@@ -263,14 +335,20 @@ def _near(target: Target, spheres: Sequence[Sphere]) -> Target:
     return target.with_rmax(min(target.rmax, max(R_MAX, 2 * diameter + FADE)))
 
 
-def _of_others(name: str, target: Target, used: settings.Solve) -> Found:
-    """What a generator of another package proposes, with quick fits."""
+def _of_others(
+    name: str,
+    target: Target,
+    used: settings.Solve,
+    starts: tuple[Candidate, ...],
+) -> Found:
+    """What another generator proposes, with quick fits."""
     drawn = propose(
         target,
         count=used.count,
         seed=used.seed,
         generators=(name,),
         device=used.device,
+        starts=starts,
     )
     return [(c, fit_cluster(c.elements, c.positions, target)) for c in drawn]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.crystals.bonds import diameter
+from diffpy_cbldm.crystals.bonds import diameter, shortest_bond
 from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.refinement import HELD_OUT
@@ -62,6 +62,9 @@ class Doubt(Stored):
         return self.value > self.threshold
 
 
+Sphere = Callable[[Target, float | None], AttenuatedCrystal]
+
+
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """What the tests look at.
@@ -78,6 +81,11 @@ class Answer:
     given : PDFData, optional
         The data as they were given; default those of the target, whose
         header may have been corrected.
+    sphere : callable, optional
+        Of a compound: how its crystal is fitted to a target as a sphere, of
+        a diameter that is held or None.
+    at_least : int, optional
+        The least number of atoms, where the particle reaches beyond the data.
     """
 
     candidates: Sequence[Candidate]
@@ -85,6 +93,8 @@ class Answer:
     crystal: AttenuatedCrystal
     largest: int
     given: PDFData | None = None
+    sphere: Sphere | None = None
+    at_least: int | None = None
 
     @property
     def best(self) -> Candidate:
@@ -101,6 +111,18 @@ class Answer:
     def bond(self) -> float | None:
         """Of the first peak, angstrom; None where there is none."""
         return doubts.bond_of(self.target)
+
+    @property
+    def kinds(self) -> str:
+        """What particles were proposed, in words."""
+        return "one element" if self.sphere is None else "pieces of crystals"
+
+    @property
+    def nearest(self) -> float | None:
+        """Nearer than this (A) there are no atoms: of a compound its own."""
+        if self.sphere is None:
+            return self.bond
+        return shortest_bond(self.best.positions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +168,12 @@ def measured(answer: Answer) -> tuple[Doubt, ...]:
 
 
 def neighbours_off(answer: Answer) -> float:
-    """How far (relative) the first neighbours are from the element's."""
+    """How far (relative) the first neighbours are from the element's.
+
+    Those of a compound are its crystal's.
+    """
+    if answer.sphere is not None:
+        return 0.0
     bond, expected = answer.bond, neighbour_distance(answer.target.element)
     if bond is None or expected is None:
         return 0.0
@@ -192,7 +219,7 @@ def _before(answer: Answer) -> float:
     behind it.
     """
     r, g = answer.target.pdf.r, answer.target.pdf.g
-    before = (r > FROM) & (r < BEFORE * (answer.bond or 0.0))
+    before = (r > FROM) & (r < BEFORE * (answer.nearest or 0.0))
     if before.sum() < 2:
         return 0.0
     line = r[before] * (g[before] @ r[before]) / (r[before] @ r[before])
@@ -226,7 +253,8 @@ def _limit(answer: Answer) -> float:
 
 
 def _uiso(answer: Answer) -> float:
-    return max(answer.best.uiso.values(), default=0.0)
+    # Light atoms of a compound move more, and hide behind its heavy ones.
+    return min(answer.best.uiso.values(), default=0.0)
 
 
 def _range(answer: Answer) -> float:
@@ -244,7 +272,9 @@ def _of_size(word: str) -> Callable[..., str]:
     """That text of `doubts.size_doubts` in which a word stands."""
 
     def say(answer: Answer, value: float) -> str:
-        texts = doubts.size_doubts(answer.best, answer.target, answer.largest)
+        texts = doubts.size_doubts(
+            answer.best, answer.target, answer.largest, answer.kinds
+        )
         return next((text for text in texts if word in text), "")
 
     return say
@@ -288,8 +318,8 @@ TESTS = (
         "before",
         "there is something before the first peak",
         _before,
-        lambda answer, value: f"Before the first peak of the metal the data "
-        f"have {value:.0%} of their size: atoms of another element (an oxide, "
+        lambda answer, value: f"Before its first peak the data have "
+        f"{value:.0%} of their size: atoms that it has not (an oxide, "
         f"ligands), or a background that was badly subtracted.",
     ),
     _Test(
@@ -343,8 +373,8 @@ TESTS = (
         "its atoms would move too far",
         _uiso,
         lambda answer, value: f"Uiso is {value:.3f} A^2, more than atoms of a "
-        f"metal move: the structure is blurred to fit, which a wrong type, a "
-        f"liquid or particles unlike one another ask for.",
+        f"crystal usually move: the structure is blurred to fit, which a "
+        f"wrong type, a liquid or particles unlike one another ask for.",
     ),
 )
 """All tests; `FACTS` has their thresholds and weights."""

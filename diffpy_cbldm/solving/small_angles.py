@@ -25,6 +25,7 @@ def settle(
     target: Target,
     mode: str,
     nearest_rw: Callable[[Target], float] = library_rw,
+    worth: float = WORTH,
 ) -> tuple[Target, str | None]:
     """Raise a Qmin that lies in the small angles, if the data ask for it.
 
@@ -36,6 +37,8 @@ def settle(
         fits the nearest ideal cluster better.
     nearest_rw : callable
         Rw of the nearest ideal structure; default: of one element.
+    worth : float
+        Rw has to fall to this share.
 
     Returns
     -------
@@ -50,11 +53,11 @@ def settle(
     if mode == "no":
         return without, None
     as_given, raised = nearest_rw(target), nearest_rw(without)
-    if raised >= WORTH * as_given:
+    if raised >= worth * as_given:
         return target, None
     return without, (
         f"Qmin is {target.qmin:g} 1/A, but the data do not hold a particle's "
         f"small-angle scattering: {SMALL_ANGLE_LIMIT:g} 1/A is used (Rw of "
-        f"the nearest ideal cluster {raised:.2f} in place of {as_given:.2f}); "
+        f"the nearest ideal one {raised:.2f} in place of {as_given:.2f}); "
         f'pass small_angle="yes" (--small-angle yes) to keep it.'
     )

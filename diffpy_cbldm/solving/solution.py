@@ -228,14 +228,7 @@ class Solution(Stored, Displayed):
             lines.append(f"{self._baseline()}.")
         unknown = self.verdict is not None and self.verdict.state == "none"
         if self.atoms is not None and not unknown:
-            text = (
-                f"The particle has {self.atoms}: a range made so holds "
-                f"{self.atoms.share:.0%} of simulated metal particles and "
-                f"powders"
-            )
-            if self.atoms.doubted:
-                text += ", but the warnings say that this one is not like them"
-            lines.append(f"{text}.")
+            lines.append(self._about_range(self.atoms))
         lines += self._about_sizes()
         if self.ligands is not None:
             lines.append(f"Ligands: {self.ligands}.")
@@ -261,6 +254,25 @@ class Solution(Stored, Displayed):
             for rw, pdf in zip(rws, (self.pdf, *self.together), strict=True)
         ]
         return [f"That is the mean of several PDFs: {', '.join(each)}."]
+
+    def _about_range(self, atoms: AtomRange) -> str:
+        """What the range of the number of atoms is worth."""
+        if self.crystals:
+            text = (
+                f"The particle has {atoms}: those that the data do not tell "
+                f"apart, widened as of metals; how many compounds lie in such "
+                f"a range was not counted"
+            )
+            if atoms.doubted:
+                text += ", and this answer is in doubt, or Qdamp not known"
+            return f"{text}."
+        text = (
+            f"The particle has {atoms}: a range made so holds "
+            f"{atoms.share:.0%} of simulated metal particles and powders"
+        )
+        if atoms.doubted:
+            text += ", but the warnings say that this one is not like them"
+        return f"{text}."
 
     def _about_crystals(self) -> list[str]:
         """Which crystals were tried, and the shortest bond of the answer."""
@@ -304,7 +316,7 @@ class Solution(Stored, Displayed):
             )
         if self.distribution is not None:
             lines.append(f"Sizes: {self.distribution}.")
-        elif self.atoms is not None:
+        elif self.atoms is not None and not self.crystals:
             lines.append(
                 "Of particles of many sizes the number of atoms is the weight "
                 "mean; --distribution (distribution=True) asks for both means."

@@ -217,7 +217,9 @@ def solve(
     # another at every step, ten times as long as the work takes.
     with one_thread():
         if is_compound(pdf, crystals):
-            found, used = solve_compound(target, used, crystals, clock)
+            found, used = solve_compound(
+                target, used, crystals, tuple(starts), clock
+            )
             return dataclasses.replace(
                 found, settings=_resolved(used, found.pdf)
             )

@@ -99,7 +99,7 @@ def judge(answer: Answer) -> Verdict:
             found.at_least,
         )
     # Only that much of a particle at the limit is known.
-    least = len(answer.best) if "limit" in raised else None
+    least = len(answer.best) if "limit" in raised else answer.at_least
     state = "doubted" if score >= DOUBTED else "good"
     return Verdict(state, score, doubts, tuple(alike), at_least=least)
 

@@ -28,6 +28,7 @@ from diffpy_cbldm.search.by_cutting import (
     cut_particles,
     fit_spheres,
 )
+from diffpy_cbldm.solving.compound_sizes import compound_range
 
 SEED = 22_000
 
@@ -113,13 +114,13 @@ def case(number: int) -> Case:
 
 def main(first: int = 0, last: int = 60) -> None:
     """Solve the cases of some numbers, and print how many were found."""
-    right, close, times = [], [], []
+    right, close, held, times = [], [], [], []
     for number in range(first, last):
         one = case(number)
         begin = time.process_time()
         target = Target.of(one.pdf)
         spheres = fit_spheres(target, crystals_for(one.pdf))
-        found = cut_particles(target, spheres, 8, 0, edits=True)
+        found = cut_particles(target, spheres, 64, 0, edits=True)
         times.append(time.process_time() - begin)
         best, fit = found.candidates[0], found.fits[0]
         sphere = min(fit.rw for _, fit in found.spheres)
@@ -127,18 +128,24 @@ def main(first: int = 0, last: int = 60) -> None:
         right.append(best.structure_type == one.crystal)
         ratio = len(best) / len(one.cluster)
         close.append(abs(ratio - 1) <= 0.1)
+        _, ball = found.spheres[0]
+        answer = dataclasses.replace(best, rw=fit.rw)
+        pairs = list(zip(found.candidates, found.fits))
+        atoms = compound_range(pairs, answer, (), ball, target)
+        held.append(atoms.low <= len(one.cluster) <= atoms.high)
         print(
             f"{number:3d} {one.formula:7} {one.crystal:11} {one.shape:7} "
             f"{len(one.cluster):5d} -> {best.structure_type:11} "
-            f"{len(best):5d} ({ratio:.2f}) Rw {fit.rw:.4f} truth "
-            f"{own.rw:.4f} sphere {sphere:.4f} shortest "
+            f"{len(best):5d} ({ratio:.2f}, {atoms.low} to {atoms.high}) "
+            f"Rw {fit.rw:.4f} truth {own.rw:.4f} sphere {sphere:.4f} shortest "
             f"{shortest_bond(best.positions):.2f} A "
             f"{times[-1]:.0f} s {best.notes[0]}",
             flush=True,
         )
     print(
         f"crystal right in {np.mean(right):.0%}, N within 10 % in "
-        f"{np.mean(close):.0%} of {len(right)}; {np.median(times):.1f} s of "
+        f"{np.mean(close):.0%}, the range holds it in {np.mean(held):.0%} of "
+        f"{len(right)}; {np.median(times):.1f} s of "
         f"processor time each"
     )
 
