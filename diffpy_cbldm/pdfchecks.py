@@ -12,6 +12,9 @@ from diffpy_cbldm.settings import MIN_POINTS, Solve
 R_SHORTEST = 4.0
 """Data that end below this r (A) hold no second shell of any metal."""
 
+FARTHEST = 1e100
+"""G may have any scale from one over this to this."""
+
 MOST_WEIGHT = 1 / 3
 """The hundredth of the points with the least dG may carry so much of a fit."""
 
@@ -50,6 +53,14 @@ def check_values(r: np.ndarray, g: np.ndarray, dg: np.ndarray | None) -> None:
         raise CbldmError(
             f"G is {g[0]:g} everywhere; expected a curve: check that the "
             "second column is G(r)."
+        )
+    # Squares of what lies further off are no numbers any more.
+    highest = float(np.abs(g).max())
+    if not 1 / FARTHEST < highest < FARTHEST:
+        raise CbldmError(
+            f"the largest |G| is {highest:g}; expected some 1/A^2, and with "
+            f"any scale between {1 / FARTHEST:g} and {FARTHEST:g}: check the "
+            "second column, or scale it."
         )
 
 

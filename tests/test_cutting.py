@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
 from scipy.spatial.distance import pdist
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.crystals.crystal import crystal_of
+from diffpy_cbldm.crystals.crystal import crystal_of, each_crystal
 from diffpy_cbldm.crystals.crystal_cuts import (
     SHAPES,
     Cutter,
@@ -166,6 +168,39 @@ def test_what_is_no_crystal_is_refused(tmp_path):
 
 
 # Cuts
+
+
+def test_atoms_that_fill_no_space_are_no_crystal():
+    with pytest.raises(cb.CbldmError, match="no atoms"):
+        crystal_of(Atoms(cell=[3, 3, 3], pbc=True))
+    with pytest.raises(cb.CbldmError, match="set pbc=True and the cell"):
+        crystal_of(Atoms("CdSe", [(0, 0, 0), (1, 1, 1)], pbc=True))
+
+
+def test_one_crystal_stands_for_itself(tmp_path):
+    cell = bulk("CdSe", "zincblende", a=6.05)
+    assert each_crystal(cell) == (cell,)
+    assert each_crystal("a.cif") == ("a.cif",)
+    found = crystal_of(cell)
+    assert each_crystal(found) == (found,)
+    assert each_crystal([cell, found]) == (cell, found)
+    with pytest.raises(cb.CbldmError, match="type int"):
+        crystal_of(each_crystal(3)[0])
+
+
+def test_oxygen_stands_on_no_place_of_a_metal():
+    for formula in ("V2O5", "OsO4", "Ce47O112"):
+        assert prototypes_of(read_formula(formula).amounts) == []
+    (found,) = prototypes_of(read_formula("GeCo2O4").amounts)
+    assert found.name == "spinel"
+
+
+def test_the_composition_of_a_particle_asks_for_that_of_its_crystal():
+    pdf = cb.PDFData(
+        np.arange(1, 9, 0.02), np.arange(400.0), composition="Cd41Se37"
+    )
+    with pytest.raises(cb.CbldmError, match="Cd41Se37.*--composition CdSe"):
+        crystals_for(pdf)
 
 
 def test_facets_are_those_of_the_point_group():

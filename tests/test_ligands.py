@@ -8,9 +8,14 @@ from scipy.spatial import cKDTree
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.fitting.ligands import ligand_distance, ligand_places
+from diffpy_cbldm.fitting.ligands import (
+    check_ligand,
+    ligand_distance,
+    ligand_places,
+)
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving import on_demand as solving_demand
+from diffpy_cbldm.solving import solver
 from diffpy_cbldm.solving.on_demand import on_demand, second_particles
 
 ICO = Icosahedron("Au", 3).positions
@@ -110,6 +115,18 @@ def test_two_particles_and_their_shares(monkeypatch):
     assert made.phases.types == ("ico", "dec")
     assert made.phases.atoms == (len(ICO), len(DEC))
     assert made.ligands is None and made.distribution is None
+
+
+@pytest.mark.parametrize("ligand", ["Zz", "D", "Au"])
+def test_mistaken_ligands_are_told_before_the_search(ligand, monkeypatch):
+    (pdf,) = cb.simulate([gold(OCT)], rmax=12)
+    monkeypatch.setattr(solver, "_proposed", None)  # nothing is searched
+    with pytest.raises(CbldmError, match=f"ligand is '{ligand}'.*--ligand"):
+        cb.solve(pdf, ligand=ligand, generators="library", polish=False)
+
+
+def test_labels_of_ligands_are_their_elements():
+    assert [check_ligand(x, "Au") for x in ("S", "s", "S2-")] == ["S"] * 3
 
 
 def test_a_composition_with_ligands_offers_them():

@@ -308,6 +308,8 @@ def test_bad_file(tmp_path, text, message):
         ({"r": np.minimum(R, 19.98)}, "increasing"),
         ({"r": R - 1}, "starts at -1 A"),
         ({"g": 0 * G}, "G is 0 everywhere"),
+        ({"g": 1e200 * G}, "largest .G. is .*e[+]200; expected .*1e[+]100"),
+        ({"g": 1e-200 * G}, "largest .G. is .*e-200; expected .*1e-100"),
         ({"r": R / 10}, "r ends at 1.999 A.*nanometres"),
         ({"dg": np.zeros(2000)}, "dG is 0 at r = 0 A"),
         ({"qmin": 15.0, "qmax": 14.0}, "qmin < qmax"),

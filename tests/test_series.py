@@ -10,13 +10,16 @@ import time
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.commands import cbldm
+from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.output.series import write_series
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.search.by_neighbours import neighbours_generator, resized
 from diffpy_cbldm.series import clients, engine, jobs
+from diffpy_cbldm.series.asked import for_keys, read_crystals
 from diffpy_cbldm.series.engine import Engine
 from diffpy_cbldm.series.frames import Frame, Told, patience_with
 from diffpy_cbldm.series.many import Listed, solve_many, write_table
@@ -24,6 +27,7 @@ from diffpy_cbldm.series.order import header_value, in_order
 from diffpy_cbldm.series.plan import Plan
 from diffpy_cbldm.series.records import Record
 from diffpy_cbldm.series.store import Store
+from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.atom_range import AtomRange
 from tests.series_work import TRIED, pdf, quick
 
@@ -281,6 +285,52 @@ def test_bad_files_are_told_and_the_others_go_on(client, here):
     assert "b.gr" in told[1].reason and "missing.gr" in told[2].reason
     # The same data under two names are one.
     assert len(store.records()) == 3
+
+
+def cadmium_selenide(edge=6.05):
+    return bulk("CdSe", "zincblende", a=edge)
+
+
+def test_compounds_and_what_they_are_cut_from_go_to_workers(client, here):
+    cadmium_selenide().write("a.cif")
+    one = dataclasses.replace(pdf(1), composition="CdSe")
+    asked = {"crystals": ["a.cif"], "together": [(pdf(2), 0.5)]}
+    made = Engine(
+        lambda: client, Store("a.db"), Listed([Frame("x", None, one)]), asked
+    )
+    made.work = quick
+    (told,) = made.run()
+    assert told.record.state == "done"
+    # Workers need no file, and their results name it all the same.
+    job, _ = made._read(Told(Frame("x", None, one)))
+    (crystal,) = job.asked["crystals"]
+    assert crystal.formula == "CdSe" and crystal.source == "a.cif"
+
+
+def test_keys_are_made_of_what_crystals_and_pdfs_hold(here):
+    def key(**asked):
+        return json.dumps(for_keys(read_crystals(asked)))
+
+    cadmium_selenide().write("a.cif")
+    first = key(crystals=["a.cif"])
+    assert first == key(crystals="a.cif")
+    (here / "b").mkdir()
+    cadmium_selenide().write("b/a.cif")
+    assert first == key(crystals=["b/a.cif"])
+    cadmium_selenide(6.1).write("a.cif")
+    assert first != key(crystals=["a.cif"])
+    assert key(together=pdf(1)) == key(together=[(pdf(1), 1.0)])
+    assert key(together=pdf(1)) != key(together=[(pdf(1), 0.5)])
+    assert key(together=pdf(1)) != key(together=pdf(2))
+    # What is not asked for leaves the keys of older stores as they are.
+    plain = {"seed": 0, "crystals": (), "together": []}
+    assert for_keys(plain) == plain
+    with pytest.raises(CbldmError, match="no such file"):
+        read_crystals({"crystals": ["none.cif"]})
+
+
+def test_a_jump_asks_the_generators_of_a_single_search():
+    assert list(jobs._names({})) == Solve.generators.split(",")
 
 
 def test_faults_are_tried_three_times(client):

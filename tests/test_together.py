@@ -18,6 +18,7 @@ from diffpy_cbldm.fitting.uncertainties import Results
 from diffpy_cbldm.output.tables import table as output_table
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.renames import modern
+from diffpy_cbldm.solving.compounds import others_as_asked
 from tests.test_mixed_pairs import ceria
 
 BISO = 0.4
@@ -194,6 +195,23 @@ SHORT = {"generators": "library", "count": 8, "refine": 4, "polish": False}
 
 
 @functools.cache
+def test_a_sublattice_is_that_of_all_pdfs():
+    x_rays, neutrons = both()
+    (found,) = others_as_asked([(neutrons, 0.5)], "Ce")
+    assert found[0].composition == "Ce" and found[1] == 0.5
+    assert others_as_asked(neutrons, None) == [(neutrons, 1.0)]
+    made = cb.solve(
+        x_rays,
+        sublattice="Ce",
+        together=neutrons,
+        generators="library",
+        count=2,
+        refine=0,
+        polish=False,
+    )
+    assert [p.composition for p in (made.pdf, *made.together)] == ["Ce"] * 2
+
+
 def nickel(edge, cutoff):
     """PDFs of X-rays and of neutrons of a truncated octahedron."""
     cluster = cb.Cluster("Ni", Octahedron("Ni", edge, cutoff).positions)

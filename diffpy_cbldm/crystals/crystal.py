@@ -49,6 +49,8 @@ class Crystal:
     shares : (n, elements) array
         How much of an atom of each element a site holds: 1 for whole atoms,
         less in solid solutions; a sum below 1 leaves vacancies.
+    source : str
+        The file from which it was read, empty for others.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Crystal:
     sites: np.ndarray
     elements: tuple[str, ...]
     shares: np.ndarray
+    source: str = ""
 
     def __repr__(self) -> str:
         return f"Crystal({self.name}, {self.formula})"
@@ -208,7 +211,9 @@ def crystal_of(given: Any, name: str = "") -> Crystal:
     if isinstance(given, Crystal):
         return given
     if isinstance(given, str | os.PathLike):
-        return _of_pymatgen(_from_file(Path(given)), name or Path(given).stem)
+        path = Path(given)
+        read = _of_pymatgen(_from_file(path), name or path.stem)
+        return dataclasses.replace(read, source=os.fspath(given))
     library = type(given).__module__.split(".")[0]
     # Classes derived elsewhere keep the library of their base.
     libraries = {c.__module__.split(".")[0] for c in type(given).__mro__}
@@ -219,7 +224,7 @@ def crystal_of(given: Any, name: str = "") -> Crystal:
     if "ase" in libraries and hasattr(given, "get_positions"):
         from pymatgen.io.ase import AseAtomsAdaptor
 
-        if not np.all(given.pbc):
+        if not np.all(given.pbc) or given.cell.rank < 3:
             raise CbldmError(
                 "the Atoms are not periodic in three directions; expected a "
                 "crystal: set pbc=True and the cell."
@@ -230,6 +235,25 @@ def crystal_of(given: Any, name: str = "") -> Crystal:
         "expected the path of a cif file, or a structure of pymatgen, diffpy "
         "or ASE."
     )
+
+
+def each_crystal(given: Any) -> tuple[Any, ...]:
+    """What stands for crystals as a tuple, one alone as well.
+
+    Parameters
+    ----------
+    given : crystal, or sequence of crystals
+        Each as `crystal_of` takes it.
+    """
+    # Structures are sequences of atoms, and names of letters.
+    if isinstance(given, str | os.PathLike | Crystal):
+        return (given,)
+    if hasattr(given, "lattice") or hasattr(given, "get_positions"):
+        return (given,)
+    try:
+        return tuple(given)
+    except TypeError:  # what it is says `crystal_of`
+        return (given,)
 
 
 def _from_file(path: Path) -> Any:
@@ -288,6 +312,11 @@ def _boxed(positions: np.ndarray, cell: np.ndarray) -> bool:
 
 def _of_pymatgen(structure: Any, name: str) -> Crystal:
     """The crystal of a structure of pymatgen."""
+    if not len(structure):
+        raise CbldmError(
+            f"the crystal {name or type(structure).__name__} has no atoms; "
+            "expected at least one in its cell: check what it is made of."
+        )
     cell = np.array(structure.lattice.matrix, float)
     sites = np.array(structure.frac_coords, float).reshape(-1, 3)
     if _boxed(sites @ cell, cell):

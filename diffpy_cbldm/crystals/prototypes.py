@@ -342,6 +342,8 @@ def _plausible(prototype: Prototype, roles: tuple[str, ...]) -> bool:
         return others[0] in NO_METALS
     if last not in NO_METALS and prototype.amounts == (1, 1):
         return False
+    if last in others:
+        return False  # or V2O5 were a spinel with oxygen for a metal
     if prototype.name == "perovskite":
         return _radius(others[0]) > _radius(others[1])
     return last in NO_METALS and any(e not in NO_METALS for e in others)

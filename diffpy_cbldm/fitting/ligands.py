@@ -33,7 +33,7 @@ from diffpy_cbldm.fitting.recipe import (
 )
 from diffpy_cbldm.fitting.refinement import settled
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.formula import atom_symbol
+from diffpy_cbldm.formula import ELEMENTS, atom_symbol
 from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.renames import modern
 from diffpy_cbldm.settings import Solve
@@ -92,6 +92,30 @@ class LigandShell(Stored):
         )
 
 
+def check_ligand(ligand: str, metal: str | None = None) -> str:
+    """The symbol of a ligand.
+
+    Parameters
+    ----------
+    ligand : str
+    metal : str, optional
+        The element that it binds to, which it cannot be itself.
+
+    Raises
+    ------
+    CbldmError
+        It is no element, or that of the metal.
+    """
+    symbol = atom_symbol(ligand)
+    if symbol is None or symbol not in ELEMENTS or symbol == metal:
+        what = f", the metal {metal}" if symbol == metal else ""
+        raise CbldmError(
+            f"ligand is {ligand!r}{what}; expected the element that binds to "
+            "the surface, such as S, P or N: correct ligand (--ligand)."
+        )
+    return symbol
+
+
 def ligand_distance(metal: str, ligand: str) -> float:
     """The sum of covalent radii, angstrom, of ASE's table.
 
@@ -99,12 +123,7 @@ def ligand_distance(metal: str, ligand: str) -> float:
     """
     from ase.data import atomic_numbers, covalent_radii
 
-    symbol = atom_symbol(ligand)
-    if symbol not in atomic_numbers:
-        raise CbldmError(
-            f"ligand is {ligand!r}; expected the element that binds to the "
-            "surface, such as S, P or N: correct ligand (--ligand)."
-        )
+    symbol = check_ligand(ligand)
     radii = covalent_radii
     return float(radii[atomic_numbers[metal]] + radii[atomic_numbers[symbol]])
 
@@ -211,6 +230,7 @@ def ligand_recipe(
     """
     target = Target.of(pdf, rmin, rmax)
     metal = candidate_of(structure)
+    ligand = check_ligand(ligand, metal.elements[0])
     first = ligand_distance(metal.elements[0], ligand)
     bearers, ways = ligand_places(metal.positions, first)
     if not len(bearers):
@@ -271,6 +291,7 @@ def ligand_shell(
     """
     target = Target.of(pdf, rmin, rmax)
     metal = candidate_of(structure)
+    ligand = check_ligand(ligand, metal.elements[0])
     if metal.rw is None:
         raise CbldmError(
             "the structure was not refined; expected a Candidate with an Rw "

@@ -31,7 +31,7 @@ def with_others(target: Target, others: Together) -> Target:
         Other elements, or a weight that is not positive.
     """
     targets = []
-    for pdf, share in _with_weights(others):
+    for pdf, share in with_weights(others):
         if not 0 < share < math.inf:
             raise CbldmError(
                 f"the weight of a PDF is {share!r}; expected a positive "
@@ -53,12 +53,18 @@ def spelled(others: Together) -> tuple[str, ...]:
     """Other PDFs as ``--with`` names them: their files, ``FILE:WEIGHT``."""
     return tuple(
         (pdf.source or "arrays") + (f":{share:g}" if share != 1 else "")
-        for pdf, share in _with_weights(others)
+        for pdf, share in with_weights(others)
     )
 
 
-def _with_weights(others: Together) -> Iterator[tuple[PDFData, float]]:
-    """Each PDF with its weight, or `CbldmError` for something else."""
+def with_weights(others: Together) -> Iterator[tuple[PDFData, float]]:
+    """Each PDF with its weight, 1 where none is given.
+
+    Raises
+    ------
+    CbldmError
+        Something is no PDF.
+    """
     if isinstance(others, PDFData):
         others = (others,)
     for other in others:

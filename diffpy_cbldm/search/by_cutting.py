@@ -127,7 +127,9 @@ def crystals_for(pdf: PDFData, given: Sequence[Any] = ()) -> list[Crystal]:
     if not found:
         raise CbldmError(
             f"no common crystal has the composition {composition!r}; "
-            "expected a crystal: pass crystals=[...] (--crystal FILE.cif), "
+            "expected a crystal: where it counts the atoms of a particle, "
+            "such as Cd41Se37, pass the formula of its crystal (--composition "
+            "CdSe); else pass crystals=[...] (--crystal FILE.cif), "
             'or for a heavy sublattice as a metal sublattice="Bi" '
             "(--sublattice Bi) with its element."
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import read_pdf
 from diffpy_cbldm.series import clients
+from diffpy_cbldm.series.asked import for_keys, read_crystals
 from diffpy_cbldm.series.frames import (
     TRIES,
     Feed,
@@ -88,7 +89,8 @@ class Engine:
         heard: Heard | None = None,
     ) -> None:
         self.connect, self.store, self.feed = connect, store, feed
-        self.asked, self.reading = dict(asked), dict(reading or {})
+        self.asked, self.reading = read_crystals(asked), dict(reading or {})
+        self.told_asked = for_keys(self.asked)
         self.again, self.heard = again, heard or (lambda told: None)
         self.plan = Plan(full_every)
         self.told: list[Told] = []
@@ -183,11 +185,13 @@ class Engine:
     def _read(self, told: Told) -> tuple[Job | None, Record | None]:
         """What is sent to a worker, or why a file cannot be."""
         frame, pdf = told.frame, told.frame.pdf
-        about = {"solve": self.asked, "full_every": self.plan.full_every}
+        about = {
+            "solve": self.told_asked,
+            "full_every": self.plan.full_every,
+        }
         try:
             if pdf is None:
                 pdf = read_pdf(frame.source, **self.reading)
-            _ = pdf.element  # raises where there are several, or none
         except CbldmError as error:
             key = key_of_bytes(
                 content_of(frame.source), about | {"reading": self.reading}

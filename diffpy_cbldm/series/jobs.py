@@ -17,6 +17,7 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.series.records import FAILED, Record, kept, misfit, record_of
 from diffpy_cbldm.series.store import result_text
+from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.atom_range import AtomRange
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def beside(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(asked: Mapping[str, Any]) -> Sequence[str]:
-    names = asked.get("generators", ("cbldm", "library", "screen"))
+    names = asked.get("generators", Solve.generators)
     return names.split(",") if isinstance(names, str) else tuple(names)
 
 

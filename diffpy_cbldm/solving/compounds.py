@@ -22,7 +22,11 @@ from diffpy_cbldm.fitting.pair_fit import PairFit, fit_cluster
 from diffpy_cbldm.fitting.recipe import delta2_name
 from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.fitting.together import independent_points
+from diffpy_cbldm.fitting.together import (
+    Together,
+    independent_points,
+    with_weights,
+)
 from diffpy_cbldm.fitting.waves import FADE
 from diffpy_cbldm.formula import parse_composition
 from diffpy_cbldm.memory import give_back
@@ -141,6 +145,28 @@ def as_asked(
         f"Structures are those of the {sublattice} atoms of "
         f"{pdf.composition} alone (sublattice): the other atoms are left out, "
         f"their peaks are not explained, and N counts {sublattice} only."
+    ]
+
+
+def others_as_asked(
+    together: Together, sublattice: str | None
+) -> list[tuple[PDFData, float]]:
+    """Other PDFs of the sample with the composition that is meant.
+
+    Parameters
+    ----------
+    together : PDFData, or sequence of PDFData or (PDFData, float)
+    sublattice : str or None
+        See `as_asked`.
+
+    Returns
+    -------
+    list of (PDFData, float)
+        Each with its weight.
+    """
+    return [
+        (as_asked(pdf, (), sublattice)[0], share)
+        for pdf, share in with_weights(together)
     ]
 
 

@@ -11,10 +11,11 @@ from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.compiled import compile_ahead
-from diffpy_cbldm.crystals.crystal import crystal_of
+from diffpy_cbldm.crystals.crystal import crystal_of, each_crystal
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal, fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
+from diffpy_cbldm.fitting.ligands import check_ligand
 from diffpy_cbldm.fitting.moves import move_names
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.recipe import start_values
@@ -27,6 +28,7 @@ from diffpy_cbldm.fitting.together import (
     spelled,
     with_others,
 )
+from diffpy_cbldm.formula import parse_composition
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import (
@@ -39,6 +41,7 @@ from diffpy_cbldm.solving.compounds import (
     as_asked,
     check_composition,
     is_compound,
+    others_as_asked,
     solve_compound,
 )
 from diffpy_cbldm.solving.doubt_table import Answer
@@ -182,7 +185,9 @@ def solve(
         without a crystal, or data that do not reach the fitted range.
     """
     check_pdf(pdf)
+    crystals = each_crystal(crystals)
     pdf, notes = as_asked(pdf, crystals, sublattice)
+    others = others_as_asked(together, sublattice)
     generators = generator_names(generators)
     if crystals and "cut" not in generators:
         generators.append("cut")
@@ -207,10 +212,10 @@ def solve(
         crystals=tuple(map(_crystal_name, crystals)),
         sublattice=sublattice,
     )
-    _check(used, end, float(pdf.r[-1]))
     check_composition(pdf, crystals, None)
+    _check(used, end, pdf)
     target = Target.of(pdf, rmin, end, qdamp_range)
-    target = with_others(target, together)
+    target = with_others(target, others)
     clock = Clock(progress, steps=len(generators) + 3 + refine)
     compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
@@ -392,7 +397,8 @@ def _crystal_name(crystal: Any) -> str:
     """A path as it is, and the formula of a structure."""
     if isinstance(crystal, str | os.PathLike):
         return os.fspath(crystal)
-    return crystal_of(crystal).name
+    found = crystal_of(crystal)
+    return found.source or found.name
 
 
 def _kinds_text(polish: bool | Sequence[str]) -> str:
@@ -411,10 +417,14 @@ def _range_text(limits: str | Sequence[float]) -> str:
     return ",".join(str(float(limit)) for limit in limits)
 
 
-def _check(used: settings.Solve, rmax: float, last: float) -> None:
-    """Raise `CbldmError` for what cannot be run; data end at `last`."""
+def _check(used: settings.Solve, rmax: float, pdf: PDFData) -> None:
+    """Raise `CbldmError` for what cannot be run."""
+    last = float(pdf.r[-1])
     options.validate(dataclasses.replace(used, rmax=rmax))
     kinds_of(used.polish)
+    if used.ligand is not None:
+        held = parse_composition(str(pdf.composition))
+        check_ligand(used.ligand, held[0] if len(held) == 1 else None)
     if used.rmin >= min(rmax, last):
         raise CbldmError(
             f"rmin is {used.rmin:g} A and the fitted range ends at "
