@@ -19,7 +19,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.settings import COMMON_QDAMP
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import resolved
-from diffpy_cbldm.solving.sizes import APART, SizeAtQdamp
+from diffpy_cbldm.solving.sizes import APART, SizeAtQdamp, covering
 from diffpy_cbldm.solving.world_range import on_powders
 
 TRIED = 12
@@ -112,8 +112,9 @@ def compound_range(
     least = min(fit.rw for _, fit in found)
     limit = resolved(least, target.independent_points)
     counts = [len(c) for c, fit in found if fit.rw <= limit] + [len(best)]
-    alike = AtomRange(len(best), min(counts), max(counts), SHARE)
-    return on_powders(alike, best, sizes, sphere, target)
+    fitting = AtomRange(len(best), min(counts), max(counts), SHARE)
+    alike = covering(fitting, sizes, best, sphere)
+    return on_powders(fitting, alike, best, target) or alike
 
 
 def _varied(
