@@ -219,7 +219,7 @@ def test_facets_are_those_of_the_point_group():
 
 def test_particles_of_a_shape_hold_one_another():
     one = crystal("rutile", "IrO2")
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(3)
     cutter = Cutter(one, (20, 400), 0)
     some = shapes(one, 40, rng)
     assert {shape.kind for shape in some} == set(SHAPES)

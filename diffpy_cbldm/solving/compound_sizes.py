@@ -112,9 +112,9 @@ def compound_range(
     least = min(fit.rw for _, fit in found)
     limit = resolved(least, target.independent_points)
     counts = [len(c) for c, fit in found if fit.rw <= limit] + [len(best)]
-    fits = AtomRange(len(best), min(counts), max(counts), SHARE)
-    alike = covering(fits, sizes, best, sphere)
-    return on_powders(alike, alike, best, target) or alike
+    fitting = AtomRange(len(best), min(counts), max(counts), SHARE)
+    alike = covering(fitting, sizes, best, sphere)
+    return on_powders(fitting, alike, best, target) or alike
 
 
 def _varied(
