@@ -212,6 +212,12 @@ def test_the_headline_says_that_a_particle_ends_beyond_the_data(rmax, beyond):
     assert ("farther than the data reach" in text) == beyond
 
 
+def test_answers_without_a_verdict_point_at_the_warnings():
+    best = answer(measured_particle(), 0.003).best
+    assert "Not judged" not in headline(best, None, None, 24.0)
+    assert "read the warnings (2)" in headline(best, None, None, 24.0, 2)
+
+
 def test_all_outputs_agree():
     solution = cb.solve(
         measured_particle(),

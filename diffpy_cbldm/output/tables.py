@@ -75,12 +75,15 @@ RW_HEADS = ("Rw raw", "Rw", "held-out")
 
 
 def summary_row(solution: Solution) -> list[str]:
-    """The best structure in the cells of `summary`."""
-    best = solution.candidates[0]
+    """The best structure in the cells of `summary`.
+
+    Where there is no structure to tell, its Rw alone.
+    """
+    best, verdict = solution.candidates[0], solution.verdict
+    told = verdict is None or verdict.state != "none"
+    what = (best.structure_type, best.generator, str(len(best.positions)))
     return [
-        best.structure_type,
-        best.generator,
-        str(len(best.positions)),
+        *(what if told else ("none", "-", "-")),
         *(rw_text(x) for x in (best.rw_raw, best.rw, best.rw_heldout)),
     ]
 

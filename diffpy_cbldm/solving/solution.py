@@ -101,8 +101,8 @@ class Solution(Stored, Displayed):
     together : tuple of PDFData
         Other PDFs that were refined together with `pdf`.
     verdict : Verdict or None
-        How far the answer can be trusted, and whether there is one.  None in
-        results of older versions.
+        How far the answer can be trusted, and whether there is one.  None of
+        compounds, and in results of older versions.
     crystals : tuple of CrystalTried
         The crystals that particles were cut from, the best first; empty for
         metals.
@@ -130,7 +130,13 @@ class Solution(Stored, Displayed):
     def headline(self) -> str:
         """The answer in at most four lines: type, size, fit, doubts."""
         rmax = self.settings.get("rmax", float(self.pdf.r[-1]))
-        return headline(self.candidates[0], self.verdict, self.atoms, rmax)
+        return headline(
+            self.candidates[0],
+            self.verdict,
+            self.atoms,
+            rmax,
+            len(self.warnings),
+        )
 
     @property
     def refined(self) -> list[Candidate]:

@@ -109,6 +109,7 @@ def headline(
     verdict: Verdict | None,
     atoms: AtomRange | None,
     rmax: float,
+    warnings: int = 0,
 ) -> str:
     """The answer in at most four lines of plain English.
 
@@ -117,10 +118,13 @@ def headline(
     best : Candidate
         The first of the ranked ones.
     verdict : Verdict or None
-        None in results of older versions: nothing is said of doubts.
+        None of compounds, whose tests are not counted, and in results of
+        older versions: the warnings are pointed at.
     atoms : AtomRange or None
     rmax : float, angstrom
         End of the fitted range.
+    warnings : int
+        How many there are; default 0.
     """
     if verdict is not None and verdict.state == "none":
         return "\n".join(
@@ -133,6 +137,8 @@ def headline(
     lines = [_what(best, verdict, atoms, rmax), _quality(best, rmax)]
     if verdict is not None:
         lines.append(_doubts(verdict))
+    elif warnings:
+        lines.append(f"Not judged by tests: read the warnings ({warnings}).")
     return "\n".join(lines)
 
 
