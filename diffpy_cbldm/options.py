@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
 from typing import Any
 
 from diffpy_cbldm.errors import CbldmError
@@ -155,6 +157,13 @@ def check(option: Option, value: Any) -> None:
     if value is None:
         return
     limits = option.limits
+    if limits is not None and not _is_number(value, option.kind):
+        whole = "whole " if option.kind is int else ""
+        raise CbldmError(
+            f"{option.name} is {value!r}; expected a {whole}number from "
+            f"{_figure(limits[0])} to {_figure(limits[1])}: change "
+            f"{option.name}."
+        )
     # NaN is neither above nor below a limit, infinity above every one.
     if limits is not None and not limits[0] <= value <= limits[1]:
         raise CbldmError(
@@ -163,11 +172,19 @@ def check(option: Option, value: Any) -> None:
             f"{_figure(limits[0])} to {_figure(limits[1])}: change "
             f"{option.name}."
         )
-    if option.choices and value not in option.choices:
+    if option.choices and value not in list(option.choices):
         raise CbldmError(
             f"{option.name} is {value!r}; expected one of "
             f"{', '.join(option.choices)}."
         )
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    """Whether a value is a number, and a whole one where that is asked for."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    # NaN and infinity are told by the limits.
+    return kind is not int or not math.isfinite(value) or value % 1 == 0
 
 
 def _figure(number: float) -> str:

@@ -188,6 +188,17 @@ def test_one_crystal_stands_for_itself(tmp_path):
         crystal_of(each_crystal(3)[0])
 
 
+def test_crystals_of_one_name_are_told_apart():
+    pdf = cb.PDFData(np.arange(1, 9, 0.02), np.arange(400.0))
+    cells = [
+        bulk("CdSe", "zincblende", a=6.05),
+        bulk("CdSe", "rocksalt", a=5.5),
+    ]
+    first, second = crystals_for(pdf, cells)
+    assert [first.name, second.name] == ["CdSe", "CdSe (2)"]
+    assert second.volume == pytest.approx(5.5**3 / 4)
+
+
 def test_oxygen_stands_on_no_place_of_a_metal():
     for formula in ("V2O5", "OsO4", "Ce47O112"):
         assert prototypes_of(read_formula(formula).amounts) == []

@@ -15,6 +15,7 @@ from ase.io import formats
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.commands import cbldm
+from diffpy_cbldm.output import results
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.renames import modern
 from tests.postgres import postgres_server
@@ -275,3 +276,9 @@ def test_a_fault_is_worse_than_a_mistake(measured, here, monkeypatch):
     (here / "bad.gr").write_text("nothing\n")
     monkeypatch.setattr(cb, "solve", fault)
     assert cbldm.main([str(measured), "bad.gr"]) == 2
+
+
+def test_what_is_not_known_is_null_wherever_it_stands():
+    told = {"width": (0.1, float("nan")), "more": [{"x": float("inf")}, 3]}
+    plain = {"width": [0.1, None], "more": [{"x": None}, 3]}
+    assert results.without_nan(told) == plain

@@ -11,6 +11,7 @@ from diffpy_cbldm.commands import cbldm_simulate
 from diffpy_cbldm.crystals.bonds import diameter, surface_shells
 from diffpy_cbldm.crystals.powder import covered, sizes_of_shape, weathered
 from diffpy_cbldm.debye.world import World, as_world
+from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.measured import (
     measured_curve,
     polynomial,
@@ -246,3 +247,22 @@ def test_the_command_states_the_world(tmp_path, monkeypatch, capfd):
     (tmp_path / "w.json").write_text("{")
     assert cbldm_simulate.main([*words, "--force"]) == 1
     assert "cannot be read as JSON" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"noise": "0.1"}, "noise is '0.1'; expected a number from 0 to 5"),
+        ({"noise": True}, "noise is True; expected a number"),
+        ({"size_spread": {"a": 1}}, "expected a number from 0 to 0.4"),
+        ({"seed": 1.5}, "seed is 1.5; expected a whole number"),
+        ({"second": ["fcc"]}, "second is .'fcc'.; expected one of"),
+        ({"ligand": ["S"]}, "ligand is .'S'.; expected the symbol"),
+        ({"ligand": "Xx"}, "ligand is 'Xx'; expected the symbol"),
+        ({"ligand": None}, "ligand is None.*leave ligand out"),
+    ],
+)
+def test_odd_fields_are_told(field, said):
+    with pytest.raises(CbldmError, match=said):
+        as_world(field)
+    assert as_world({"surface_biso": None, "seed": np.int64(3)}).seed == 3

@@ -17,6 +17,7 @@ from typing import Any
 
 from diffpy_cbldm import options
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.formula import ELEMENTS, HYDROGEN
 from diffpy_cbldm.options import parameter
 
 SECOND = ("", "fcc", "bcc", "hcp", "sc")
@@ -103,6 +104,18 @@ class World:
 
     def __post_init__(self) -> None:
         options.validate(self)
+        for field in dataclasses.fields(self):
+            # Only that one may be left out.
+            if getattr(self, field.name) is None and field.default is not None:
+                raise CbldmError(
+                    f"{field.name} is None; expected a value, or nothing said "
+                    f"of it: leave {field.name} out."
+                )
+        if self.ligand not in ("", *ELEMENTS, *HYDROGEN):
+            raise CbldmError(
+                f"ligand is {self.ligand!r}; expected the symbol of an "
+                "element, such as S or C: correct ligand."
+            )
 
     @property
     def added(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         The input as it was named.
     """
     pairs = zip(solution.candidates, solution.rw_quick, strict=True)
-    return {
+    told = {
         "schema": SCHEMA,
         "input": source,
         "headline": solution.headline,
@@ -89,6 +89,17 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         "timings": solution.timings,
         "warnings": list(solution.warnings),
     }
+    # Of what is fitted on demand uncertainties may not be known either.
+    return without_nan(told)
+
+
+def without_nan(value: Any) -> Any:
+    """Plain data with null for what is no finite number, see `finite`."""
+    if isinstance(value, dict):
+        return {name: without_nan(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(x) for x in value]
+    return finite(value) if isinstance(value, float) else value
 
 
 def finite(value: float | None) -> float | None:

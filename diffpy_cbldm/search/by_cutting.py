@@ -114,7 +114,7 @@ def crystals_for(pdf: PDFData, given: Sequence[Any] = ()) -> list[Crystal]:
     composition = pdf.composition or ""
     amounts = read_formula(composition).amounts
     if given:
-        found = [crystal_of(one) for one in given]
+        found = _named_apart([crystal_of(one) for one in given])
         for crystal in found:
             if amounts and not set(crystal.elements) <= set(amounts):
                 raise CbldmError(
@@ -134,6 +134,20 @@ def crystals_for(pdf: PDFData, given: Sequence[Any] = ()) -> list[Crystal]:
             "(--sublattice Bi) with its element."
         )
     return found
+
+
+def _named_apart(crystals: Sequence[Crystal]) -> list[Crystal]:
+    """The same crystals, further ones of a name with their number."""
+    names: dict[str, int] = {}
+    apart = []
+    for crystal in crystals:
+        count = names[crystal.name] = names.get(crystal.name, 0) + 1
+        if count > 1:
+            # Structures are known by the names of their crystals.
+            name = f"{crystal.name} ({count})"
+            crystal = dataclasses.replace(crystal, name=name)
+        apart.append(crystal)
+    return apart
 
 
 Sphere = tuple[Crystal, AttenuatedCrystal]
