@@ -101,8 +101,8 @@ class Solution(Stored, Displayed):
     together : tuple of PDFData
         Other PDFs that were refined together with `pdf`.
     verdict : Verdict or None
-        How far the answer can be trusted, and whether there is one.  None of
-        compounds, and in results of older versions.
+        How far the answer can be trusted, and whether there is one.  None in
+        results of older versions.
     crystals : tuple of CrystalTried
         The crystals that particles were cut from, the best first; empty for
         metals.

@@ -118,8 +118,7 @@ def headline(
     best : Candidate
         The first of the ranked ones.
     verdict : Verdict or None
-        None of compounds, whose tests are not counted, and in results of
-        older versions: the warnings are pointed at.
+        None in results of older versions: the warnings are pointed at.
     atoms : AtomRange or None
     rmax : float, angstrom
         End of the fitted range.
