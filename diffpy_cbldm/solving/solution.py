@@ -270,7 +270,12 @@ class Solution(Stored, Displayed):
                 f"a range was not counted"
             )
             if atoms.doubted:
-                text += ", and this answer is in doubt, or Qdamp not known"
+                known = self.pdf.qdamp is not None
+                text += ", and " + (
+                    "the warnings say what is in doubt"
+                    if known
+                    else "Qdamp, which moves them, is not known"
+                )
             return f"{text}."
         text = (
             f"The particle has {atoms}: a range made so holds "
