@@ -29,6 +29,7 @@ from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
     least_atoms,
     left_out,
+    width_doubts,
     width_of,
 )
 from diffpy_cbldm.solving.compound_sizes import compound_range
@@ -263,3 +264,14 @@ def test_x_rays_and_neutrons_together(few):
     text = found.explain()
     assert "(neutrons)" in text and "not counted" in text
     assert "--distribution" not in text
+
+
+def test_a_width_at_its_bound_is_told():
+    """Platinum taken for its oxide: the oxygen is nowhere."""
+    wide = dataclasses.replace(
+        cb.Candidate(("Pt", "O"), np.eye(3)[:2], "fluorite"),
+        at_bounds=(("O_Uiso", 0.1), ("qdamp", 0.06)),
+    )
+    (text,) = width_doubts(wide)
+    assert "O 0.1 A^2" in text and "qdamp" not in text
+    assert width_doubts(dataclasses.replace(wide, at_bounds=())) == []

@@ -77,6 +77,28 @@ def least_atoms(
     return rounded(min(whole, len(best)))
 
 
+def width_doubts(best: Candidate) -> list[str]:
+    """Say so where the Uiso of an element ended at a bound.
+
+    Parameters
+    ----------
+    best : Candidate
+        Refined.
+    """
+    seen = [
+        f"{name.removesuffix('_Uiso')} {limit:g} A^2"
+        for name, limit in best.at_bounds
+        if name.endswith("_Uiso")
+    ]
+    if not seen:
+        return []
+    return [
+        f"The Uiso of some elements ended at a bound ({', '.join(seen)}): "
+        f"the data hardly show them where this crystal has them; the sample "
+        f"may be of another crystal, or of the other elements alone."
+    ]
+
+
 def prototype_doubts(
     crystals: Sequence[CrystalTried], given: bool
 ) -> list[str]:

@@ -48,6 +48,7 @@ from diffpy_cbldm.solving.compound_doubts import (
     left_out,
     mixture_notes,
     prototype_doubts,
+    width_doubts,
 )
 from diffpy_cbldm.solving.compound_sizes import (
     compound_range,
@@ -315,6 +316,7 @@ def _doubts(
     return [
         *size_doubts(best, target, MOST, "pieces of crystals"),
         *qdamp_doubts(best, target),
+        *width_doubts(best),
         *crystal_doubts(best, sphere),
         *bulk_doubts(best, sphere, target),
     ]
