@@ -43,7 +43,7 @@ FACTS = {
     "range": Fact(1, 1),
     "qdamp": Fact(0.5, 0.15),
     "crystal": Fact(1, 0),
-    "types": Fact(0.95, 1),
+    "types": Fact(0.95, 0.5),
     "edits": Fact(0.5, 0.3),
     "uiso": Fact(0.018, 1),
 }
