@@ -37,6 +37,10 @@ ORGANIC = frozenset("C H D T".split())
 OF_COMPOUNDS = 0.5
 """Atoms of other kinds that a compound has for each of its metals: M2O."""
 
+ON_GOLD = frozenset("S Se P N Cl Br I".split())
+"""What binds to gold clusters, however small, and makes no particles of
+compounds with gold."""
+
 _ABBREVIATIONS = {
     "Ph": "C6H5",
     "Bn": "C7H7",
@@ -140,11 +144,14 @@ class Formula:
 
         A metal with organic ligands or on a support is none, and neither is
         one with fewer than `OF_COMPOUNDS` other atoms for each of its own,
-        which stand at its surface.
+        which stand at its surface; of gold none with those of `ON_GOLD`.
         """
         if len(self.amounts) < 2 or self.materials > 1:
             return False
         if ORGANIC.intersection(self.amounts):
+            return False
+        kinds = set(self.amounts)
+        if "Au" in kinds and kinds <= ON_GOLD | {"Au"}:
             return False
         others = sum(n for e, n in self.amounts.items() if e in NO_METALS)
         metals = sum(self.amounts.values()) - others

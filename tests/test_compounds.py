@@ -65,7 +65,9 @@ def answer(pdf, elements, x, rmax=None, **more):
         return fit_envelope(one, some, diameter=diameter)[1]
 
     least = least_atoms(best, sphere, target)
-    known = Answer([best], target, sphere, 10_000, pdf, held, least)
+    known = Answer(
+        [best], target, sphere, 10_000, pdf, sphere=held, at_least=least
+    )
     return dataclasses.replace(known, **more)
 
 

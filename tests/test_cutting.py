@@ -485,7 +485,14 @@ def test_crystals_may_be_given_for_one_element(few):
 def test_a_metal_is_no_answer_for_a_compound():
     for formula in ("CeO2", "Cd Se", "PtNi", "Pt0.5Ni0.5", "Cu2O"):
         assert read_formula(formula).compound, formula
-    for formula in ("Pt", "Au144(SC2H4Ph)60", "Au144S60", "Pt/C", "Pt@SiO2"):
+    for formula in (
+        "Pt",
+        "Au144(SC2H4Ph)60",
+        "Au144S60",
+        "Pt/C",
+        "Pt@SiO2",
+        "Au25S18",
+    ):
         assert not read_formula(formula).compound, formula
     r = np.arange(1, 20, 0.01)
     pdf = cb.PDFData(r, np.sin(r), composition="Bi38O45", qmin=1, qmax=20)

@@ -244,3 +244,19 @@ def test_all_outputs_agree():
         ).as_dict()
     )
     assert again.headline == said and again.verdict == solution.verdict
+
+
+def test_of_a_sublattice_the_first_neighbours_are_others():
+    """Ceria told as a metal is none; as its sublattice it may be."""
+    k = np.arange(-2, 3)
+    cell = np.array(np.meshgrid(k, k, k)).reshape(3, -1).T
+    metals = 2.7 * cell[cell.sum(1) % 2 == 0]
+    oxygen = 2.7 * (cell[(np.abs(cell) < 2).all(1)] + 0.5)
+    elements = ["Ce"] * len(metals) + ["O"] * len(oxygen)
+    made = measured_particle(
+        cb.Cluster(elements, np.concatenate([metals, oxygen]))
+    )
+    found = answer(dataclasses.replace(made, composition="Pd"))
+    assert reason(found).kind == "not this metal"
+    part = reason(dataclasses.replace(found, sublattice=True))
+    assert part is None or part.kind != "not this metal"

@@ -306,7 +306,17 @@ def _judged(
         return fit_envelope(crystal, some, diameter=diameter)[1]
 
     least = least_atoms(candidates[0], sphere, target)
-    return judge(Answer(candidates, target, sphere, MOST, given, held, least))
+    return judge(
+        Answer(
+            candidates,
+            target,
+            sphere,
+            MOST,
+            given,
+            sphere=held,
+            at_least=least,
+        )
+    )
 
 
 def _doubts(

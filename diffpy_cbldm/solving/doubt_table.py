@@ -81,6 +81,9 @@ class Answer:
     given : PDFData, optional
         The data as they were given; default those of the target, whose
         header may have been corrected.
+    sublattice : bool
+        Whether the atoms are those of one element of a compound, with others
+        between them.
     sphere : callable, optional
         Of a compound: how its crystal is fitted to a target as a sphere, of
         a diameter that is held or None.
@@ -93,6 +96,7 @@ class Answer:
     crystal: AttenuatedCrystal
     largest: int
     given: PDFData | None = None
+    sublattice: bool = False
     sphere: Sphere | None = None
     at_least: int | None = None
 
@@ -170,9 +174,10 @@ def measured(answer: Answer) -> tuple[Doubt, ...]:
 def neighbours_off(answer: Answer) -> float:
     """How far (relative) the first neighbours are from the element's.
 
-    Those of a compound are its crystal's.
+    Those of a compound are its crystal's, and of a sublattice other atoms are
+    nearer.
     """
-    if answer.sphere is not None:
+    if answer.sphere is not None or answer.sublattice:
         return 0.0
     bond, expected = answer.bond, neighbour_distance(answer.target.element)
     if bond is None or expected is None:

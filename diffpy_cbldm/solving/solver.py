@@ -243,9 +243,9 @@ def _solve(
     generators = used.generators.split(",")
     given = target.pdf
     target, told = settle(target, used.small_angle)
-    notes = [*notes, *told]
     pool, silent = _proposed(target, used, crystals, starts, clock)
     crystal = fit_crystal(target)
+    notes = [*notes, *told]
     notes += [f"The generator {name} proposed nothing." for name in silent]
 
     clock.begin("quick fit")
@@ -267,7 +267,8 @@ def _solve(
     clock.begin("sizes")
     short = range_doubts(target)
     sizes = () if short else sizes_by_qdamp(ranked, crystal, target)
-    verdict = judge(Answer(candidates, target, crystal, largest, given))
+    part = used.sublattice is not None
+    verdict = judge(Answer(candidates, target, crystal, largest, given, part))
     atoms = stated_range(
         candidates, ranked, edits.atoms, sizes, crystal, target
     )
