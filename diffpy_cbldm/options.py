@@ -183,8 +183,11 @@ def _is_number(value: Any, kind: type) -> bool:
     """Whether a value is a number, and a whole one where that is asked for."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return False
+    # Whole numbers may be too large for a float.
+    if kind is not int or isinstance(value, numbers.Integral):
+        return True
     # NaN and infinity are told by the limits.
-    return kind is not int or not math.isfinite(value) or value % 1 == 0
+    return not math.isfinite(value) or value % 1 == 0
 
 
 def _figure(number: float) -> str:
