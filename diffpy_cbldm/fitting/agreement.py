@@ -17,6 +17,23 @@ EVIDENCE = 10.0
 very strong evidence (Kass and Raftery, J. Am. Stat. Assoc. 1995, 90, 773)."""
 
 
+def criterion_gain(
+    rw_without: float, rw_with: float, choices: int, points: float
+) -> float:
+    """By how much the Bayesian information criterion falls with choices.
+
+    Parameters
+    ----------
+    rw_without, rw_with : float
+    choices : int
+        What is told beyond the plainer explanation.
+    points : float
+        Independent points of the data.
+    """
+    fit = 2 * points * math.log(rw_without / rw_with)
+    return fit - choices * math.log(points)
+
+
 def rw(g_obs: Curve, g_calc: Curve, weights: Curve | None = None) -> Curve:
     """Rw = sqrt(sum w (G_obs - G_calc)^2 / sum w G_obs^2), section 4.1.
 

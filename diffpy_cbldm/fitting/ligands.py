@@ -10,7 +10,6 @@ ordered.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,13 +24,13 @@ from diffpy_cbldm.crystals.bonds import (
     surface_shells,
 )
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.fitting.agreement import EVIDENCE
+from diffpy_cbldm.fitting.agreement import EVIDENCE, criterion_gain
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
     delta2_name,
     recipe_of,
 )
-from diffpy_cbldm.fitting.refinement import settled
+from diffpy_cbldm.fitting.refinement import parameters_of, settled
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.formula import ELEMENTS, atom_symbol
 from diffpy_cbldm.protocols import Stored
@@ -303,14 +302,9 @@ def ligand_shell(
             getattr(recipe, name).value = value
         recipe.s1.value = best_scale_of(recipe) or 1.0
         results = settled(recipe, target)
-    found = {
-        name: (float(value), float(error))
-        for name, value, error in zip(
-            results.varnames, results.varvals, results.varunc, strict=True
-        )
-    }
+    found = parameters_of(results)
     rw, points = float(results.rw), results.independent_points
-    gain = 2 * points * math.log(metal.rw / rw) - CHOICES * math.log(points)
+    gain = criterion_gain(metal.rw, rw, CHOICES, points)
     low, high = recipe.ligand_distance.bounds
     distance = found["ligand_distance"]
     inside = low + 1e-3 < distance[0] < high - 1e-3

@@ -238,7 +238,7 @@ def refine(
     plain = {delta2_name(cluster.elements): "delta2"}
     for k, _ in enumerate(contributions_of(recipe), start=1):
         plain[f"s{k}"] = numbered("scale", k)
-    parameters = _parameters(results, plain)
+    parameters = parameters_of(results, plain)
     for name in qdamp_names(target):
         parameters.setdefault(name, (0.0, 0.0))
     move_names = move_names_of(recipe)
@@ -299,10 +299,18 @@ def settled(recipe: FitRecipe, target: Target) -> Results:
     return results
 
 
-def _parameters(
-    results: Results, plain: Mapping[str, str]
+def parameters_of(
+    results: Results, plain: Mapping[str, str] | None = None
 ) -> dict[str, tuple[float, float]]:
-    """Value and standard uncertainty of each variable by its plain name."""
+    """Value and standard uncertainty of each variable.
+
+    Parameters
+    ----------
+    results : Results
+    plain : dict, optional
+        Names that take the place of the recipe's.
+    """
+    plain = plain or {}
     return {
         plain.get(name, name): (float(value), float(error))
         for name, value, error in zip(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from diffpy.srfit.fitbase import FitRecipe
 
 from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.fitting.agreement import EVIDENCE
+from diffpy_cbldm.fitting.agreement import EVIDENCE, criterion_gain
 from diffpy_cbldm.fitting.generator import DebyeGenerator
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
@@ -19,7 +18,7 @@ from diffpy_cbldm.fitting.recipe import (
     shared_uiso,
     variable_names,
 )
-from diffpy_cbldm.fitting.refinement import settled
+from diffpy_cbldm.fitting.refinement import parameters_of, settled
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.renames import modern
@@ -188,14 +187,9 @@ def two_phases(
                 getattr(recipe, variable).value = one.parameters[name][0]
         recipe.s1.value = best_scale_of(recipe) or 1.0
         results = settled(recipe, target)
-    found = {
-        name: (float(value), float(error))
-        for name, value, error in zip(
-            results.varnames, results.varvals, results.varunc, strict=True
-        )
-    }
+    found = parameters_of(results)
     rw, points = float(results.rw), results.independent_points
-    gain = 2 * points * math.log(one.rw / rw) - CHOICES * math.log(points)
+    gain = criterion_gain(one.rw, rw, CHOICES, points)
     share = found.pop("share")
     # Written so that an unknown uncertainty, NaN, is none.
     determined = share[0] >= 2 * share[1]

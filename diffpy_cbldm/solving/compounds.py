@@ -57,12 +57,13 @@ from diffpy_cbldm.solving.compound_sizes import (
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
+    once,
     qdamp_doubts,
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.polish_stage import kinds_of
-from diffpy_cbldm.solving.ranking import ordered
+from diffpy_cbldm.solving.ranking import filled_up, ordered
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.solving.verdict import Verdict, judge
@@ -234,8 +235,7 @@ def solve_compound(
             rw_quick=[fit.rw for _, fit in (*refined, *rest)],
             settings={},
             timings=clock.end(),
-            # A doubt may have been said already.
-            warnings=tuple(dict.fromkeys(filter(None, warnings))),
+            warnings=once(*warnings),
             pdf=target.pdf,
             together=tuple(other.pdf for other in target.together),
             groups=tuple(group(candidates, independent_points(target))),
@@ -398,9 +398,7 @@ def _refined(
     firsts: dict[str, int] = {}
     for k, (candidate, _) in enumerate(found):
         firsts.setdefault(candidate.structure_type, k)
-    chosen = sorted(firsts.values())[: used.refine]
-    left = [k for k in range(len(found)) if k not in chosen]
-    chosen = sorted(chosen + left[: used.refine - len(chosen)])
+    chosen = filled_up(firsts.values(), len(found), used.refine)
     done: Found = []
     for k in chosen:
         clock.begin("refine")

@@ -289,3 +289,8 @@ def compact_diameter(candidate: Candidate, atoms: int) -> float:
     share_of_space = 0.74
     bond = nearest_neighbour_distance(candidate.positions)
     return bond * (atoms / share_of_space) ** (1 / 3)
+
+
+def once(*texts: str) -> tuple[str, ...]:
+    """Each text once: a doubt may have been said already."""
+    return tuple(dict.fromkeys(filter(None, texts)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import duplicates, simplest_first
@@ -91,9 +91,14 @@ def to_refine(
         if len(c) > MAX_ATOMS and fit.rw <= NEARLY * least
     }
     firsts += [i for i in types.values() if i not in firsts]
-    firsts = sorted(firsts)[:refine]
-    others = [i for i in range(len(pool)) if i not in firsts]
-    return sorted(firsts + others[: refine - len(firsts)])
+    return filled_up(firsts, len(pool), refine)
+
+
+def filled_up(firsts: Iterable[int], total: int, count: int) -> list[int]:
+    """So many of `total` places, in order: the given ones before others."""
+    chosen = sorted(firsts)[:count]
+    others = [i for i in range(total) if i not in chosen]
+    return sorted(chosen + others[: count - len(chosen)])
 
 
 def ordered(refined: Sequence[Candidate], target: Target) -> list[int]:

@@ -49,6 +49,7 @@ from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
     label_doubts,
     largest_proposed,
+    once,
     origin_doubts,
     plainness_doubts,
     qdamp_doubts,
@@ -280,7 +281,7 @@ def _solve(
         rw_quick=[quick for _, quick in everything],
         settings=_resolved(used, target.pdf),
         timings=clock.end(),
-        warnings=_once(
+        warnings=once(
             *target.pdf.warnings,
             *notes,
             *_doubts_of(candidates, crystal, target, largest),
@@ -387,11 +388,6 @@ def _doubts_of(
         *plainness_doubts(candidates),
         *crystal_doubts(candidates[0], crystal),
     ]
-
-
-def _once(*texts: str) -> tuple[str, ...]:
-    """Each text once: a doubt may have been said already."""
-    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 def _crystal_name(crystal: Any) -> str:
