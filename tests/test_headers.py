@@ -8,7 +8,7 @@ import pytest
 from ase.cluster import Icosahedron, Octahedron
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.fitting.qmax_edge import qmax_of
+from diffpy_cbldm.fitting.qmax_edge import STEP, _sine_sums, qmax_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving.headers import settle
 
@@ -21,6 +21,15 @@ def made(qmax=22.0, rmax=30.0, **world):
         CLUSTER, qmin=0.8, qmax=qmax, rmax=rmax, rstep=0.02, world=world
     )
     return pdf
+
+
+@pytest.mark.parametrize("count", [1, 64, 701])
+def test_waves_turned_back_are_sums_of_sines(count):
+    r = np.arange(1, 500) * 0.06
+    g = np.random.default_rng(0).normal(size=len(r))
+    q = 15.3 + STEP * np.arange(count)
+    found = _sine_sums(15.3, count, r, g)
+    assert np.allclose(found, np.sin(q[:, None] * r) @ g, atol=1e-10)
 
 
 @pytest.mark.parametrize("qmax", [18.0, 27.0])

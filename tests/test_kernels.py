@@ -8,6 +8,7 @@ from diffpy_cbldm.debye import kernels as pairs
 from diffpy_cbldm.debye.histogram import cluster_histograms, pair_histogram
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import kernels as waves
+from diffpy_cbldm.fitting.sine_matrix import even_waves
 
 
 @pytest.mark.parametrize("inverse", [True, False])
@@ -99,3 +100,13 @@ def test_touching_atoms_are_named():
     other[5] = other[2]
     with pytest.raises(CbldmError, match="two atoms of cluster 1"):
         cluster_histograms([x, other], step=0.05, bins=150, order=6)
+
+
+def test_waves_at_even_steps():
+    """By products from one Q to the next, to the rounding of the sines."""
+    q = 0.79 + 0.038 * np.arange(700)
+    r = np.linspace(1.5, 100.0, 333)
+    factors = np.linspace(-1, 2, len(q))
+    found = even_waves(q, r, factors)
+    expected = factors[:, None] * np.sin(q[:, None] * r)
+    assert np.abs(found - expected).max() < 1e-11

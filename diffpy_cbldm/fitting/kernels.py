@@ -88,6 +88,34 @@ def sine_sums(turn, fall, columns, starts, out):
                     room[48 + i] *= leap_square
 
 
+@ahead("float64, float64, float64[::1], float64[::1], float64[:, ::1]")
+@compiled
+def wave_rows(first, step, points, factors, out):
+    """sin(Q r) at even steps of Q, one row for each.
+
+    From one Q to the next by products, which takes a quarter of the time of
+    the sines.
+
+    Parameters
+    ----------
+    first, step : float, 1/A
+        Q_k = first + k step.
+    points : (n,) array of float64, A
+    factors : (K,) array of float64
+    out : (K, n) array of float64
+        Set to factors_k sin(Q_k r).
+    """
+    wave, other = np.sin(first * points), np.cos(first * points)
+    turn, along = np.sin(step * points), np.cos(step * points)
+    for k in range(len(factors)):
+        factor = factors[k]
+        for i in range(len(points)):
+            out[k, i] = factor * wave[i]
+            new = wave[i] * along[i] + other[i] * turn[i]
+            other[i] = other[i] * along[i] - wave[i] * turn[i]
+            wave[i] = new
+
+
 @ahead(
     "float64, float64, float64[::1], float64[::1], float64[::1], "
     "float64[:, ::1]"

@@ -54,9 +54,26 @@ def qmax_of(pdf: PDFData) -> float | None:
         return None
     steps = np.gradient(pdf.r)
     window = np.cos(0.5 * math.pi * pdf.r / pdf.r[-1]) ** 2
-    f = np.sin(q[:, None] * pdf.r) @ (steps * window * pdf.g)
+    f = _sine_sums(low, len(q), pdf.r, steps * window * pdf.g)
     at = _change(f**2, round(blur / STEP))
     return None if at is None else float(q[at]) - LATE * blur
+
+
+def _sine_sums(
+    low: float, count: int, r: np.ndarray, parts: np.ndarray
+) -> np.ndarray:
+    """sum_r parts sin(Q r) at Q = low, low + `STEP`, ..., (count,).
+
+    With Q = Q_a + Q_b, a few values of each, sin(Q r) is two products: so
+    few sines are taken, and no table of all of them is held.
+    """
+    inner = math.isqrt(count) + 1
+    outer = -(-count // inner)
+    coarse = (low + STEP * inner * np.arange(outer))[:, None] * r
+    fine = r[:, None] * (STEP * np.arange(inner))
+    sums = (np.sin(coarse) * parts) @ np.cos(fine)
+    sums += (np.cos(coarse) * parts) @ np.sin(fine)
+    return sums.ravel()[:count]
 
 
 def _change(power: np.ndarray, least: int) -> int | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.debye.qgrid import QGrid
+from diffpy_cbldm.fitting.kernels import wave_rows
 
 _LARGE = 1_000_000
 """Numbers of a sine matrix that is not kept: 8 MB."""
@@ -33,11 +34,34 @@ def sine_matrix(r: np.ndarray, grid: QGrid) -> Tensor:
 def _sines(r: bytes, q: bytes, weights: bytes) -> Tensor:
     """r (n,), q and weights (K,): arrays of float64 as bytes, which can be
     compared."""
-    points, waves, parts = (
-        torch.from_numpy(np.frombuffer(x).copy()) for x in (r, q, weights)
+    points, waves, parts = map(np.frombuffer, (r, q, weights))
+    return torch.from_numpy(
+        even_waves(waves, points, 2.0 / math.pi * step_of(waves) * parts)
     )
-    factors = 2.0 / math.pi * float(waves[1] - waves[0]) * parts
-    return (waves[:, None] * points).sin_().mul_(factors[:, None])
+
+
+def step_of(q: np.ndarray) -> float:
+    """The step of an even grid (K,), at least two points."""
+    # Over the whole grid: that of two neighbours is rounded.
+    return float(q[-1] - q[0]) / (len(q) - 1)
+
+
+def even_waves(
+    q: np.ndarray, r: np.ndarray, factors: np.ndarray
+) -> np.ndarray:
+    """factors sin(q r) for an even grid of q, (K, n).
+
+    Parameters
+    ----------
+    q : (K,) array, 1/A
+        In even steps.
+    r : (n,) array, angstrom
+    factors : (K,) array
+    """
+    out = np.empty((len(q), len(r)))
+    first, points = float(q[0]), np.array(r, float)
+    wave_rows(first, step_of(q), points, np.array(factors, float), out)
+    return out
 
 
 @functools.lru_cache(maxsize=8)

@@ -14,6 +14,7 @@ import numpy as np
 from diffpy_cbldm.debye.widths import width_ratio
 from diffpy_cbldm.fitting.kernels import damped_waves
 from diffpy_cbldm.fitting.quickfit import START
+from diffpy_cbldm.fitting.sine_matrix import even_waves, step_of
 from diffpy_cbldm.fitting.target import Target
 
 FADE = 10.0
@@ -61,12 +62,8 @@ class Points:
         self.r, self.root = target.r, np.sqrt(target.weights)
         self.data = self.root * target.g
         self.norm = float(np.linalg.norm(self.data))
-        step = float(q[1] - q[0])
-        # In place: on all points of a long range each copy takes 30 MB.
-        sines = self.r[:, None] * q
-        np.sin(sines, out=sines)
-        sines *= 2 / math.pi * step
-        self.sines = sines
+        factors = np.full(len(q), 2 / math.pi * step_of(q))
+        self.sines = even_waves(q, self.r, factors).T
 
     def curve(self, f: np.ndarray, qdamp: float) -> np.ndarray:
         """G(r) of F(Q) times the root of the weights; columns stay."""

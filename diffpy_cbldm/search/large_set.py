@@ -15,8 +15,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diffpy_cbldm.crystals.particles import NONE, Particle
+from diffpy_cbldm.crystals.particles import (
+    NONE,
+    Particle,
+    forget_crystals,
+)
 from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.sine_matrix import even_waves, step_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.waves import FADE, Waves
 from diffpy_cbldm.search.matching import Motion
@@ -126,10 +131,9 @@ class Comparison:
         d = group.distances * self.bond
         seen = d < self.target.rmax + FADE
         waves = Waves(self.target, d[seen])
-        step = float(waves.q[1] - waves.q[0])
-        sines = self.r[:, None] * waves.q
-        np.sin(sines, out=sines)
-        sines *= self.root[:, None] * (2 / math.pi * step)
+        step = step_of(waves.q)
+        factors = np.full(len(waves.q), 2 / math.pi * step)
+        sines = even_waves(waves.q, self.r, factors).T * self.root[:, None]
         modes = group.modes[:, seen].T
         shares = np.zeros((len(self.stretches), len(group.particles)))
         for uiso in self.motion.uiso:
@@ -240,6 +244,8 @@ def best_particles(
     forms = {_form(m): m for m in reversed(ranked)}.values()
     chosen = list(dict.fromkeys([*ranked[:count], *varied, *forms]))
     fits = sorted(_fitted(chosen, target, motion), key=lambda m: m.rw)
+    # Each particle that was looked at holds its own sites.
+    forget_crystals()
     # Compact ones first: where few are asked for, they are among them.
     best_forms = {_form(m): m for m in reversed(fits)}
     crystals = sorted(best_forms.values(), key=lambda m: (_form(m)[1], m.rw))
