@@ -197,6 +197,17 @@ def test_the_packaged_sketches():
     assert sum(sizes) < 5e6
 
 
+@pytest.mark.parametrize("kind", ["ideal", "random"])
+def test_particles_of_a_sketch_are_made_when_they_are_asked_for(kind):
+    for group in load_groups(kind):
+        last = len(group.particles) - 1
+        for place in (0, last // 2, last):
+            particle = group.particles[place]
+            assert len(particle) == group.atoms[place]
+            assert particle == group.particles[place]
+            assert particle is not group.particles[place]
+
+
 def test_random_cuts_are_drawn_from_their_numbers():
     for number in (3, 8, 17, 28):
         particle, again = RandomParticle(number), RandomParticle(number)

@@ -20,6 +20,7 @@ from diffpy_cbldm.crystals.particles import (
     BIN,
     MultiplyTwinned,
     crystal_places,
+    forget_crystals,
     pair_counts,
 )
 from diffpy_cbldm.crystals.site_kernels import farthest_points, growths
@@ -170,6 +171,7 @@ class Ground:
 def forget_grounds() -> None:
     """Free the sites of crystals: some MB each, made again in 0.03 s."""
     _ground.cache_clear()
+    forget_crystals()
 
 
 @functools.lru_cache(maxsize=24)

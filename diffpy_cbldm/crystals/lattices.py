@@ -85,6 +85,19 @@ def stacking_sites(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cells[:, 2], (cells[:, 0] + cells[:, 1]) % 3
 
 
+def lattice_planes(normals: np.ndarray) -> np.ndarray:
+    """Which normals are those of {111}, {100} or {110} of layers A B C.
+
+    Layers have twice as many pyramids as one orientation of fcc has facets.
+    """
+    points = sphere("stack", 3.0)
+    layer, site = stacking_sites(points)
+    points = points[site == layer % 3]
+    spacings = np.array([LAYER, 0.5**0.5, 0.5])
+    steps = (points @ normals.T)[:, :, None] / spacings
+    return (np.abs(steps - np.rint(steps)).max(0) < 1e-6).any(1)
+
+
 @functools.cache
 def turns(template: str) -> np.ndarray:
     """The point group of a template, (g, 3, 3) orthogonal matrices."""

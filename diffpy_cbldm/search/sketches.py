@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +30,37 @@ FILES = {"ideal": "large.npz", "random": "large_cuts.npz"}
 AnyParticle = Particle | MultiplyTwinned | RandomParticle
 
 
+class Rows(Sequence[AnyParticle]):
+    """Particles of one crystal, each made from its row when it is asked for.
+
+    A search looks at a few of thousands, and what it has counted of these
+    need not stay.
+
+    Parameters
+    ----------
+    crystal : str
+        "random" for `RandomParticle`.
+    rows : (C, k) array
+        See `packed`.
+    """
+
+    def __init__(self, crystal: str, rows: np.ndarray) -> None:
+        self.crystal, self._rows = crystal, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return _particle(self.crystal, self._rows[place].tolist())
+
+
 @dataclasses.dataclass(frozen=True)
 class Group:
     """Particles of one crystal and their pairs.
 
     Attributes
     ----------
-    particles : tuple of Particle or MultiplyTwinned
+    particles : sequence of Particle, MultiplyTwinned or RandomParticle
     atoms : (C,) array of int
     distances : (S,) array, bond lengths
     modes : (k, S) array
@@ -44,7 +69,7 @@ class Group:
         None: they are the modes themselves.
     """
 
-    particles: tuple[AnyParticle, ...]
+    particles: Sequence[AnyParticle]
     atoms: np.ndarray
     distances: np.ndarray
     modes: np.ndarray
@@ -105,7 +130,7 @@ def load_groups(kind: str = "ideal") -> tuple[Group, ...]:
     with packaged(name), path.open("rb") as stream:
         with np.load(stream, allow_pickle=False) as data:
             groups = unpacked(dict(data))
-    for group in groups:
+    for group in groups if kind == "random" else ():
         if len(group.particles[0]) != group.atoms[0]:
             raise CbldmError(
                 f"the large clusters of {name} are not those that NumPy "
@@ -142,11 +167,9 @@ def unpacked(arrays: dict[str, np.ndarray]) -> tuple[Group, ...]:
     groups = []
     for k in range(len(arrays) // 6):
         crystal = str(arrays[f"crystal_{k}"][0])
-        rows = arrays[f"particles_{k}"].tolist()
-        particles = [_particle(crystal, row) for row in rows]
         groups.append(
             Group(
-                tuple(particles),
+                Rows(crystal, arrays[f"particles_{k}"]),
                 arrays[f"atoms_{k}"].astype(int),
                 arrays[f"distances_{k}"].astype(float),
                 arrays[f"modes_{k}"].astype(float),
