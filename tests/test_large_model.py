@@ -21,11 +21,12 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.condition import QDAMP_UNIT, pdf_tensor, tell_qdamp
 from diffpy_cbldm.model.outline import OutlineSpace, outline_errors
-from diffpy_cbldm.search import large_model
+from diffpy_cbldm.search import by_model, large_model
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.large_match import Comparison
 from diffpy_cbldm.search.large_model import Told, drawn, search_large
 from diffpy_cbldm.search.large_moves import layers, neighbours, restacked
+from diffpy_cbldm.search.pool import POPULATION
 from diffpy_cbldm.settings import PRESETS
 from diffpy_cbldm.threads import one_thread
 from training.large import LargeStream, histogram, random_particle
@@ -283,8 +284,9 @@ def test_a_search_mends_what_the_model_tells(known, monkeypatch):
         ]
 
     monkeypatch.setattr(large_model, "drawn", told)
-    found = search_large(None, target, seed=0)
-    again = search_large(None, target, seed=0)
+    first = told(None, target, target.bond, 16, 0)
+    found = search_large(None, target, 0, first)
+    again = search_large(None, target, 0, first)
     best, *rest = found.candidates(8)
     assert best.structure_type == "fcc"
     assert len(best) == pytest.approx(len(truth), rel=0.03)
@@ -303,6 +305,27 @@ def test_small_clusters_have_the_candidates_of_the_small_model(radius):
     assert len(alone) == len(both) > 0
     for one, other in zip(alone, both):
         assert np.array_equal(one.positions, other.positions)
+
+
+def test_the_first_latents_do_not_depend_on_how_many_are_drawn():
+    """What tells the sizes serves the search as well."""
+    target = measured(ball(radius=5.5), rmax=30.0)
+    model = by_model._model("large", "cpu")
+    few = drawn(model, target, target.bond, 5, seed=3)
+    many = drawn(model, target, target.bond, 40, seed=3)
+    for one, other in zip(few, many):
+        assert one.atoms == other.atoms and one.crystal == other.crystal
+        assert np.array_equal(one.extents, other.extents)
+
+
+def test_no_latents_are_noised_where_larger_particles_explain_more():
+    target = measured(ball(radius=2.1), noise=0.05, rmax=30.0)
+    model = by_model._model("small", "cpu")
+    whole = by_model._search(model, target, 0, worth=np.inf)
+    short = by_model._search(model, target, 0, worth=0.9 * whole.least)
+    assert len(short.latents) == POPULATION < len(whole.latents)
+    # Surfaces are left as well, so that fewer structures were looked at.
+    assert len(short.entries) < len(whole.entries)
 
 
 def test_large_particles_are_found_by_the_packaged_weights():

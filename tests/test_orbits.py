@@ -10,11 +10,14 @@ from scipy.spatial.transform import Rotation
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals import point_groups
 from diffpy_cbldm.crystals.frameworks import load_frameworks
+from diffpy_cbldm.crystals.particles import NONE, Particle
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.low_pass import low_passed
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.crystal import Measured
 from diffpy_cbldm.polishing.orbits import relaxed_orbits
+from diffpy_cbldm.search import by_shells
+from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.search.by_shells import shells_generator
 from training.make_frameworks import TOUCHING, seeds, sites
 
@@ -192,6 +195,22 @@ def test_the_generator_is_silent_where_something_plainer_explains_the_data():
     cluster = cb.Cluster(("Au",) * len(large), large)
     pdf = cb.simulate(cluster, qmin=0.8, qmax=25.0, qdamp=0.02)[0]
     assert shells_generator(pdf) == []
+
+
+def test_no_framework_is_looked_at_where_a_large_sphere_is_told(monkeypatch):
+    """Not even where the signal beyond the frameworks is weak."""
+
+    def none():
+        raise AssertionError("frameworks were looked at")
+
+    sphere = Particle("fcc", 1, (NONE,) * 4, 4.3).positions * 2.8
+    cluster = cb.Cluster(("Au",) * len(sphere), sphere)
+    pdf = cb.simulate(cluster, qmin=0.8, qmax=25.0, qdamp=0.05, biso=1.0)[0]
+    target = Target.of(pdf)
+    monkeypatch.setattr(by_shells, "BEYOND", 1.0)
+    monkeypatch.setattr(by_shells, "load_frameworks", none)
+    assert library_rw(target) > by_shells.EXPLAINED
+    assert shells_generator(target) == []
 
 
 def test_orbit_fields_are_those_of_the_orbits():

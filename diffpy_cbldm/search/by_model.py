@@ -18,7 +18,7 @@ from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.search.large_model import drawn, search_large
+from diffpy_cbldm.search.large_model import Told, drawn, search_large
 from diffpy_cbldm.search.pool import POPULATION, Pool, as_good
 from diffpy_cbldm.search.surfaces import move_surfaces
 from diffpy_cbldm.settings import MAX_ATOMS, Solve
@@ -171,12 +171,21 @@ FITTED = 4
 @functools.lru_cache(maxsize=KEPT)
 def _sizes(question: _Question, seed: int, device: str, weights: str) -> Sizes:
     """The sizes that a PDF may be of, as the large model reads it."""
-    target = question.target
-    with one_thread():
-        told = drawn(_model(weights, device), target, target.bond, SIZED, seed)
+    told = _told(question, seed, device, weights)
     atoms = np.array([one.atoms for one in told])
     large = bool((atoms > SMALLEST).mean() > DOUBT)
     return Sizes(not large or bool((atoms < LARGEST).mean() > DOUBT), large)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _told(
+    question: _Question, seed: int, device: str, weights: str
+) -> tuple[Told, ...]:
+    """What the first latents tell, read at the bond of the first peak."""
+    target = question.target
+    with one_thread():
+        model = _model(weights, device)
+        return tuple(drawn(model, target, target.bond, SIZED, seed))
 
 
 @functools.lru_cache(maxsize=KEPT)
@@ -185,8 +194,9 @@ def _drawn_large(
 ) -> tuple[Candidate, ...]:
     """The large candidates of a PDF, drawn once."""
     model = _model(weights, device)
+    told = _told(question, seed, device, weights)
     with one_thread():
-        found = search_large(model, question.target, seed)
+        found = search_large(model, question.target, seed, told)
         candidates = tuple(found.candidates(count))
     # What follows needs the memory for its own tables.
     del found
@@ -217,14 +227,15 @@ def _drawn(
 
 def forget() -> None:
     """Draw anew for PDFs that were solved before, as timings need it."""
-    for kept in (_drawn, _drawn_large, _sizes):
+    for kept in (_drawn, _drawn_large, _sizes, _told):
         kept.cache_clear()
 
 
 def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
     """Latents of a model and their structures, compared with a PDF.
 
-    worth : Rw above which surfaces are not moved, as larger particles fit.
+    worth : Rw above which latents are not noised and surfaces not moved, as
+    larger particles fit.
     """
     import torch
 
@@ -239,6 +250,8 @@ def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
     # denoise them again, which stays in the model's distribution.
     sites = model.settings.network == "sites"
     for k in range(ROUNDS if sites else 1):
+        if k > 0 and pool.least > worth:
+            break
         if k == 0:
             z = model.sample(curve, POPULATION if sites else LAPLACIANS, seed)
         else:
@@ -254,7 +267,7 @@ def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
         pool.learn()
     pool.settle()
     give_back()
-    if sites and pool.entries[pool.order()[0]].rw <= worth:
+    if sites and pool.least <= worth:
         move_surfaces(model.filling, pool, seed)
     return pool
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from diffpy_cbldm.model.cbldm import CbLDM
 
 FIRST, LATENTS, FEWEST = 16, 64, 16
-"""Latents that are drawn before the bond length is fitted, and after it; and
+"""Latents that are read before the bond length is fitted, and after it; and
 how many of these are filled at least, however large the particle is."""
 
 GROWN = 12
@@ -360,14 +360,19 @@ class Search:
         )
 
 
-def search_large(model: CbLDM, target: Target, seed: int) -> Search:
+def search_large(
+    model: CbLDM, target: Target, seed: int, first: Sequence[Told]
+) -> Search:
     """All particles of a search for one PDF.
 
     Latents are drawn twice: the first few give the bond length, on which the
     model reads the PDF again.
+
+    first : what latents of this seed tell at the bond length of the target,
+        `FIRST` or more.
     """
     found = Search(target, seed)
-    found.prepare(drawn(model, target, target.bond, FIRST, seed))
+    found.prepare(list(first[:FIRST]))
     # No outline could be filled: there is nothing to propose.
     if not found.comparisons:
         return found

@@ -271,6 +271,11 @@ class Pool:
             for p, bond in self.best(count)
         ]
 
+    @property
+    def least(self) -> float:
+        """The lowest Rw of all structures."""
+        return min(entry.rw for entry in self.entries.values())
+
     def order(self) -> list[tuple]:
         """All structures, the best first."""
         keys = list(self.entries)
