@@ -1,7 +1,10 @@
-"""Free memory is given back to the system."""
+"""Free memory is given back to the system, and garbage is left for later."""
 
+import gc
 import os
+import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -35,3 +38,50 @@ def test_where_there_is_no_such_function_nothing_is_done(monkeypatch):
     memory.give_back()
     assert memory._trim() is None
     memory._trim.cache_clear()
+
+
+def test_garbage_is_looked_for_rarely_while_jobs_run():
+    before = gc.get_threshold()
+    begun, ended = threading.Event(), threading.Event()
+
+    def other():
+        with memory.rare_collection():
+            begun.set()
+            ended.wait()
+
+    thread = threading.Thread(target=other)
+    with memory.rare_collection():
+        assert gc.get_threshold() == (memory.RARER * before[0], *before[1:])
+        thread.start()
+        begun.wait()
+    # The other job still runs.
+    assert gc.get_threshold()[0] == memory.RARER * before[0]
+    ended.set()
+    thread.join()
+    assert gc.get_threshold() == before
+    with pytest.raises(ZeroDivisionError), memory.rare_collection():
+        _ = 1 / 0
+    assert gc.get_threshold() == before
+
+
+def test_imported_objects_are_old_but_not_frozen():
+    """The next search for garbage passes over the young ones alone."""
+    text = (
+        "import gc, diffpy_cbldm as cb; cb.PDFData; "
+        "print(gc.get_freeze_count(), gc.isenabled(), gc.get_count()[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    frozen, enabled, young = done.stdout.split()
+    assert (frozen, enabled) == ("0", "True")
+    assert int(young) < gc.get_threshold()[0]
+
+
+def test_what_a_user_has_frozen_stays_so(monkeypatch):
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 5)
+    monkeypatch.setattr(gc, "unfreeze", lambda: pytest.fail("unfrozen"))
+    memory.settle_objects()

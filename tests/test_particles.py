@@ -181,7 +181,7 @@ def test_a_sketch_compares_as_the_exact_counts_do():
     left, sizes, right = np.linalg.svd(group.modes, full_matrices=False)
     sketch = dataclasses.replace(group, modes=right, weights=left * sizes)
     (again,) = unpacked(packed([sketch]))
-    assert again.particles == sketch.particles
+    assert tuple(again.particles) == sketch.particles
     np.testing.assert_allclose(
         compare(again, target)[0], compare(group, target)[0], atol=2e-3
     )

@@ -348,10 +348,10 @@ class _Crystal:
             seen = seen * [1, 1, 0] + np.abs(seen) * [0, 0, 1]
             own = lattice_planes(normals)
             normals, numbers = normals[own], numbers[own]
-        out = seen @ normals.T
+        # Family by family: the heights over all facets are much larger.
         return np.stack(
             [
-                out[:, numbers == k].max(1, initial=-NONE)
+                (seen @ normals[numbers == k].T).max(1, initial=-NONE)
                 for k in range(max(families) + 1)
             ],
             1,
@@ -361,7 +361,7 @@ class _Crystal:
         return self.places @ self.axes[axis]
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
     """The sites of a crystal about a centre."""
     if crystal in CELLS:

@@ -64,7 +64,7 @@ def even_waves(
     return out
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=2)
 def _kept_sines(r: bytes, q: bytes, weights: bytes) -> Tensor:
     """`_sines`, each made once.
 

@@ -10,17 +10,10 @@ import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
-from diffpy_cbldm.debye.batches import padded
-from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.large_set import offered
-from diffpy_cbldm.search.matching import (
-    HIST_BINS,
-    HIST_ORDER,
-    HIST_STEP,
-    screen,
-)
+from diffpy_cbldm.search.matching import histograms, screen
 from diffpy_cbldm.settings import Solve
 
 if TYPE_CHECKING:
@@ -90,9 +83,8 @@ def _screened(target: Target) -> tuple[np.ndarray, np.ndarray]:
 @functools.cache
 def _library() -> tuple[Tensor, Tensor]:
     """Pair histograms of all ideal clusters, in bond lengths."""
+    import torch
+
     table = load_table()
-    xyz, lengths = padded([table.positions(k) for k in range(len(table))])
-    hist = pair_histogram(
-        xyz, lengths, step=HIST_STEP, bins=HIST_BINS, order=HIST_ORDER
-    )
-    return hist, lengths
+    hist = histograms([table.positions(k) for k in range(len(table))])
+    return hist, torch.tensor([g.n_atoms for g in table.geometries])

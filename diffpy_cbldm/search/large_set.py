@@ -280,8 +280,7 @@ def _learned(
 ) -> tuple[float, Motion]:
     """The bond length and how atoms move, from fits of the best particles."""
     some = [m for one in found for m in one[:LEARNED]]
-    xyz = [m.particle.positions * m.bond for m in some]
-    fits = quick_fit(xyz, target, scan=(0.0,), steps=FIT_STEPS)
+    fits = quick_fit(_placed(some), target, scan=(0.0,), steps=FIT_STEPS)
     # A poor fit's widths make up for a wrong structure: left out.
     limit = as_good(min(f.rw for f in fits))
     good = [(m, f) for m, f in zip(some, fits) if f.rw < limit]
@@ -295,13 +294,29 @@ def _learned(
     )
 
 
+def _placed(some: Sequence[Match]) -> list[np.ndarray]:
+    """The positions of particles, (N, 3) each, angstrom."""
+    # In the order of crystals and centres, whose sites take some MB each: few
+    # are held at a time.
+    order = sorted(range(len(some)), key=lambda i: _centre(some[i].particle))
+    placed = {i: some[i].particle.positions * some[i].bond for i in order}
+    return [placed[i] for i in range(len(some))]
+
+
+def _centre(p: AnyParticle) -> tuple[str, int, int]:
+    """Particles with the same one are cut from the same sites."""
+    if isinstance(p, Particle):
+        return p.crystal, p.centre, p.between
+    return p.crystal, 0, 0
+
+
 def _fitted(
     some: Sequence[Match], target: Target, motion: Motion
 ) -> list[Match]:
     """The same with Rw and bond lengths of quick fits."""
     start = {"uiso": motion.uiso[1], "delta2": motion.delta2}
     fits = quick_fit(
-        [m.particle.positions * m.bond for m in some],
+        _placed(some),
         target,
         start=start,
         scan=(0.0,),

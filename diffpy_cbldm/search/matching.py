@@ -232,15 +232,22 @@ def _made_matrix(
 ) -> Tensor:
     """`_curve_matrix` with so many rows, (rows, points)."""
     # A product with it is faster than two transforms of each cluster, and
-    # ends where the clusters end.
-    return pdf_from_histogram(
-        torch.eye(rows, bins),
-        torch.ones(rows, dtype=torch.int64),
-        conditions,
-        step=HIST_STEP,
-        points=points,
-        order=HIST_ORDER,
-    )
+    # ends where the clusters end.  In parts, as the transforms take ten times
+    # the memory of what they give.
+    out = torch.empty(rows, points)
+    for first in range(0, rows, _ROWS):
+        part = out[first : first + _ROWS]
+        ones = torch.zeros(len(part), bins)
+        ones.diagonal(first).fill_(1)
+        part[:] = pdf_from_histogram(
+            ones,
+            torch.ones(len(part), dtype=torch.int64),
+            conditions,
+            step=HIST_STEP,
+            points=points,
+            order=HIST_ORDER,
+        )
+    return out
 
 
 def histograms(structures: Sequence[np.ndarray]) -> Tensor:

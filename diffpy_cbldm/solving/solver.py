@@ -29,7 +29,7 @@ from diffpy_cbldm.fitting.together import (
     with_others,
 )
 from diffpy_cbldm.formula import parse_composition
-from diffpy_cbldm.memory import give_back
+from diffpy_cbldm.memory import give_back, rare_collection
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import (
     MAY_BE_SILENT,
@@ -221,7 +221,7 @@ def solve(
     compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
-    with one_thread():
+    with one_thread(), rare_collection():
         if is_compound(pdf, crystals):
             found, used = solve_compound(
                 target, used, crystals, tuple(starts), clock
