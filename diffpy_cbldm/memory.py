@@ -15,7 +15,7 @@ RARER = 10
 
 _LOCK = threading.Lock()
 
-_BEFORE: list[tuple[int, int, int]] = []
+_BEFORE: list[tuple[int, ...]] = []
 """The thresholds before each of the jobs that run now."""
 
 

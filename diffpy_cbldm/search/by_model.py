@@ -18,6 +18,7 @@ from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.large_balls import EXPLAINED
 from diffpy_cbldm.search.large_model import Told, drawn, search_large
 from diffpy_cbldm.search.pool import POPULATION, Pool, as_good
 from diffpy_cbldm.search.surfaces import move_surfaces
@@ -159,10 +160,6 @@ SMALLEST, LARGEST, DOUBT = 130, 800, 0.05
 """Numbers of atoms below which no large particle is looked for, and above
 which no small one, as far as this share of latents tells.  Small blocks of
 layers are told up to twice as large as they are."""
-
-EXPLAINED = 0.03
-"""Rw of a large particle above which the misfit is no noise: then no surface
-of a small one is looked for that could not make it fit as well."""
 
 FITTED = 4
 """Candidates of each model that are fitted where both were asked."""

@@ -33,6 +33,7 @@ from diffpy_cbldm.crystals.particles import (
     MultiplyTwinned,
 )
 from diffpy_cbldm.fitting.target import Target, regrid
+from diffpy_cbldm.search.large_balls import BALL, CENTRES, EXPLAINED, balls
 from diffpy_cbldm.search.large_match import Comparison, Conditions
 from diffpy_cbldm.search.large_moves import neighbours, restacked
 from diffpy_cbldm.search.pool import as_good, varied
@@ -54,6 +55,10 @@ GROWTH = (0.93, 1.07, 0.86, 1.15)
 
 MOVED, MOVES, FEWEST_MOVES = 4, 14, 3
 """Best particles whose facets move, and how often."""
+
+LONG_MOVES, CLOSELY = 4, 24
+"""So many times as often from a ball, and ways that are looked at in the end.
+"""
 
 RESTACKED = 1
 """Best particles whose outlines are filled on other stackings."""
@@ -317,7 +322,7 @@ class Search:
             for one in own:
                 one.rw = new.rw(one.piece)
 
-    def move(self, start: Found) -> None:
+    def move(self, start: Found, tried: int = TRIED) -> Found:
         """Move the facets of a particle by layers as long as that helps."""
         here = start
         piece = here.piece
@@ -325,13 +330,45 @@ class Search:
         for _ in range(moves):
             comparison = self.comparisons[here.family]
             better = here
-            for piece in neighbours(here.piece, comparison, TRIED):
+            for piece in neighbours(here.piece, comparison, tried):
                 one = self.add(piece, start.latent)
                 if one is not None and one.rw < better.rw:
                     better = one
             if better is here:
                 break
             here = better
+        return here
+
+    def from_ball(self) -> None:
+        """Move the facets of the ball that fits best, a single crystal's.
+
+        Latents tell rods, plates and twins that imitate a powder's many
+        sizes; the plain particle beside them is looked for as closely.
+        """
+        ends = []
+        for centre in CENTRES:
+            found = [
+                self.add(piece, BALL)
+                for crystal in (*CELLS, "hcp")
+                if (like := self.comparisons.get(family_of(crystal)))
+                for piece in balls(crystal, centre, like.longest / 2)
+            ]
+            compared = [one for one in found if one is not None]
+            if compared:
+                best = min(compared, key=lambda f: f.rw)
+                ends.append(self.settle(best, TRIED))
+        if ends:
+            self.settle(min(ends, key=lambda f: f.rw), CLOSELY)
+
+    def settle(self, start: Found, tried: int) -> Found:
+        """Move facets until that does not help any more."""
+        here = start
+        for _ in range(LONG_MOVES):
+            better = self.move(here, tried)
+            if better is here:
+                break
+            here = better
+        return here
 
     def restack(self) -> None:
         """Try other stackings in the outline of the best particles."""
@@ -348,6 +385,11 @@ class Search:
             [one.rw < limit for one in ranked],
             count,
         )
+        # The plain one beside those that imitate a powder.
+        balls = (k for k, f in enumerate(ranked) if f.latent == BALL)
+        plain = next(balls, None)
+        if plain is not None and plain not in taken:
+            taken[-1] = plain
         return [self._candidate(ranked[k]) for k in taken]
 
     def _candidate(self, one: Found) -> Candidate:
@@ -402,4 +444,7 @@ def search_large(
             found.move(best)
         # What was fitted to the first particles was not quite right.
         found.fit_again()
+    # A free Qdamp stands for any size of a ball.
+    if target.qdamp is not None and found.best(1)[0].rw > EXPLAINED:
+        found.from_ball()
     return found

@@ -3,7 +3,8 @@
 Particles of 257 to 5,000 atoms that training never meets (`kept_back`), as
 the stream draws them: half of them symmetric shapes, half cut anywhere.  Of
 every other eight Qdamp is known.  Each generator's candidates get a fit of
-five parameters on all data, and nothing is edited.
+five parameters on all data, and nothing is edited.  The whole job tells its
+range of N beside them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import diffpy_cbldm as cb
 from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.crystals.large_cuts import LARGE_TYPES, Piece
 from diffpy_cbldm.debye.simulation import simulate
@@ -30,6 +32,9 @@ from training.large import random_particle
 
 GENERATORS = ("cbldm", "library", "screen")
 """What is evaluated side by side."""
+
+STATED = "solve"
+"""The whole job with its defaults, for the range that it tells."""
 
 SIZES = (257, 5000)
 """Numbers of atoms, drawn evenly on a logarithmic scale."""
@@ -133,10 +138,26 @@ def solve_large(job: tuple[LargeCase, str]) -> list[dict[str, Any]]:
     pdf = large_pdf(case)
     target = Target.of(pdf, rmax=case.rmax)
     own = quick_fit([case.positions], target)[0].rw
-    return [
+    rows = [
         {**_figures(name, case, pdf, target, weights), "rw_truth": own}
         for name in GENERATORS
     ]
+    return [*rows, _stated(case, pdf)]
+
+
+def _stated(case: LargeCase, pdf: PDFData) -> dict[str, Any]:
+    """The range of N that a user is told: the whole job, all defaults."""
+    start = time.perf_counter()
+    found = cb.solve(pdf, rmax=case.rmax)
+    told = found.atoms
+    return {
+        "generator": STATED,
+        "truth": case.crystal,
+        "known": case.known,
+        "n": len(case.positions),
+        "range": told and [told.low, told.high],
+        "seconds": time.perf_counter() - start,
+    }
 
 
 def _figures(
@@ -201,6 +222,7 @@ def large_report(rows: list[dict[str, Any]]) -> str:
             lines.append(row)
     for known in (True, False):
         lines += _compared(rows, known)
+        lines += _held(rows, known)
     for crystal in LARGE_TYPES:
         part = [r for r in _of(rows, "cbldm") if r["truth"] == crystal]
         if part:
@@ -246,6 +268,22 @@ def _compared(rows: list[dict[str, Any]], known: bool) -> list[str]:
         f"calibrated on every other PDF, holds N in {held:.0%}"
     )
     return lines
+
+
+def _held(rows: list[dict[str, Any]], known: bool) -> list[str]:
+    """How often the range that a user is told holds N."""
+    part = _of(rows, STATED, known)
+    told = [r for r in part if r["range"]]
+    if not told:
+        return []
+    label = "known" if known else "not known"
+    held = [r["range"][0] <= r["n"] <= r["range"][1] for r in told]
+    wide = np.median([r["range"][1] / r["range"][0] for r in told])
+    return [
+        f"Qdamp {label}: the range of the whole job holds N in "
+        f"{np.mean(held):.0%} of {len(told)} ({len(part) - len(told)} have "
+        f"none), its end over its beginning {wide:.2f} (median)"
+    ]
 
 
 def held_share(errors: list[float], level: float = 0.9) -> tuple[float, float]:

@@ -1,0 +1,49 @@
+"""Balls cut from a crystal: from them facets move to plain particles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diffpy_cbldm.crystals.large_cuts import Ground, Piece
+from diffpy_cbldm.crystals.particles import MAX_ATOMS
+from diffpy_cbldm.settings import MAX_ATOMS as SMALL
+
+BALLS = 32
+"""Sizes between those of small and of the largest particles, evenly spaced in
+the logarithm."""
+
+EXPLAINED = 0.03
+"""Rw of a large particle above which the misfit is no noise: then no surface
+of a small one is looked for that could not make it fit as well."""
+
+CENTRES = ((0.3, 0.1, 0.45), (0.5, 0.2, 0.2))
+"""Where the middles of balls lie, in bond lengths: near no symmetric place,
+where whole sets of facets could only move together."""
+
+BALL = -1
+"""In place of the number of a latent."""
+
+
+def balls(
+    crystal: str, centre: tuple[float, ...], radius: float
+) -> Iterator[Piece]:
+    """The balls of a crystal of more than 256 atoms, the smallest first.
+
+    Parameters
+    ----------
+    crystal : str
+        One of `diffpy_cbldm.crystals.large_cuts.LARGE_TYPES` without planes.
+    centre : (3,) tuple, bond lengths
+    radius : float
+        The largest one, bond lengths.
+    """
+    ground = Ground.of(crystal)
+    apart = np.linalg.norm(ground.places - np.array(centre), axis=1)
+    order = np.argsort(apart, kind="stable")
+    for size in np.geomspace(SMALL + 1, 0.9 * MAX_ATOMS, BALLS):
+        count = round(float(size))
+        if apart[order[count]] > radius:
+            return
+        yield Piece(ground, np.sort(order[:count]))
