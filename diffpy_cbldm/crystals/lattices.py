@@ -75,8 +75,9 @@ def sphere(template: str, radius: float) -> np.ndarray:
     parts = []
     # Plane by plane: of all points within reach a tenth lies in the sphere.
     for first in k:
-        part = first * basis[0] + plane @ basis[1:]
-        parts.append(part[(part**2).sum(1) <= (radius + 1e-6) ** 2])
+        steps = np.column_stack([np.full(len(plane), first), plane])
+        part = steps @ basis
+        parts.append(part[np.linalg.norm(part, axis=1) <= radius + 1e-6])
     points = np.concatenate(parts)
     points.setflags(write=False)
     return points
