@@ -90,6 +90,20 @@ def stacking_sites(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cells[:, 2], (cells[:, 0] + cells[:, 1]) % 3
 
 
+@functools.lru_cache(maxsize=1)
+def layered(radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All sites of layers in a sphere, and `stacking_sites` of these."""
+    points = sphere("stack", radius)
+    layer, site = stacking_sites(points)
+    return points, layer.astype(np.int16), site.astype(np.int8)
+
+
+def forget_spheres() -> None:
+    """Free what `sphere` and `layered` keep, some MB."""
+    sphere.cache_clear()
+    layered.cache_clear()
+
+
 def lattice_planes(normals: np.ndarray) -> np.ndarray:
     """Which normals are those of {111}, {100} or {110} of layers A B C.
 
