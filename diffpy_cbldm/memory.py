@@ -53,9 +53,9 @@ def rare_collection() -> Iterator[None]:
     """
     with _LOCK:
         if not _BEFORE:
-            first, *others = gc.get_threshold()
-            gc.set_threshold(RARER * first, *others)
-            _BEFORE.append((first, *others))
+            before = gc.get_threshold()
+            gc.set_threshold(RARER * before[0], *before[1:])
+            _BEFORE.append(before)
         else:
             _BEFORE.append(_BEFORE[0])
     try:

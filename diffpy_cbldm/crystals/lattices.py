@@ -75,8 +75,9 @@ def sphere(template: str, radius: float) -> np.ndarray:
     parts = []
     # Plane by plane: of all points within reach a tenth lies in the sphere.
     for first in k:
-        part = first * basis[0] + plane @ basis[1:]
-        parts.append(part[(part**2).sum(1) <= (radius + 1e-6) ** 2])
+        steps = np.column_stack([np.full(len(plane), first), plane])
+        part = steps @ basis
+        parts.append(part[np.linalg.norm(part, axis=1) <= radius + 1e-6])
     points = np.concatenate(parts)
     points.setflags(write=False)
     return points
@@ -87,6 +88,20 @@ def stacking_sites(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Both short translations lead from A to B, from B to C, from C to A.
     cells = np.round(points @ _INVERSE_STACK).astype(int)
     return cells[:, 2], (cells[:, 0] + cells[:, 1]) % 3
+
+
+@functools.lru_cache(maxsize=1)
+def layered(radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All sites of layers in a sphere, and `stacking_sites` of these."""
+    points = sphere("stack", radius)
+    layer, site = stacking_sites(points)
+    return points, layer.astype(np.int16), site.astype(np.int8)
+
+
+def forget_spheres() -> None:
+    """Free what `sphere` and `layered` keep, some MB."""
+    sphere.cache_clear()
+    layered.cache_clear()
 
 
 def lattice_planes(normals: np.ndarray) -> np.ndarray:

@@ -27,10 +27,11 @@ from diffpy_cbldm.crystals.lattices import (
     AXIS,
     LAYER,
     directions,
+    forget_spheres,
     lattice_planes,
+    layered,
     plane_families,
     sphere,
-    stacking_sites,
 )
 from diffpy_cbldm.crystals.pair_kernels import binned_pairs, column_pairs
 
@@ -361,7 +362,7 @@ class _Crystal:
         return self.places @ self.axes[axis]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=4)
 def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
     """The sites of a crystal about a centre."""
     if crystal in CELLS:
@@ -370,8 +371,7 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
         middle = np.array(CUBIC_CENTRES[crystal][centre]) * CELLS[crystal]
     else:
         template, family = "stack", "stack"
-        points = sphere("stack", REACH + 1)
-        layer, site = stacking_sites(points)
+        points, layer, site = layered(REACH + 1)
         points = points[site == layer_sites(crystal, layer, between)]
         middle = np.array(LAYER_CENTRES[centre])
     sites = np.rint(points @ np.linalg.inv(site_steps(template))).astype(int)
@@ -387,7 +387,7 @@ def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
 def forget_crystals() -> None:
     """Free the sites of crystals: 4 MB each, made again in 0.03 s."""
     _crystal.cache_clear()
-    sphere.cache_clear()
+    forget_spheres()
 
 
 def layer_sites(crystal: str, layer: np.ndarray, between: int) -> np.ndarray:

@@ -74,9 +74,12 @@ def library_rw(target: Target) -> float:
     return float(rw.min())
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=3)
 def _screened(target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Rw and bond lengths of all ideal clusters; not to be changed."""
+    """Rw and bond lengths of all ideal clusters; not to be changed.
+
+    Those of the data as given, and of what `solve` corrects in them.
+    """
     return screen(*_library(), target, target.bond)
 
 

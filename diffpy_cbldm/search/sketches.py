@@ -130,8 +130,9 @@ def load_groups(kind: str = "ideal") -> tuple[Group, ...]:
     with packaged(name), path.open("rb") as stream:
         with np.load(stream, allow_pickle=False) as data:
             groups = unpacked(dict(data))
-    for group in groups if kind == "random" else ():
-        if len(group.particles[0]) != group.atoms[0]:
+    if kind == "random":
+        # One tells for all: they are drawn from their numbers.
+        if len(groups[0].particles[0]) != groups[0].atoms[0]:
             raise CbldmError(
                 f"the large clusters of {name} are not those that NumPy "
                 f"{np.__version__} draws; expected the same: leave out the "
