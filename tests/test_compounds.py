@@ -9,6 +9,7 @@ import pytest
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.crystals.bonds import shortest_bond
+from diffpy_cbldm.crystals.particles import NONE, Particle
 from diffpy_cbldm.fitting.attenuated import BULK
 from diffpy_cbldm.fitting.envelope import (
     crystal_shells,
@@ -111,6 +112,35 @@ def test_a_bulk_compound_has_no_size():
     assert judge(one).state == "none"
     held = one.sphere(one.target, BULK)
     assert held.diameter == pytest.approx(BULK, rel=0.02)
+
+
+def test_a_metal_that_is_told_an_oxide_is_named():
+    """Ceria is no metallic cerium; platinum is, whatever it is called."""
+    oxide = answer(*simulated("fluorite", "CeO2", 150))
+    assert reason(oxide) is None
+    x = Particle("fcc", 0, (NONE,) * 4, 3.2).positions * 2.77
+    (pdf,) = cb.simulate([cb.Cluster("Pt", x)], rmax=18.0, qmin=1.0)
+    told = dataclasses.replace(pdf, composition="PtO2")
+    target = Target.of(told)
+    fluorite = crystal("fluorite", "PtO2")
+    one, sphere = fit_envelope(fluorite, target, wide=True)
+    best = cb.Candidate(["Pt"] * len(x), x, "fluorite", "cut", rw=sphere.rw)
+    platinum = Answer(
+        [best],
+        target,
+        sphere,
+        10_000,
+        told,
+        sphere=lambda some, d: fit_envelope(one, some, diameter=d)[1],
+    )
+    found = reason(platinum)
+    assert found is not None and found.kind == "a metal"
+    assert "metallic Pt (fcc" in found.text
+    # An alloy is a metal, and no reason for no answer.
+    alloy = dataclasses.replace(told, composition="PtNi")
+    assert reason(dataclasses.replace(platinum, target=Target.of(alloy))) is (
+        None
+    )
 
 
 def test_beyond_the_data_there_is_a_lower_limit_alone():

@@ -23,6 +23,12 @@ NEAR = 1.15
 CONTRAST = 0.02
 """Below this share of the scattering the order of two elements is not seen."""
 
+HAND_OVER = (
+    "fit the crystal with an envelope (-t ddp3 writes it with the data as a "
+    "project of PDFgui)"
+)
+"""What to do where a crystal without atoms is the better model."""
+
 
 def bulk_doubts(
     best: Candidate, sphere: AttenuatedCrystal, target: Target
@@ -45,8 +51,7 @@ def bulk_doubts(
             f"The particle reaches beyond the data, which end at "
             f"{target.rmax:g} A: it has a diameter of at least that (as a "
             f"sphere without atoms: {what}), and its shape and number of "
-            f"atoms are not told; fit the crystal with an envelope (-t stru "
-            f"for PDFgui)."
+            f"atoms are not told; {HAND_OVER}."
         ]
     if longest >= target.rmax:
         return [
@@ -56,6 +61,28 @@ def bulk_doubts(
             f"alone."
         ]
     return []
+
+
+def sphere_doubts(best: Candidate, sphere: AttenuatedCrystal) -> list[str]:
+    """Say so where the crystal without atoms explains the data better.
+
+    Parameters
+    ----------
+    best : Candidate
+    sphere : AttenuatedCrystal
+        Its crystal as a sphere without atoms.
+    """
+    rw = best.rw_of_first
+    if rw is None or rw <= sphere.rw:
+        return []
+    least = min(sphere.diameter, width_of(len(best), sphere))
+    return [
+        f"The crystal that ends at a sphere ({sphere}, {sphere.n_atoms} "
+        f"atoms, Qdamp {sphere.qdamp:.3f} 1/A) has Rw {sphere.rw:.3f} without "
+        f"any atoms, the best structure {rw:.3f}: the particle is at least "
+        f"{least:.0f} A across, larger than the candidates or of many sizes; "
+        f"{HAND_OVER}."
+    ]
 
 
 def width_of(atoms: int, sphere: AttenuatedCrystal) -> float:

@@ -48,6 +48,7 @@ from diffpy_cbldm.solving.compound_doubts import (
     left_out,
     mixture_notes,
     prototype_doubts,
+    sphere_doubts,
     width_doubts,
 )
 from diffpy_cbldm.solving.compound_sizes import (
@@ -56,7 +57,6 @@ from diffpy_cbldm.solving.compound_sizes import (
 )
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
-    crystal_doubts,
     once,
     qdamp_doubts,
     size_doubts,
@@ -212,7 +212,7 @@ def solve_compound(
     best = candidates[0]
     clock.begin("sizes")
     crystal = _crystal_of(best, cuts.spheres)
-    _, sphere = fit_envelope(crystal, target)
+    crystal, sphere = fit_envelope(crystal, target)
     sizes = compound_sizes(found, crystal, near)
     verdict = _judged(candidates, target, crystal, sphere, given)
     atoms = None
@@ -246,6 +246,7 @@ def solve_compound(
             sizes=sizes,
             verdict=verdict,
             crystals=cuts.crystals,
+            unit_cell=crystal,
         ),
         used,
     )
@@ -327,7 +328,7 @@ def _doubts(
         *size_doubts(best, target, MOST, "pieces of crystals"),
         *qdamp_doubts(best, target),
         *width_doubts(best),
-        *crystal_doubts(best, sphere),
+        *sphere_doubts(best, sphere),
         *bulk_doubts(best, sphere, target),
     ]
 
