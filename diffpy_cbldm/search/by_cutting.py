@@ -265,6 +265,7 @@ def _candidates(
 ) -> list[Candidate]:
     """Candidates with Rw of the scale alone."""
     candidates = []
+    raw = RawFit(target)
     for one, cut in chosen:
         notes = [f"shape: {cut.shape}"]
         if cut.trimmed:
@@ -280,22 +281,37 @@ def _candidates(
                 notes=tuple(notes),
                 edits=edits,
                 edited_from=start,
-                rw_raw=raw_rw(cut.elements, cut.positions, target),
+                rw_raw=raw(cut.elements, cut.positions),
             )
         )
     return candidates
 
 
-def raw_rw(
-    elements: Sequence[str], positions: np.ndarray, target: Target
-) -> float:
-    """Rw of a cluster with only the scale fitted, Uiso at its default."""
-    names = sorted(set(elements))
-    curves = PairCurves(target, names)
-    values = first_values(target, names) | {"delta2": 0.0}
-    values |= dict.fromkeys(names, Refinement.uiso)
-    particle = PairShells.of(elements, positions, curves.reach)
-    return curves_rw(curves, curves.at(particle, values)[0])[0]
+class RawFit:
+    """Rw of clusters with only the scale fitted, Uiso at its default.
+
+    Parameters
+    ----------
+    target : Target
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._curves: dict[tuple[str, ...], PairCurves] = {}
+
+    def __call__(
+        self, elements: Sequence[str], positions: np.ndarray
+    ) -> float:
+        """Of one cluster; its positions are (n, 3), angstrom."""
+        names = tuple(sorted(set(elements)))
+        # Sines of all points and Q take longer than the pairs.
+        if names not in self._curves:
+            self._curves[names] = PairCurves(self.target, names)
+        curves = self._curves[names]
+        values = first_values(self.target, names) | {"delta2": 0.0}
+        values |= dict.fromkeys(names, Refinement.uiso)
+        particle = PairShells.of(elements, positions, curves.reach)
+        return curves_rw(curves, curves.at(particle, values)[0])[0]
 
 
 def cut_generator(

@@ -167,28 +167,42 @@ class Editor:
         self.sites, self.curves, self.data = sites, curves, data
         self.how = how
         self.filled = sites.filled.copy()
-        members = np.flatnonzero(self.filled).tolist()
         # What each site has, or would have, with the atoms of the particle.
-        self.rows = np.zeros((len(self.filled), len(data)))
-        for k in members:
-            self.rows += self._pairs_with(k)
-        self.total = 0.5 * self.rows[members].sum(0)
+        self.rows = self._pairs_of_all()
+        self.total = 0.5 * self.rows[self.filled].sum(0)
+
+    def _pairs_of_all(self) -> np.ndarray:
+        """The curve of each site's pairs with all that are filled, (S, n)."""
+        pairs, bins, points = self.curves.shape
+        counts = np.zeros((len(self.filled), pairs * bins))
+        flat = self.curves.reshape(-1, points)
+        # Far fewer bins than pairs: they are counted, and multiplied once.
+        for k in np.flatnonzero(self.filled).tolist():
+            near, at, part = self._bins(k)
+            counts[near, at] += 1 - part
+            counts[near, at + 1] += part
+        return counts @ flat
+
+    def _bins(self, site: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sites within the curves of one site, their bins, parts beyond."""
+        x, kind = self.sites.positions, self.sites.kind
+        place = np.linalg.norm(x - x[site], axis=1) / self.how.step
+        bins = self.curves.shape[1]
+        near = np.flatnonzero((place >= 1) & (place < bins - 1))
+        place, other = place[near], kind[near]
+        high = np.maximum(other, kind[site])
+        code = high * (high + 1) // 2 + np.minimum(other, kind[site])
+        low = place.astype(int)
+        return near, code * bins + low, place - low
 
     def _pairs_with(self, site: int) -> np.ndarray:
         """The curve of each site's pair with one site, (S, n)."""
-        x, kind = self.sites.positions, self.sites.kind
-        place = np.linalg.norm(x - x[site], axis=1) / self.how.step
-        low = place.astype(int)
-        near = (low < self.curves.shape[1] - 1) & (low > 0)
-        low = np.where(near, low, 0)
-        part = (place - low)[:, None]
-        high, small = np.maximum(kind, kind[site]), np.minimum(
-            kind, kind[site]
-        )
-        code = high * (high + 1) // 2 + small
-        pairs = (1 - part) * self.curves[code, low]
-        pairs += part * self.curves[code, low + 1]
-        return np.where(near[:, None], pairs, 0.0)
+        near, at, part = self._bins(site)
+        flat = self.curves.reshape(-1, self.curves.shape[2])
+        pairs = np.zeros((len(self.filled), flat.shape[1]))
+        pairs[near] = (1 - part)[:, None] * flat[at]
+        pairs[near] += part[:, None] * flat[at + 1]
+        return pairs
 
     def below(self, part: int, share: float) -> Editor:
         """The same on the first points, with so much of what they tell."""

@@ -95,9 +95,28 @@ def compound_range(
 ) -> AtomRange:
     """The numbers of atoms that the data do not tell apart.
 
-    Those of all particles whose quick fits are as good as the best one, the
-    sizes at common Qdamp and, where it fits nearly as well, the sphere
-    without atoms; widened as for metals (`world_range.on_powders`).
+    `alike_range`, widened as for metals (`world_range.on_powders`).
+
+    Parameters
+    ----------
+    found, best, sizes, sphere, target
+        As of `alike_range`.
+    """
+    alike = alike_range(found, best, sizes, sphere, target)
+    return on_powders(alike, alike, best, target) or alike
+
+
+def alike_range(
+    found: Sequence[tuple[Candidate, PairFit]],
+    best: Candidate,
+    sizes: Sequence[SizeAtQdamp],
+    sphere: AttenuatedCrystal,
+    target: Target,
+) -> AtomRange:
+    """What explains the data as well as the answer does.
+
+    All particles whose quick fits are as good as the best one, the sizes at
+    common Qdamp and, where it fits nearly as well, the sphere without atoms.
 
     Parameters
     ----------
@@ -113,8 +132,7 @@ def compound_range(
     limit = resolved(least, target.independent_points)
     counts = [len(c) for c, fit in found if fit.rw <= limit] + [len(best)]
     fitting = AtomRange(len(best), min(counts), max(counts), SHARE)
-    alike = covering(fitting, sizes, best, sphere)
-    return on_powders(fitting, alike, best, target) or alike
+    return covering(fitting, sizes, best, sphere)
 
 
 def _varied(
