@@ -33,7 +33,7 @@ from diffpy_cbldm.solving.compound_doubts import (
     width_doubts,
     width_of,
 )
-from diffpy_cbldm.solving.compound_sizes import compound_range
+from diffpy_cbldm.solving.compound_sizes import WIDENING, compound_range
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.verdict import headline, judge
 from tests.test_cutting import crystal, cut, simulated
@@ -203,15 +203,24 @@ def test_the_range_holds_what_fits_alike():
         dataclasses.replace(one.crystal, rw=0.5),
         target,
     )
-    assert powder.low < 90 and powder.high > len(best)
+    more = math.exp(WIDENING)
+    assert powder.low == math.ceil(90 / more)
+    assert powder.high == math.floor(len(best) * more)
+    # And it holds the sphere without atoms, which is of no shape.
+    large = dataclasses.replace(one.crystal, rw=0.5, diameter=30.0)
+    assert large.n_atoms > 300
+    powder = compound_range(
+        found, dataclasses.replace(best, rw=0.15), (), large, target
+    )
+    assert powder.high == math.floor(large.n_atoms * more)
 
 
 def test_what_compounds_do_not_have_is_said():
     asked = settings.Solve(
-        distribution="yes", ligand="S", phases=2, polish="strain,sites"
+        distribution="yes", ligand="S", phases=2, polish="sites,displacements"
     )
     notes = left_out(asked)
-    for word in ("distribution", "ligand", "phases", "strain"):
+    for word in ("distribution", "ligand", "phases", "displacements"):
         assert any(word in note for note in notes), word
     assert left_out(settings.Solve()) == []
 

@@ -38,15 +38,15 @@ from diffpy_cbldm.formula import read_formula
 from diffpy_cbldm.search import cut_screening
 from diffpy_cbldm.search.by_cutting import crystals_for
 from diffpy_cbldm.search.cut import NO_FIT, Cut
+from diffpy_cbldm.solving.compositions import (
+    as_asked,
+    check_composition,
+    is_compound,
+)
 from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
     mixture_notes,
     order_contrast,
-)
-from diffpy_cbldm.solving.compounds import (
-    as_asked,
-    check_composition,
-    is_compound,
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.charges import charge_of, oxidation_states
 from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
 from diffpy_cbldm.crystals.prototypes import NAMES, measured, prototypes_of
 from diffpy_cbldm.errors import CbldmError
@@ -181,6 +182,7 @@ def cut_particles(
     count: int,
     seed: int,
     edits: bool = False,
+    neutral: bool = False,
 ) -> Cuts:
     """Compare particles of some crystals with a measured PDF.
 
@@ -196,6 +198,8 @@ def cut_particles(
     edits : bool
         Whether single atoms come and go at the surface of the best
         (`diffpy_cbldm.search.cut_edits`).
+    neutral : bool
+        Whether these edits balance the charge.
     """
     limit = furthest(spheres)
     tried = []
@@ -205,7 +209,7 @@ def cut_particles(
         if count and sphere.rw <= limit:
             crystal, sphere = reshaped(crystal, sphere, target)
             screening = Screening(crystal, target, sphere, seed)
-            found = screening.best(count, edits)
+            found = screening.best(count, edits, neutral)
             cuts = screening.count
         tried.append(
             (
@@ -218,8 +222,11 @@ def cut_particles(
     pool = [(one, cut) for one, _, found in tried for cut in found]
     pool.sort(key=lambda pair: pair[1].fit.rw)
     chosen = _chosen(pool, count)
+    candidates = _candidates(chosen, target)
+    if neutral:
+        candidates = _with_charges(candidates, [c for c, _ in spheres])
     return Cuts(
-        candidates=_candidates(chosen, target),
+        candidates=candidates,
         fits=[cut.fit for _, cut in chosen],
         crystals=tuple(one for one, _, _ in tried),
         spheres=[sphere for _, sphere, _ in tried],
@@ -285,6 +292,23 @@ def _candidates(
             )
         )
     return candidates
+
+
+def _with_charges(
+    candidates: Sequence[Candidate], crystals: Sequence[Crystal]
+) -> list[Candidate]:
+    """The same with notes on their charges, where there are any states."""
+    states = {c.name: (c.elements, oxidation_states(c)) for c in crystals}
+    noted = []
+    for one in candidates:
+        elements, known = states[one.structure_type]
+        if known is not None:
+            kind = np.array([elements.index(e) for e in one.elements])
+            signs = ", ".join(f"{e} {q:+.3g}" for e, q in zip(elements, known))
+            note = f"charge {charge_of(kind, known):+.3g} e ({signs})"
+            one = dataclasses.replace(one, notes=(*one.notes, note))
+        noted.append(one)
+    return noted
 
 
 class RawFit:

@@ -140,11 +140,14 @@ class How:
         Independent points of the data.
     balanced : callable
         Whether the kinds of atoms, (n,), are near the composition.
+    states : (elements,) array, optional
+        Oxidation states: edits bring the charge to 0 as far as sites allow.
     """
 
     step: float
     points: float
     balanced: Callable[[np.ndarray], bool]
+    states: np.ndarray | None = None
 
 
 class Editor:
@@ -245,7 +248,27 @@ class Editor:
             self._move(site, float(sign[site, 0]))
             rw = float(squares[site])
             moved.append(site)
-        return len(moved)
+        return len(moved) + self._neutralised(moved)
+
+    def _neutralised(self, moved: list[int]) -> int:
+        """Fill or empty the cheapest sites until the charge is 0; how many."""
+        count = 0
+        if self.how.states is None:
+            return count
+        states = self.how.states[self.sites.kind]
+        while True:
+            sign = np.where(self.filled, -1.0, 1.0)
+            charge = float(states[self.filled].sum())
+            nearer = np.abs(charge + sign * states) < abs(charge) - 1e-6
+            squares = self._squares(self.total + sign[:, None] * self.rows)
+            squares[~nearer] = np.inf
+            squares[moved] = np.inf
+            site = self._best(squares)
+            if site is None:
+                return count
+            self._move(site, float(sign[site]))
+            moved.append(site)
+            count += 1
 
     def _squares(self, g: np.ndarray) -> np.ndarray:
         """Rw^2 of curves (m, n) with the best scale, not below 0."""

@@ -191,7 +191,7 @@ def _metal(answer: Answer) -> Reason | None:
             continue
         found = fit_crystal(answer.target)
         least = min(answer.rw, answer.crystal.rw)
-        if found.rw < METAL * least:
+        if found.rw < min(DOUBTFUL_RW, METAL * least):
             return Reason(
                 "a metal",
                 f"the PDF is that of metallic {element} ({found}, Rw "

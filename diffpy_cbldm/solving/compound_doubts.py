@@ -11,11 +11,12 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter
 from diffpy_cbldm.debye.form_factors import factors
 from diffpy_cbldm.fitting.attenuated import DIAMETERS, AttenuatedCrystal
+from diffpy_cbldm.fitting.crystal_moves import KINDS
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.abstaining import rounded
-from diffpy_cbldm.solving.polish_stage import kinds_of
+from diffpy_cbldm.solving.polish_stage import CHARGE, kinds_of
 
 NEAR = 1.15
 """Crystals whose best particles differ by less in Rw are not told apart."""
@@ -213,12 +214,12 @@ def left_out(used: Solve) -> list[str]:
         f"none yet."
         for name in asked
     ]
-    others = [k for k in kinds_of(used.polish) if k != "sites"]
+    known = ("sites", *KINDS, CHARGE)
+    others = [k for k in kinds_of(used.polish) if k not in known]
     if others and used.polish != "yes":
         notes.append(
             f"Of the edits of compounds there are none of the kind "
-            f"{', '.join(others)}: only atoms on the sites of the crystal "
-            f"come and go (polish: sites)."
+            f"{', '.join(others)}, but {', '.join(known)} (polish)."
         )
     return notes
 

@@ -204,6 +204,8 @@ def main() -> None:
                 with options.keep.open("a") as file:
                     print(json.dumps(rows[number]), file=file)
         print(told(rows[number]), flush=True)
+    if options.last - options.first < len(rows):
+        rows = {k: rows[k] for k in range(options.first, options.last)}
     for known in (True, False):
         some = [rows[k] for k in rows if rows[k]["known"] == known]
         held = [r["stated"][0] <= r["atoms"] <= r["stated"][1] for r in some]
