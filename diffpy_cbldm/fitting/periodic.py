@@ -21,8 +21,9 @@ from diffpy_cbldm.fitting.calibrant import engine
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.renames import modern
 
-STEPS = 40
-"""Steps of a fit by PDFfit2, at most."""
+STEPS, PARTS = 20, 2.0
+"""Steps of a fit by PDFfit2, at most, and points that are fitted for one that
+G(r) needs to be known: its time grows with them."""
 
 _SAME_EDGE = 1e-4
 """Edges that differ by less (A) are one parameter."""
@@ -154,7 +155,7 @@ def refine_sphere(
     sphere : AttenuatedCrystal
         Its fit, from where it begins.
     target : Target
-        All points of its range are fitted.
+        Points of all of its range are fitted (`Target.thinned`).
 
     Returns
     -------
@@ -169,14 +170,15 @@ def refine_sphere(
     phase = phase_of(crystal, sphere)
     known = target.qdamp
     parameters = freed(phase, sphere.qdamp if known is None else None)
+    points = target.thinned(PARTS)
     with engine() as fit:
         fit.read_struct_string(modern(phase).write_structure("pdffit"))
         fit.read_data_lists(
             target.stype,
             target.qmax,
             sphere.qdamp if known is None else known,
-            target.r.tolist(),
-            target.g.tolist(),
+            points.r.tolist(),
+            points.g.tolist(),
         )
         fit.setvar("qbroad", target.qbroad)
         for number, one in enumerate(parameters, 1):

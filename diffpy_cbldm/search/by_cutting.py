@@ -17,6 +17,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.charges import charge_of, oxidation_states
 from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
 from diffpy_cbldm.crystals.prototypes import NAMES, measured, prototypes_of
+from diffpy_cbldm.crystals.shape_class import shape_class
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.envelope import fit_envelope, reshaped
@@ -274,7 +275,8 @@ def _candidates(
     candidates = []
     raw = RawFit(target)
     for one, cut in chosen:
-        notes = [f"shape: {cut.shape}"]
+        kind = shape_class(cut.positions)
+        notes = [f"shape: {kind} (cut as {cut.shape})"]
         if cut.trimmed:
             notes.append("without atoms of one bond")
         edits = ("sites",) if cut.edited else ()

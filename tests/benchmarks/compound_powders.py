@@ -21,13 +21,12 @@ import time
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.crystals.crystal import Crystal
-from diffpy_cbldm.crystals.crystal_cuts import bond_lengths
 from diffpy_cbldm.crystals.powder import Member
+from diffpy_cbldm.fitting.crystal_moves import surface_atoms
 from diffpy_cbldm.fitting.envelope import fit_envelope
 from diffpy_cbldm.fitting.measured import polynomial, structure_function
 from diffpy_cbldm.fitting.target import Target
@@ -52,17 +51,6 @@ Z = np.linspace(-1.6, 1.6, MEMBERS)
 """Normal deviates of the sizes, of the standard deviation 1."""
 
 
-def surface(crystal: Crystal, x: np.ndarray, kind: np.ndarray) -> np.ndarray:
-    """Which atoms lack neighbours, (n,)."""
-    limit = bond_lengths(crystal)
-    pairs = cKDTree(x).query_pairs(float(limit.max()), output_type="ndarray")
-    d = np.linalg.norm(x[pairs[:, 0]] - x[pairs[:, 1]], axis=1)
-    i, j = pairs[d < limit[kind[pairs[:, 0]], kind[pairs[:, 1]]]].T
-    held = np.bincount(np.concatenate([i, j]), minlength=len(x))
-    most = np.array([held[kind == k].max() for k in range(kind.max() + 1)])
-    return held < most[kind]
-
-
 def member(
     crystal: Crystal, shape: str, radius: float, rng: np.random.Generator
 ) -> Member:
@@ -70,7 +58,7 @@ def member(
     x, site = crystal.ball(rng.random(3) @ crystal.cell, 2.2 * radius)
     kept = inside(x, shape, radius, rng)
     x, kind = x[kept], crystal.shares.argmax(1)[site[kept]]
-    outer = surface(crystal, x, kind)
+    outer = surface_atoms(crystal, x, kind)
     there = ~(outer & (rng.random(len(x)) < rng.uniform(0, 0.3)))
     shift = rng.normal(0, rng.uniform(0, 0.15), x.shape) * outer[:, None]
     return Member(

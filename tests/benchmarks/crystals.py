@@ -1,7 +1,8 @@
 """Simulated particles of several crystals, found from the composition alone.
 
-Facets, rods, plates and spheres, 2 % of vacancies in every second one, noise
-of 1 % and a known Qdamp.  The cuts are made here, of shapes and centres that
+Facets, rods, plates and spheres, 2 % of vacancies in every second one, atoms
+of the surface shifted by up to 3 % of a bond in every third, noise of 1 % and
+a known Qdamp.  The cuts are made here, of shapes and centres that
 the package does not draw.  Without arguments all are solved without the
 native refinement, which changes no order of crystals:
 
@@ -29,6 +30,7 @@ from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.prototypes import prototypes_of
 from diffpy_cbldm.crystals.shape_class import shape_class
+from diffpy_cbldm.fitting.crystal_moves import surface_atoms
 from diffpy_cbldm.fitting.pair_fit import fit_cluster
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.formula import read_formula
@@ -97,6 +99,16 @@ def inside(
     return box & (np.abs(y).sum(1) < 1.5 * radius)
 
 
+def strained(
+    crystal: Crystal, x: np.ndarray, kind: np.ndarray, strain: float
+) -> np.ndarray:
+    """Positions with the surface moved outwards by a share of a bond."""
+    outer = surface_atoms(crystal, x, kind)[:, None]
+    middle = x - x.mean(0)
+    radius = np.linalg.norm(middle, axis=1, keepdims=True).clip(min=1.0)
+    return x + strain * crystal.bonds.min() * outer * middle / radius
+
+
 def case(number: int) -> Case:
     """The case of a number, always the same."""
     rng = np.random.default_rng(SEED + number)
@@ -110,6 +122,9 @@ def case(number: int) -> Case:
         kept &= rng.random(len(x)) > 0.02
     kind = crystal.shares.argmax(1)[site[kept]]
     positions = x[kept] * float(rng.uniform(0.99, 1.01))
+    if number % 3 == 0:
+        strain = np.random.default_rng(SEED - number).uniform(-0.03, 0.03)
+        positions = strained(crystal, positions, kind, float(strain))
     cluster = cb.Cluster([crystal.elements[k] for k in kind], positions)
     (pdf,) = cb.simulate(
         [cluster],
