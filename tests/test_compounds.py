@@ -30,6 +30,7 @@ from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
     least_atoms,
     left_out,
+    sphere_doubts,
     width_doubts,
     width_of,
 )
@@ -156,6 +157,18 @@ def test_beyond_the_data_there_is_a_lower_limit_alone():
     assert width_of(one.crystal.n_atoms, one.crystal) == pytest.approx(
         one.crystal.diameter
     )
+
+
+def test_a_better_sphere_tells_the_least_diameter():
+    one = answer(*simulated("fluorite", "CeO2", 150))
+    assert sphere_doubts(one.best, one.crystal) == []
+    worse = dataclasses.replace(one.best, rw=0.3)
+    (said,) = sphere_doubts(
+        worse, dataclasses.replace(one.crystal, rw=0.2, diameter=40.0)
+    )
+    # No larger than the particle, if that is smaller than the sphere.
+    wide = width_of(150, one.crystal)
+    assert f"at least {wide:.0f} A across" in said and "-t ddp3" in said
 
 
 def test_long_particles_are_no_wide_ones():

@@ -139,7 +139,7 @@ NAMES = frozenset((*(p.name for p in PROTOTYPES), *SOLUTIONS))
 LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
     ("rock salt", "MgO"): (4.2112,),
     ("rock salt", "CaO"): (4.8105,),
-    ("rock salt", "NiO"): (4.1771,),
+    ("rock salt", "NiO"): (4.1769,),
     ("rock salt", "CoO"): (4.2600,),
     ("rock salt", "MnO"): (4.4457,),
     ("rock salt", "FeO"): (4.3070,),
