@@ -13,6 +13,7 @@ OUTPUT_TYPES = {
     "xyz": "atoms of each structure",
     "cif": "each structure in a box, with its Uiso",
     "stru": "the same for PDFgui, with delta2 and the scale",
+    "ddp3": "the crystal as a sphere with the data: a project of PDFgui",
     "dp-in": "a macro of diffpy.apps that refines the cif file",
     "extxyz": "xyz with the figures of agreement, for ASE",
     "res": "the whole result as JSON",

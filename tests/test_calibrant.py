@@ -19,7 +19,7 @@ pdffit2 = pytest.importorskip("diffpy.pdffit2", exc_type=ImportError)
 def measured(name, rmax=25.0, stype="X"):
     """The PDF of a powder of a standard on a known instrument."""
     crystal = standard(name)[1]
-    with calibrant._engine() as fit:
+    with calibrant.engine() as fit:
         fit.add_structure(crystal)
         fit.alloc(stype, 25.0, QDAMP, 0.01, rmax, round(rmax / 0.01))
         fit.setvar(fit.qbroad(), QBROAD)

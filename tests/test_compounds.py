@@ -9,6 +9,7 @@ import pytest
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.crystals.bonds import shortest_bond
+from diffpy_cbldm.crystals.particles import NONE, Particle
 from diffpy_cbldm.fitting.attenuated import BULK
 from diffpy_cbldm.fitting.envelope import (
     crystal_shells,
@@ -29,10 +30,11 @@ from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
     least_atoms,
     left_out,
+    sphere_doubts,
     width_doubts,
     width_of,
 )
-from diffpy_cbldm.solving.compound_sizes import compound_range
+from diffpy_cbldm.solving.compound_sizes import WIDENING, compound_range
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.verdict import headline, judge
 from tests.test_cutting import crystal, cut, simulated
@@ -113,6 +115,35 @@ def test_a_bulk_compound_has_no_size():
     assert held.diameter == pytest.approx(BULK, rel=0.02)
 
 
+def test_a_metal_that_is_told_an_oxide_is_named():
+    """Ceria is no metallic cerium; platinum is, whatever it is called."""
+    oxide = answer(*simulated("fluorite", "CeO2", 150))
+    assert reason(oxide) is None
+    x = Particle("fcc", 0, (NONE,) * 4, 3.2).positions * 2.77
+    (pdf,) = cb.simulate([cb.Cluster("Pt", x)], rmax=18.0, qmin=1.0)
+    told = dataclasses.replace(pdf, composition="PtO2")
+    target = Target.of(told)
+    fluorite = crystal("fluorite", "PtO2")
+    one, sphere = fit_envelope(fluorite, target, wide=True)
+    best = cb.Candidate(["Pt"] * len(x), x, "fluorite", "cut", rw=sphere.rw)
+    platinum = Answer(
+        [best],
+        target,
+        sphere,
+        10_000,
+        told,
+        sphere=lambda some, d: fit_envelope(one, some, diameter=d)[1],
+    )
+    found = reason(platinum)
+    assert found is not None and found.kind == "a metal"
+    assert "metallic Pt (fcc" in found.text
+    # An alloy is a metal, and no reason for no answer.
+    alloy = dataclasses.replace(told, composition="PtNi")
+    assert reason(dataclasses.replace(platinum, target=Target.of(alloy))) is (
+        None
+    )
+
+
 def test_beyond_the_data_there_is_a_lower_limit_alone():
     pdf, elements, x = simulated("fluorite", "CeO2", 300, rmax=12.0)
     one = answer(pdf, elements, x)
@@ -126,6 +157,18 @@ def test_beyond_the_data_there_is_a_lower_limit_alone():
     assert width_of(one.crystal.n_atoms, one.crystal) == pytest.approx(
         one.crystal.diameter
     )
+
+
+def test_a_better_sphere_tells_the_least_diameter():
+    one = answer(*simulated("fluorite", "CeO2", 150))
+    assert sphere_doubts(one.best, one.crystal) == []
+    worse = dataclasses.replace(one.best, rw=0.3)
+    (said,) = sphere_doubts(
+        worse, dataclasses.replace(one.crystal, rw=0.2, diameter=40.0)
+    )
+    # No larger than the particle, if that is smaller than the sphere.
+    wide = width_of(150, one.crystal)
+    assert f"at least {wide:.0f} A across" in said and "-t ddp3" in said
 
 
 def test_long_particles_are_no_wide_ones():
@@ -173,15 +216,24 @@ def test_the_range_holds_what_fits_alike():
         dataclasses.replace(one.crystal, rw=0.5),
         target,
     )
-    assert powder.low < 90 and powder.high > len(best)
+    more = math.exp(WIDENING)
+    assert powder.low == math.ceil(90 / more)
+    assert powder.high == math.floor(len(best) * more)
+    # And it holds the sphere without atoms, which is of no shape.
+    large = dataclasses.replace(one.crystal, rw=0.5, diameter=30.0)
+    assert large.n_atoms > 300
+    powder = compound_range(
+        found, dataclasses.replace(best, rw=0.15), (), large, target
+    )
+    assert powder.high == math.floor(large.n_atoms * more)
 
 
 def test_what_compounds_do_not_have_is_said():
     asked = settings.Solve(
-        distribution="yes", ligand="S", phases=2, polish="strain,sites"
+        distribution="yes", ligand="S", phases=2, polish="sites,displacements"
     )
     notes = left_out(asked)
-    for word in ("distribution", "ligand", "phases", "strain"):
+    for word in ("distribution", "ligand", "phases", "displacements"):
         assert any(word in note for note in notes), word
     assert left_out(settings.Solve()) == []
 

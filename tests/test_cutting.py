@@ -38,15 +38,15 @@ from diffpy_cbldm.formula import read_formula
 from diffpy_cbldm.search import cut_screening
 from diffpy_cbldm.search.by_cutting import crystals_for
 from diffpy_cbldm.search.cut import NO_FIT, Cut
+from diffpy_cbldm.solving.compositions import (
+    as_asked,
+    check_composition,
+    is_compound,
+)
 from diffpy_cbldm.solving.compound_doubts import (
     bulk_doubts,
     mixture_notes,
     order_contrast,
-)
-from diffpy_cbldm.solving.compounds import (
-    as_asked,
-    check_composition,
-    is_compound,
 )
 
 
@@ -131,6 +131,16 @@ def test_who_shares_a_site():
     names = {c.name for c in prototypes_of({"Pt": 1, "Ni": 1})}
     assert names == {"L1_0", "B2", "fcc", "bcc", "hcp"}
     assert prototypes_of(read_formula("Bi38O45").amounts) == []
+    # Of two sites the larger metals share one: no corundum of all of them.
+    (mixed,) = prototypes_of(read_formula("La0.7Sr0.3MnO3").amounts)
+    assert mixed.name == "perovskite"
+    (large,) = np.flatnonzero(mixed.shares[:, mixed.elements.index("La")])
+    assert dict(zip(mixed.elements, mixed.shares[large])) == pytest.approx(
+        {"La": 0.7, "Sr": 0.3, "Mn": 0, "O": 0}
+    )
+    assert mixed.bonds[1, 2] < 2.2 < mixed.bonds[0, 2]  # Mn-O, La-O
+    (ferrite,) = prototypes_of(read_formula("Zn0.5Ni0.5Fe2O4").amounts)
+    assert ferrite.name == "spinel" and ferrite.shares.sum() == 56
 
 
 def test_crystals_of_other_libraries_are_one(tmp_path):

@@ -12,6 +12,7 @@ from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import as_cluster
 from diffpy_cbldm.crystals.bonds import diameter
 from diffpy_cbldm.crystals.particles import NONE, Particle
+from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.output import plots, views, writers
 from diffpy_cbldm.output.page import make_page
 from diffpy_cbldm.solving.solution import Solution
@@ -39,7 +40,8 @@ def solution():
     )
     used = {"version": cb.__version__, "composition": "Pt", "rmin": 1.5}
     used |= {"rmax": 25.0, "backend": "torch", "qmin": 0.7, "qmax": 25.0}
-    return Solution([c], [0.01], used, {"total": 1.0}, (), pdf)
+    ball = fit_crystal(pdf, ("fcc",))
+    return Solution([c], [0.01], used, {"total": 1.0}, (), pdf, crystal=ball)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_the_ball_has_5000_atoms(solution, curve):
 
 
 SIZES = {
-    **{"xyz": 3.2e5, "cif": 5e5, "stru": 2.5e6, "dp-in": 2e3},
+    **{"xyz": 3.2e5, "cif": 5e5, "stru": 2.5e6, "dp-in": 2e3, "ddp3": 4e5},
     **{"extxyz": 5e5, "res": 3e5, "html": 5.6e6, "db": 5e5},
 }
 """The most bytes of each output."""

@@ -204,3 +204,15 @@ def test_for_pdfgui(tmp_path):
     measured = load("for_pdfgui.py").simulated()
     assert peers.by_pdffit2(tmp_path / "a.stru", whole, 2.0) < 0.03
     assert peers.by_pdffit2(tmp_path / "a.stru", measured, 2.0) > 0.3
+
+
+def test_beyond_the_data(tmp_path, capsys):
+    """Of a particle larger than its range a lower limit and its crystal."""
+    module = load("beyond_the_data.py")
+    solution = module.main(str(tmp_path / "a.ddp3"))
+    assert (tmp_path / "a.ddp3").stat().st_size > 1000
+    assert "at least" in capsys.readouterr().out
+    assert solution.crystal.a == pytest.approx(5.411, abs=0.01)
+    least = solution.verdict.at_least
+    true = 4 / 3 * np.pi * 14.0**3 * 12 / 5.411**3
+    assert 100 < least < true

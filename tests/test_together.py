@@ -18,7 +18,7 @@ from diffpy_cbldm.fitting.uncertainties import Results
 from diffpy_cbldm.output.tables import table as output_table
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.renames import modern
-from diffpy_cbldm.solving.compounds import others_as_asked
+from diffpy_cbldm.solving.compositions import others_as_asked
 from tests.test_mixed_pairs import ceria
 
 BISO = 0.4

@@ -282,7 +282,7 @@ class _Run:
         added.
         """
         from diffpy_cbldm import pdfdata
-        from diffpy_cbldm.solving.compounds import check_composition
+        from diffpy_cbldm.solving.compositions import check_composition
 
         path = inputs.locate(name, folders)
         pdf = pdfdata.read_pdf(path, **self.reading)

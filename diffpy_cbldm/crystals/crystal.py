@@ -18,6 +18,7 @@ import numpy as np
 from diffpy_cbldm.conversions import in_free_space
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.formula import atom_symbol
+from diffpy_cbldm.protocols import Stored
 
 SAME_SITE = 0.05
 """Parts of atoms nearer to one another than this (A) share a site."""
@@ -33,7 +34,7 @@ SYMMETRY = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Crystal:
+class Crystal(Stored):
     """The sites of a unit cell.
 
     Parameters
@@ -59,6 +60,12 @@ class Crystal:
     elements: tuple[str, ...]
     shares: np.ndarray
     source: str = ""
+
+    def __post_init__(self) -> None:
+        # What was stored comes back as tuples.
+        for name in ("cell", "sites", "shares"):
+            value = np.asarray(getattr(self, name), float)
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         return f"Crystal({self.name}, {self.formula})"

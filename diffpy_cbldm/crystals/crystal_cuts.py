@@ -369,12 +369,12 @@ class Cutter:
             return None
         x, kind = self.sites(shape.centre, self.radius * stretch)
         level = shape.gauge(x)
-        order = np.argsort(level, kind="stable")
-        level = level[order]
         # Beyond, sites are missing that the ball does not hold.
-        whole = np.searchsorted(level, self.radius * stretch / longest)
+        held = level < self.radius * stretch / longest
+        x, kind, level = x[held], kind[held], level[held]
+        order = np.argsort(level, kind="stable")
         least, most = sizes or self.sizes
-        last = np.flatnonzero(np.diff(level[:whole]) > _LEVEL) + 1
+        last = np.flatnonzero(np.diff(level[order]) > _LEVEL) + 1
         last = last[(last >= least) & (last <= most)]
         if not len(last):
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -139,7 +139,7 @@ NAMES = frozenset((*(p.name for p in PROTOTYPES), *SOLUTIONS))
 LATTICES: dict[tuple[str, str], tuple[float, ...]] = {
     ("rock salt", "MgO"): (4.2112,),
     ("rock salt", "CaO"): (4.8105,),
-    ("rock salt", "NiO"): (4.1771,),
+    ("rock salt", "NiO"): (4.1769,),
     ("rock salt", "CoO"): (4.2600,),
     ("rock salt", "MnO"): (4.4457,),
     ("rock salt", "FeO"): (4.3070,),
@@ -239,9 +239,12 @@ def _prototypes(told: tuple[tuple[str, float], ...]) -> list[Crystal]:
         return found + [solution(name, amounts) for name in SOLUTIONS]
     found = _of_kind("salt", amounts, {})
     if not found:
-        # Metals, or non-metals, may share the places of one another.
-        whole, mixes = _grouped(amounts)
-        found = _of_kind("salt", whole, mixes) if mixes else []
+        # Metals, or non-metals, may share the places of one another: those
+        # of like size first, as on the two sites of a perovskite.
+        for groups in (*_splits(metals), (metals,)):
+            whole, mixes = _grouped(amounts, groups)
+            if mixes and not found:
+                found = _of_kind("salt", whole, mixes)
     if _whole(amounts) == {2: 1, 3: 1}:
         found.append(_maghemite(amounts))
     return found
@@ -262,19 +265,27 @@ def _of_kind(
     ]
 
 
-def _grouped(amounts: Mapping[str, float]) -> tuple[dict[str, float], Mixes]:
-    """All metals as one element, and all non-metals, by their first names."""
+def _splits(metals: Sequence[str]) -> list[tuple[Sequence[str], ...]]:
+    """Two groups of metals, those of the larger radii first, in all ways."""
+    sizes = sorted(metals, key=_radius, reverse=True)
+    return [(sizes[:k], sizes[k:]) for k in range(1, len(sizes))]
+
+
+def _grouped(
+    amounts: Mapping[str, float], groups: Sequence[Sequence[str]]
+) -> tuple[dict[str, float], Mixes]:
+    """Groups of metals as one element each, and all non-metals as another.
+
+    By the first names of the groups.
+    """
+    others = [e for e in amounts if e in NO_METALS]
     whole: dict[str, float] = {}
     mixes = {}
-    for metal in (True, False):
-        some = {
-            e: n for e, n in amounts.items() if (e not in NO_METALS) == metal
-        }
-        if some:
-            name, total = next(iter(some)), sum(some.values())
-            whole[name] = total
-            if len(some) > 1:
-                mixes[name] = {e: n / total for e, n in some.items()}
+    for some in (*groups, others):
+        name, total = some[0], sum(amounts[e] for e in some)
+        whole[name] = total
+        if len(some) > 1:
+            mixes[name] = {e: amounts[e] / total for e in some}
     return whole, mixes
 
 

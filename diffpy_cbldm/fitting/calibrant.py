@@ -137,7 +137,7 @@ def calibrate(
             f"{SHORTEST:g} A or more, better {RMAX:g} A: transform them "
             "again, further in r."
         )
-    with _engine() as fit:
+    with engine() as fit:
         found = _fitted(fit, crystal, target)
     if not found.rw <= WRONG_RW:
         raise CbldmError(
@@ -278,14 +278,14 @@ def installed() -> bool:
 
 
 @contextlib.contextmanager
-def _engine() -> Iterator[Any]:
+def engine() -> Iterator[Any]:
     """A PDFfit2 that does not print, and afterwards prints where it did."""
     try:
         from diffpy.pdffit2 import PdfFit, output, redirect_stdout
     except ImportError as error:
         raise CbldmError(
-            f"a standard is fitted by diffpy.pdffit2, which cannot be "
-            f"imported ({error}); expected it: {INSTALL}."
+            f"a periodic crystal is fitted by diffpy.pdffit2, which cannot "
+            f"be imported ({error}); expected it: {INSTALL}."
         ) from error
     before = output.stdout
     redirect_stdout(io.StringIO())

@@ -151,7 +151,7 @@ def reshaped(
     target : Target
     """
     best = crystal, sphere
-    for axis in _free_axes(crystal):
+    for axis in free_axes(crystal):
         ends = []
         for change in (-RATIO, RATIO):
             edges = np.ones(3)
@@ -172,7 +172,7 @@ def reshaped(
     return best
 
 
-def _free_axes(crystal: Crystal) -> list[int]:
+def free_axes(crystal: Crystal) -> list[int]:
     """Edges that the symmetry does not hold at the length of the first."""
     turns, _ = crystal.symmetry
     unit = crystal.cell / np.linalg.norm(crystal.cell, axis=1)[:, None]

@@ -245,7 +245,7 @@ def stream_type(types: Collection[str]) -> str:
     CbldmError
         There are several, none, or one that is not text.
     """
-    texts = [t for t in OUTPUT_TYPES if t not in ("db", MACRO)]
+    texts = [t for t in OUTPUT_TYPES if t not in ("db", "ddp3", MACRO)]
     if len(types) != 1 or not set(types) <= set(texts):
         raise CbldmError(
             f"-o - with the output types {', '.join(types) or 'none'}; "
@@ -346,6 +346,14 @@ def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def _write_project(
+    solution: Solution, source: str, path: pathlib.Path
+) -> None:
+    from diffpy_cbldm.output.pdfgui import write_project
+
+    write_project(solution, source, path)
+
+
 _EACH = {
     "xyz": _write_xyz,
     "cif": _write_cif,
@@ -370,6 +378,7 @@ def _write_picture(
 
 
 _WHOLE: dict[str, Callable[[Solution, str, pathlib.Path], None]] = {
+    "ddp3": _write_project,
     "res": _write_res,
     "html": _write_html,
     "db": database.write,

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.crystals.charges import charge_of, oxidation_states
 from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
 from diffpy_cbldm.crystals.prototypes import NAMES, measured, prototypes_of
+from diffpy_cbldm.crystals.shape_class import shape_class
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.envelope import fit_envelope, reshaped
@@ -181,6 +183,7 @@ def cut_particles(
     count: int,
     seed: int,
     edits: bool = False,
+    neutral: bool = False,
 ) -> Cuts:
     """Compare particles of some crystals with a measured PDF.
 
@@ -196,6 +199,8 @@ def cut_particles(
     edits : bool
         Whether single atoms come and go at the surface of the best
         (`diffpy_cbldm.search.cut_edits`).
+    neutral : bool
+        Whether these edits balance the charge.
     """
     limit = furthest(spheres)
     tried = []
@@ -205,7 +210,7 @@ def cut_particles(
         if count and sphere.rw <= limit:
             crystal, sphere = reshaped(crystal, sphere, target)
             screening = Screening(crystal, target, sphere, seed)
-            found = screening.best(count, edits)
+            found = screening.best(count, edits, neutral)
             cuts = screening.count
         tried.append(
             (
@@ -218,8 +223,11 @@ def cut_particles(
     pool = [(one, cut) for one, _, found in tried for cut in found]
     pool.sort(key=lambda pair: pair[1].fit.rw)
     chosen = _chosen(pool, count)
+    candidates = _candidates(chosen, target)
+    if neutral:
+        candidates = _with_charges(candidates, [c for c, _ in spheres])
     return Cuts(
-        candidates=_candidates(chosen, target),
+        candidates=candidates,
         fits=[cut.fit for _, cut in chosen],
         crystals=tuple(one for one, _, _ in tried),
         spheres=[sphere for _, sphere, _ in tried],
@@ -265,8 +273,10 @@ def _candidates(
 ) -> list[Candidate]:
     """Candidates with Rw of the scale alone."""
     candidates = []
+    raw = RawFit(target)
     for one, cut in chosen:
-        notes = [f"shape: {cut.shape}"]
+        kind = shape_class(cut.positions)
+        notes = [f"shape: {kind} (cut as {cut.shape})"]
         if cut.trimmed:
             notes.append("without atoms of one bond")
         edits = ("sites",) if cut.edited else ()
@@ -280,22 +290,54 @@ def _candidates(
                 notes=tuple(notes),
                 edits=edits,
                 edited_from=start,
-                rw_raw=raw_rw(cut.elements, cut.positions, target),
+                rw_raw=raw(cut.elements, cut.positions),
             )
         )
     return candidates
 
 
-def raw_rw(
-    elements: Sequence[str], positions: np.ndarray, target: Target
-) -> float:
-    """Rw of a cluster with only the scale fitted, Uiso at its default."""
-    names = sorted(set(elements))
-    curves = PairCurves(target, names)
-    values = first_values(target, names) | {"delta2": 0.0}
-    values |= dict.fromkeys(names, Refinement.uiso)
-    particle = PairShells.of(elements, positions, curves.reach)
-    return curves_rw(curves, curves.at(particle, values)[0])[0]
+def _with_charges(
+    candidates: Sequence[Candidate], crystals: Sequence[Crystal]
+) -> list[Candidate]:
+    """The same with notes on their charges, where there are any states."""
+    states = {c.name: (c.elements, oxidation_states(c)) for c in crystals}
+    noted = []
+    for one in candidates:
+        elements, known = states[one.structure_type]
+        if known is not None:
+            kind = np.array([elements.index(e) for e in one.elements])
+            signs = ", ".join(f"{e} {q:+.3g}" for e, q in zip(elements, known))
+            note = f"charge {charge_of(kind, known):+.3g} e ({signs})"
+            one = dataclasses.replace(one, notes=(*one.notes, note))
+        noted.append(one)
+    return noted
+
+
+class RawFit:
+    """Rw of clusters with only the scale fitted, Uiso at its default.
+
+    Parameters
+    ----------
+    target : Target
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._curves: dict[tuple[str, ...], PairCurves] = {}
+
+    def __call__(
+        self, elements: Sequence[str], positions: np.ndarray
+    ) -> float:
+        """Of one cluster; its positions are (n, 3), angstrom."""
+        names = tuple(sorted(set(elements)))
+        # Sines of all points and Q take longer than the pairs.
+        if names not in self._curves:
+            self._curves[names] = PairCurves(self.target, names)
+        curves = self._curves[names]
+        values = first_values(self.target, names) | {"delta2": 0.0}
+        values |= dict.fromkeys(names, Refinement.uiso)
+        particle = PairShells.of(elements, positions, curves.reach)
+        return curves_rw(curves, curves.at(particle, values)[0])[0]
 
 
 def cut_generator(

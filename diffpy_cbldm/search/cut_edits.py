@@ -140,11 +140,14 @@ class How:
         Independent points of the data.
     balanced : callable
         Whether the kinds of atoms, (n,), are near the composition.
+    states : (elements,) array, optional
+        Oxidation states: edits bring the charge to 0 as far as sites allow.
     """
 
     step: float
     points: float
     balanced: Callable[[np.ndarray], bool]
+    states: np.ndarray | None = None
 
 
 class Editor:
@@ -167,28 +170,42 @@ class Editor:
         self.sites, self.curves, self.data = sites, curves, data
         self.how = how
         self.filled = sites.filled.copy()
-        members = np.flatnonzero(self.filled).tolist()
         # What each site has, or would have, with the atoms of the particle.
-        self.rows = np.zeros((len(self.filled), len(data)))
-        for k in members:
-            self.rows += self._pairs_with(k)
-        self.total = 0.5 * self.rows[members].sum(0)
+        self.rows = self._pairs_of_all()
+        self.total = 0.5 * self.rows[self.filled].sum(0)
+
+    def _pairs_of_all(self) -> np.ndarray:
+        """The curve of each site's pairs with all that are filled, (S, n)."""
+        pairs, bins, points = self.curves.shape
+        counts = np.zeros((len(self.filled), pairs * bins))
+        flat = self.curves.reshape(-1, points)
+        # Far fewer bins than pairs: they are counted, and multiplied once.
+        for k in np.flatnonzero(self.filled).tolist():
+            near, at, part = self._bins(k)
+            counts[near, at] += 1 - part
+            counts[near, at + 1] += part
+        return counts @ flat
+
+    def _bins(self, site: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sites within the curves of one site, their bins, parts beyond."""
+        x, kind = self.sites.positions, self.sites.kind
+        place = np.linalg.norm(x - x[site], axis=1) / self.how.step
+        bins = self.curves.shape[1]
+        near = np.flatnonzero((place >= 1) & (place < bins - 1))
+        place, other = place[near], kind[near]
+        high = np.maximum(other, kind[site])
+        code = high * (high + 1) // 2 + np.minimum(other, kind[site])
+        low = place.astype(int)
+        return near, code * bins + low, place - low
 
     def _pairs_with(self, site: int) -> np.ndarray:
         """The curve of each site's pair with one site, (S, n)."""
-        x, kind = self.sites.positions, self.sites.kind
-        place = np.linalg.norm(x - x[site], axis=1) / self.how.step
-        low = place.astype(int)
-        near = (low < self.curves.shape[1] - 1) & (low > 0)
-        low = np.where(near, low, 0)
-        part = (place - low)[:, None]
-        high, small = np.maximum(kind, kind[site]), np.minimum(
-            kind, kind[site]
-        )
-        code = high * (high + 1) // 2 + small
-        pairs = (1 - part) * self.curves[code, low]
-        pairs += part * self.curves[code, low + 1]
-        return np.where(near[:, None], pairs, 0.0)
+        near, at, part = self._bins(site)
+        flat = self.curves.reshape(-1, self.curves.shape[2])
+        pairs = np.zeros((len(self.filled), flat.shape[1]))
+        pairs[near] = (1 - part)[:, None] * flat[at]
+        pairs[near] += part[:, None] * flat[at + 1]
+        return pairs
 
     def below(self, part: int, share: float) -> Editor:
         """The same on the first points, with so much of what they tell."""
@@ -231,7 +248,27 @@ class Editor:
             self._move(site, float(sign[site, 0]))
             rw = float(squares[site])
             moved.append(site)
-        return len(moved)
+        return len(moved) + self._neutralised(moved)
+
+    def _neutralised(self, moved: list[int]) -> int:
+        """Fill or empty the cheapest sites until the charge is 0; how many."""
+        count = 0
+        if self.how.states is None:
+            return count
+        states = self.how.states[self.sites.kind]
+        while True:
+            sign = np.where(self.filled, -1.0, 1.0)
+            charge = float(states[self.filled].sum())
+            nearer = np.abs(charge + sign * states) < abs(charge) - 1e-6
+            squares = self._squares(self.total + sign[:, None] * self.rows)
+            squares[~nearer] = np.inf
+            squares[moved] = np.inf
+            site = self._best(squares)
+            if site is None:
+                return count
+            self._move(site, float(sign[site]))
+            moved.append(site)
+            count += 1
 
     def _squares(self, g: np.ndarray) -> np.ndarray:
         """Rw^2 of curves (m, n) with the best scale, not below 0."""

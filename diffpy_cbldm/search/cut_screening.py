@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
+from diffpy_cbldm.crystals.charges import oxidation_states
 from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.crystal_cuts import (
     LEAST,
@@ -116,11 +117,14 @@ class Screening:
         self.rng = np.random.default_rng(seed)
         self.few = PairCurves(target, crystal.elements, 1.5)
         self.nests: list[Nest] = []
+        self.states: np.ndarray | None = None
         self._fitted: dict[
             tuple[int, int, bool], tuple[Cut, dict[str, float]]
         ] = {}
 
-    def best(self, count: int, edits: bool = False) -> list[Cut]:
+    def best(
+        self, count: int, edits: bool = False, neutral: bool = False
+    ) -> list[Cut]:
         """The particles that fit best, `count` at most, all different.
 
         Parameters
@@ -128,7 +132,11 @@ class Screening:
         count : int
         edits : bool
             Whether single atoms of the best come and go (`cut_edits`).
+        neutral : bool
+            Whether edits balance the charge (`crystals.charges`).
         """
+        if neutral:
+            self.states = oxidation_states(self.crystal)
         start = {
             "stretch": 1.0,
             "delta2": self.sphere.delta2,
@@ -362,7 +370,9 @@ class Screening:
         for key in sorted(firsts.values(), key=order.index)[:EDITED]:
             cut, values = self._fitted[key]
             found = self._edited(self.nests[key[0]].shape.centre, cut, values)
-            if found is not None and found[0].fit.rw < cut.fit.rw:
+            lower = found is not None and found[0].fit.rw < cut.fit.rw
+            # What the charge asks for may cost some of the fit.
+            if found is not None and (lower or self.states is not None):
                 self._fitted[(-1 - key[0], *key[1:])] = found
 
     def _edited(
@@ -386,7 +396,12 @@ class Screening:
             sites,
             curves.reshape(-1, bins, curves.shape[1]),
             data,
-            How(BINS, self.target.independent_points, self._balanced),
+            How(
+                BINS,
+                self.target.independent_points,
+                self._balanced,
+                self.states,
+            ),
         )
         if left is None:
             return None

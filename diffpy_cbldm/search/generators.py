@@ -23,7 +23,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.search.by_cutting import cut_generator, raw_rw
+from diffpy_cbldm.search.by_cutting import RawFit, cut_generator
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.by_neighbours import neighbours_generator
@@ -218,7 +218,8 @@ def propose(
         for candidate in _ask(name, target, count, **more):
             found.append(dataclasses.replace(candidate, generator=name))
     if target.pdf.compound is not None:
-        raw = [raw_rw(c.elements, c.positions, target) for c in found]
+        fit = RawFit(target)
+        raw = [fit(c.elements, c.positions) for c in found]
     else:
         raw = rw_raw([c.positions for c in found], target).tolist()
     return [

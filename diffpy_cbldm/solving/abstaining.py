@@ -19,6 +19,7 @@ from diffpy_cbldm.fitting.agreement import power_in_range
 from diffpy_cbldm.fitting.attenuated import BULK, fit_crystal
 from diffpy_cbldm.fitting.liquid import BEYOND, fit_wave
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.formula import NO_METALS
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.solving.doubt_table import Answer, neighbours_off
 from diffpy_cbldm.solving.doubts import DOUBTFUL_RW, UNLIKE
@@ -52,6 +53,10 @@ at most so many times as large."""
 INSTEAD = 0.95
 """Another reading of the columns is believed where its Rw is at most so many
 times that of G(r)."""
+
+METAL = 0.85
+"""Of a compound's data a metal is the answer where its crystal has an Rw at
+most so many times that of the compound."""
 
 WHITE = 0.5
 """Noise with more of its power outside of the range of Q is that of points."""
@@ -170,6 +175,31 @@ def _compound(answer: Answer) -> Reason | None:
         "CeO2, particles are cut from crystals; these candidates are of one "
         "element with this distance",
     )
+
+
+def _metal(answer: Answer) -> Reason | None:
+    """A metal that is told to be a compound of it."""
+    formula = answer.target.pdf.compound
+    if answer.sphere is None or formula is None or answer.bond is None:
+        return None
+    metals = [e for e in formula.amounts if e not in NO_METALS]
+    if len(metals) == len(formula.amounts):
+        return None  # an alloy is one
+    for element in metals:
+        expected = neighbour_distance(element)
+        if expected is None or abs(answer.bond / expected - 1) > UNLIKE:
+            continue
+        found = fit_crystal(answer.target)
+        least = min(answer.rw, answer.crystal.rw)
+        if found.rw < min(DOUBTFUL_RW, METAL * least):
+            return Reason(
+                "a metal",
+                f"the PDF is that of metallic {element} ({found}, Rw "
+                f"{found.rw:.3f}), not of {answer.target.pdf.composition} "
+                f"(Rw {least:.3f} at best)",
+                f"give the composition of the metal (--composition {element})",
+            )
+    return None
 
 
 def _noise(answer: Answer) -> Reason | None:
@@ -296,6 +326,7 @@ _TESTS: tuple[Callable[[Answer], Reason | None], ...] = (
     _other_reading,
     _noise,
     _compound,
+    _metal,
     _nothing_fits,
     _liquid,
     _bulk,

@@ -11,17 +11,24 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter
 from diffpy_cbldm.debye.form_factors import factors
 from diffpy_cbldm.fitting.attenuated import DIAMETERS, AttenuatedCrystal
+from diffpy_cbldm.fitting.crystal_moves import KINDS
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.abstaining import rounded
-from diffpy_cbldm.solving.polish_stage import kinds_of
+from diffpy_cbldm.solving.polish_stage import CHARGE, kinds_of
 
 NEAR = 1.15
 """Crystals whose best particles differ by less in Rw are not told apart."""
 
 CONTRAST = 0.02
 """Below this share of the scattering the order of two elements is not seen."""
+
+HAND_OVER = (
+    "fit the crystal with an envelope (-t ddp3 writes it with the data as a "
+    "project of PDFgui)"
+)
+"""What to do where a crystal without atoms is the better model."""
 
 
 def bulk_doubts(
@@ -45,8 +52,7 @@ def bulk_doubts(
             f"The particle reaches beyond the data, which end at "
             f"{target.rmax:g} A: it has a diameter of at least that (as a "
             f"sphere without atoms: {what}), and its shape and number of "
-            f"atoms are not told; fit the crystal with an envelope (-t stru "
-            f"for PDFgui)."
+            f"atoms are not told; {HAND_OVER}."
         ]
     if longest >= target.rmax:
         return [
@@ -56,6 +62,28 @@ def bulk_doubts(
             f"alone."
         ]
     return []
+
+
+def sphere_doubts(best: Candidate, sphere: AttenuatedCrystal) -> list[str]:
+    """Say so where the crystal without atoms explains the data better.
+
+    Parameters
+    ----------
+    best : Candidate
+    sphere : AttenuatedCrystal
+        Its crystal as a sphere without atoms.
+    """
+    rw = best.rw_of_first
+    if rw is None or rw <= sphere.rw:
+        return []
+    least = min(sphere.diameter, width_of(len(best), sphere))
+    return [
+        f"The crystal that ends at a sphere ({sphere}, {sphere.n_atoms} "
+        f"atoms, Qdamp {sphere.qdamp:.3f} 1/A) has Rw {sphere.rw:.3f} without "
+        f"any atoms, the best structure {rw:.3f}: the particle is at least "
+        f"{least:.0f} A across, larger than the candidates or of many sizes; "
+        f"{HAND_OVER}."
+    ]
 
 
 def width_of(atoms: int, sphere: AttenuatedCrystal) -> float:
@@ -186,12 +214,12 @@ def left_out(used: Solve) -> list[str]:
         f"none yet."
         for name in asked
     ]
-    others = [k for k in kinds_of(used.polish) if k != "sites"]
+    known = ("sites", *KINDS, CHARGE)
+    others = [k for k in kinds_of(used.polish) if k not in known]
     if others and used.polish != "yes":
         notes.append(
             f"Of the edits of compounds there are none of the kind "
-            f"{', '.join(others)}: only atoms on the sites of the crystal "
-            f"come and go (polish: sites)."
+            f"{', '.join(others)}, but {', '.join(known)} (polish)."
         )
     return notes
 

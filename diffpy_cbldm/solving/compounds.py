@@ -13,22 +13,18 @@ from typing import Any
 
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.crystals.crystal import Crystal, crystal_of
+from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.crystal_cuts import MOST
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
+from diffpy_cbldm.fitting.crystal_moves import KINDS, relaxed
 from diffpy_cbldm.fitting.envelope import fit_envelope, reshaped
 from diffpy_cbldm.fitting.pair_fit import PairFit, fit_cluster
 from diffpy_cbldm.fitting.recipe import delta2_name
 from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.fitting.together import (
-    Together,
-    independent_points,
-    with_weights,
-)
+from diffpy_cbldm.fitting.together import independent_points
 from diffpy_cbldm.fitting.waves import FADE
-from diffpy_cbldm.formula import parse_composition
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_cutting import (
@@ -48,6 +44,7 @@ from diffpy_cbldm.solving.compound_doubts import (
     left_out,
     mixture_notes,
     prototype_doubts,
+    sphere_doubts,
     width_doubts,
 )
 from diffpy_cbldm.solving.compound_sizes import (
@@ -56,13 +53,12 @@ from diffpy_cbldm.solving.compound_sizes import (
 )
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
-    crystal_doubts,
     once,
     qdamp_doubts,
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
-from diffpy_cbldm.solving.polish_stage import kinds_of
+from diffpy_cbldm.solving.polish_stage import CHARGE, kinds_of
 from diffpy_cbldm.solving.ranking import filled_up, ordered
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
@@ -75,101 +71,6 @@ which that is told of metals."""
 
 Found = list[tuple[Candidate, PairFit]]
 """Candidates with their quick fits."""
-
-
-def is_compound(pdf: PDFData, crystals: Sequence[Any] = ()) -> bool:
-    """Whether particles are cut from crystals of several elements.
-
-    Parameters
-    ----------
-    pdf : PDFData
-    crystals : sequence
-        Those that are given, with which ligands and supports do not count.
-    """
-    if pdf.compound is not None:
-        return True
-    if not crystals or pdf.composition is None:
-        return False
-    found = crystals_for(pdf, crystals)
-    return any(len(crystal.elements) > 1 for crystal in found)
-
-
-def check_composition(
-    pdf: PDFData, crystals: Sequence[Any], sublattice: str | None
-) -> None:
-    """Raise `CbldmError` where nothing can be proposed for a composition."""
-    pdf, _ = as_asked(pdf, crystals, sublattice)
-    if is_compound(pdf, crystals):
-        crystals_for(pdf, crystals)
-        return
-    _ = pdf.element  # raises where there are several, or none
-    if crystals:
-        crystals_for(pdf, crystals)
-
-
-def as_asked(
-    pdf: PDFData, crystals: Sequence[Any], sublattice: str | None
-) -> tuple[PDFData, list[str]]:
-    """The PDF with the composition that is meant.
-
-    Parameters
-    ----------
-    pdf : PDFData
-    crystals : sequence
-        The first tells the composition where nothing else does.
-    sublattice : str or None
-        The element that is taken for a metal by itself.
-
-    Returns
-    -------
-    pdf : PDFData
-    notes : list of str
-
-    Raises
-    ------
-    CbldmError
-        The composition does not hold the element.
-    """
-    if sublattice is None:
-        if pdf.composition is None and crystals:
-            formula = crystal_of(crystals[0]).formula
-            pdf = dataclasses.replace(pdf, composition=formula)
-        return pdf, []
-    held = parse_composition(pdf.composition or sublattice)
-    if sublattice not in held:
-        raise CbldmError(
-            f"sublattice is {sublattice!r}; expected one of the elements of "
-            f"{pdf.composition!r}: {', '.join(held)}."
-        )
-    if held == (sublattice,):
-        return pdf, []
-    return dataclasses.replace(pdf, composition=sublattice), [
-        f"Structures are those of the {sublattice} atoms of "
-        f"{pdf.composition} alone (sublattice): the other atoms are left out, "
-        f"their peaks are not explained, and N counts {sublattice} only."
-    ]
-
-
-def others_as_asked(
-    together: Together, sublattice: str | None
-) -> list[tuple[PDFData, float]]:
-    """Other PDFs of the sample with the composition that is meant.
-
-    Parameters
-    ----------
-    together : PDFData, or sequence of PDFData or (PDFData, float)
-    sublattice : str or None
-        See `as_asked`.
-
-    Returns
-    -------
-    list of (PDFData, float)
-        Each with its weight.
-    """
-    return [
-        (as_asked(pdf, (), sublattice)[0], share)
-        for pdf, share in with_weights(together)
-    ]
 
 
 def solve_compound(
@@ -207,12 +108,12 @@ def solve_compound(
     near = _near(target, spheres)
     found, cuts = _proposed(near, spheres, starts, used, clock)
     give_back()
-    refined, rest = _refined(found, target, used, clock)
+    refined, rest = _refined(found, cuts.spheres, target, used, clock)
     candidates = [c for c, _ in (*refined, *rest)]
     best = candidates[0]
     clock.begin("sizes")
     crystal = _crystal_of(best, cuts.spheres)
-    _, sphere = fit_envelope(crystal, target)
+    crystal, sphere = fit_envelope(crystal, target)
     sizes = compound_sizes(found, crystal, near)
     verdict = _judged(candidates, target, crystal, sphere, given)
     atoms = None
@@ -246,6 +147,7 @@ def solve_compound(
             sizes=sizes,
             verdict=verdict,
             crystals=cuts.crystals,
+            unit_cell=crystal,
         ),
         used,
     )
@@ -262,8 +164,16 @@ def _as_used(used: settings.Solve, starts: bool) -> settings.Solve:
     return dataclasses.replace(
         used,
         generators=",".join(names),
-        polish="sites" if "sites" in kinds_of(used.polish) else "no",
+        polish=_edits_of(used.polish),
     )
+
+
+def _edits_of(polish: str) -> str:
+    """The setting `polish` of compounds: by itself atoms come and go alone."""
+    if polish == "yes":
+        return "sites"
+    kinds = [k for k in kinds_of(polish) if k in ("sites", *KINDS, CHARGE)]
+    return ",".join(kinds) or "no"
 
 
 def _proposed(
@@ -277,8 +187,10 @@ def _proposed(
     names = used.generators.split(",")
     clock.begin("propose (cut)")
     count = used.count if "cut" in names else 0
-    edits = used.polish == "sites"
-    cuts = cut_particles(target, spheres, count, used.seed, edits)
+    kinds = kinds_of(used.polish)
+    neutral = CHARGE in kinds
+    edits = neutral or "sites" in kinds
+    cuts = cut_particles(target, spheres, count, used.seed, edits, neutral)
     found: Found = list(zip(cuts.candidates, cuts.fits))
     for name in names:
         if name != "cut":
@@ -327,7 +239,7 @@ def _doubts(
         *size_doubts(best, target, MOST, "pieces of crystals"),
         *qdamp_doubts(best, target),
         *width_doubts(best),
-        *crystal_doubts(best, sphere),
+        *sphere_doubts(best, sphere),
         *bulk_doubts(best, sphere, target),
     ]
 
@@ -392,9 +304,15 @@ def _of_others(
 
 
 def _refined(
-    found: Found, target: Target, used: settings.Solve, clock: Clock
+    found: Found,
+    spheres: Sequence[Sphere],
+    target: Target,
+    used: settings.Solve,
+    clock: Clock,
 ) -> tuple[Found, Found]:
     """The refined ones by their Rw, and the others by their quick fits."""
+    crystals = {crystal.name: crystal for crystal, _ in spheres}
+    moves = [kind for kind in kinds_of(used.polish) if kind in KINDS]
     firsts: dict[str, int] = {}
     for k, (candidate, _) in enumerate(found):
         firsts.setdefault(candidate.structure_type, k)
@@ -407,6 +325,9 @@ def _refined(
         refined = refine_one(
             candidate, target, backend=used.backend, start=start
         )
+        own = crystals.get(candidate.structure_type)
+        if moves and own and candidate.generator == "cut":
+            refined = relaxed(refined, own, target, moves, used.backend)
         done.append((refined, fit))
     order = ordered([c for c, _ in done], target)
     rest = [one for k, one in enumerate(found) if k not in chosen]

@@ -70,11 +70,20 @@ class Edits:
     atoms: AtomRange | None
 
 
+CHARGE = "charge"
+"""Edits of compounds that balance the charge."""
+
+
 def kinds_of(text: str) -> tuple[str, ...]:
-    """The kinds of edits that the setting `polish` names."""
+    """The kinds of edits that the setting `polish` names.
+
+    `CHARGE` is of compounds alone, and stands behind the others.
+    """
     if text in ("yes", "no"):
         return EDIT_KINDS if text == "yes" else ()
-    return check_kinds([kind.strip() for kind in text.split(",")])
+    kinds = [kind.strip() for kind in text.split(",")]
+    others = check_kinds([kind for kind in kinds if kind != CHARGE])
+    return (*others, CHARGE) if CHARGE in kinds else others
 
 
 def edit_best(
@@ -82,7 +91,7 @@ def edit_best(
 ) -> Edits:
     """Edit some candidates, and refine what the data support."""
     how: dict[str, Any] = {
-        "kinds": kinds_of(used.polish),
+        "kinds": [k for k in kinds_of(used.polish) if k != CHARGE],
         "limit": used.roughness,
     }
     fronts = side_by_side(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import shortest_bond
+from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.distribution import SizeDistribution
 from diffpy_cbldm.fitting.ligands import LigandShell
@@ -106,6 +107,9 @@ class Solution(Stored, Displayed):
     crystals : tuple of CrystalTried
         The crystals that particles were cut from, the best first; empty for
         metals.
+    unit_cell : Crystal or None
+        The crystal of `crystal` at the lattice parameters that fit; None for
+        metals.
     """
 
     candidates: list[Candidate]
@@ -125,6 +129,7 @@ class Solution(Stored, Displayed):
     together: tuple[PDFData, ...] = ()
     verdict: Verdict | None = None
     crystals: tuple[CrystalTried, ...] = ()
+    unit_cell: Crystal | None = None
 
     @property
     def headline(self) -> str:

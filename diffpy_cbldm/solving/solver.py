@@ -37,13 +37,14 @@ from diffpy_cbldm.search.generators import (
     propose,
 )
 from diffpy_cbldm.solving.clock import Clock, Progress
-from diffpy_cbldm.solving.compounds import (
+from diffpy_cbldm.solving.compositions import (
     as_asked,
     check_composition,
+    check_edits,
     is_compound,
     others_as_asked,
-    solve_compound,
 )
+from diffpy_cbldm.solving.compounds import solve_compound
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
     crystal_doubts,
@@ -218,6 +219,7 @@ def solve(
     target = Target.of(pdf, rmin, end, qdamp_range)
     target = with_others(target, others)
     clock = Clock(progress, steps=len(generators) + 3 + refine)
+    check_edits(used.polish, is_compound(pdf, crystals))
     compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.

@@ -7,12 +7,7 @@ planes and spheres about any centre; their diameters have a lognormal width of
 8 to 30 %, the noise is 0.5 % of the highest peak.  Of every other one Qdamp is
 known.  Without the model, which takes most of the time: library and screening.
 Printed are the true weight and number mean of N, the first structure, the
-<<<<<<< HEAD
 crystal and the stated range; at the end how often it holds the weight mean.
-=======
-crystal and the stated range, and at the end how often it holds the weight
-mean.
->>>>>>> large-speed
 """
 
 from __future__ import annotations
