@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from diffpy_cbldm import memory
+from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
+from diffpy_cbldm.crystals.lattices import sphere
 
 
 def _resident():
@@ -35,3 +37,13 @@ def test_where_there_is_no_such_function_nothing_is_done(monkeypatch):
     memory.give_back()
     assert memory._trim() is None
     memory._trim.cache_clear()
+
+
+def test_what_is_quickly_made_is_forgotten_and_made_again():
+    here = sphere("fcc", 4.0)
+    distances, _ = lattice_distances(here * 2.8)
+    assert sphere("fcc", 4.0) is here
+    memory.forget()
+    again = sphere("fcc", 4.0)
+    assert again is not here and (again == here).all()
+    assert (lattice_distances(here * 2.8)[0] == distances).all()

@@ -17,6 +17,8 @@ import itertools
 
 import numpy as np
 
+from diffpy_cbldm.memory import quickly_made
+
 TEMPLATES = ("bcc", "dec", "fcc", "ico", "sc", "stack")
 """The site templates; each structure type lives on one of them."""
 
@@ -60,6 +62,7 @@ _THIRD_MOMENT = _RNG.normal(size=(3, 3, 3))
 _FOURTH_MOMENT = _RNG.normal(size=(3, 3, 3, 3))
 
 
+@quickly_made
 @functools.lru_cache(maxsize=8)
 def sphere(template: str, radius: float) -> np.ndarray:
     """The points of a lattice with a full basis, (n, 3), in a sphere.
@@ -71,9 +74,14 @@ def sphere(template: str, radius: float) -> np.ndarray:
     # No component of a point in the sphere is larger than this.
     reach = int(np.ceil(radius * np.linalg.norm(inverse, axis=0).max()))
     k = np.arange(-reach, reach + 1)
-    grid = np.stack(np.meshgrid(k, k, k, indexing="ij"), -1).reshape(-1, 3)
-    points = grid @ basis
-    points = points[np.linalg.norm(points, axis=1) <= radius + 1e-6]
+    slab = np.stack(np.meshgrid(0, k, k, indexing="ij"), -1).reshape(-1, 3)
+    inside = []
+    # One slab after another: all of them at once would take 50 MB.
+    for number in k:
+        points = (slab + [number, 0, 0]) @ basis
+        near = np.linalg.norm(points, axis=1) <= radius + 1e-6
+        inside.append(points[near])
+    points = np.concatenate(inside)
     points.setflags(write=False)
     return points
 

@@ -32,6 +32,7 @@ from diffpy_cbldm.crystals.lattices import (
     stacking_sites,
 )
 from diffpy_cbldm.crystals.pair_kernels import binned_pairs, column_pairs
+from diffpy_cbldm.memory import quickly_made
 
 STACKINGS = ("fcc", "hcp", "twin", "lamella")
 """Sequences of close-packed layers; "lamella" has two twin planes."""
@@ -360,6 +361,7 @@ class _Crystal:
         return self.places @ self.axes[axis]
 
 
+@quickly_made
 @functools.lru_cache(maxsize=32)
 def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
     """The sites of a crystal about a centre."""
@@ -390,9 +392,8 @@ def _lattice_planes(normals: np.ndarray) -> np.ndarray:
     """
     points = sphere("stack", 3.0)
     layer, site = stacking_sites(points)
-    points = points[site == layer % 3]
-    spacings = np.array([LAYER, 0.5**0.5, 0.5])
-    steps = (points @ normals.T)[:, :, None] / spacings
+    out = points[site == layer % 3] @ normals.T
+    steps = out[:, :, None] / np.array([LAYER, 0.5**0.5, 0.5])
     return (np.abs(steps - np.rint(steps)).max(0) < 1e-6).any(1)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.debye.qgrid import QGrid
+from diffpy_cbldm.memory import quickly_made
 
 _LARGE = 1_000_000
 """Numbers of a sine matrix that is not kept: 8 MB."""
@@ -40,6 +41,7 @@ def _sines(r: bytes, q: bytes, weights: bytes) -> Tensor:
     return (waves[:, None] * points).sin_().mul_(factors[:, None])
 
 
+@quickly_made
 @functools.lru_cache(maxsize=8)
 def _kept_sines(r: bytes, q: bytes, weights: bytes) -> Tensor:
     """`_sines`, each made once.
