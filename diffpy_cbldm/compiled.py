@@ -58,10 +58,10 @@ def compile_ahead() -> None:
     time holds no lock of Python, works beside what the job begins with.  A
     kernel that is called before its turn is compiled by its caller.
     """
-    threading.Thread(target=_compile_all, name="compile ahead").start()
+    threading.Thread(target=compile_now, name="compile ahead").start()
 
 
-def _compile_all() -> None:
+def compile_now() -> None:
     """Compile the kernels of a job, as long as somebody may call them."""
     for name in IN_A_JOB:
         importlib.import_module(name)

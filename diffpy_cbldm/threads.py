@@ -121,6 +121,22 @@ def one_thread() -> Iterator[None]:
         _VISITORS.leave()
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One thread, and nothing side by side: others have the other cores.
+
+    Where several processes or threads do the same, more of them would only
+    wait for one another, and each takes memory of its own.
+    """
+    before = getattr(_VISITORS.here, "beside", False)
+    _VISITORS.here.beside = True
+    try:
+        with one_thread():
+            yield
+    finally:
+        _VISITORS.here.beside = before
+
+
 Item = TypeVar("Item")
 
 Answer = TypeVar("Answer")
@@ -139,9 +155,8 @@ def side_by_side(
         with one_thread():
             return [function(item) for item in items]
 
-    def alone(item: Item) -> Answer:
-        _VISITORS.here.beside = True
-        with one_thread():
+    def called(item: Item) -> Answer:
+        with alone():
             return function(item)
 
     # Threads suffice: nearly all of the time is spent in compiled loops, in
@@ -149,7 +164,7 @@ def side_by_side(
     workers = ThreadPoolExecutor(threads)
     with one_thread():
         try:
-            return list(workers.map(alone, items))
+            return list(workers.map(called, items))
         finally:
             # After an error, what has not begun would only delay it.
             workers.shutdown(cancel_futures=True)

@@ -1,5 +1,7 @@
 """Polishing for users: candidates, flags, native recipes, `solve`."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from diffpy_cbldm.crystals.alike import rmsd
 from diffpy_cbldm.crystals.bonds import roughness
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.polishing.candidates import edit
-from diffpy_cbldm.threads import side_by_side
+from diffpy_cbldm.threads import alone, side_by_side
 
 
 def candidate(positions, kind="fcc"):
@@ -105,6 +107,15 @@ def test_side_by_side_gives_what_each_gives_alone():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+
+
+def test_one_of_several_processes_works_in_one_thread():
+    def where(_):
+        return threading.current_thread()
+
+    with alone():
+        here = {*side_by_side(where, range(4))}
+    assert here == {threading.main_thread()}
 
 
 def test_side_by_side_passes_errors_on():

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from diffpy_cbldm import memory
+from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
+from diffpy_cbldm.crystals.lattices import sphere
 
 
 def _resident():
@@ -85,3 +87,13 @@ def test_what_a_user_has_frozen_stays_so(monkeypatch):
     monkeypatch.setattr(gc, "get_freeze_count", lambda: 5)
     monkeypatch.setattr(gc, "unfreeze", lambda: pytest.fail("unfrozen"))
     memory.settle_objects()
+
+
+def test_what_is_quickly_made_is_forgotten_and_made_again():
+    here = sphere("fcc", 4.0)
+    distances, _ = lattice_distances(here * 2.8)
+    assert sphere("fcc", 4.0) is here
+    memory.forget()
+    again = sphere("fcc", 4.0)
+    assert again is not here and (again == here).all()
+    assert (lattice_distances(here * 2.8)[0] == distances).all()

@@ -17,6 +17,8 @@ import itertools
 
 import numpy as np
 
+from diffpy_cbldm.memory import quickly_made
+
 TEMPLATES = ("bcc", "dec", "fcc", "ico", "sc", "stack")
 """The site templates; each structure type lives on one of them."""
 
@@ -60,6 +62,7 @@ _THIRD_MOMENT = _RNG.normal(size=(3, 3, 3))
 _FOURTH_MOMENT = _RNG.normal(size=(3, 3, 3, 3))
 
 
+@quickly_made
 @functools.lru_cache(maxsize=8)
 def sphere(template: str, radius: float) -> np.ndarray:
     """The points of a lattice with a full basis, (n, 3), in a sphere.

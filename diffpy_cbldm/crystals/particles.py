@@ -34,6 +34,7 @@ from diffpy_cbldm.crystals.lattices import (
     sphere,
 )
 from diffpy_cbldm.crystals.pair_kernels import binned_pairs, column_pairs
+from diffpy_cbldm.memory import quickly_made
 
 STACKINGS = ("fcc", "hcp", "twin", "lamella")
 """Sequences of close-packed layers; "lamella" has two twin planes."""
@@ -362,6 +363,7 @@ class _Crystal:
         return self.places @ self.axes[axis]
 
 
+@quickly_made
 @functools.lru_cache(maxsize=4)
 def _crystal(crystal: str, centre: int, between: int) -> _Crystal:
     """The sites of a crystal about a centre."""

@@ -8,11 +8,14 @@ stretched.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
+
+from diffpy_cbldm.memory import quickly_made
 
 KEPT = 256
 """Clusters of which each function remembers its counts."""
@@ -50,10 +53,14 @@ def remembered(*powers: int) -> Callable[[Counter], Counter]:
                 made = count(positions)
                 found = made and _scaled(made, 1 / size, powers)
                 while len(kept) >= KEPT:
-                    kept.popitem(last=False)
+                    # Another thread may have cleared it meanwhile.
+                    with contextlib.suppress(KeyError):
+                        kept.popitem(last=False)
             kept[key] = found
             return found and _scaled(found, size, powers)
 
+        counted.cache_clear = kept.clear  # type: ignore[attr-defined]
+        quickly_made(counted)
         return cast(Counter, counted)
 
     return keeping

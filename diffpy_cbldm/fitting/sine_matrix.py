@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.kernels import wave_rows
+from diffpy_cbldm.memory import quickly_made
 
 _LARGE = 1_000_000
 """Numbers of a sine matrix that is not kept: 8 MB."""
@@ -64,6 +65,7 @@ def even_waves(
     return out
 
 
+@quickly_made
 @functools.lru_cache(maxsize=2)
 def _kept_sines(r: bytes, q: bytes, weights: bytes) -> Tensor:
     """`_sines`, each made once.

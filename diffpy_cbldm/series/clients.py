@@ -25,7 +25,7 @@ MEMORY = 1500
 PATIENCE = 300.0
 """Seconds for which a scheduler that was lost is waited for."""
 
-PRELOADED = ["distributed", "diffpy_cbldm.solving.solver"]
+PRELOADED = ["diffpy_cbldm.series.preloaded"]
 """What local workers have imported when they start."""
 
 CONNECT = 20.0

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.memory import forget
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.series.records import FAILED, Record, kept, misfit, record_of
 from diffpy_cbldm.series.store import result_text
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.threads import alone
 
 if TYPE_CHECKING:
     from diffpy_cbldm.solving.solution import Solution
@@ -119,8 +121,11 @@ def work(job: Job) -> Answer:
 
     An exception would have to be known to the one who asks.
     """
+    # What the frame before left behind is of no use for this one.
+    forget()
     try:
-        solution, full = _solved(job)
+        with alone():
+            solution, full = _solved(job)
     except CbldmError as error:
         return Answer(Record(job.key, job.source, FAILED, reason=str(error)))
     except Exception as error:

@@ -29,7 +29,7 @@ from diffpy_cbldm.fitting.together import (
     with_others,
 )
 from diffpy_cbldm.formula import parse_composition
-from diffpy_cbldm.memory import give_back, rare_collection
+from diffpy_cbldm.memory import forget, give_back, rare_collection
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import (
     MAY_BE_SILENT,
@@ -253,7 +253,8 @@ def _solve(
 
     clock.begin("quick fit")
     ranked = rank_quickly(pool, target)
-    give_back()
+    # Edits take the most memory: they do without what proposals left.
+    forget()
     chosen = to_refine(ranked, used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
     if used.polish == "yes" and futile(ranked):

@@ -20,6 +20,7 @@ import argparse
 import dataclasses
 import math
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -36,7 +37,7 @@ from diffpy_cbldm.series import clients
 from diffpy_cbldm.series.engine import Engine
 from diffpy_cbldm.series.frames import Frame
 from diffpy_cbldm.series.jobs import Answer, Job
-from diffpy_cbldm.series.many import Listed, Series, solve_many
+from diffpy_cbldm.series.many import Listed, solve_many
 from diffpy_cbldm.series.records import Record
 from diffpy_cbldm.series.store import Store
 from tests.benchmarks import builds
@@ -63,16 +64,16 @@ class Growth:
     sites: np.ndarray
 
     @classmethod
-    def of(cls, name: str) -> Growth:
-        """A decahedron, or a truncated octahedron of fcc, off its centre."""
+    def of(cls, name: str, seed: int) -> Growth:
+        """A decahedron, or a truncated octahedron of fcc off its centre."""
+        rng = np.random.default_rng([5, seed])
         if name == "dec":
             atoms = ase.cluster.Decahedron("Pt", 9, 6, 0)
             centre = np.zeros(3)
         else:
             atoms = ase.cluster.Octahedron("Pt", 20, 6)
-            centre = np.array([0.31, 0.17, 0.08]) * BOND
+            centre = rng.uniform(-0.35, 0.35, 3) * BOND
         x = atoms.positions - atoms.positions.mean(0) - centre
-        rng = np.random.default_rng(5)
         far = np.linalg.norm(x, axis=1) * (1 + 0.03 * rng.random(len(x)))
         return cls(name, x[np.argsort(far)][: 2 * LAST])
 
@@ -100,7 +101,7 @@ def truths(count: int) -> list[Truth]:
 
 def simulated(count: int, seed: int) -> list[cb.PDFData]:
     """The PDFs of a series."""
-    growths = {name: Growth.of(name) for name in ("dec", "fcc")}
+    growths = {name: Growth.of(name, seed) for name in ("dec", "fcc")}
     rng = np.random.default_rng(seed)
     made = []
     for k, truth in enumerate(truths(count)):
@@ -135,6 +136,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--full-every", type=int, default=20)
     parser.add_argument("--seed", type=int, default=24)
+    parser.add_argument("--part", type=int, nargs=2, metavar=("FROM", "TO"))
     parser.add_argument("--store")
     parser.add_argument("--tasks", type=int)
     parser.add_argument("--threads", type=int, default=64)
@@ -156,7 +158,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def growth(chosen: argparse.Namespace) -> None:
     """Solve the growing particle and compare with the truth."""
-    pdfs = simulated(chosen.count, chosen.seed)
+    part = slice(*(chosen.part or (0, chosen.count)))
+    pdfs = simulated(chosen.count, chosen.seed)[part]
     seen: list[tuple[float, int]] = []
     began = time.perf_counter()
     peaks: list[float] = []
@@ -176,8 +179,9 @@ def growth(chosen: argparse.Namespace) -> None:
             progress=progress,
         )
         peaks += client.run(_peak).values()
+        busy = sum(client.run(time.process_time).values())
     spent = time.perf_counter() - began
-    told(series, chosen.count)
+    told(series.records, truths(chosen.count)[part])
     # What the store had took no time.
     fresh = [t for t, _ in seen if t > 1.0]
     rate = 3600 * len(fresh) / spent
@@ -185,13 +189,14 @@ def growth(chosen: argparse.Namespace) -> None:
         f"{len(fresh)} frames in {spent:.0f} s on {chosen.workers} workers: "
         f"{rate:.0f} frames an hour, a full search every {chosen.full_every}"
     )
+    print(f"processor time: {busy / max(len(fresh), 1):.2f} s a frame")
     print(f"peak memory of a worker: {max(peaks):.0f} MB")
     costs(rate / chosen.workers)
 
 
-def told(series: Series, count: int) -> None:
+def told(records: Sequence[Record], true: Sequence[Truth]) -> None:
     """Print how the answers compare with the truth."""
-    rows = list(zip(truths(count), series.records, strict=True))
+    rows = list(zip(true, records, strict=True))
     done = [(t, r) for t, r in rows if r.n_atoms is not None]
     ranged = [(t, r) for t, r in done if r.atoms_low is not None]
     held = [r.atoms_low <= t.atoms <= r.atoms_high for t, r in ranged]
@@ -215,7 +220,7 @@ def told(series: Series, count: int) -> None:
     print(f"bond {min(bonds):.3f} to {max(bonds):.3f} A (true {BOND})")
     print(f"Rw {np.median([r.rw for _, r in done]):.4f} in the median")
     print(f"full searches: {sum(r.full for _, r in done)}")
-    change = next(k for k, (t, _) in enumerate(rows) if t.kind == "fcc")
+    change = sum(t.kind == "dec" for t, _ in rows)
     fivefold = [r.structure_type in ("dec", "ico") for _, r in rows]
     best = min(
         range(len(rows) + 1),
@@ -238,8 +243,6 @@ def costs(per_core: float) -> None:
 
 def _peak() -> float:
     """The most memory that this process has taken, MB."""
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -339,6 +342,7 @@ def loop(chosen: argparse.Namespace) -> None:
     build = builds.of_commit(commit, chosen.work, chosen.python)
     pdfs = simulated(chosen.count, chosen.seed)
     places = np.linspace(0, len(pdfs) - 1, chosen.loop).round().astype(int)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         for k in places:
             write_gr(f"{folder}/{k}.gr", pdfs[k])
@@ -346,14 +350,18 @@ def loop(chosen: argparse.Namespace) -> None:
         with ThreadPoolExecutor(chosen.workers) as pool:
             list(pool.map(lambda k: _process(build, folder, k), places))
         spent = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(
         f"a loop of cbldm ({build.name}) over {len(places)} frames: "
-        f"{3600 * len(places) / spent:.0f} frames an hour"
+        f"{3600 * len(places) / spent:.0f} frames an hour, processor time "
+        f"{busy / len(places):.1f} s a frame"
     )
 
 
 def _process(build: builds.Build, folder: str, number: int) -> None:
     words = [build.python, "-I", "-m", "diffpy_cbldm", f"{number}.gr", "-q"]
+    print(f"frame {number}", flush=True)
     subprocess.run(
         words,
         cwd=folder,

@@ -1,11 +1,15 @@
 """Series whose workers and schedulers are killed, and whose disk is full.
 
     python -m tests.benchmarks.series_faults --workers 100 --schedulers 10
+    mount -t tmpfs -o size=4m tmpfs /mnt/small
+    python -m tests.benchmarks.series_faults --disk /mnt/small
 
 The work of a frame is a short sleep, so that what is measured is the engine.
 One frame ends its worker each time.  After all of it every other frame is done
 once, the poisonous one is recorded as failed, and the store is sound.  Each
 round begins with an empty store and is one command, run again where it ended.
+Without a small file system (``--disk``) a limit of the size of files stands
+for a full disk.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import contextlib
 import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -43,8 +48,9 @@ POISON = "poison"
 SLEEP = 0.05
 """Seconds that the work of a frame takes."""
 
-BASE, LIMIT = 130_000, 1000
-"""Bytes that a file may have where the disk is full: in all, and a frame."""
+BASE, LIMIT = 100_000, 320
+"""Bytes that there is room for where the disk is full: in all, and a frame.
+That is half of what a store takes."""
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,6 +94,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", type=int, default=10)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--disk", type=Path, metavar="FOLDER")
     parser.add_argument("--run", nargs=2, metavar=("STORE", "WHERE"))
     parser.add_argument("--limit", type=int, default=0)
     chosen = parser.parse_args(words)
@@ -109,9 +116,11 @@ def main(words: Sequence[str] | None = None) -> int:
         ),
         "a full disk": lambda store: fill_disk(store, chosen),
     }
+    if chosen.disk:
+        rounds = {"a full file system": lambda store: fill(store, chosen)}
     lost = 0
     for name, work in rounds.items():
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=chosen.disk) as folder:
             began = time.perf_counter()
             work(f"{folder}/series.db")
             spent = time.perf_counter() - began
@@ -275,6 +284,20 @@ def fill_disk(store: str, chosen: argparse.Namespace) -> None:
     ).wait():
         raise RuntimeError("the disk was never full")
     print(f"  full after {_done(store)} frames", flush=True)
+    if started(chosen.count, store, "2").wait():
+        raise RuntimeError("the second run did not end well")
+
+
+def fill(store: str, chosen: argparse.Namespace) -> None:
+    """Leave as much room as half of the frames take, then all of it."""
+    ballast = Path(store).with_name("ballast")
+    room = BASE + LIMIT * chosen.count
+    ballast.write_bytes(bytes(shutil.disk_usage(chosen.disk).free - room))
+    if not started(chosen.count, store, "2").wait():
+        raise RuntimeError("the file system was never full")
+    free = shutil.disk_usage(chosen.disk).free
+    print(f"  full after {_done(store)} frames, {free} bytes left", flush=True)
+    ballast.unlink()
     if started(chosen.count, store, "2").wait():
         raise RuntimeError("the second run did not end well")
 
