@@ -248,9 +248,8 @@ def _solve(
     target, told = settle(target, used.small_angle)
     pool, silent = _proposed(target, used, crystals, starts, clock)
     crystal = fit_crystal(target)
-    notes = [*notes, *told]
-    notes += [f"The generator {name} proposed nothing." for name in silent]
-
+    unheard = [f"The generator {name} proposed nothing." for name in silent]
+    notes = [*notes, *told, *unheard]
     clock.begin("quick fit")
     ranked = rank_quickly(pool, target)
     # Edits take the most memory: they do without what proposals left.
@@ -263,8 +262,8 @@ def _solve(
     else:
         edits = _edited([ranked[i][0] for i in chosen], target, used, clock)
         refined += without_copies(edits.refined, [c for c, _ in refined])
-    order = ordered([c for c, _ in refined], target)
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
+    order = ordered([c for c, _ in refined], target)
     everything = [refined[i] for i in order] + rest
     candidates = [c for c, _ in everything]
     largest = largest_proposed(generators)
