@@ -104,9 +104,8 @@ def test_edits_balance_the_charge(monkeypatch):
     target = Target.of(pdf)
     spheres = [fit_envelope(one, target)]
     found = cut_particles(target, spheres, 12, 0, True, True)
-    edited = [c for c in found.candidates if c.edits]
-    assert edited
-    for c in edited:
+    assert any(c.edits for c in found.candidates)
+    for c in found.candidates:
         kind = np.array([one.elements.index(e) for e in c.elements])
         assert abs(charge_of(kind, states)) < 1e-6
         assert any(note.startswith("charge +0 e") for note in c.notes)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
-from diffpy_cbldm.crystals.charges import oxidation_states
+from diffpy_cbldm.crystals.charges import charge_of, oxidation_states
 from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.crystal_cuts import (
     LEAST,
@@ -417,12 +417,22 @@ class Screening:
         fit = finished(particle, self.few, found)
         return dataclasses.replace(changed, fit=fit), found
 
+    def _neutral(self, cut: Cut) -> bool:
+        """Whether the charge of a particle is 0, to half an electron."""
+        assert self.states is not None
+        names = self.crystal.elements
+        kind = np.array([names.index(e) for e in cut.elements])
+        return abs(charge_of(kind, self.states)) < 0.5
+
     def _different(self, count: int) -> list[Cut]:
         """What was fitted, the best first, on all data points."""
         full = PairCurves(self.target, self.crystal.elements)
         found: list[Cut] = []
         seen = set()
-        for cut, values in sorted(self._fitted.values(), key=_rw):
+        fitted = sorted(self._fitted.values(), key=_rw)
+        if self.states is not None:
+            fitted = [one for one in fitted if self._neutral(one[0])] or fitted
+        for cut, values in fitted:
             key = (len(cut.positions), round(cut.fit.rw, 6))
             if key in seen:
                 continue
