@@ -154,6 +154,15 @@ def test_pair_function_in_place_of_g():
     assert readings.as_pair_function(pdf) is None
 
 
+def test_curves_upside_down():
+    pdf = measured_particle()
+    turned = dataclasses.replace(pdf, g=-pdf.g)
+    assert kind(turned, 0.95) == "upside down"
+    # What fits is what it is.
+    assert kind(turned, 0.4) != "upside down"
+    assert kind(noise_of_waves(np.random.default_rng(0)), 0.95) == "noise"
+
+
 def test_data_that_end_before_the_second_shell():
     pdf = measured_particle()
     assert kind(pdf, 0.1, rmax=4.2) == "short range"

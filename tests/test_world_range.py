@@ -1,5 +1,6 @@
 """Ranges of N that hold for powders, and the tables that count them."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,16 +9,15 @@ import pytest
 import diffpy_cbldm as cb
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubt_facts import FACTS
-from diffpy_cbldm.solving.world_range import (
-    EXPLAINED,
+from diffpy_cbldm.solving.size_evidence import (
+    FACTORS,
     SHARES,
-    WIDENING,
+    SPREAD,
+    SizeEvidence,
     conformal,
-    excess,
-    on_powders,
-    stratum_of,
-    widened,
+    fitted,
 )
+from diffpy_cbldm.solving.world_range import EXPLAINED, on_powders
 from tests.benchmarks import measured_world, world_tables
 
 X = np.random.default_rng(0).normal(size=(100, 3)) * 5
@@ -33,29 +33,53 @@ def test_conformal_scores_cover_what_they_promise():
             below.append(scores[-1] <= conformal(scores[:-1], 0.9))
         assert np.mean(below) == pytest.approx(0.9, abs=0.03)
     assert conformal([1.0] * 8, 0.9) == np.inf
-    assert conformal([-1.0] * 20, 0.9) == 0.0
 
 
-def test_the_excess_is_what_has_to_be_added():
-    atoms = AtomRange(100, 90, 120, 0.9)
-    assert excess(atoms, 100) < 0
-    for true in (40.0, 300.0):
-        more = np.exp(excess(atoms, true))
-        assert min(abs(90 / more - true), abs(120 * more - true)) < 1e-9
+def evidence(**more):
+    told = {"atoms": 100, "low": 90, "high": 120, "rw": 0.05, "reach": 0.5}
+    return SizeEvidence(**told | {"known": True} | more)
+
+
+def test_the_score_is_how_far_the_range_must_reach():
+    for true in (20.0, 60.0, 100.0, 150.0, 400.0):
+        one = evidence()
+        score = one.score(true)
+        low, high = one.ends(score + 0.05)
+        assert low <= true <= high
+        low, high = one.ends(max(score - 0.3, 0))
+        assert not low + 1 < true < high - 1
+
+
+def test_what_tells_less_makes_ranges_wider():
+    plain = evidence()
+    for worse in ({"rw": 0.2}, {"low": 50}, {"known": False}, {"reach": 1.2}):
+        assert evidence(**worse).spread > plain.spread
+    assert set(plain.features) == set(SPREAD)
+    low, high = plain.ends(1.0)
+    assert low < 90 + 10 < high
+
+
+def test_spreads_are_found_again():
+    """Of answers whose error grows with Rw as it was made to."""
+    rng = np.random.default_rng(0)
+    rw = rng.uniform(0.03, 0.3, 1500)
+    some = [evidence(rw=x, low=100, high=100, atoms=100) for x in rw]
+    true = 100 * np.exp(rng.laplace(size=len(rw)) * 0.1 * (rw / 0.07) ** 0.8)
+    _, spread = fitted(some, true)
+    assert spread["rw"] == pytest.approx(0.8, abs=0.1)
+    assert np.exp(spread["answer"]) == pytest.approx(0.1, rel=0.15)
 
 
 def test_wider_shares_and_worse_fits_are_no_narrower():
-    assert set(WIDENING) == {
-        stratum_of(size, 30.0, known, rw)
-        for size in (10.0, 29.0)
+    assert set(FACTORS) == {
+        evidence(reach=reach, known=known, rw=rw).stratum
+        for reach in (0.3, 0.9)
         for known in (True, False)
         for rw in (0.05, 0.2)
     }
-    for name, by_share in WIDENING.items():
+    for by_share in FACTORS.values():
         assert list(by_share) == list(SHARES)
         assert 0 <= by_share[0.5] <= by_share[0.9] < np.inf
-        wide = widened(AtomRange(100, 90, 120, 0.9), name)
-        assert wide.low <= 90 and wide.high >= 120 and wide.share == 0.9
 
 
 @pytest.mark.parametrize("rw", [0.5 * EXPLAINED, 0.15])
@@ -71,6 +95,17 @@ def test_a_single_particle_keeps_its_range(rw):
         assert (found.low, found.high) == (97, 104)
     else:
         assert found.low < 97 and found.high > 104
+        assert found.evidence.rw == rw and not found.evidence.second
+
+
+def test_beside_a_second_phase_the_range_is_that_of_the_other_particle():
+    best = cb.Candidate("Pt", X, "hcp", "library", rw=0.2)
+    target = SimpleNamespace(qdamp=0.04, rmax=30.0)
+    alike = AtomRange(100, 100, 100, 0.9)
+    beside = SimpleNamespace(n_atoms=40, low=38, high=44, rw=0.05)
+    found = on_powders(alike, alike, best, target, beside)
+    assert found.low < 40 < found.high < 100
+    assert found.evidence.second and found.evidence.rw == 0.05
 
 
 def a_row(number, **more):
@@ -80,13 +115,11 @@ def a_row(number, **more):
         "number_mean": 190.0,
         "weight_mean": 200.0,
         "told": True,
-        "rmax": 30.0,
         "type": "fcc",
         "types": ["fcc"],
         "atoms": 201,
-        "diameter": 20.0,
         "rw": 0.05,
-        "alike": [201, 220],
+        "evidence": dataclasses.asdict(evidence(atoms=201, low=201, high=220)),
         "state": "good",
         "reason": "",
         "doubts": dict.fromkeys(FACTS, 0.0),

@@ -217,6 +217,62 @@ def weight_mean(target: Target, crystal: AttenuatedCrystal) -> float:
     return _Fit(target, crystal.lattice).weight_mean(crystal)
 
 
+def crystal_curve(target: Target, crystal: AttenuatedCrystal) -> np.ndarray:
+    """G(r) of a fitted crystal at the points of a target, (n,), 1/A^2."""
+    fit = _Fit(target, crystal.lattice)
+    z = crystal.a / _CELL[crystal.lattice][0] / target.bond
+    size, qdamp = math.log(crystal.diameter), crystal.qdamp
+    p = np.array([z, size, crystal.uiso, crystal.delta2, qdamp])
+    points = Points(target, fit.waves.q)
+    g = points.curve(fit._scattering(p), qdamp)
+    return crystal.scale * g / points.root
+
+
+def trial_crystals(
+    target: Target, diameters: np.ndarray, uiso: float, qdamp: float
+) -> tuple[list[AttenuatedCrystal], np.ndarray]:
+    """Crystals of all lattices at some diameters and stretches.
+
+    Parameters
+    ----------
+    target : Target
+    diameters : (D,) array, angstrom
+    uiso : float, A^2
+    qdamp : float, 1/A
+
+    Returns
+    -------
+    crystals : list of AttenuatedCrystal
+        With a scale of 1, and no Rw.
+    curves : (n, C) array, 1/A^2
+        G(r) of each.
+    """
+    crystals, curves = [], []
+    delta2 = START["delta2"]
+    for lattice in LATTICES:
+        fit = _Fit(target, lattice)
+        points = Points(target, fit.waves.q)
+        for z in 1 + _STRETCHES:
+            f = fit.waves.at(z, uiso, delta2) @ fit._pairs(z, diameters)
+            curves.append(points.curve(f, qdamp) / points.root[:, None])
+            a = _CELL[lattice][0] * target.bond * z
+            crystals += [
+                AttenuatedCrystal(
+                    lattice=lattice,
+                    a=a,
+                    diameter=float(size),
+                    uiso=uiso,
+                    delta2=delta2,
+                    qdamp=qdamp,
+                    scale=1.0,
+                    rw=math.nan,
+                    tried={},
+                )
+                for size in diameters
+            ]
+    return crystals, np.concatenate(curves, 1)
+
+
 class _Fit:
     """One lattice against one measured curve.
 

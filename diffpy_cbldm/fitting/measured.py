@@ -56,10 +56,13 @@ class Powder:
     members : tuple of Member
         Each stands for as many particles.
     element : str
+    bond : float, angstrom
+        Of the particle before its atoms are shifted.
     """
 
     members: tuple[Member, ...]
     element: str
+    bond: float
 
     @property
     def number_mean(self) -> float:
@@ -106,7 +109,8 @@ def powder_of(cluster: Cluster, world: World) -> Powder:
         if world.ligand and world.coverage:
             member = covered(member, rng, world.coverage, world.ligand_length)
         members.append(member)
-    return Powder(tuple(members), kinds[0])
+    bond = nearest_neighbour_distance(cluster.positions)
+    return Powder(tuple(members), kinds[0], bond)
 
 
 def measured_curve(
@@ -160,8 +164,8 @@ def _scattering(
     main = structure_function(powder.members, q, *about)
     if not (world.second and world.second_share):
         return main
-    bond = nearest_neighbour_distance(powder.members[0].positions)
-    x = sphere_of(world.second, bond, world.second_diameter)
+    # Of atoms that were shifted the nearest neighbour is nearer.
+    x = sphere_of(world.second, powder.bond, world.second_diameter)
     other = structure_function([Member(x, np.zeros(len(x), int))], q, *about)
     share = world.second_share
     return (1 - share) * main + share * other

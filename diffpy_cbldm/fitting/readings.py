@@ -74,3 +74,8 @@ def _other(
     if not np.ptp(g):
         return None
     return dataclasses.replace(pdf, r=r, g=g, dg=None, qmax=qmax, notes=())
+
+
+def upside_down(pdf: PDFData) -> PDFData:
+    """The data with all signs of G(r) changed."""
+    return dataclasses.replace(pdf, g=-pdf.g)

@@ -118,7 +118,7 @@ def _short(answer: Answer) -> Reason | None:
 
 
 def _other_reading(answer: Answer) -> Reason | None:
-    """F(Q) or g(r) where G(r) is expected."""
+    """F(Q), g(r) or -G(r) where G(r) is expected."""
     target = answer.target
     # A Qmax that was corrected is not where the columns end.
     given = answer.given or target.pdf
@@ -139,6 +139,16 @@ def _other_reading(answer: Answer) -> Reason | None:
             "the second column goes about a level, as g(r) does, and fits "
             "better as that than as G(r)",
             "pass G(r) = 4 pi rho0 r (g(r) - 1)",
+        )
+    if least > NOTHING and _reads_better(
+        readings.upside_down(given), answer, least
+    ):
+        return Reason(
+            "upside down",
+            "the data are G(r) upside down: with all signs changed they have "
+            "the shells of the metal",
+            "change the sign of the second column, and look for what changed "
+            "it in the data reduction",
         )
     return None
 

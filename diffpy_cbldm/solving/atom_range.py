@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffpy_cbldm.protocols import Stored
+from diffpy_cbldm.solving.size_evidence import SizeEvidence
 
 WITHIN = 40.0
 """Structures count the less the higher their criterion, and from so much above
@@ -43,6 +44,8 @@ class AtomRange(Stored):
     doubted : bool
         Whether the answer is doubted, or none: see
         `diffpy_cbldm.solving.verdict`.
+    evidence : SizeEvidence or None
+        Of powders: what the range was made of.
     """
 
     atoms: int
@@ -50,6 +53,7 @@ class AtomRange(Stored):
     high: int
     share: float
     doubted: bool = False
+    evidence: SizeEvidence | None = None
 
     def __str__(self) -> str:
         if self.low == self.high:

@@ -25,6 +25,7 @@ from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.settings import Refinement
 from diffpy_cbldm.solving import doubts
 from diffpy_cbldm.solving.doubt_facts import FACTS
+from diffpy_cbldm.solving.second_phase import Beside
 
 FROM, BEFORE = 1.0, 0.8
 """Nearer than that (A) a background is usual, and does no harm; no atom of a
@@ -89,6 +90,8 @@ class Answer:
         a diameter that is held or None.
     at_least : int, optional
         The least number of atoms, where the particle reaches beyond the data.
+    beside : Beside, optional
+        The particle that explains the data beside a second phase.
     """
 
     candidates: Sequence[Candidate]
@@ -99,6 +102,7 @@ class Answer:
     sublattice: bool = False
     sphere: Sphere | None = None
     at_least: int | None = None
+    beside: Beside | None = None
 
     @property
     def best(self) -> Candidate:
@@ -110,6 +114,11 @@ class Answer:
         """Its Rw, with the scale alone where it was not refined."""
         best = self.best
         return float((best.rw if best.rw is not None else best.rw_raw) or 0.0)
+
+    @property
+    def left(self) -> float:
+        """Rw of what nothing explains, a second phase neither."""
+        return self.rw if self.beside is None else self.beside.rw
 
     @property
     def bond(self) -> float | None:
@@ -233,7 +242,13 @@ def _before(answer: Answer) -> float:
 
 
 def _misfit(answer: Answer) -> float:
-    return answer.rw if answer.best.uneven_misfit is not None else 0.0
+    return answer.left if answer.best.uneven_misfit is not None else 0.0
+
+
+def _second(answer: Answer) -> float:
+    """By how much of its own a crystal of a second phase lowers Rw."""
+    both = answer.beside
+    return 0.0 if both is None else 1 - both.rw / both.rw_alone
 
 
 def _types(answer: Answer) -> float:
@@ -289,7 +304,7 @@ TESTS = (
     _Test(
         "rw",
         "the misfit is larger than usual",
-        lambda answer: answer.rw,
+        lambda answer: answer.left,
         lambda answer, value: _of_size("The best Rw")(answer, value)
         or f"Rw {value:.3f} is more than such data usually leave (nine in "
         f"ten right answers: {FACTS['rw'].threshold:g}): type and size are "
@@ -303,6 +318,14 @@ TESTS = (
         f"and with Rw {value:.3f} it is larger than such data usually leave "
         f"({FACTS['misfit'].threshold:g}): the structure or the composition "
         f"may be wrong.",
+    ),
+    _Test(
+        "second",
+        "a second phase lies beside it",
+        _second,
+        lambda answer, value: f"The data hold a second phase: "
+        f"{answer.beside}.  The range of N and the types are those of the "
+        f"particle beside it.",
     ),
     _Test(
         "held-out",

@@ -18,6 +18,8 @@ from diffpy_cbldm.protocols import Displayed, Stored
 from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
+from diffpy_cbldm.solving.other_ranges import BondRange
+from diffpy_cbldm.solving.second_phase import Beside
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
 from diffpy_cbldm.solving.verdict import Verdict, headline
 
@@ -110,6 +112,14 @@ class Solution(Stored, Displayed):
     unit_cell : Crystal or None
         The crystal of `crystal` at the lattice parameters that fit; None for
         metals.
+    beside : Beside or None
+        The particle that fits best beside a crystal of a second phase; None
+        where none explains what single particles leave.
+    bond : BondRange or None
+        The range of the first-neighbour distance; of metals whose range of
+        atoms is that of powders.
+    type_probability : float or None
+        How often the first type of such answers is the right one.
     """
 
     candidates: list[Candidate]
@@ -130,6 +140,9 @@ class Solution(Stored, Displayed):
     verdict: Verdict | None = None
     crystals: tuple[CrystalTried, ...] = ()
     unit_cell: Crystal | None = None
+    beside: Beside | None = None
+    bond: BondRange | None = None
+    type_probability: float | None = None
 
     @property
     def headline(self) -> str:
@@ -240,7 +253,11 @@ class Solution(Stored, Displayed):
         unknown = self.verdict is not None and self.verdict.state == "none"
         if self.atoms is not None and not unknown:
             lines.append(self._about_range(self.atoms))
+        if self.bond is not None and not unknown:
+            lines.append(self._about_bond(self.bond))
         lines += self._about_sizes()
+        if self.beside is not None:
+            lines.append(f"A second phase: {self.beside}.")
         if self.ligands is not None:
             lines.append(f"Ligands: {self.ligands}.")
         if self.phases is not None:
@@ -288,6 +305,20 @@ class Solution(Stored, Displayed):
         )
         if atoms.doubted:
             text += ", but the warnings say that this one is not like them"
+        return f"{text}."
+
+    def _about_bond(self, bond: BondRange) -> str:
+        """First neighbours and type, as far as powders tell them."""
+        text = (
+            f"First neighbours are {bond} apart, a range that holds "
+            f"{bond.share:.0%} of simulated powders"
+        )
+        if self.type_probability is not None:
+            kind = self.candidates[0].structure_type
+            text += (
+                f"; of such answers {self.type_probability:.0%} have the "
+                f"right type first, here {kind}"
+            )
         return f"{text}."
 
     def _about_crystals(self) -> list[str]:

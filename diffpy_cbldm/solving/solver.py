@@ -64,6 +64,7 @@ from diffpy_cbldm.solving.open_sizes import (
     UNEDITED,
     futile,
 )
+from diffpy_cbldm.solving.other_ranges import other_ranges
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
@@ -71,6 +72,7 @@ from diffpy_cbldm.solving.polish_stage import (
     without_copies,
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
+from diffpy_cbldm.solving.second_phase import beside_crystal
 from diffpy_cbldm.solving.sizes import sizes_by_qdamp
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.solving.verdict import judge
@@ -271,9 +273,11 @@ def _solve(
     short = range_doubts(target)
     sizes = () if short else sizes_by_qdamp(ranked, crystal, target)
     part = used.sublattice is not None
-    verdict = judge(Answer(candidates, target, crystal, largest, given, part))
+    answer = Answer(candidates, target, crystal, largest, given, part)
+    beside = beside_crystal(ranked, target, answer.rw)
+    verdict = judge(dataclasses.replace(answer, beside=beside))
     atoms = stated_range(
-        candidates, ranked, edits.atoms, sizes, crystal, target
+        candidates, ranked, edits.atoms, sizes, crystal, target, beside
     )
     if atoms:
         atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
@@ -302,6 +306,8 @@ def _solve(
         ligands=more.ligands,
         phases=more.phases,
         verdict=verdict,
+        beside=beside,
+        **other_ranges(candidates[0], atoms, verdict),
     )
 
 

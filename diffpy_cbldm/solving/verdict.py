@@ -86,6 +86,9 @@ def judge(answer: Answer) -> Verdict:
     if "types" in raised:
         limit = answer.rw / raised["types"].threshold
         alike += [kind for kind, rw in rivals(answer).items() if rw < limit]
+    if answer.beside is not None:
+        alike.append(family(answer.beside.structure_type))
+    alike = list(dict.fromkeys(alike))
     found = reason(answer)
     if found:
         return Verdict(
@@ -156,6 +159,8 @@ def _what(
         across += ", farther than the data reach"
     if verdict and verdict.at_least:
         size = f"at least {verdict.at_least:,} atoms"
+    elif atoms is not None and atoms.evidence and atoms.evidence.second:
+        size = f"{atoms} beside a second phase (best alone {len(best)})"
     elif atoms is not None:
         size = f"{atoms} (best {len(best)})"
     else:

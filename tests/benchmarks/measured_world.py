@@ -18,7 +18,6 @@ seconds; the truth serves for the figures alone.
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import json
 import math
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
 from diffpy_cbldm.crystals.particles import MultiplyTwinned
 from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.crystals.random_particles import RandomParticle
@@ -36,8 +36,7 @@ from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.world import World
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.measured import powder_of
-from diffpy_cbldm.solving import world_range
-from diffpy_cbldm.solving.doubt_table import family
+from diffpy_cbldm.solving.size_evidence import SizeEvidence
 from diffpy_cbldm.solving.world_range import across
 from tests.benchmarks import no_particle, polish, world_tables
 
@@ -62,6 +61,8 @@ class Case:
         Structure type, or of what is no particle its name.
     number_mean, weight_mean : float
         Of the atoms of the powder; 0 for what is no particle.
+    bond : float, angstrom
+        Its first-neighbour distance; 0 as well.
     world : dict
         What was added.
     """
@@ -70,6 +71,7 @@ class Case:
     kind: str
     number_mean: float
     weight_mean: float
+    bond: float
     world: dict[str, Any]
 
 
@@ -146,7 +148,7 @@ def case(number: int) -> Case:
     told = bool(rng.random() < 0.5)
     if rng.random() < ELSE:
         kind, pdf = no_particle.draw(rng, element, bond, conditions)
-        return Case(pdf, kind, 0.0, 0.0, {})
+        return Case(pdf, kind, 0.0, 0.0, 0.0, {})
     x, kind = shape(rng)
     truth = cb.Candidate(element, bond * x, kind)
     around = world(rng, biso)
@@ -162,39 +164,41 @@ def case(number: int) -> Case:
         qdamp=pdf.qdamp if told else None,
         qbroad=0.0,
     )
-    return Case(
-        pdf, kind, powder.number_mean, powder.weight_mean, around.added
-    )
+    means = powder.number_mean, powder.weight_mean
+    return Case(pdf, kind, *means, powder.bond, around.added)
 
 
 def record(number: int) -> dict[str, Any]:
     """What `solve` says of a case, beside its truth."""
     one = case(number)
     begun = time.perf_counter()
-    # What is to be widened is measured before it is.
-    known = copy.deepcopy(world_range.WIDENING)
-    for some in world_range.WIDENING.values():
-        some.update(dict.fromkeys(some, 0.0))
     solution = cb.solve(
         one.pdf, generators="library", count=24, refine=4, polish=False
     )
-    world_range.WIDENING.update(known)
     atoms = solution.atoms
     best, verdict = solution.candidates[0], solution.verdict
     assert verdict is not None
+    # One particle that explains the data has no range without edits.
+    seen = (atoms and atoms.evidence) or SizeEvidence(
+        *[len(best)] * 3,
+        rw=best.rw or 0.0,
+        reach=across(best.positions) / solution.settings["rmax"],
+        known=one.pdf.qdamp is not None,
+    )
     return {
         "number": number,
         "kind": one.kind,
         "number_mean": one.number_mean,
         "weight_mean": one.weight_mean,
+        "true_bond": one.bond,
+        "bond": nearest_neighbour_distance(best.positions),
         "told": one.pdf.qdamp is not None,
         "rmax": solution.settings["rmax"],
         "world": one.world,
         "type": best.structure_type,
         "atoms": len(best),
-        "diameter": across(best.positions),
         "rw": best.rw,
-        "alike": [atoms.low, atoms.high] if atoms else [len(best)] * 2,
+        "evidence": dataclasses.asdict(seen),
         "state": verdict.state,
         "reason": verdict.kind,
         "at_least": verdict.at_least,
@@ -203,11 +207,6 @@ def record(number: int) -> dict[str, Any]:
         "doubts": {d.name: d.value for d in verdict.doubts},
         "seconds": time.perf_counter() - begun,
     }
-
-
-def right_type(row: dict[str, Any]) -> bool:
-    """Whether the answer has the type of the truth."""
-    return family(row["type"]) == family(row["kind"])
 
 
 def main() -> None:
