@@ -68,6 +68,23 @@ def test_surface_shells_that_go_too_far_are_put_back(size, kept):
         assert value == pytest.approx(size, abs=0.005)
 
 
+def test_orbits_of_an_icosahedron_are_variables_of_the_recipe():
+    x = ideal("ico", 55)
+    values = {"orbit_1": -0.03, "orbit_3": 0.04}
+    truth = moves.moved(x, values)
+    found = cb.polish(
+        candidate(x, "ico"), pdf_of(truth, noise=0.01), kinds=("orbits",)
+    )
+    (end,) = (c for c in found if c.edits)
+    assert end.edits == ("orbits",) and end.structure_type == "ico"
+    assert end.rw < 0.02 < found[0].rw
+    assert rmsd(end.positions, truth) < 0.02
+    # What is not determined was put back.
+    for name, (value, esd) in end.parameters.items():
+        if moves.kind_of(name) == "orbits":
+            assert 2 * esd <= abs(value) <= 0.1
+
+
 def test_a_right_structure_comes_back_alone():
     x = ideal("dec", 75)
     found = cb.polish(candidate(x, "dec"), pdf_of(x, noise=0.02))

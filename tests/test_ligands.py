@@ -8,10 +8,10 @@ from scipy.spatial import cKDTree
 import diffpy_cbldm as cb
 from diffpy_cbldm import settings
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.ligand_sites import places
 from diffpy_cbldm.fitting.ligands import (
     check_ligand,
     ligand_distance,
-    ligand_places,
 )
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving import on_demand as solving_demand
@@ -28,9 +28,8 @@ def gold(x, kind="", **more):
     return cb.Candidate("Au", x, structure_type=kind, **more)
 
 
-def capped(x, distance):
-    bearers, ways = ligand_places(x, distance)
-    light = x[bearers] + distance * ways
+def capped(x, distance, site="atom"):
+    light = places(x, 2.41, site).at(distance)
     return cb.Cluster(
         ("Au",) * len(x) + ("S",) * len(light), np.concatenate([x, light])
     )
@@ -43,26 +42,34 @@ def simulated(cluster):
     )
 
 
-def test_places_stand_over_the_surface_with_room_between_them():
+@pytest.mark.parametrize(("site", "bonds"), [("atom", 1), ("bridge", 2)])
+def test_places_stand_over_the_surface_with_room_between_them(site, bonds):
     distance = ligand_distance("Au", "S")
     assert distance == pytest.approx(2.41, abs=0.05)
-    bearers, ways = ligand_places(ICO, distance)
-    places = ICO[bearers] + distance * ways
-    radius = np.linalg.norm(places - ICO.mean(0), axis=1)
-    assert radius.min() > np.linalg.norm(ICO - ICO.mean(0), axis=1).max()
-    assert np.linalg.norm(ways, axis=1) == pytest.approx(1)
-    near = cKDTree(ICO).query(places)[0]
-    assert near.min() > 0.94 * distance
-    apart = cKDTree(places).query(places, k=2)[0][:, 1]
+    over = places(ICO, distance, site)
+    light = over.at(distance)
+    radius = np.linalg.norm(light - ICO.mean(0), axis=1)
+    corner = np.linalg.norm(ICO - ICO.mean(0), axis=1).max()
+    assert radius.min() > (corner if site == "atom" else 0.9 * corner)
+    assert np.linalg.norm(over.ways, axis=1) == pytest.approx(1)
+    # As many bonds as the name says, all of one length.
+    near = cKDTree(ICO).query(light, k=2)[0]
+    assert near[:, 0] == pytest.approx(distance, rel=0.05)
+    assert (near[:, 1] < 1.05 * distance).all() == (bonds == 2)
+    nearer = cKDTree(ICO).query(over.at(2.3), k=bonds)[0]
+    assert nearer == pytest.approx(2.3, rel=0.05)
+    apart = cKDTree(light).query(light, k=2)[0][:, 1]
     assert apart.min() > 2.9
 
 
-def test_a_shell_that_is_there_is_found():
-    pdf = simulated(capped(OCT, 2.3))
+@pytest.mark.parametrize("site", ["atom", "bridge"])
+def test_a_shell_that_is_there_is_found(site):
+    pdf = simulated(capped(OCT, 2.3, site))
     bare = cb.refine(gold(OCT), pdf)
     shell = cb.ligand_shell(bare, pdf, "S")
     assert shell.supported
-    assert shell.count == len(ligand_places(OCT, 2.41)[0])
+    assert shell.site == site
+    assert shell.count == len(places(OCT, 2.41, site))
     assert shell.distance[0] == pytest.approx(2.3, abs=0.03)
     assert shell.rw < 0.5 * shell.rw_bare
     assert "supported" in str(shell)
@@ -82,6 +89,8 @@ def test_ligands_that_are_no_element_are_refused():
     pdf = simulated(cb.Cluster("Au", OCT))
     with pytest.raises(CbldmError, match="expected the element that binds"):
         cb.ligand_recipe(gold(OCT), pdf, "thiol")
+    with pytest.raises(CbldmError, match="one of atom, bridge"):
+        cb.ligand_recipe(gold(OCT), pdf, "S", site="hollow")
     with pytest.raises(CbldmError, match="was not refined"):
         cb.ligand_shell(gold(OCT), pdf, "S")
 

@@ -1,5 +1,7 @@
 """Orbits of point groups, frameworks built of them, and their relaxation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ase.cluster import Decahedron, Icosahedron, Octahedron
@@ -8,17 +10,21 @@ from scipy.spatial.distance import pdist
 from scipy.spatial.transform import Rotation
 
 import diffpy_cbldm as cb
+from diffpy_cbldm import settings
 from diffpy_cbldm.crystals import point_groups
 from diffpy_cbldm.crystals.frameworks import load_frameworks
 from diffpy_cbldm.crystals.particles import NONE, Particle
+from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.low_pass import low_passed
+from diffpy_cbldm.fitting.orbit_moves import MOST_SHELLS, twisted
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.crystal import Measured
 from diffpy_cbldm.polishing.orbits import relaxed_orbits
 from diffpy_cbldm.search import by_shells
 from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.search.by_shells import shells_generator
+from diffpy_cbldm.solving.relaxed_library import relaxed_library
 from training.make_frameworks import TOUCHING, seeds, sites
 
 ICO = Icosahedron("Au", 3).positions
@@ -97,6 +103,23 @@ def test_orbit_moves_are_independent_of_stretch():
     assert np.linalg.svd(rows, compute_uv=False)[-1] > 0.1
 
 
+def test_many_orbits_move_by_shells():
+    x = turned(Decahedron("Au", 5, 2, 0).positions)
+    fields = moves.orbit_moves(x)
+    assert set(fields) == {f"shell_{k}" for k in range(1, MOST_SHELLS + 1)}
+    radius = np.linalg.norm(x - x.mean(0), axis=1)
+    reach = [radius[f.any(1)] for f in fields.values()]
+    # From the centre outwards, each atom once.
+    assert all(a.max() < b.min() for a, b in zip(reach, reach[1:]))
+    assert sum(map(len, reach)) == (radius > 1e-3).sum()
+    after = moves.moved(x, {"shell_3": 0.04, "shell_8": -0.02})
+    for turn in point_groups.operations(x):
+        assert same_places(after, after @ turn.T, 0.02)
+    every = moves.move_names(x, ["orbits", "across"])
+    assert set(every) >= {"orbit_1", "orbit_5b"} and len(every) > MOST_SHELLS
+    assert moves.move_names(x, ["shell_2"]) == ("shell_2",)
+
+
 def test_a_cluster_without_mirrors_keeps_its_rotations():
     frameworks = [f for f in load_frameworks() if f.group == "I"]
     mirrored = next(
@@ -104,12 +127,12 @@ def test_a_cluster_without_mirrors_keeps_its_rotations():
     )
     x = 2.9 * mirrored.positions
     before = point_groups.operations(x)
-    after = point_groups.operations(moves.twisted(x, 0.05))
+    after = point_groups.operations(twisted(x, 0.05))
     assert len(after) == 60
     assert (np.linalg.det(after) > 0).all()
     assert len(before) in (60, 120)
     # Nothing to break: an orbit on mirrors and axes alone.
-    assert np.allclose(moves.twisted(ICO, 0.05), ICO - ICO.mean(0))
+    assert np.allclose(twisted(ICO, 0.05), ICO - ICO.mean(0))
 
 
 def test_frameworks():
@@ -185,6 +208,54 @@ def test_the_generator_finds_a_displaced_framework():
     assert best.edits == ("orbits",)
     assert len(best) == len(truth)
     assert cb.rmsd(best.positions, truth.positions) < 0.1
+
+
+def test_ways_across_are_taken_where_they_predict():
+    framework = next(
+        f for f in load_frameworks() if str(f) == "D3: 6 + 2 + 3 + 6 + 6 + 6"
+    )
+    turns = point_groups.rotations("D3")
+    rng = np.random.default_rng(5)
+    truth = []
+    for shell in framework.shells:
+        ways = point_groups.orbit_fields(shell, turns)
+        size = rng.uniform(-0.03, 0.03, len(ways))
+        truth.append(shell + np.tensordot(size, ways, 1))
+    cluster = cb.Cluster("Au", 2.88 * np.concatenate(truth))
+    pdf = cb.simulate(cluster, qmin=0.8, qmax=25.0, qdamp=0.03)[0]
+    best = shells_generator(pdf, count=8)[0]
+    assert best.edits == ("orbits", "across")
+    assert len(best) == len(cluster)
+    assert cb.rmsd(best.positions, cluster.positions) < 0.06
+
+
+def test_ideal_clusters_of_the_library_are_relaxed():
+    table = load_table()
+    place = next(
+        k
+        for k, one in enumerate(table.geometries)
+        if one.structure_type == "dec" and len(one.members) == 105
+    )
+    x = 2.88 * table.positions(place)
+    names = moves.move_names(x, ["orbits"])
+    shift = np.linspace(-0.05, 0.06, len(names))
+    cluster = cb.Cluster("Au", moves.moved(x, dict(zip(names, shift))))
+    pdf = cb.simulate(cluster, qmin=0.8, qmax=25.0, qdamp=0.03)[0]
+    target = Target.of(pdf)
+    used = settings.Solve()
+    found = relaxed_library([], target, used)
+    assert any(len(p.positions) == 105 for p in found.met)
+    best = min(
+        (p for front in found.fronts for p in front.changed),
+        key=lambda p: p.criterion,
+    )
+    assert len(best.positions) == 105 and best.edits == ("orbits",)
+    assert cb.rmsd(best.positions, cluster.positions) < 0.05
+    # Not where the library was not asked, nor beside a relaxed framework.
+    for starts, names in (([], "cbldm"), ([best.start], "library")):
+        starts = [dataclasses.replace(c, edits=("orbits",)) for c in starts]
+        asked = settings.Solve(generators=names)
+        assert relaxed_library(starts, target, asked).met == []
 
 
 def test_the_generator_is_silent_where_something_plainer_explains_the_data():

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from ase.cluster import Decahedron
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.lattices import sphere
 from diffpy_cbldm.solving.doubts import plainness_doubts
+from diffpy_cbldm.solving.frameworks import charged_rws
 from diffpy_cbldm.solving.plainest import (
     DISTINCT,
     complexity,
@@ -74,3 +76,25 @@ def test_frameworks_do_not_imitate_powders():
     more = candidate(BALL[:145], "ico", rw=0.160, edits=("orbits",))
     (text,) = plainness_doubts([first, more])
     assert "framework" in text and "twinned" not in text
+
+
+def test_where_orbits_are_relaxed_all_edits_are_charged():
+    rough = BALL[np.linalg.norm(BALL - BALL[0], axis=1) > 6.0]
+    edited = candidate(rough, rw=0.11, edits=("sites",))
+    relaxed = candidate(
+        Decahedron("Pt", 3, 2, 0).positions,
+        "dec",
+        rw=0.115,
+        edits=("orbits",),
+        generator="library",
+        parameters={"shell_1": (0.05, 0.01)},
+    )
+    points = 150.0
+    assert charged_rws([edited], points) == [0.11]
+    values = charged_rws([relaxed, edited], points)
+    # One variable, and no charge for orbits that an ideal cluster has.
+    one = 0.115 * points ** (0.5 / points)
+    assert one == pytest.approx(values[0], rel=0.03)
+    assert values[1] > 1.1 * values[0]
+    (text,) = plainness_doubts([relaxed, edited])
+    assert "edited structure" in text

@@ -20,6 +20,9 @@ from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
 ROTATION_GROUPS = ("I", "O", "T", "D5", "D3")
 """Groups of rotations that frameworks are built by (Schoenflies symbols)."""
 
+FRAMES = {"I": "I", "O": "O", "T": "O", "D5": "D10", "D3": "D6"}
+"""Rotations among which are those of each group, and with -1 its mirrors."""
+
 LARGEST = 400
 """Symmetry is looked for in clusters of at most so many atoms."""
 
@@ -49,28 +52,37 @@ def operations(positions: np.ndarray) -> np.ndarray:
     Returns
     -------
     (g, 3, 3) array
-        About the centroid, by pymatgen's PointGroupAnalyzer; the identity
-        alone for fewer than 4 or more than `LARGEST` atoms.
+        About the centroid: where it has a group of `ROTATION_GROUPS` in its
+        frame, as frameworks do, those and its mirrors, else by pymatgen's
+        PointGroupAnalyzer.  The identity alone for fewer than 4 or more than
+        `LARGEST` atoms.
     """
-    from pymatgen.core import Molecule
-    from pymatgen.symmetry.analyzer import PointGroupAnalyzer
-
     if not 4 <= len(positions) <= LARGEST:
         return np.eye(3)[None]
     x = np.asarray(positions, float)
     x = x - x.mean(0)
-    tolerance = EXACT * nearest_neighbour_distance(x)
+    tree, tolerance = cKDTree(x), EXACT * nearest_neighbour_distance(x)
+
+    def stays(turn: np.ndarray) -> bool:
+        return bool(tree.query(x @ turn.T)[0].max() < tolerance)
+
+    # To search for axes takes a hundred times longer than to try some.
+    for group, frame in FRAMES.items():
+        if all(map(stays, rotations(group))):
+            turns = rotations(frame)
+            return np.array([t for t in (*turns, *-turns) if stays(t)])
+    kept = [turn for turn in _searched(x, tolerance) if stays(turn)]
+    return np.array(kept or [np.eye(3)])
+
+
+def _searched(x: np.ndarray, tolerance: float) -> list[np.ndarray]:
+    """Operations by pymatgen; some may leave atoms where there are none."""
+    from pymatgen.core import Molecule
+    from pymatgen.symmetry.analyzer import PointGroupAnalyzer
+
     # Any element: only places count.
     found = PointGroupAnalyzer(Molecule(["H"] * len(x), x), tolerance)
-    turns = np.array(
-        [op.rotation_matrix for op in found.get_symmetry_operations()]
-    )
-    # What it derives from others may leave atoms where there are none.
-    tree = cKDTree(x)
-    kept = [
-        turn for turn in turns if tree.query(x @ turn.T)[0].max() < tolerance
-    ]
-    return np.array(kept or [np.eye(3)])
+    return [op.rotation_matrix for op in found.get_symmetry_operations()]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,10 +1,10 @@
 """A shell of light atoms about a particle: what its ligands add to a PDF.
 
-Gold that thiolates protect has a sulfur atom over each metal atom of its
-surface, or nearly so, and its first neighbours add a peak below the bonds of
-the metal.  One light atom is put over each surface atom where there is room,
-all at one distance, with a Uiso of their own; the rest of the ligand is not
-ordered.
+Gold that thiolates protect has sulfur atoms over the metal atoms of its
+surface, or over two of them in staples S-Au-S, and its first neighbours add a
+peak below the bonds of the metal.  One light atom is put over each surface
+atom, or over each two, where there is room, all at one distance, with a Uiso
+of their own; the rest of the ligand is not ordered.
 """
 
 from __future__ import annotations
@@ -16,15 +16,11 @@ from typing import Any
 import numpy as np
 from diffpy.srfit.fitbase import FitRecipe
 from diffpy.srfit.fitbase.parameter import ParameterAdapter
-from scipy.spatial import cKDTree
 
 from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
-from diffpy_cbldm.crystals.bonds import (
-    nearest_neighbour_distance,
-    surface_shells,
-)
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.agreement import EVIDENCE, criterion_gain
+from diffpy_cbldm.fitting.ligand_sites import SITES, Places, places
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
     delta2_name,
@@ -41,14 +37,9 @@ from diffpy_cbldm.threads import one_thread
 STRETCH = 0.15
 """How far (relative) the distance may be from the sum of covalent radii."""
 
-BONDED = 1.25
-"""Metal atoms up to so many bond lengths apart are neighbours."""
-
-ROOM = 1.1
-"""Ligand atoms stand so many bond lengths of the metal apart, at least."""
-
-CHOICES = 3
-"""What is told of a shell: that it is there, its distance, its Uiso."""
+CHOICES = 4
+"""What is told of a shell: that it is there, over one atom or two, its
+distance, its Uiso."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +50,7 @@ class LigandShell(Stored):
     ----------
     element : str
     count : int
-        One for each surface atom where there is room.
+        One for each site where there is room.
     distance : (value, uncertainty), angstrom
         From its metal atom.
     uiso : (value, uncertainty), A^2
@@ -69,6 +60,8 @@ class LigandShell(Stored):
         By how much the Bayesian information criterion falls.
     supported : bool
         Whether it falls by 10 or more, with the distance inside its bounds.
+    site : {"atom", "bridge"}
+        Whether each stands over one surface atom, or over two.
     """
 
     element: str
@@ -79,15 +72,20 @@ class LigandShell(Stored):
     rw_bare: float
     gain: float
     supported: bool
+    site: str = "atom"
 
     def __str__(self) -> str:
         (d, error), verdict = self.distance, "left out"
+        where = {"atom": "one surface atom", "bridge": "two surface atoms"}[
+            self.site
+        ]
         if self.supported:
             verdict = "supported"
         return (
-            f"{self.count} {self.element} at {d:.2f} +- {error:.2f} A of the "
-            f"surface: Rw {self.rw:.3f}, {self.rw_bare:.3f} without; the "
-            f"criterion falls by {self.gain:.0f} (10 are asked for): {verdict}"
+            f"{self.count} {self.element} over {where} at {d:.2f} +- "
+            f"{error:.2f} A: Rw {self.rw:.3f}, {self.rw_bare:.3f} without; "
+            f"the criterion falls by {self.gain:.0f} (10 are asked for): "
+            f"{verdict}"
         )
 
 
@@ -127,56 +125,13 @@ def ligand_distance(metal: str, ligand: str) -> float:
     return float(radii[atomic_numbers[metal]] + radii[atomic_numbers[symbol]])
 
 
-def ligand_places(
-    positions: np.ndarray, distance: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which metal atoms bear a ligand atom, and in which direction.
-
-    Parameters
-    ----------
-    positions : (n, 3) array, angstrom
-    distance : float, angstrom
-
-    Returns
-    -------
-    bearers : (m,) array of int
-    directions : (m, 3) array
-        Unit vectors, away from the neighbours.
-    """
-    bond = nearest_neighbour_distance(positions)
-    metal = cKDTree(positions)
-    outer = np.flatnonzero(surface_shells(positions) == 1)
-    around = metal.query_ball_point(positions[outer], BONDED * bond)
-    # Corners first: over them there is the most room.
-    order = np.argsort([len(near) for near in around], kind="stable")
-    bearers: list[int] = []
-    ways: list[np.ndarray] = []
-    taken: list[np.ndarray] = []
-    for k in order:
-        atom = positions[outer[k]]
-        away = (atom - positions[around[k]]).sum(0)
-        size = float(np.linalg.norm(away))
-        if size < 0.1 * bond:
-            continue
-        place = atom + distance * away / size
-        free = all(np.linalg.norm(place - x) > ROOM * bond for x in taken)
-        if free and metal.query(place)[0] > 0.95 * distance:
-            bearers.append(int(outer[k]))
-            ways.append(away / size)
-            taken.append(place)
-    return np.array(bearers, int), np.array(ways).reshape(-1, 3)
-
-
 class _Shell:
     """The light atoms of a structure, at one distance from their metal."""
 
-    def __init__(
-        self, structure: Any, bearers: np.ndarray, ways: np.ndarray
-    ) -> None:
-        self.structure, self.ways = structure, ways
+    def __init__(self, structure: Any, over: Places, distance: float) -> None:
+        self.structure, self.over = structure, over
         self.start = np.array(structure.xyz)
-        self.feet = self.start[bearers]
-        self.distance = 0.0
+        self.distance = distance
 
     def get(self) -> float:
         """The distance, angstrom."""
@@ -186,7 +141,7 @@ class _Shell:
         """Move all light atoms to a distance."""
         self.distance = float(value)
         moved = self.start.copy()
-        moved[-len(self.ways) :] = self.feet + self.distance * self.ways
+        moved[-len(self.over) :] = self.over.at(self.distance)
         self.structure.xyz = moved
 
 
@@ -199,6 +154,7 @@ def ligand_recipe(
     rmin: float = Solve.rmin,
     rmax: float | None = Solve.rmax,
     start: Mapping[str, float] | None = None,
+    site: str = "atom",
 ) -> FitRecipe:
     """Make the native recipe of a particle with a shell of light atoms.
 
@@ -217,6 +173,8 @@ def ligand_recipe(
         As for `make_recipe`.
     start : dict, optional
         Start values by variable name.
+    site : {"atom", "bridge"}
+        Whether light atoms stand over one surface atom each, or over two.
 
     Returns
     -------
@@ -225,27 +183,31 @@ def ligand_recipe(
     Raises
     ------
     CbldmError
-        An unknown element, or no surface atom with room over it.
+        An unknown element or site, or no surface atom with room over it.
     """
     target = Target.of(pdf, rmin, rmax)
     metal = candidate_of(structure)
     ligand = check_ligand(ligand, metal.elements[0])
     first = ligand_distance(metal.elements[0], ligand)
-    bearers, ways = ligand_places(metal.positions, first)
-    if not len(bearers):
+    if site not in SITES:
+        raise CbldmError(
+            f"site is {site!r}; expected one of {', '.join(SITES)}: over one "
+            "surface atom, or over two."
+        )
+    over = places(metal.positions, first, site)
+    if not len(over):
         raise CbldmError(
             f"none of the {len(metal)} atoms has room for {ligand} over it; "
             "expected surface atoms: give a whole particle."
         )
-    light = metal.positions[bearers] + first * ways
+    light = over.at(first)
     both = Cluster(
         (*metal.elements, *(ligand,) * len(light)),
         np.concatenate([metal.positions, light]),
     )
     recipe = recipe_of(both, target, backend, None, (), False)
     phase = recipe.cluster.G1.phase
-    shell = _Shell(phase.stru, bearers, ways)
-    shell.distance = first
+    shell = _Shell(phase.stru, over, first)
     adapter = ParameterAdapter(
         "ligand_distance", shell, _Shell.get, _Shell.set
     )
@@ -268,6 +230,8 @@ def ligand_shell(
     rmax: float | None = Solve.rmax,
 ) -> LigandShell:
     """Fit a shell of light atoms, and say whether the data support it.
+
+    Over one surface atom each and over two: what fits better is kept.
 
     Parameters
     ----------
@@ -296,15 +260,26 @@ def ligand_shell(
             "the structure was not refined; expected a Candidate with an Rw "
             "to compare with: pass what cb.refine gives."
         )
+    made = [_fitted(metal, target, ligand, site) for site in SITES]
+    return min(filter(None, made), key=lambda shell: shell.rw)
+
+
+def _fitted(
+    metal: Candidate, target: Target, ligand: str, site: str
+) -> LigandShell | None:
+    """One kind of shell; None over two atoms where no two have room."""
+    first = ligand_distance(metal.elements[0], ligand)
+    if site == "bridge" and not len(places(metal.positions, first, site)):
+        return None
     with one_thread():
-        recipe = ligand_recipe(metal, target, ligand)
+        recipe = ligand_recipe(metal, target, ligand, site=site)
         for name, value in _start(metal, ligand).items():
             getattr(recipe, name).value = value
         recipe.s1.value = best_scale_of(recipe) or 1.0
         results = settled(recipe, target)
     found = parameters_of(results)
-    rw, points = float(results.rw), results.independent_points
-    gain = criterion_gain(metal.rw, rw, CHOICES, points)
+    rw, bare = float(results.rw), float(metal.rw or 0.0)
+    gain = criterion_gain(bare, rw, CHOICES, results.independent_points)
     low, high = recipe.ligand_distance.bounds
     distance = found["ligand_distance"]
     inside = low + 1e-3 < distance[0] < high - 1e-3
@@ -314,9 +289,10 @@ def ligand_shell(
         distance=distance,
         uiso=found[f"{ligand}_Uiso"],
         rw=rw,
-        rw_bare=metal.rw,
+        rw_bare=bare,
         gain=gain,
         supported=bool(gain >= EVIDENCE and inside),
+        site=site,
     )
 
 

@@ -6,7 +6,8 @@ orbits
     Atoms that the point group makes equal (`point_groups.orbits`, counted
     from the centre) go together by ``orbit_k`` nearest-neighbour distances
     outwards and, where their own symmetry leaves it free, by ``orbit_kb``
-    and ``orbit_kc`` across: the cluster stays as symmetric as it is.
+    and ``orbit_kc`` across: the cluster stays as symmetric as it is.  Of
+    many orbits those about as far from the centre go together, ``shell_k``.
 surface
     Atoms of shell k (`bonds.surface_shells`; 1 is outermost) go along the
     unit vector from the centroid by ``surface_k`` nearest-neighbour
@@ -21,8 +22,6 @@ zoomscale
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -31,11 +30,18 @@ from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
     surface_shells,
 )
-from diffpy_cbldm.crystals.point_groups import operations, orbits
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.orbit_moves import (
+    ORBIT_LIMIT,
+    ORBIT_NAME,
+    centred,
+    every_orbit_move,
+    orbit_moves,
+)
 
-MOVE_KINDS = ("strain", "surface", "orbits")
-"""The kinds of moves."""
+MOVE_KINDS = ("strain", "surface", "orbits", "across")
+"""The kinds of moves; "across" frees all ways of the orbits, also where
+"orbits" alone takes those outwards or shells."""
 
 STRAIN = tuple(f"strain_{c}" for c in ("xx", "yy", "xy", "xz", "yz"))
 """The components of the strain."""
@@ -48,14 +54,6 @@ ZOOM = "zoomscale"
 
 LIMITS = {**dict.fromkeys(STRAIN, 0.1), **dict.fromkeys(SURFACE, 0.15)}
 """The bounds: a variable stays between minus and plus this."""
-
-ORBIT_LIMIT = 0.2
-"""The bound of the moves of orbits."""
-
-MOST_ORBITS = 10
-"""A cluster whose orbits could move in more ways is not symmetric enough."""
-
-_ORBIT = re.compile(r"orbit_\d+[bc]?")
 
 _OWN = 0.1
 """Part of a shell's move that no other move makes, at the least."""
@@ -99,97 +97,16 @@ def kind_of(name: str) -> str:
     Parameters
     ----------
     name : str
-        Such as ``strain_xx``, ``surface_1`` or ``orbit_3b``.
+        Such as ``strain_xx``, ``surface_1``, ``orbit_3b`` or ``shell_2``.
     """
     if name in LIMITS:
         return name.split("_")[0]
-    return "orbits" if _ORBIT.fullmatch(name) else ""
+    return "orbits" if ORBIT_NAME.fullmatch(name) else ""
 
 
 def limit_of(name: str) -> float:
     """The bound of a variable of `MOVE_KINDS`: minus and plus this."""
     return LIMITS.get(name, ORBIT_LIMIT)
-
-
-def orbit_moves(positions: np.ndarray) -> dict[str, np.ndarray]:
-    """How the atoms go at each ``orbit_k`` = 1.
-
-    Parameters
-    ----------
-    positions : (n, 3) array, angstrom
-
-    Returns
-    -------
-    dict of str to (n, 3) array, angstrom
-        One nearest-neighbour distance long in their orbit and 0 elsewhere.
-        Empty where there is no symmetry, or more than `MOST_ORBITS` ways.
-    """
-    x = _centred(positions)
-    if not len(x) > 1:
-        return {}
-    bond = nearest_neighbour_distance(x)
-    # Whatever the stretch, a shape has its orbits looked for once.
-    shape = np.round(x / bond, 6) + 0.0
-    return {
-        k: bond * move for k, move in _orbit_moves(shape.tobytes()).items()
-    }
-
-
-@functools.lru_cache(maxsize=256)
-def _orbit_moves(shape: bytes) -> dict[str, np.ndarray]:
-    """`orbit_moves` of centred positions, all in bond lengths."""
-    x = np.frombuffer(shape).reshape(-1, 3)
-    turns = operations(x)
-    # An operation saves coordinates: too few leave too many ways to move.
-    if len(turns) == 1 or len(turns) * MOST_ORBITS < len(x):
-        return {}
-    found: dict[str, np.ndarray] = {}
-    for k, orbit in enumerate(orbits(x, turns)):
-        for letter, field in zip(("", "b", "c"), orbit.fields):
-            move = np.zeros(x.shape)
-            move[orbit.places] = field
-            found[f"orbit_{k}{letter}"] = move
-    if len(found) > MOST_ORBITS + 1:
-        # Outwards alone, where that is few enough.
-        found = {k: move for k, move in found.items() if k[-1].isdigit()}
-    return found if len(found) <= MOST_ORBITS + 1 else {}
-
-
-def twisted(positions: np.ndarray, size: float) -> np.ndarray:
-    """A cluster with its mirrors broken, and its rotations kept.
-
-    Parameters
-    ----------
-    positions : (n, 3) array, angstrom
-    size : float
-        How far each orbit is turned about the axes, in nearest-neighbour
-        distances.
-
-    Returns
-    -------
-    (n, 3) array, angstrom
-        Centred.  The same positions where there are no mirrors, or where the
-        rotations leave no orbit room to turn.
-    """
-    x = _centred(positions)
-    turns = operations(x)
-    proper = turns[np.linalg.det(turns) > 0]
-    bond = nearest_neighbour_distance(x)
-    moved = x.copy()
-    if len(proper) in (1, len(turns)):
-        return moved
-    # Orbits of the rotations alone that have a way to move which the mirrors
-    # forbid: the one at right angles to all that they allow.
-    allowed = {int(o.places[0]): o.fields[:, 0] for o in orbits(x, turns)}
-    for orbit in orbits(x, proper):
-        kept = allowed.get(int(orbit.places[0]), np.zeros((0, 3)))
-        if 0 < len(kept) < len(orbit.fields):
-            first = orbit.fields[:, 0]
-            rest = first - first @ kept.T @ kept
-            way = np.linalg.svd(rest, full_matrices=False)[0][:, 0]
-            field = np.tensordot(way, orbit.fields, 1)
-            moved[orbit.places] += size * bond * field
-    return moved
 
 
 def surface_moves(positions: np.ndarray) -> np.ndarray:
@@ -207,7 +124,7 @@ def surface_moves(positions: np.ndarray) -> np.ndarray:
     """
     shells = surface_shells(positions)
     bond = nearest_neighbour_distance(positions)
-    x = _centred(positions)
+    x = centred(positions)
     radius = np.linalg.norm(x, axis=1)
     moves = np.zeros((2, *x.shape))
     for k, move in enumerate(moves, start=1):
@@ -285,10 +202,10 @@ def moved_at(
     own = [k for k, name in enumerate(names) if name in order]
     values[:, [order.index(names[k]) for k in own]] = at[:, own]
     zoom, strain, sizes = np.split(values, [1, 1 + len(STRAIN)], axis=1)
-    x = _centred(positions)[None]
+    x = centred(positions)[None]
     for k, name in enumerate(names):
         if kind_of(name) == "orbits" and at[:, k].any():
-            fields = fields or orbit_moves(positions)
+            fields = fields or every_orbit_move(positions)
             x = x + at[:, k, None, None] * fields[name]
     if sizes.any():
         if surface is None:
@@ -327,14 +244,14 @@ def derivatives(
         An unknown name.
     """
     _check_names(names)
-    x = _centred(positions)
+    x = centred(positions)
     moves = {ZOOM: x, **dict(zip(STRAIN, x @ _BASIS, strict=True))}
     if any(name in SURFACE for name in names):
         if surface is None:
             surface = surface_moves(positions)
         moves |= zip(SURFACE, surface, strict=True)
     if any(kind_of(name) == "orbits" for name in names):
-        moves |= orbit_moves(positions)
+        moves |= every_orbit_move(positions)
     return np.array([moves[name] for name in names]).reshape(-1, *x.shape)
 
 
@@ -363,7 +280,8 @@ def move_names(positions: np.ndarray, kinds: Sequence[str]) -> tuple[str, ...]:
     """
     asked = check_kinds(kinds)
     kinds = [k if k in MOVE_KINDS else kind_of(k) for k in asked]
-    x = _centred(positions)
+    kinds += ["orbits"] if "across" in kinds else []
+    x = centred(positions)
     names: list[str] = []
     thin = np.linalg.svd(x, compute_uv=False)[-1] if len(x) > 2 else 0.0
     if "strain" in kinds and thin > _CENTRE:
@@ -375,8 +293,24 @@ def move_names(positions: np.ndarray, kinds: Sequence[str]) -> tuple[str, ...]:
         # What is as symmetric as the cluster may also be a strain: it counts
         # as an orbit's unless it is a variable already.
         taken = derivatives(positions, (ZOOM, *names))
-        names += _independent(x, orbit_moves(positions), taken)
+        own = _orbits_asked(positions, asked)
+        names += _independent(x, own, taken)
+        asked = (*asked, *own)
     return tuple(n for n in names if n in asked or kind_of(n) in asked)
+
+
+def _orbits_asked(
+    positions: np.ndarray, asked: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The moves of orbits that kinds, or names of variables, ask for."""
+    every = every_orbit_move(positions)
+    if "across" in asked:
+        ways = {n: move for n, move in every.items() if n[0] == "o"}
+        if ways:
+            return ways
+    if "orbits" in asked:
+        return orbit_moves(positions)
+    return {n: move for n, move in every.items() if n in asked}
 
 
 def _independent(
@@ -405,11 +339,6 @@ def _independent(
             names.append(name)
             rows = np.vstack([rows, move])
     return names
-
-
-def _centred(positions: np.ndarray) -> np.ndarray:
-    x = np.asarray(positions, dtype=float)
-    return x - x.mean(axis=0)
 
 
 def _check_names(names: Mapping[str, float] | Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from diffpy_cbldm.fitting.generator import (
     make_generator,
 )
 from diffpy_cbldm.fitting.quickfit import QuickFit
+from diffpy_cbldm.fitting.recipe_moves import shared_moves
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.together import Together, with_others
 from diffpy_cbldm.pdfdata import PDFData
@@ -62,9 +63,9 @@ def make_recipe(
     nearest-neighbour distances, positive outwards); `moves.moved` has the
     equations.  They begin at 0, where the slopes of G(r) with the strain of
     a symmetric cluster vanish: give ``start`` a small value, as `refine`
-    does.  With ``"orbits"`` a symmetric cluster moves by shells that its
-    point group makes equal: ``orbit_1``, ``orbit_2`` and so on from the
-    centre (radial), ``orbit_2b``, ``orbit_2c`` (across).
+    does.  With ``"orbits"`` atoms go together that are equal by symmetry:
+    ``orbit_1``, ... from the centre (radial), ``orbit_2b``, ``orbit_2c``
+    (across); many orbits as ``shell_1``, ..., or with ``"across"`` all ways.
 
     With other PDFs of the sample, ``together=neutrons``, the contribution
     ``cluster_2`` with the generator ``G2`` and the equation ``s2*G2`` stands
@@ -95,7 +96,7 @@ def make_recipe(
     start : dict, optional
         Start values by variable name; default: `settings.Refinement`, and
         for s1 the least-squares scale.
-    moves : sequence of {"strain", "surface", "orbits"}
+    moves : sequence of {"strain", "surface", "orbits", "across"}
         How the atoms may move besides zoomscale.  Default: not at all.
         Variables that the cluster cannot tell are left out
         (`moves.move_names`).
@@ -230,7 +231,7 @@ def _add_variables(
     )
     if target.qdamp is None:
         variable(generator.qdamp, generator.qdamp.value, tag="qdamp")
-    for shared in _shared_moves(generator.phase, kinds) if kinds else ():
+    for shared in shared_moves(generator.phase, kinds) if kinds else ():
         variable(shared, 0.0, tag="moves")
     # A cluster of an xyz file sits in a lattice of 1 A: its edges scale it.
     lattice = modern(generator.phase).get_lattice()
@@ -324,49 +325,6 @@ def shared_uiso(phase: Any, element: str) -> ParameterAdapter:
     shared = ParameterAdapter(f"{element}_Uiso", atoms, _first_uiso, _set_uiso)
     modern(phase).add_parameter(shared)
     return shared
-
-
-class _Moves:
-    """The atoms of a phase, where they began, and how they have moved."""
-
-    def __init__(self, structure: Any, names: Iterable[str]) -> None:
-        self.structure = structure
-        self.start = np.array(structure.xyz)
-        self.surface = moving.surface_moves(self.start)
-        self.values = dict.fromkeys(names, 0.0)
-        # Looked for once: at each change of a value it would take longer
-        # than the curve.
-        orbits = any(moving.kind_of(name) == "orbits" for name in self.values)
-        self.fields = moving.orbit_moves(self.start) if orbits else {}
-
-    def get(self, name: str) -> float:
-        """The value of a variable."""
-        return self.values[name]
-
-    def set(self, name: str, value: float) -> None:
-        """Set a variable, and with it the coordinates of all atoms."""
-        self.values[name] = float(value)
-        self.structure.xyz = moving.moved(
-            self.start, self.values, self.surface, self.fields
-        )
-
-
-def _shared_moves(
-    phase: Any, kinds: Sequence[str]
-) -> Iterator[ParameterAdapter]:
-    """Add one Parameter for each move of all atoms to a phase.
-
-    The lattice is that of an xyz file: coordinates are in angstrom.
-    """
-    structure = phase.stru
-    names = moving.move_names(structure.xyz, kinds)
-    shared = _Moves(structure, names)
-    for name in names:
-        move = ParameterAdapter(
-            name, shared, _Moves.get, _Moves.set, attr=name
-        )
-        modern(phase).add_parameter(move)
-        yield move
 
 
 def move_names_of(recipe: FitRecipe, kind: str = "") -> list[str]:

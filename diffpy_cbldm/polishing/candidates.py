@@ -20,7 +20,8 @@ from diffpy_cbldm.fitting.refinement import refine
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.polishing.crystal import Polished, too_far
+from diffpy_cbldm.polishing.costs import too_far
+from diffpy_cbldm.polishing.crystal import Polished
 from diffpy_cbldm.polishing.front import (
     EDIT_KINDS,
     ROUGHNESS,
@@ -212,7 +213,7 @@ def _refined(
     values: dict[str, float],
     names: Sequence[str],
 ) -> Candidate:
-    """Refine, and put back the surface shells that are not determined.
+    """Refine, and put back the shells that are not determined.
 
     Those that move too far, or by less than `SIGNIFICANT` uncertainties.
     """
@@ -220,9 +221,12 @@ def _refined(
     kept = [n for n in names if not _refused(n, *done.parameters[n])]
     if len(kept) == len(names):
         return done
-    edits = cluster.edits
-    if not any(moves.kind_of(n) == "surface" for n in kept):
-        edits = tuple(kind for kind in edits if kind != "surface")
+    left = {moves.kind_of(n) for n in kept}
+    edits = tuple(
+        kind
+        for kind in cluster.edits
+        if kind in left or kind not in ("surface", "orbits")
+    )
     values = {k: v for k, v in values.items() if k in kept or k not in names}
     plainer = dataclasses.replace(cluster, edits=edits)
     if not edits:
@@ -231,8 +235,8 @@ def _refined(
 
 
 def _refused(name: str, value: float, error: float) -> bool:
-    """Whether a variable is that of a surface shell that goes back."""
-    if moves.kind_of(name) != "surface":
+    """Whether a variable is that of a shell that goes back."""
+    if moves.kind_of(name) not in ("surface", "orbits"):
         return False
     # Written so that an unknown uncertainty, NaN, counts as too large.
     determined = abs(value) >= SIGNIFICANT * error

@@ -16,18 +16,20 @@ from diffpy_cbldm.crystals.bonds import (
     diameter,
     ideal_roughness,
     nearest_neighbour_distance,
-    roughness,
 )
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.basis import PairBasis, SineGrid, product
+from diffpy_cbldm.polishing.costs import (
+    BONDS_AN_EDIT,
+    edit_cost,
+    rough_beyond,
+    too_far,
+)
 from diffpy_cbldm.polishing.editor import Editor
 from diffpy_cbldm.polishing.sites import more_sites
 from diffpy_cbldm.polishing.tabu import search
-
-GAMMA = 0.5
-"""Weight of the number of possible edits in the criterion, 0 to 1."""
 
 FIRST_SHELL = 0.02
 """Relaxation of a shell, in both ways, from which fits of it begin."""
@@ -35,18 +37,11 @@ FIRST_SHELL = 0.02
 FIRST_STRAIN = 0.008
 """Size of the strains that are tried first."""
 
-FARTHEST_SHELL = 0.04
-"""Surface shells of metals relax by less, in nearest-neighbour distances: one
-that goes farther imitates something else, and is put back."""
-
 BLOCK = 2.5
 """Every third block of r, so wide (A), is left out to be predicted."""
 
 LEVELS, ROUNDS = 12, 3
 """Prices of roughness that are tried at most, and searches at each."""
-
-BONDS_AN_EDIT = 6
-"""Bonds that an atom out of place breaks: an adatom on {111}."""
 
 FINEST = 1e-7
 """Rw^2 below which two calculations of one curve differ."""
@@ -359,18 +354,17 @@ class Crystal:
     def judged(self) -> Polished:
         """The present state with its figures."""
         atoms = self.atoms()
-        rough = roughness(self.lattice[self.filled], self.kind)
-        ideal = float(ideal_roughness(self.kind, np.array([len(atoms)]))[0])
-        excess = (rough - ideal) * len(atoms) ** (2 / 3) / BONDS_AN_EDIT
+        lattice = self.lattice[self.filled]
+        rough, ratio, excess = rough_beyond(lattice, self.kind)
         points = self.data.points
         return Polished(
             positions=atoms,
-            lattice=self.lattice[self.filled],
+            lattice=lattice,
             values=dict(self.values),
             fit=dataclasses.replace(self.fit, stretch=1.0),
             rw=self.fit.rw,
             roughness=rough,
-            ratio=rough / ideal,
+            ratio=ratio,
             excess=excess,
             criterion=points * math.log(self.misfit())
             + self.cost() * excess
@@ -382,20 +376,14 @@ class Crystal:
         return max(self.fit.rw**2 - self.basis.outside, 0.0) + FINEST
 
     def cost(self) -> float:
-        """What the criterion charges for an edit among so many."""
-        sites = 8 * int(self.filled.sum()) ** (2 / 3)  # of the surface
-        return math.log(self.data.points) + 2 * GAMMA * math.log(sites)
+        """What the criterion charges for an edit."""
+        return edit_cost(int(self.filled.sum()), self.data.points)
 
     def price(self) -> float:
         """The price of roughness at which the criterion is stationary."""
         area = int(self.filled.sum()) ** (2 / 3)
         rate = self.cost() * area / BONDS_AN_EDIT / self.data.points
         return self.misfit() * rate
-
-
-def too_far(name: str, value: float) -> bool:
-    """Whether a surface shell moves farther than metals relax."""
-    return name in moves.SURFACE and abs(value) > FARTHEST_SHELL
 
 
 def descended(

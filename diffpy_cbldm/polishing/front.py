@@ -22,8 +22,8 @@ from diffpy_cbldm.crystals.bonds import (
     shortest_bond,
 )
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.agreement import EVIDENCE
+from diffpy_cbldm.fitting.moves import kind_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.crystal import (
@@ -35,6 +35,7 @@ from diffpy_cbldm.polishing.crystal import (
 from diffpy_cbldm.polishing.displacements import displaced_atoms
 from diffpy_cbldm.polishing.large import LargeCrystal, large_front
 from diffpy_cbldm.polishing.long_basis import LongMeasured
+from diffpy_cbldm.polishing.orbits import relaxed_orbits
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.threads import one_thread
 
@@ -42,13 +43,20 @@ P = TypeVar("P", bound=Polished)
 
 EDIT_KINDS = (
     *("sites", "layers", "faults"),
-    *("strain", "surface", "displacements"),
+    *("strain", "surface", "orbits", "displacements"),
 )
 """What may be edited; layers and faults of more than 256 atoms alone, and
-displacements of no more."""
+orbits and displacements of no more."""
+
+SYMMETRIC = ("ico", "dec")
+"""Types whose orbits may move: they are grown about an axis or a centre that
+strains them, and so are what others grow on them."""
 
 ROUGHNESS = 1.25
 """Default limit of the roughness over that of the most compact cluster."""
+
+_BY_LEVEL = ("sites", "strain", "surface")
+"""What is edited again at each price of roughness."""
 
 SHORTEST = 0.9
 """Bonds shorter than this, in nearest-neighbour distances, are refused."""
@@ -116,15 +124,18 @@ def _front(
         return [large[0]] + [p for p in large[1:] if _sound(p, limit)]
     crystal = Crystal(positions, structure_type, data)
     found = [crystal.judged()]
+    if "orbits" in kinds and structure_type in SYMMETRIC:
+        relaxed = relaxed_orbits(positions, structure_type, data)
+        found += [relaxed] if relaxed else []
     price = crystal.price()
-    for _ in range(LEVELS):
+    for _ in range(LEVELS if set(kinds) & set(_BY_LEVEL) else 0):
         if "sites" in kinds:
             crystal.edit(price, limit)
             for factor in 3.0 ** np.arange(1, 6):
                 if crystal.judged().ratio <= limit:
                     break  # a start may be too rough
                 crystal.edit(factor * price, limit)
-        crystal.try_moves([k for k in kinds if k in moves.MOVE_KINDS])
+        crystal.try_moves([k for k in kinds if k in _BY_LEVEL[1:]])
         found.append(crystal.judged())
         wanted = crystal.price()
         if wanted < 0.7 * price:
@@ -162,9 +173,12 @@ def other_sizes(
     Returns
     -------
     list of Polished
-        None where the header gives Qdamp, or where sites are not edited.
+        None where the header gives Qdamp, where sites are not edited, and
+        for relaxed orbits.
     """
     found: list[Polished] = []
+    if any(kind_of(name) == "orbits" for name in polished.values):
+        return found  # no site can be added, and the symmetry stay
     target = Target.of(target)
     needed = "layers" if polished.kind else "sites"
     if target.qdamp is not None or needed not in check_kinds(kinds):

@@ -22,7 +22,6 @@ from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
     roughness,
 )
-from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.crystal import (
     FINEST,
@@ -290,7 +289,7 @@ def large_front(
     if "sites" in kinds:
         crystal.edit_atoms(limit)
         found.append(crystal.judged())
-    some = [k for k in kinds if k in moves.MOVE_KINDS]
+    some = [k for k in kinds if k in ("strain", "surface")]
     if some and len(positions) <= MOST_MOVED:
         crystal.try_moves(some)
         found.append(crystal.judged())

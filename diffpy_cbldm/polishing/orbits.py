@@ -13,7 +13,9 @@ import dataclasses
 import numpy as np
 
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.orbit_moves import ORBIT_LIMIT
 from diffpy_cbldm.polishing.basis import PairBasis
+from diffpy_cbldm.polishing.costs import edit_cost
 from diffpy_cbldm.polishing.crystal import (
     Crystal,
     Measured,
@@ -86,31 +88,38 @@ def starts(variables: int, count: int, seed: int = 0) -> np.ndarray:
 
 
 def relaxed_orbits(
-    positions: np.ndarray, structure_type: str, data: Measured
+    positions: np.ndarray,
+    structure_type: str,
+    data: Measured,
+    tries: int = STARTS,
+    kind: str = "orbits",
 ) -> Polished | None:
     """Relax the orbits of a cluster towards a PDF.
 
     Parameters
     ----------
     positions : (n, 3) array, angstrom
-        Its mirrors stay where it has some: `moves.twisted` breaks them.
+        Its mirrors stay where it has some: `orbit_moves.twisted` breaks them.
     structure_type : str
         For the bonds of the bulk.
     data : Measured
+    tries : int
+        Places to start from.
+    kind : {"orbits", "across"}
+        How the orbits may move, see `moves.move_names`.
 
     Returns
     -------
     Polished or None
-        Its ``values`` are the moves.  Its criterion charges for them, and
-        not for broken bonds: a framework is no crystal from which atoms are
-        missing.  None for a cluster without orbits that could move, and
-        where one ends beyond its bound.
+        Its ``values`` are the moves, and its criterion charges for them.
+        None for a cluster without orbits that could move, and where one ends
+        beyond its bound.
     """
-    names = moves.move_names(positions, ["orbits"])
+    names = moves.move_names(positions, [kind])
     if not names:
         return None
     crystal = Crystal(positions, structure_type, data)
-    at = SPREAD * starts(1 + len(names), STARTS)
+    at = SPREAD * starts(1 + len(names), tries)
     at[:, 0] = 0
     for _ in range(ROUNDS):
         x = crystal.lattice - crystal.lattice.mean(0)
@@ -118,12 +127,25 @@ def relaxed_orbits(
         (zoom, *found), _ = descend(crystal.basis, x, fields, at)
         # The stretch is a factor of all, the moves as well.
         values = [float(value / (1 + zoom)) for value in found]
-        if max(map(abs, values)) > moves.ORBIT_LIMIT:
+        if max(map(abs, values)) > ORBIT_LIMIT:
             return None
         crystal = Crystal(
             x * (1 + zoom), structure_type, data, dict(zip(names, values))
         )
         at = np.array([[0.0, *values]])
-    p = crystal.judged()
-    bare = p.criterion - crystal.cost() * p.excess
+    return crystal.judged()
+
+
+def without_roughness(p: Polished, data: Measured) -> Polished:
+    """A structure whose criterion does not charge for broken bonds.
+
+    A framework is no crystal from which atoms are missing.
+
+    Parameters
+    ----------
+    p : Polished
+    data : Measured
+    """
+    cost = edit_cost(len(p.positions), data.points)
+    bare = p.criterion - cost * p.excess
     return dataclasses.replace(p, criterion=bare, excess=0.0)

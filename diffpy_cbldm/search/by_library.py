@@ -42,7 +42,7 @@ def library_generator(
     """
     target = Target.of(pdf, rmin, rmax)
     table = load_table()
-    rw, bonds = map(np.copy, _screened(target))
+    rw, bonds = map(np.copy, screened_library(target))
     # For evaluation: what counts as unseen must not be found here.
     rw[list(exclude)] = np.inf
     order = [int(i) for i in np.argsort(rw)[:count] if np.isfinite(rw[i])]
@@ -70,12 +70,12 @@ def library_generator(
 
 def library_rw(target: Target) -> float:
     """Rw of the ideal cluster nearest to a PDF, only the scale fitted."""
-    rw, _ = _screened(target)
+    rw, _ = screened_library(target)
     return float(rw.min())
 
 
 @functools.lru_cache(maxsize=3)
-def _screened(target: Target) -> tuple[np.ndarray, np.ndarray]:
+def screened_library(target: Target) -> tuple[np.ndarray, np.ndarray]:
     """Rw and bond lengths of all ideal clusters; not to be changed.
 
     Those of the data as given, and of what `solve` corrects in them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,10 @@ from diffpy_cbldm.crystals.bonds import (
 from diffpy_cbldm.crystals.frameworks import Framework, load_frameworks
 from diffpy_cbldm.crystals.point_groups import orbit_fields, rotations
 from diffpy_cbldm.fitting.agreement import EVIDENCE
-from diffpy_cbldm.fitting.attenuated import fit_crystal
+from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal, fit_crystal
 from diffpy_cbldm.fitting.low_pass import low_passed
-from diffpy_cbldm.fitting.moves import MOST_ORBITS
+from diffpy_cbldm.fitting.moves import move_names
+from diffpy_cbldm.fitting.orbit_moves import MOST_ORBITS
 from diffpy_cbldm.fitting.quickfit import START, QuickFit
 from diffpy_cbldm.fitting.reach import signal_beyond
 from diffpy_cbldm.fitting.target import Target
@@ -32,13 +34,15 @@ from diffpy_cbldm.polishing.crystal import FINEST, Measured, Polished
 from diffpy_cbldm.polishing.front import SHORTEST
 from diffpy_cbldm.polishing.orbits import (
     SPREAD,
+    STARTS,
     descend,
     relaxed_orbits,
     starts,
+    without_roughness,
 )
 from diffpy_cbldm.search.by_library import library_rw
-from diffpy_cbldm.search.matching import histograms, screen
-from diffpy_cbldm.settings import R_MAX
+from diffpy_cbldm.search.matching import Motion, histograms, screen
+from diffpy_cbldm.settings import MAX_ATOMS, R_MAX
 from diffpy_cbldm.threads import side_by_side
 
 if TYPE_CHECKING:
@@ -48,12 +52,22 @@ LOW_Q = 8.0
 """Qmax (1/A) of the first comparison: the wave of 8 1/A is 0.8 A long, and
 shells that lie 0.2 A off hardly change what is below it."""
 
-LOOKED_AT = 96
+LOW_UISO = 0.006
+"""Uiso (A^2) of that: up to a low Q widths hardly matter."""
+
+LOOKED_AT = 64
 """Frameworks whose orbits are moved a few steps downhill, by the first
 comparison."""
 
-RELAXED = 2
-"""So many of these, the best, are relaxed."""
+RELAXED, VARIANTS = 5, 2
+"""So many of these, the best, are relaxed, and of one name at most so many."""
+
+GROWN, LARGER = 2, 3
+"""The larger ones of so many, the best, are tried as well, and so many of
+them relaxed."""
+
+NEAR_STARTS = 3
+"""Places from which a relaxed framework is relaxed further."""
 
 MORE_SHELLS = 2
 """And those with up to so many orbits more are tried as well: what an outer
@@ -66,15 +80,13 @@ EXPLAINED = 0.12
 """Rw of a library cluster, only the scale and the stretch fitted, below which
 the data need no framework."""
 
+CRYSTALLINE = 0.2
+"""Rw of a sphere of crystal below which it tells the size of a particle."""
+
 FARTHEST, BEYOND = 7.0, 0.1
 """Signal beyond so many bond lengths, the diameter of a close-packed sphere
 of 256 atoms, that is larger than this, relative to that inside, tells a
 particle larger than the frameworks."""
-
-LARGER = 0.2
-"""So does a sphere of crystal with a larger diameter and an Rw below this: of
-120 simulated frameworks those that gave such a diameter had Rw 0.28 and
-more."""
 
 SAME = 0.35
 """Atoms of two frameworks so near to one another, bond lengths, are one."""
@@ -118,16 +130,31 @@ class _Ended:
 
     Attributes
     ----------
-    framework : Framework
+    moved : _Moved
+        From where.
     end : Polished
     value : float
         The criterion with a charge for each orbit as well: that it is there
         is a choice, too.
+    plain : _Ended or None
+        The same with the moves that orbits have by default, where this one
+        moved in all ways.
     """
 
-    framework: Framework
+    moved: _Moved
     end: Polished
     value: float
+    plain: _Ended | None = None
+
+    @property
+    def framework(self) -> Framework:
+        """What was relaxed."""
+        return self.moved.framework
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """How its orbits were moved, as of a Candidate."""
+        return ("orbits",) if self.plain is None else ("orbits", "across")
 
 
 def shells_generator(
@@ -170,22 +197,14 @@ def shells_generator(
         crystal explains as well.
     """
     target = Target.of(pdf, rmin, rmax)
-    reach = FARTHEST * target.bond
-    if signal_beyond(target, reach) > BEYOND:
-        return []
-    if library_rw(target) < EXPLAINED:
-        return []
-    crystal = fit_crystal(target)
-    if crystal.rw < LARGER and crystal.diameter > reach:
+    if not asks_for_shells(target):
         return []
     known = load_frameworks()
     low = low_passed(target, LOW_Q)
-    rw, bonds = screen(*framework_histograms(), low, target.bond)
+    widths = Motion(uiso=(LOW_UISO,))
+    rw, bonds = screen(*framework_histograms(), low, target.bond, widths)
     order = np.argsort(rw, kind="stable")[:LOOKED_AT]
-    # What a sphere of crystal or an ideal cluster explains as well, by five
-    # parameters, needs no framework.
-    plain = min(library_rw(target), crystal.rw)
-    ended = _searched([int(i) for i in order], bonds, target, plain)
+    ended = _searched([int(i) for i in order], bonds, target)
     if ended is None:
         return []
     found = [_candidate(one, target) for one in ended]
@@ -194,8 +213,21 @@ def shells_generator(
     return found[:count]
 
 
+def asks_for_shells(target: Target) -> bool:
+    """Whether no ideal cluster explains the data, and none is too small.
+
+    Nor a sphere of crystal that is larger than they are.
+    """
+    if signal_beyond(target, FARTHEST * target.bond) > BEYOND:
+        return False
+    if library_rw(target) < EXPLAINED:
+        return False
+    crystal = _sphere(target)
+    return crystal.rw > CRYSTALLINE or crystal.n_atoms <= MAX_ATOMS
+
+
 def _searched(
-    promising: Sequence[int], bonds: np.ndarray, target: Target, plain: float
+    promising: Sequence[int], bonds: np.ndarray, target: Target
 ) -> list[_Ended] | None:
     """The best frameworks with their orbits relaxed, by the criterion.
 
@@ -208,8 +240,6 @@ def _searched(
     bonds : (frameworks,) array, angstrom
         Of each, by the first comparison.
     target : Target
-    plain : float
-        Rw of the plainer one.
     """
     known, data = load_frameworks(), Measured(target)
     longest = max(bonds[i] * diameter(known[i].positions) for i in promising)
@@ -217,17 +247,23 @@ def _searched(
     # One basis serves the rough steps of all.
     basis = PairBasis(data.target, start, longest=longest)
     first = _downhill(promising, bonds, data, basis)
+    # What a sphere of crystal or an ideal cluster explains as well, by five
+    # parameters, needs no framework.
+    plain = min(library_rw(target), _sphere(target).rw)
     if first and first[0].value > 2 * data.points * math.log(plain):
         return None
-    ended = _relaxed(first, data)
+    ended = _relaxed(first[:RELAXED], data)
     if not ended:
         return []
-    best = min(ended, key=lambda one: one.value)
-    more = sorted({i for one in ended for i in _larger(one.framework)})
-    basis = PairBasis(data.target, best.end.fit, longest=longest)
-    ended += _relaxed(_downhill(more, bonds, data, basis, TRIES), data)
     ended.sort(key=lambda one: one.value)
-    return [one for one in ended if one.value < ended[0].value + EVIDENCE]
+    grown = {i for one in ended[:GROWN] for i in _larger(one.framework)}
+    basis = PairBasis(data.target, ended[0].end.fit, longest=longest)
+    larger = _downhill(sorted(grown), bonds, data, basis, TRIES)
+    ended += _relaxed(larger[:LARGER], data)
+    near = _tested(ended, data)
+    # The best of each name.
+    best = {one.moved.name: one for one in reversed(near)}
+    return [one for one in near if best[one.moved.name] is one]
 
 
 def _downhill(
@@ -237,15 +273,20 @@ def _downhill(
     basis: PairBasis,
     tries: int = 1,
 ) -> list[_Moved]:
-    """Known frameworks after a few steps, the best of each name first."""
+    """Known frameworks after a few steps, the best first.
+
+    Of one name `VARIANTS` at most.
+    """
     known = load_frameworks()
     moved = side_by_side(
         lambda i: _moved(known[i], bonds[i], data, basis, tries), places
     )
-    best: dict[tuple[str | int, ...], _Moved] = {}
+    best: list[_Moved] = []
+    count: Counter[tuple[str | int, ...]] = Counter()
     for one in sorted(filter(None, moved), key=lambda m: m.value):
-        best.setdefault(one.name, one)
-    return list(best.values())
+        count[one.name] += 1
+        best += [one] if count[one.name] <= VARIANTS else []
+    return best
 
 
 def _moved(
@@ -297,22 +338,71 @@ def _larger(framework: Framework) -> list[int]:
 
 
 def _relaxed(moved: Sequence[_Moved], data: Measured) -> list[_Ended]:
-    """The first `RELAXED`, without those in which atoms come too close."""
+    """Relaxed frameworks, without those in which atoms come too close."""
+    relaxed = side_by_side(lambda one: _ended(one, data), moved)
+    return [one for one in relaxed if one is not None]
 
-    def relaxed(one: _Moved) -> Polished | None:
-        kind = one.framework.structure_type
-        return relaxed_orbits(one.positions, kind, data)
 
-    chosen, each = moved[:RELAXED], math.log(data.points)
-    return [
-        _Ended(
-            one.framework, p, p.criterion + each * len(one.framework.shells)
-        )
-        for one, p in zip(chosen, side_by_side(relaxed, chosen))
-        if p is not None
-        and shortest_bond(p.positions)
-        > SHORTEST * nearest_neighbour_distance(p.positions)
-    ]
+def _ended(moved: _Moved, data: Measured) -> _Ended | None:
+    """A framework relaxed, in all ways where the data ask for them."""
+    kind, each = moved.framework.structure_type, math.log(data.points)
+    p = _bonded(moved.positions, kind, data, "orbits", STARTS)
+    if p is None:
+        return None
+    orbits = each * len(moved.framework.shells)
+    plain = _Ended(moved, p, p.criterion + orbits)
+    # What moves outwards alone may be right and still far off across.
+    if len(move_names(p.positions, ["across"])) > len(p.values):
+        across = _bonded(p.positions, kind, data, "across", NEAR_STARTS)
+        if across and across.criterion < p.criterion - EVIDENCE:
+            return _Ended(moved, across, across.criterion + orbits, plain)
+    return plain
+
+
+def _bonded(
+    positions: np.ndarray,
+    structure_type: str,
+    data: Measured,
+    kind: str,
+    tries: int,
+) -> Polished | None:
+    """Orbits relaxed, None where atoms come too close."""
+    p = relaxed_orbits(positions, structure_type, data, tries, kind)
+    if p is None:
+        return None
+    bond = nearest_neighbour_distance(p.positions)
+    if shortest_bond(p.positions) < SHORTEST * bond:
+        return None
+    return without_roughness(p, data)
+
+
+def _across_predicts(moved: _Moved, data: Measured) -> bool:
+    """Whether moves across help on r that was left out."""
+    x, kind = moved.positions, moved.framework.structure_type
+    seen, held = (Measured(data.target, part) for part in ("seen", "held"))
+    plain = relaxed_orbits(x, kind, seen)
+    if plain is None:
+        return True
+    across = relaxed_orbits(plain.positions, kind, seen, NEAR_STARTS, "across")
+    return across is not None and held.rw_of(across) < held.rw_of(plain)
+
+
+def _tested(ended: Sequence[_Ended], data: Measured) -> list[_Ended]:
+    """By the criterion, with those ways across that predict.
+
+    Only as far as it may matter: what is far behind the first is left out.
+    """
+    order = sorted(ended, key=lambda one: one.value)
+    tested: list[_Ended] = []
+    while order and order[0].value < min(
+        (one.value + EVIDENCE for one in tested), default=math.inf
+    ):
+        one = order.pop(0)
+        if one.plain is None or _across_predicts(one.moved, data):
+            tested.append(one)
+        else:
+            order = sorted([*order, one.plain], key=lambda one: one.value)
+    return tested
 
 
 def _candidate(ended: _Ended, target: Target) -> Candidate:
@@ -321,7 +411,7 @@ def _candidate(ended: _Ended, target: Target) -> Candidate:
         elements=(target.element,) * len(x),
         positions=x,
         structure_type=kind,
-        edits=("orbits",),
+        edits=ended.edits,
         edited_from=(kind, len(x)),
         notes=(f"framework {ended.framework}",),
     )
@@ -334,6 +424,11 @@ def _ideal(framework: Framework, bond: float, target: Target) -> Candidate:
         structure_type=framework.structure_type,
         notes=(f"framework {framework}",),
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _sphere(target: Target) -> AttenuatedCrystal:
+    return fit_crystal(target)
 
 
 @functools.cache

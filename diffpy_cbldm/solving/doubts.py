@@ -223,12 +223,15 @@ def plainness_doubts(candidates: Sequence[Candidate]) -> list[str]:
     least = min(refined, key=lambda c: c.rw or 0.0, default=first)
     if first.rw is None or least.rw is None or least.rw > first.rw - 1e-3:
         return []
-    if "orbits" in least.edits:  # charged for, see `frameworks.charged_rw`
+    if any("orbits" in c.edits for c in refined):
+        # Charged for, see `frameworks.charged_rws`.
+        relaxed = "orbits" in least.edits
         return [
-            f"A framework with more that was adjusted to the data fits "
+            f"{'A framework' if relaxed else 'An edited structure'} with more "
+            f"that was adjusted to the data fits "
             f"better ({least.structure_type} with {len(least)} atoms, Rw "
             f"{least.rw:.3f}; the first one {first.rw:.3f}), but not by more "
-            f"than its variables and orbits are worth."
+            f"than its variables, orbits and edited sites are worth."
         ]
     return [
         f"Longer, twinned or edited particles fit better (at best "

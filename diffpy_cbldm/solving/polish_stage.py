@@ -28,6 +28,7 @@ from diffpy_cbldm.polishing.front import (
 )
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange, atom_range, spread
+from diffpy_cbldm.solving.relaxed_library import Relaxed, relaxed_library
 from diffpy_cbldm.solving.solution import FrontPoint
 from diffpy_cbldm.threads import side_by_side
 
@@ -97,6 +98,10 @@ def edit_best(
     fronts = side_by_side(
         lambda start: edit(start, target, **how), _to_polish(starts)
     )
+    relaxed = Relaxed()
+    if "orbits" in how["kinds"]:
+        relaxed = relaxed_library(starts, target, used)
+        fronts += relaxed.fronts
     if not fronts:
         return Edits([], (), None)
     # Edits count only where they predict r that was left out.
@@ -117,7 +122,8 @@ def edit_best(
     ]
     points = [_point(p, p is answer) for p in dict.fromkeys([*kept, answer])]
     points.sort(key=lambda point: point.roughness)
-    atoms = _atoms(answer, fronts, more, bool(answer.edits))
+    met = [*more, *relaxed.met]
+    atoms = _atoms(answer, fronts, met, bool(answer.edits))
     return Edits(refined, tuple(points), atoms)
 
 

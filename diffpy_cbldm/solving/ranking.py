@@ -17,7 +17,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.uncertainties import misfits
 from diffpy_cbldm.search.generators import built_in
 from diffpy_cbldm.settings import MAX_ATOMS
-from diffpy_cbldm.solving.frameworks import charged_rw
+from diffpy_cbldm.solving.frameworks import charged_rws
 from diffpy_cbldm.solving.plainest import apart, plainest
 from diffpy_cbldm.solving.polish_stage import STRETCH
 
@@ -104,11 +104,12 @@ def filled_up(firsts: Iterable[int], total: int, count: int) -> list[int]:
 def ordered(refined: Sequence[Candidate], target: Target) -> list[int]:
     """The refined candidates by Rw, the plainest first where it is open.
 
-    Relaxed orbits are charged for (`frameworks.charged_rw`).
+    Relaxed orbits, and what they are compared with, are charged for
+    (`frameworks.charged_rws`).
     """
     points = target.independent_points
     order = simplest_first(
-        [charged_rw(c, points) for c in refined],
+        charged_rws(refined, points),
         [c.positions for c in refined],
     )
     # Of the refinement's own range of r, all the same.

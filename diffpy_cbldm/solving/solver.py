@@ -355,7 +355,7 @@ def _refined(
     clock.begin("refine")
     start = start_values(candidate, target, fit)
     # What a generator has relaxed goes on being relaxed, with uncertainties.
-    relaxed = [kind for kind in candidate.edits if kind == "orbits"]
+    relaxed = [k for k in candidate.edits if k in ("orbits", "across")]
     # Not from 0, or a fit without them would come first, for nothing.
     names = move_names(candidate.positions, relaxed)
     start |= dict.fromkeys(names[:1], MOVED)

@@ -56,7 +56,9 @@ def stated_range(
     cluster = framework_range(candidates, target.independent_points)
     if cluster is not None:
         # A framework is one cluster; other answers stand for a powder.
-        return cluster
+        ideal = candidates[0].generator == "library"
+        # Others of the library, relaxed as well, were met by the edits.
+        return _joined(cluster, edited) if ideal and edited else cluster
     alike = alike_sizes(candidates[0], ranked, sizes, crystal, target)
     return on_powders(edited, alike, candidates[0], target, beside)
 

@@ -22,8 +22,8 @@ import numpy as np
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.crystals.frameworks import Framework, load_frameworks
-from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.low_pass import low_passed
+from diffpy_cbldm.fitting.orbit_moves import twisted
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.target import Target
@@ -117,7 +117,7 @@ def left_out(x: np.ndarray, kind: str, target: Target, relax: bool) -> float:
     seen, held = (Measured(target, part) for part in ("seen", "held"))
     p = Crystal(x, kind, seen).judged()
     if relax:
-        relaxed = relaxed_orbits(moves.twisted(x, TWIST), kind, seen)
+        relaxed = relaxed_orbits(twisted(x, TWIST), kind, seen)
         p = relaxed or p
     return held.rw_of(p)
 
