@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from diffpy_cbldm.cluster import Candidate
@@ -21,11 +22,7 @@ from diffpy_cbldm.settings import COMMON_QDAMP
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import resolved
 from diffpy_cbldm.solving.sizes import APART, SizeAtQdamp, covering
-from diffpy_cbldm.solving.world_range import (
-    EXPLAINED,
-    on_powders,
-    widened_by,
-)
+from diffpy_cbldm.solving.world_range import EXPLAINED, on_powders
 
 TRIED = 12
 """Candidates of different sizes that are fitted again."""
@@ -121,7 +118,13 @@ def compound_range(
     if best.rw is None or best.rw < EXPLAINED:
         return alike
     if best.rw < MISFIT:
-        return widened_by(alike, WIDENING, SHARE)
+        factor = math.exp(WIDENING)
+        return dataclasses.replace(
+            alike,
+            low=math.ceil(alike.low / factor),
+            high=math.floor(alike.high * factor),
+            share=SHARE,
+        )
     return on_powders(alike, alike, best, target) or alike
 
 

@@ -60,22 +60,28 @@ class BondRange(Stored):
         return f"{self.length:.3f} A ({self.low:.3f} to {self.high:.3f} A)"
 
 
-def other_ranges(
+def told_ranges(
     best: Candidate, atoms: AtomRange | None, verdict: Verdict
 ) -> dict[str, Any]:
-    """What a solution holds beside N, where powders tell it.
+    """The ranges of a solution, marked where the answer is doubted.
+
+    Beside N those that powders tell.
 
     Parameters
     ----------
     best : Candidate
     atoms : AtomRange or None
     verdict : Verdict
-        Whether it names other types.
+        Whether it names other types, and how far the answer can be trusted.
     """
-    seen = atoms and atoms.evidence
-    if not seen:
+    if atoms is None:
         return {}
+    marked = dataclasses.replace(atoms, doubted=verdict.state != "good")
+    seen = atoms.evidence
+    if not seen:
+        return {"atoms": marked}
     return {
+        "atoms": marked,
         "bond": bond_range(best, seen),
         "type_probability": type_probability(seen, len(verdict.types) > 1),
     }

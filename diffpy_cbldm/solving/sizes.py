@@ -16,6 +16,7 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.settings import COMMON_QDAMP
 from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.solving.doubts import range_doubts
 
 FIRSTS = 12
 """So many of the best candidates are fitted again."""
@@ -76,9 +77,9 @@ def sizes_by_qdamp(
     Returns
     -------
     tuple of SizeAtQdamp
-        Empty where Qdamp is known.
+        Empty where Qdamp is known, or the data end before they tell a size.
     """
-    if target.qdamp is not None:
+    if target.qdamp is not None or range_doubts(target):
         return ()
     low, high = target.qdamp_range
     some = _varied(ranked)

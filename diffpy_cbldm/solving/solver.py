@@ -64,7 +64,7 @@ from diffpy_cbldm.solving.open_sizes import (
     UNEDITED,
     futile,
 )
-from diffpy_cbldm.solving.other_ranges import other_ranges
+from diffpy_cbldm.solving.other_ranges import told_ranges
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
@@ -266,12 +266,11 @@ def _solve(
         refined += without_copies(edits.refined, [c for c, _ in refined])
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     order = ordered([c for c, _ in refined], target)
-    everything = [refined[i] for i in order] + rest
+    everything = [*(refined[i] for i in order), *rest]
     candidates = [c for c, _ in everything]
     largest = largest_proposed(generators)
     clock.begin("sizes")
-    short = range_doubts(target)
-    sizes = () if short else sizes_by_qdamp(ranked, crystal, target)
+    sizes = sizes_by_qdamp(ranked, crystal, target)
     part = used.sublattice is not None
     answer = Answer(candidates, target, crystal, largest, given, part)
     beside = beside_crystal(ranked, target, answer.rw)
@@ -279,8 +278,6 @@ def _solve(
     atoms = stated_range(
         candidates, ranked, edits.atoms, sizes, crystal, target, beside
     )
-    if atoms:
-        atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
     more = on_demand(candidates, target, used)
     return Solution(
         candidates=candidates,
@@ -299,7 +296,6 @@ def _solve(
         together=tuple(other.pdf for other in target.together),
         front=edits.front,
         groups=tuple(group(candidates, independent_points(target))),
-        atoms=atoms,
         crystal=crystal,
         sizes=sizes,
         distribution=more.distribution,
@@ -307,7 +303,7 @@ def _solve(
         phases=more.phases,
         verdict=verdict,
         beside=beside,
-        **other_ranges(candidates[0], atoms, verdict),
+        **told_ranges(candidates[0], atoms, verdict),
     )
 
 
