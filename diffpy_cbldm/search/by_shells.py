@@ -73,7 +73,7 @@ particle larger than the frameworks."""
 
 LARGER = 0.2
 """So does a sphere of crystal with a larger diameter and an Rw below this: of
-120 simulated frameworks those that gave such a diameter had Rw 0.28 and
+120 simulated frameworks those that gave such a diameter had Rw 0.30 and
 more."""
 
 SAME = 0.35
