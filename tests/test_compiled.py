@@ -108,7 +108,7 @@ def test_kernels_are_compiled_ahead_for_the_types_that_a_job_has():
     )
     # Any other type would be compiled when it comes, and the wait be longer.
     counts = dict(line.split() for line in run.stdout.splitlines())
-    assert len(counts) == 17
+    assert len(counts) == 18
     assert set(counts.values()) == {"1"}
     for name in compiled.IN_A_JOB:
         module = importlib.import_module(name)

@@ -16,6 +16,7 @@ from diffpy_cbldm.crystals.frameworks import load_frameworks
 from diffpy_cbldm.crystals.particles import NONE, Particle
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.low_pass import low_passed
 from diffpy_cbldm.fitting.orbit_moves import MOST_SHELLS, twisted
 from diffpy_cbldm.fitting.target import Target
@@ -282,6 +283,17 @@ def test_no_framework_is_looked_at_where_a_large_sphere_is_told(monkeypatch):
     monkeypatch.setattr(by_shells, "load_frameworks", none)
     assert library_rw(target) > by_shells.EXPLAINED
     assert shells_generator(target) == []
+
+
+def test_no_framework_looks_like_a_larger_sphere_of_crystal():
+    for framework in load_frameworks()[100::600]:
+        x = 2.88 * framework.positions
+        cluster = cb.Cluster(("Au",) * len(x), x)
+        pdf = cb.simulate(cluster, qmin=0.8, qmax=25.0, biso=0.5)[0]
+        target = Target.of(pdf)
+        crystal = fit_crystal(target)
+        small = crystal.n_atoms <= settings.MAX_ATOMS
+        assert small or crystal.rw > by_shells.CRYSTALLINE
 
 
 def test_orbit_fields_are_those_of_the_orbits():
