@@ -179,7 +179,8 @@ class Solve:
     polish: str = parameter(
         "yes",
         "Edit the best candidates: yes, no, or kinds of edits separated by "
-        "commas: sites, layers, faults, strain, surface, displacements.",
+        "commas: sites, layers, faults, strain, surface, orbits, "
+        "displacements.",
     )
     roughness: float = parameter(
         1.25,

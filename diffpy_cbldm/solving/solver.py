@@ -271,7 +271,12 @@ def _solve(
     part = used.sublattice is not None
     verdict = judge(Answer(candidates, target, crystal, largest, given, part))
     atoms = stated_range(
-        candidates, ranked, edits.atoms, sizes, crystal, target
+        candidates,
+        ranked,
+        edits.range_of(candidates[0]),
+        sizes,
+        crystal,
+        target,
     )
     if atoms:
         atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
