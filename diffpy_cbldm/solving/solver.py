@@ -270,14 +270,8 @@ def _solve(
     sizes = () if short else sizes_by_qdamp(ranked, crystal, target)
     part = used.sublattice is not None
     verdict = judge(Answer(candidates, target, crystal, largest, given, part))
-    atoms = stated_range(
-        candidates,
-        ranked,
-        edits.range_of(candidates[0]),
-        sizes,
-        crystal,
-        target,
-    )
+    edited = edits.range_of(candidates[0])
+    atoms = stated_range(candidates, ranked, edited, sizes, crystal, target)
     if atoms:
         atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
     more = on_demand(candidates, target, used)
