@@ -179,8 +179,8 @@ class Solve:
     polish: str = parameter(
         "yes",
         "Edit the best candidates: yes, no, or kinds of edits separated by "
-        "commas: sites, layers, faults, strain, surface, displacements; of "
-        "compounds sites, strain, surface, charge.",
+        "commas: sites, layers, faults, strain, surface, orbits, "
+        "displacements; of compounds sites, strain, surface, charge.",
     )
     roughness: float = parameter(
         1.25,

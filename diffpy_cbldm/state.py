@@ -116,7 +116,7 @@ _FORMS: dict[str, Callable[..., dict[str, Any]]] = {
     r"at bound: (\S+) (\S+)": lambda name, at: {
         "at_bounds": ((name, float(at)),)
     },
-    r"(strain|surface|orbits) refined": lambda move: {
+    r"(strain|surface|orbits|across) refined": lambda move: {
         "refined_moves": (move,)
     },
     r"not determined: (.+)": lambda name: {"not_determined": (name,)},

@@ -14,6 +14,7 @@ from diffpy_cbldm.fitting.ligands import (
     ligand_distance,
 )
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.two_phases import TwoPhases, best_of_types
 from diffpy_cbldm.solving import on_demand as solving_demand
 from diffpy_cbldm.solving import solver
 from diffpy_cbldm.solving.on_demand import on_demand, second_particles
@@ -160,3 +161,27 @@ def test_two_elements_are_no_two_phases():
     pdf = simulated(cb.Cluster("Au", OCT))
     with pytest.raises(CbldmError, match="one element in both"):
         cb.phases_recipe(gold(OCT), cb.Cluster("Pt", ICO), pdf)
+
+
+def test_types_of_the_second_particle_that_fit_alike_are_named():
+    def pair(kind, rw, share):
+        return TwoPhases(
+            types=("ico", kind),
+            atoms=(144, 70),
+            share=(share, 0.03),
+            rw=rw,
+            rw_single=0.17,
+            gain=40.0,
+            supported=True,
+            parameters={},
+        )
+
+    points = 200.0
+    pairs = [pair("hcp", 0.150, 0.2), pair("dec", 0.152, 0.3)]
+    best = best_of_types([*pairs, pair("fcc", 0.16, 0.4)], points)
+    assert best.types[1] == "hcp" and best.alike == ("dec",)
+    # The share is no surer than the type.
+    assert best.share[1] > 0.1 and not best.supported
+    assert "which type it is" in str(best)
+    alone = best_of_types([pairs[0], pair("fcc", 0.16, 0.4)], points)
+    assert alone == pairs[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from diffpy.srfit.fitbase import FitRecipe
@@ -42,7 +44,8 @@ class TwoPhases(Stored):
         Structure types of both.
     atoms : tuple of int
     share : (value, uncertainty)
-        Of the second particle, by weight.
+        Of the second particle, by weight; the uncertainty covers what
+        seconds of other types give that fit alike.
     rw, rw_single : float
         Rw of both, and of the first alone with its atoms held.
     gain : float
@@ -52,6 +55,9 @@ class TwoPhases(Stored):
         uncertainty.
     parameters : dict
         Value and uncertainty of the variables, as of a `Candidate`.
+    alike : tuple of str
+        Other types of the second particle that the criterion does not tell
+        from this one.
     """
 
     types: tuple[str, str]
@@ -62,11 +68,17 @@ class TwoPhases(Stored):
     gain: float
     supported: bool
     parameters: dict[str, tuple[float, float]]
+    alike: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         (share, error), verdict = self.share, "not supported"
         if self.supported:
             verdict = "supported"
+        if self.alike:
+            verdict += (
+                f"; which type it is, the data do not tell "
+                f"({', '.join(self.alike)} as well)"
+            )
         return (
             f"{self.types[1]} with {self.atoms[1]} atoms beside "
             f"{self.types[0]} with {self.atoms[0]}, {share:.2f} +- "
@@ -202,4 +214,36 @@ def two_phases(
         gain=gain,
         supported=bool(gain >= EVIDENCE and determined),
         parameters=found,
+    )
+
+
+def best_of_types(pairs: Sequence[TwoPhases], points: float) -> TwoPhases:
+    """The best of pairs whose second particles have different types.
+
+    Seconds of several types often fit alike: which of them is lowest by a
+    little depends on what was tried.  They are named, and the uncertainty of
+    the share covers theirs.
+
+    Parameters
+    ----------
+    pairs : sequence of TwoPhases
+        With the same first particle.
+    points : float
+        Independent points of the data.
+    """
+    best = min(pairs, key=lambda pair: pair.rw)
+    near = [
+        pair
+        for pair in pairs
+        if 2 * points * math.log(pair.rw / max(best.rw, 1e-9)) < EVIDENCE
+        and pair.types[1] != best.types[1]
+    ]
+    share, error = best.share
+    off = max((abs(pair.share[0] - share) for pair in near), default=0.0)
+    error = math.hypot(error, off)
+    return dataclasses.replace(
+        best,
+        share=(share, error),
+        supported=best.supported and bool(share >= 2 * error),
+        alike=tuple(dict.fromkeys(pair.types[1] for pair in near)),
     )

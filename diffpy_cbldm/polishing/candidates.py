@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.recipe import delta2_name
 from diffpy_cbldm.fitting.refinement import refine
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import give_back
@@ -227,7 +228,14 @@ def _refined(
         for kind in cluster.edits
         if kind in left or kind not in ("surface", "orbits")
     )
-    values = {k: v for k, v in values.items() if k in kept or k not in names}
+    # From where the fit with all of them ended.
+    ended = {name: value for name, (value, _) in done.parameters.items()}
+    ended[delta2_name(cluster.elements)] = ended["delta2"]
+    values = {
+        k: ended.get(k, v)
+        for k, v in values.items()
+        if k in kept or k not in names
+    }
     plainer = dataclasses.replace(cluster, edits=edits)
     if not edits:
         plainer = dataclasses.replace(plainer, edited_from=None)
@@ -266,9 +274,11 @@ def polish(
         What may be edited: "sites" (atoms added, removed and moved on sites
         that continue the crystal), "layers" (whole facets and rows of more
         than 256 atoms), "faults" (stacking faults and twins of these),
-        "strain", "surface" (radial moves of the two outermost shells) and
-        "displacements" (all of at most 256 atoms, by 0.15 A at most).  All
-        by default; each is taken only where it is worth its parameters.
+        "strain", "surface" (radial moves of the two outermost shells),
+        "orbits" (of icosahedra and decahedra, atoms that symmetry makes
+        equal, or shells of them) and "displacements" (all of at most 256
+        atoms, by 0.15 A at most).  All by default; each is taken only where
+        it is worth its parameters.
     roughness : float
         How much rougher than the most compact cluster of the library a
         structure may become; default 1.25 times.

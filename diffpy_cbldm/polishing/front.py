@@ -35,7 +35,7 @@ from diffpy_cbldm.polishing.crystal import (
 from diffpy_cbldm.polishing.displacements import displaced_atoms
 from diffpy_cbldm.polishing.large import LargeCrystal, large_front
 from diffpy_cbldm.polishing.long_basis import LongMeasured
-from diffpy_cbldm.polishing.orbits import relaxed_orbits
+from diffpy_cbldm.polishing.orbits import relaxed_ideal
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.threads import one_thread
 
@@ -125,7 +125,7 @@ def _front(
     crystal = Crystal(positions, structure_type, data)
     found = [crystal.judged()]
     if "orbits" in kinds and structure_type in SYMMETRIC:
-        relaxed = relaxed_orbits(positions, structure_type, data)
+        relaxed = relaxed_ideal(positions, structure_type, data)
         found += [relaxed] if relaxed else []
     price = crystal.price()
     for _ in range(LEVELS if set(kinds) & set(_BY_LEVEL) else 0):

@@ -15,7 +15,7 @@ import numpy as np
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.orbit_moves import ORBIT_LIMIT
 from diffpy_cbldm.polishing.basis import PairBasis
-from diffpy_cbldm.polishing.costs import edit_cost
+from diffpy_cbldm.polishing.costs import edit_cost, too_far
 from diffpy_cbldm.polishing.crystal import (
     Crystal,
     Measured,
@@ -118,6 +118,50 @@ def relaxed_orbits(
     names = moves.move_names(positions, [kind])
     if not names:
         return None
+    p = _relaxed(positions, structure_type, data, names, tries)
+    inside = max(map(abs, p.values.values())) <= ORBIT_LIMIT
+    return p if inside else None
+
+
+def relaxed_ideal(
+    positions: np.ndarray,
+    structure_type: str,
+    data: Measured,
+    tries: int = STARTS,
+) -> Polished | None:
+    """Relax the orbits of an ideal cluster as far as is likely.
+
+    What moves too far (`diffpy_cbldm.polishing.costs.too_far`) is put back,
+    and the rest is relaxed again.
+
+    Parameters
+    ----------
+    positions, structure_type, data, tries
+        As for `relaxed_orbits`.
+
+    Returns
+    -------
+    Polished or None
+        None where no orbit can move, or none does.
+    """
+    names = moves.move_names(positions, ["orbits"])
+    while names:
+        p = _relaxed(positions, structure_type, data, names, tries)
+        near = tuple(n for n in names if not too_far(n, p.values[n]))
+        if len(near) == len(names):
+            return p
+        names = near
+    return None
+
+
+def _relaxed(
+    positions: np.ndarray,
+    structure_type: str,
+    data: Measured,
+    names: tuple[str, ...],
+    tries: int,
+) -> Polished:
+    """Some moves of orbits at their best, however far they go."""
     crystal = Crystal(positions, structure_type, data)
     at = SPREAD * starts(1 + len(names), tries)
     at[:, 0] = 0
@@ -127,8 +171,6 @@ def relaxed_orbits(
         (zoom, *found), _ = descend(crystal.basis, x, fields, at)
         # The stretch is a factor of all, the moves as well.
         values = [float(value / (1 + zoom)) for value in found]
-        if max(map(abs, values)) > ORBIT_LIMIT:
-            return None
         crystal = Crystal(
             x * (1 + zoom), structure_type, data, dict(zip(names, values))
         )

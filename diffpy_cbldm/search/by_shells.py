@@ -81,8 +81,8 @@ EXPLAINED = 0.12
 the data need no framework."""
 
 CRYSTALLINE = 0.2
-"""Rw of a sphere of crystal below which it tells the size of a particle: of 120
-simulated frameworks those that gave a larger one had Rw 0.30 and more."""
+"""Rw of a sphere of crystal below which it tells the size of a particle: of
+120 simulated frameworks those that gave a larger one had Rw 0.30 and more."""
 
 FARTHEST, BEYOND = 7.0, 0.1
 """Signal beyond so many bond lengths, the diameter of a close-packed sphere

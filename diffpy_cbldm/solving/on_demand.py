@@ -18,7 +18,11 @@ from diffpy_cbldm.fitting.distribution import (
 from diffpy_cbldm.fitting.ligands import LigandShell, ligand_shell
 from diffpy_cbldm.fitting.quickfit import START, QuickFit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.fitting.two_phases import TwoPhases, two_phases
+from diffpy_cbldm.fitting.two_phases import (
+    TwoPhases,
+    best_of_types,
+    two_phases,
+)
 from diffpy_cbldm.formula import read_formula
 from diffpy_cbldm.polishing.crystal import Measured
 from diffpy_cbldm.threads import side_by_side
@@ -98,7 +102,7 @@ def on_demand(
 def _best_pair(
     best: Candidate, seconds: dict[str, list[Candidate]], target: Target
 ) -> TwoPhases:
-    """The pair with the least Rw: of each type some, and then of its type."""
+    """The best pair: of each type some, and then more of its type."""
 
     def pairs(some: Sequence[Candidate]) -> list[TwoPhases]:
         return side_by_side(lambda c: two_phases(best, c, target), some)
@@ -106,7 +110,7 @@ def _best_pair(
     first = pairs([c for same in seconds.values() for c in same[:TRIED]])
     found = min(first, key=lambda pair: pair.rw)
     more = pairs(seconds[found.types[1]][TRIED:])
-    return min([found, *more], key=lambda pair: pair.rw)
+    return best_of_types([*first, *more], target.independent_points)
 
 
 def _ligand_offer(target: Target, used: settings.Solve) -> Iterable[str]:

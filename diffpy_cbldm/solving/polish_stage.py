@@ -64,11 +64,19 @@ class Edits:
         From ideal to rough.
     atoms : AtomRange or None
         None where nothing was edited.
+    relaxed : AtomRange or None
+        The same around the best ideal cluster with relaxed orbits.
     """
 
     refined: list[tuple[Candidate, float]]
     front: tuple[FrontPoint, ...]
     atoms: AtomRange | None
+    relaxed: AtomRange | None = None
+
+    def range_of(self, best: Candidate) -> AtomRange | None:
+        """The range of N that goes with an answer."""
+        ideal = "orbits" in best.edits and best.generator == "library"
+        return self.relaxed if ideal and self.relaxed else self.atoms
 
 
 CHARGE = "charge"
@@ -124,7 +132,22 @@ def edit_best(
     points.sort(key=lambda point: point.roughness)
     met = [*more, *relaxed.met]
     atoms = _atoms(answer, fronts, met, bool(answer.edits))
-    return Edits(refined, tuple(points), atoms)
+    around = _around_relaxed(held, relaxed)
+    return Edits(refined, tuple(points), atoms, around)
+
+
+def _around_relaxed(
+    held: Sequence[Front], relaxed: Relaxed
+) -> AtomRange | None:
+    """The range of N by what was relaxed alike: clusters with all shells.
+
+    What else fits is in the range of the refined structures.
+    """
+    met = [p for front in held for p in front.changed if "orbits" in p.edits]
+    if not met:
+        return None
+    best = min(met, key=_criterion)
+    return _atoms(best, (), [*met, *relaxed.met], True)
 
 
 def _to_polish(starts: list[Candidate]) -> list[Candidate]:

@@ -14,17 +14,21 @@ from collections.abc import Sequence
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.candidates import Front, edit
 from diffpy_cbldm.polishing.crystal import Measured, Polished
 from diffpy_cbldm.polishing.front import SYMMETRIC
-from diffpy_cbldm.polishing.orbits import relaxed_orbits
+from diffpy_cbldm.polishing.orbits import relaxed_ideal
 from diffpy_cbldm.search.by_library import screened_library
 from diffpy_cbldm.search.by_shells import asks_for_shells
 from diffpy_cbldm.threads import side_by_side
 
-LOOKED_AT = 8
-"""Ideal clusters whose orbits are relaxed from one start."""
+FEWEST = 20
+"""Atoms of a cluster whose orbits are more than its size."""
+
+LOOKED_AT, TRIES = 8, 4
+"""Ideal clusters whose orbits are relaxed, and from how many starts."""
 
 EDITED = 2
 """Of these so many, the best, are edited in earnest."""
@@ -74,7 +78,7 @@ def relaxed_library(
 
     def relaxed(start: Candidate) -> Polished | None:
         kind = start.structure_type
-        return relaxed_orbits(start.positions, kind, data, tries=1)
+        return relaxed_ideal(start.positions, kind, data, TRIES)
 
     ideal = _ideal(target)
     met = {
@@ -100,19 +104,18 @@ def relaxed_library(
 
 def _ideal(target: Target) -> list[Candidate]:
     """The ideal clusters with orbits to relax that fit best as they are."""
-    table, (rw, bonds) = load_table(), screened_library(target)
+    table, (_, bonds) = load_table(), screened_library(target)
     known = [
-        k
-        for k, one in enumerate(table.geometries)
-        if one.structure_type in SYMMETRIC
-    ]
-    known.sort(key=lambda k: float(rw[k]))
-    return [
         Candidate(
-            (target.element,) * len(table.geometries[k].members),
+            (target.element,) * len(one.members),
             table.positions(k) * bonds[k],
-            structure_type=table.geometries[k].structure_type,
+            structure_type=one.structure_type,
             generator="library",
         )
-        for k in known[:LOOKED_AT]
+        for k, one in enumerate(table.geometries)
+        if one.structure_type in SYMMETRIC and len(one.members) >= FEWEST
     ]
+    # The screening does not fit Qdamp and widths, which large ones need.
+    fits = quick_fit([c.positions for c in known], target, scan=(0.0,))
+    order = sorted(range(len(known)), key=lambda k: fits[k].rw)
+    return [known[k] for k in order[:LOOKED_AT]]

@@ -275,8 +275,9 @@ def _solve(
     answer = Answer(candidates, target, crystal, largest, given, part)
     beside = beside_crystal(ranked, target, answer.rw)
     verdict = judge(dataclasses.replace(answer, beside=beside))
+    edited = edits.range_of(candidates[0])
     atoms = stated_range(
-        candidates, ranked, edits.atoms, sizes, crystal, target, beside
+        candidates, ranked, edited, sizes, crystal, target, beside
     )
     more = on_demand(candidates, target, used)
     return Solution(

@@ -10,6 +10,7 @@ import dataclasses
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import diameter
+from diffpy_cbldm.crystals.stacking import stacking_words
 from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.solving.abstaining import reason
 from diffpy_cbldm.solving.atom_range import AtomRange
@@ -153,6 +154,9 @@ def _what(
     """Type and size."""
     kinds = verdict.types if verdict else (best.structure_type,)
     kind = " or ".join(filter(None, kinds)) or "a cluster"
+    if best.structure_type == "stacked":
+        order = stacking_words(best.positions)
+        kind += f" ({order})" if order else ""
     length = diameter(best.positions)
     across = f"{length:.0f} A across"
     if length > CORNERS * rmax:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from diffpy_cbldm.fitting.orbit_moves import twisted
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.polishing.candidates import as_candidate
 from diffpy_cbldm.polishing.crystal import Crystal, Measured
 from diffpy_cbldm.polishing.orbits import relaxed_orbits
 from diffpy_cbldm.search.by_library import library_generator
@@ -38,6 +40,7 @@ from diffpy_cbldm.search.by_shells import (
 from diffpy_cbldm.search.matching import screen
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.on_demand import on_demand
+from diffpy_cbldm.solving.relaxed_library import relaxed_library
 
 FOLDER = Path("../shared/data/experimental")
 
@@ -54,7 +57,7 @@ NAMED = {
 def refined(candidate: cb.Candidate, target: Target) -> cb.Candidate:
     """From its quick fit, the orbits as far as they were relaxed."""
     fit = quick_fit([candidate.positions], target)[0]
-    relaxed = ["orbits"] if "orbits" in candidate.edits else []
+    relaxed = [k for k in candidate.edits if k in ("orbits", "across")]
     start = start_values(candidate, target, fit)
     return cb.refine(candidate, target, start=start, moves=relaxed)
 
@@ -134,6 +137,26 @@ def blocks(best: cb.Candidate, target: Target) -> None:
         print(f"  left out: {words:34} {how:14} Rw {rw:.3f}", flush=True)
 
 
+def library_relaxed(target: Target, asked: Solve) -> Iterator[cb.Candidate]:
+    """Icosahedra and decahedra of the library with relaxed orbits."""
+    made = relaxed_library([], target, asked)
+    for p in sorted(made.met, key=lambda p: p.criterion):
+        print(
+            f"  {len(p.positions)} atoms of the library, {len(p.values)} "
+            f"orbits or shells moved by up to "
+            f"{max(map(abs, p.values.values())):.2f} bonds: Rw {p.rw:.3f}, "
+            f"criterion {p.criterion:.0f}"
+        )
+    for front in made.fronts:
+        for p in front.changed:
+            before, after = front.seen
+            print(
+                f"  {p.start.structure_type} {len(p.positions)}, orbits "
+                f"relaxed: on r left out Rw {after:.3f}, {before:.3f} as it is"
+            )
+            yield as_candidate(p, target)
+
+
 def steps(name: str, folder: Path, phases: bool) -> None:
     """The lines of one file."""
     pdf = cb.read_pdf(folder / f"{name}.gr")
@@ -147,12 +170,15 @@ def steps(name: str, folder: Path, phases: bool) -> None:
     blocks(best, target)
     ranks(target)
     found = [c for c in shells_generator(target) if c.edits]
-    for c in found:
-        best = refined(c, target)
-        told(f"relaxed {best.notes[0].removeprefix('framework ')}", best)
-    if found:
-        best = refined(found[0], target)
     asked = Solve(ligand="S", phases=2 if phases else 1)
+    if not found:
+        found = list(library_relaxed(target, asked))
+    for c in found:
+        best = c if c.rw is not None else refined(c, target)
+        name = (*best.notes, "ideal cluster")[0].removeprefix("framework ")
+        told(f"relaxed {name}", best)
+    if found:
+        best = found[0] if found[0].rw else refined(found[0], target)
     more = on_demand([best], target, asked)
     print(f"  ligands: {more.ligands}")
     if more.phases is not None:
