@@ -313,9 +313,9 @@ TESTS = (
         "the misfit is larger than usual",
         lambda answer: answer.left,
         lambda answer, value: _of_size("The best Rw")(answer, value)
-        or f"Rw {value:.3f} (without edits) is more than such data usually leave (19 in "
-        f"20 right answers: {FACTS['rw'].threshold:g}): type and size are "
-        f"less sure.",
+        or f"Rw {value:.3f} (without edits) is more than such data usually "
+        f"leave (19 in 20 right answers: {FACTS['rw'].threshold:g}): type "
+        f"and size are less sure.",
     ),
     _Test(
         "misfit",

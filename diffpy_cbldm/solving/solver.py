@@ -58,11 +58,9 @@ from diffpy_cbldm.solving.doubts import (
 )
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import settle
+from diffpy_cbldm.solving.judging import judged
 from diffpy_cbldm.solving.on_demand import on_demand
-from diffpy_cbldm.solving.open_sizes import (
-    UNEDITED,
-    futile,
-)
+from diffpy_cbldm.solving.open_sizes import UNEDITED, futile
 from diffpy_cbldm.solving.other_ranges import other_ranges
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
@@ -71,11 +69,8 @@ from diffpy_cbldm.solving.polish_stage import (
     without_copies,
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
-from diffpy_cbldm.solving.second_phase import beside_crystal
 from diffpy_cbldm.solving.sizes import sizes_by_qdamp
 from diffpy_cbldm.solving.solution import Solution
-from diffpy_cbldm.solving.verdict import judge
-from diffpy_cbldm.solving.world_range import stated_range
 from diffpy_cbldm.threads import one_thread
 
 MOVED = 1e-4
@@ -272,13 +267,7 @@ def _solve(
     sizes = () if short else sizes_by_qdamp(ranked, crystal, target)
     part = used.sublattice is not None
     answer = Answer(candidates, target, crystal, largest, given, part)
-    beside = beside_crystal(ranked, target, answer.rw)
-    verdict = judge(dataclasses.replace(answer, beside=beside))
-    atoms = stated_range(
-        candidates, ranked, edits.atoms, sizes, crystal, target, beside
-    )
-    if atoms:
-        atoms = dataclasses.replace(atoms, doubted=verdict.state != "good")
+    beside, verdict, atoms = judged(answer, ranked, edits.atoms, sizes)
     more = on_demand(candidates, target, used)
     return Solution(
         candidates=candidates,
