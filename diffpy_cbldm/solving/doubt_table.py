@@ -117,8 +117,15 @@ class Answer:
 
     @property
     def left(self) -> float:
-        """Rw of what nothing explains, a second phase neither."""
-        return self.rw if self.beside is None else self.beside.rw
+        """Rw of what nothing explains, a second phase neither.
+
+        Without edits: none were made where the thresholds were counted.
+        """
+        if self.beside is not None:
+            return self.beside.rw
+        if not self.best.edits:
+            return self.rw
+        return doubts.unedited(self.candidates).rw or self.rw
 
     @property
     def bond(self) -> float | None:
@@ -306,9 +313,9 @@ TESTS = (
         "the misfit is larger than usual",
         lambda answer: answer.left,
         lambda answer, value: _of_size("The best Rw")(answer, value)
-        or f"Rw {value:.3f} is more than such data usually leave (nine in "
-        f"ten right answers: {FACTS['rw'].threshold:g}): type and size are "
-        f"less sure.",
+        or f"Rw {value:.3f} (without edits) is more than such data usually "
+        f"leave (19 in 20 right answers: {FACTS['rw'].threshold:g}): type "
+        f"and size are less sure.",
     ),
     _Test(
         "misfit",

@@ -287,6 +287,15 @@ def explained_reach(best: Candidate, largest: int) -> float:
     return reach
 
 
+def unedited(candidates: Sequence[Candidate]) -> Candidate:
+    """The best without edits: what was counted on powders had none.
+
+    Edits lower Rw whatever the data lack; the first where all were edited.
+    """
+    plain = [c for c in candidates if c.rw is not None and not c.edits]
+    return min(plain, key=lambda c: c.rw or 0.0, default=candidates[0])
+
+
 def compact_diameter(candidate: Candidate, atoms: int) -> float:
     """What a close-packed sphere of so many atoms measures, angstrom."""
     share_of_space = 0.74

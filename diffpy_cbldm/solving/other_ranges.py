@@ -18,20 +18,21 @@ from diffpy_cbldm.solving.size_evidence import SizeEvidence
 from diffpy_cbldm.solving.verdict import Verdict
 
 BOND: dict[str, dict[float, float]] = {
-    "small, Qdamp known": {0.5: 0.0025, 0.9: 0.0076},
-    "small, Qdamp unknown": {0.5: 0.0019, 0.9: 0.0041},
-    "large, Qdamp known": {0.5: 0.002, 0.9: 0.005},
-    "large, Qdamp unknown": {0.5: 0.0015, 0.9: 0.004},
-    "misfit, Qdamp known": {0.5: 0.0022, 0.9: 0.0149},
-    "misfit, Qdamp unknown": {0.5: 0.0013, 0.9: 0.0052},
+    "small, Qdamp known": {0.5: 0.0023, 0.9: 0.0076},
+    "small, Qdamp unknown": {0.5: 0.0021, 0.9: 0.0043},
+    "large, Qdamp known": {0.5: 0.002, 0.9: 0.0055},
+    "large, Qdamp unknown": {0.5: 0.0016, 0.9: 0.0041},
+    "misfit, Qdamp known": {0.5: 0.0022, 0.9: 0.0282},
+    "misfit, Qdamp unknown": {0.5: 0.0013, 0.9: 0.0071},
 }
 """Relative errors of the distance that so many powders stay below, by
 stratum; that of the wavelength is one of them."""
 
-TYPES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
-    "small": ((98, 98), (3, 8)),
-    "large": ((226, 227), (7, 11)),
-    "misfit": ((37, 39), (1, 9)),
+TYPES: dict[str, tuple[int, int]] = {
+    "small": (117, 117),
+    "large": (247, 248),
+    "misfit": (37, 39),
+    "rivals": (12, 29),
 }
 """Answers of the right type, and all: where no other type is named, and where
 one fits as well.  Both tables are made by ``python -m
@@ -60,28 +61,22 @@ class BondRange(Stored):
         return f"{self.length:.3f} A ({self.low:.3f} to {self.high:.3f} A)"
 
 
-def told_ranges(
+def other_ranges(
     best: Candidate, atoms: AtomRange | None, verdict: Verdict
 ) -> dict[str, Any]:
-    """The ranges of a solution, marked where the answer is doubted.
-
-    Beside N those that powders tell.
+    """What a solution holds beside N, where powders tell it.
 
     Parameters
     ----------
     best : Candidate
     atoms : AtomRange or None
     verdict : Verdict
-        Whether it names other types, and how far the answer can be trusted.
+        Whether it names other types.
     """
-    if atoms is None:
-        return {}
-    marked = dataclasses.replace(atoms, doubted=verdict.state != "good")
-    seen = atoms.evidence
+    seen = atoms and atoms.evidence
     if not seen:
-        return {"atoms": marked}
+        return {}
     return {
-        "atoms": marked,
         "bond": bond_range(best, seen),
         "type_probability": type_probability(seen, len(verdict.types) > 1),
     }
@@ -117,5 +112,6 @@ def type_probability(seen: SizeEvidence, rivals: bool) -> float:
     rivals : bool
         Whether other types are named beside the first.
     """
-    right, counted = TYPES[seen.stratum.split(",")[0]][rivals]
+    kind = "rivals" if rivals else seen.stratum.split(",")[0]
+    right, counted = TYPES[kind]
     return (right + 1) / (counted + 2)

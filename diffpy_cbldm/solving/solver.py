@@ -59,12 +59,10 @@ from diffpy_cbldm.solving.doubts import (
 )
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import settle
+from diffpy_cbldm.solving.judging import judged
 from diffpy_cbldm.solving.on_demand import on_demand
-from diffpy_cbldm.solving.open_sizes import (
-    UNEDITED,
-    futile,
-)
-from diffpy_cbldm.solving.other_ranges import told_ranges
+from diffpy_cbldm.solving.open_sizes import UNEDITED, futile
+from diffpy_cbldm.solving.other_ranges import other_ranges
 from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
@@ -72,11 +70,8 @@ from diffpy_cbldm.solving.polish_stage import (
     without_copies,
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
-from diffpy_cbldm.solving.second_phase import beside_crystal
 from diffpy_cbldm.solving.sizes import sizes_by_qdamp
 from diffpy_cbldm.solving.solution import Solution
-from diffpy_cbldm.solving.verdict import judge
-from diffpy_cbldm.solving.world_range import stated_range
 from diffpy_cbldm.threads import one_thread
 
 MOVED = 1e-4
@@ -273,12 +268,8 @@ def _solve(
     sizes = sizes_by_qdamp(ranked, crystal, target)
     part = used.sublattice is not None
     answer = Answer(candidates, target, crystal, largest, given, part)
-    beside = beside_crystal(ranked, target, answer.rw)
-    verdict = judge(dataclasses.replace(answer, beside=beside))
     edited = edits.range_of(candidates[0])
-    atoms = stated_range(
-        candidates, ranked, edited, sizes, crystal, target, beside
-    )
+    beside, verdict, atoms = judged(answer, ranked, edited, sizes)
     more = on_demand(candidates, target, used)
     return Solution(
         candidates=candidates,
@@ -297,6 +288,7 @@ def _solve(
         together=tuple(other.pdf for other in target.together),
         front=edits.front,
         groups=tuple(group(candidates, independent_points(target))),
+        atoms=atoms,
         crystal=crystal,
         sizes=sizes,
         distribution=more.distribution,
@@ -304,7 +296,7 @@ def _solve(
         phases=more.phases,
         verdict=verdict,
         beside=beside,
-        **told_ranges(candidates[0], atoms, verdict),
+        **other_ranges(candidates[0], atoms, verdict),
     )
 
 

@@ -16,7 +16,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving.atom_range import AtomRange
-from diffpy_cbldm.solving.doubts import range_doubts
+from diffpy_cbldm.solving.doubts import range_doubts, unedited
 from diffpy_cbldm.solving.frameworks import framework_range
 from diffpy_cbldm.solving.open_sizes import Ranked, alike_sizes
 from diffpy_cbldm.solving.second_phase import Beside
@@ -59,8 +59,15 @@ def stated_range(
         ideal = candidates[0].generator == "library"
         # Others of the library, relaxed as well, were met by the edits.
         return _joined(cluster, edited) if ideal and edited else cluster
-    alike = alike_sizes(candidates[0], ranked, sizes, crystal, target)
-    return on_powders(edited, alike, candidates[0], target, beside)
+    best = candidates[0]
+    alike = alike_sizes(best, ranked, sizes, crystal, target)
+    if best.edits and (best.rw or 0.0) >= EXPLAINED:
+        # Rw that edits have lowered says less of the size than it seems to.
+        plain = unedited(candidates)
+        n = len(plain)
+        alike = _joined(alike, AtomRange(n, n, n, alike.share))
+        best = dataclasses.replace(best, rw=plain.rw)
+    return on_powders(edited, alike, best, target, beside)
 
 
 def on_powders(

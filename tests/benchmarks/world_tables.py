@@ -105,20 +105,14 @@ def bonds(rows: Sequence[Row]) -> dict[str, dict[float, float]]:
     return found
 
 
-def types(rows: Sequence[Row]) -> dict[str, tuple[tuple[int, int], ...]]:
+def types(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
     """What `TYPES` should be."""
-
-    def counted(kind: str, rivals: bool) -> tuple[int, int]:
-        some = [
-            first_right(r)
-            for r in rows
-            if seen(r).stratum.startswith(kind)
-            and (len(r["types"]) > 1) == rivals
-        ]
-        return sum(some), len(some)
-
-    kinds = ("small", "large", "misfit")
-    return {k: (counted(k, False), counted(k, True)) for k in kinds}
+    found: dict[str, list[bool]] = {}
+    for r in rows:
+        rivals = len(r["types"]) > 1
+        kind = "rivals" if rivals else seen(r).stratum.split(",")[0]
+        found.setdefault(kind, []).append(first_right(r))
+    return {kind: (sum(some), len(some)) for kind, some in found.items()}
 
 
 def first_right(row: Row) -> bool:

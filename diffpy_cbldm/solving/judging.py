@@ -1,0 +1,49 @@
+"""What is said of an answer: second phase, verdict, range of N."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.solving.doubt_table import Answer
+from diffpy_cbldm.solving.open_sizes import Ranked
+from diffpy_cbldm.solving.second_phase import Beside, beside_crystal
+from diffpy_cbldm.solving.sizes import SizeAtQdamp
+from diffpy_cbldm.solving.verdict import Verdict, judge
+from diffpy_cbldm.solving.world_range import stated_range
+
+
+def judged(
+    answer: Answer,
+    ranked: Ranked,
+    edited: AtomRange | None,
+    sizes: Sequence[SizeAtQdamp],
+) -> tuple[Beside | None, Verdict, AtomRange | None]:
+    """What lies beside the particle, the verdict, and the range of N.
+
+    Parameters
+    ----------
+    answer : Answer
+    ranked : sequence of (Candidate, QuickFit)
+        As they were fitted alone.
+    edited : AtomRange or None
+        Of the edits.
+    sizes : sequence of SizeAtQdamp
+    """
+    target = answer.target
+    beside = beside_crystal(ranked, target, answer.rw)
+    verdict = judge(dataclasses.replace(answer, beside=beside))
+    atoms = stated_range(
+        answer.candidates,
+        ranked,
+        edited,
+        sizes,
+        answer.crystal,
+        target,
+        beside,
+    )
+    if atoms:
+        doubted = verdict.state != "good"
+        atoms = dataclasses.replace(atoms, doubted=doubted)
+    return beside, verdict, atoms
