@@ -40,6 +40,7 @@ from diffpy_cbldm.series.jobs import Answer, Job
 from diffpy_cbldm.series.many import Listed, solve_many
 from diffpy_cbldm.series.records import Record
 from diffpy_cbldm.series.store import Store
+from diffpy_cbldm.solving.world_range import conformal
 from tests.benchmarks import builds
 
 FIRST, LAST = 60, 1500
@@ -218,6 +219,15 @@ def told(records: Sequence[Record], true: Sequence[Truth]) -> None:
                 f"range of N holds ({name}): {np.mean(chosen):.1%} of "
                 f"{len(chosen)}"
             )
+    beyond = [
+        0.0 if h else abs(math.log(r.n_atoms / t.atoms))
+        for h, (t, r) in zip(held, ranged)
+        if not r.full
+    ]
+    print(
+        f"ranges of neighbours hold in 90 % from exp(-x) to exp(x) of N on, "
+        f"x = {conformal(beyond, 0.9):.3f}"
+    )
     print(f"N off by {np.median(off):.1%} in the median, {np.mean(off):.1%}")
     print(f"ranges are {np.median(wide):.0%} of N wide in the median")
     bonds = [r.bond for _, r in done]
