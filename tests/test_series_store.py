@@ -13,7 +13,7 @@ from ase.db import connect
 import diffpy_cbldm as cb
 from diffpy_cbldm.series import store as stores
 from diffpy_cbldm.series.records import Record, kept, key_of, record_of
-from diffpy_cbldm.series.store import Store, result_text
+from diffpy_cbldm.series.store import Ended, Store, result_text
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.solving.verdict import Verdict
 from tests.postgres import postgres_server
@@ -117,6 +117,19 @@ def test_a_frame_is_done_once():
     assert one.finish(record) and not two.finish(record)
     assert two.claim(KEYS[0], "b.gr") == ("done", record)
     assert one.records() == [record]
+
+
+def test_several_frames_in_one_turn_are_kept_all_or_none():
+    store = Store("a.db")
+    asked = [(key, "a.gr") for key in KEYS[:2]]
+    assert store.claim_all(asked) == [("mine", None)] * 2
+    good = Ended(Record(KEYS[0], "a.gr"))
+    with pytest.raises(cb.CbldmError):
+        store.finish_all([good, Ended(Record(KEYS[1], "a.gr"), best="none")])
+    assert store.records() == []
+    # The same data twice are kept once.
+    assert store.finish_all([good, good]) == [True, False]
+    assert [answer for answer, _ in store.claim_all(asked)] == ["done", "mine"]
 
 
 def test_a_failure_is_kept_until_it_is_tried_again():

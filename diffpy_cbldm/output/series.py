@@ -140,6 +140,6 @@ def _row(record: Record, links: Mapping[str, str]) -> dict[str, str]:
         "atoms": atoms,
         "rw": "-" if record.rw is None else f"{record.rw:.4f}",
         "doubts": str(record.doubts),
-        "search": "full" if record.full else "neighbours",
+        "search": record.search,
         "reason": record.reason,
     }

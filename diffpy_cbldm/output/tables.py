@@ -191,7 +191,7 @@ def series_summary(records: Iterable[Record]) -> str:
                 span,
                 rw_text(r.rw),
                 str(r.doubts),
-                "full" if r.full else "neighbours",
+                r.search,
             ]
         )
     return _aligned(lines, flush_left={0, 1, 3, 6})

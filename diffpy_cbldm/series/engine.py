@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.errors import CbldmError
@@ -36,7 +36,7 @@ from diffpy_cbldm.series.records import (
     key_of,
     key_of_bytes,
 )
-from diffpy_cbldm.series.store import BUSY, MINE, Store
+from diffpy_cbldm.series.store import BUSY, MINE, Ended, Store
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -153,34 +153,48 @@ class Engine:
 
     def _fill(self) -> None:
         """Send off frames until as many are on their way as there is room."""
-        while len(self.flying) + len(self.outgoing) < self.room:
+        # What the store has makes way for others.
+        while numbers := self._next():
+            self._begin(numbers)
+        self._send()
+
+    def _next(self) -> list[int]:
+        """As many frames as there is room for."""
+        free = self.room - len(self.flying) - len(self.outgoing)
+        numbers: list[int] = []
+        while len(numbers) < free:
             number = self.plan.next()
             if number is None:
                 break
-            self._begin(number)
-        self._send()
+            numbers.append(number)
+        return numbers
 
-    def _begin(self, number: int) -> None:
-        """Read a frame, claim it, and send it off; or say how it ended."""
-        told = self.told[number]
-        if told.job is None:
-            job, failed = self._read(told)
-            if failed is not None:
-                answer, kept = self._claim(failed.key, failed.source)
-                self._end(number, kept or failed, write=answer == MINE)
-                return
-            assert job is not None
-            told.job = job
-        answer, record = self._claim(told.job.key, told.job.source)
-        if answer == BUSY:
-            self.busy.append(number)
-        elif answer == MINE:
-            self.outgoing.append(number)
-        elif record is not None:
-            self._end(number, record, write=False)
+    def _begin(self, numbers: Sequence[int]) -> None:
+        """Read frames, claim them, and send them off; or say how they ended.
 
-    def _claim(self, key: str, source: str) -> tuple[str, Record | None]:
-        return self.store.claim(key, source, again=self.again)
+        The store is opened once for all: that takes longer than the rest.
+        """
+        bad: dict[int, Record] = {}
+        asked = []
+        for number in numbers:
+            told = self.told[number]
+            if told.job is None:
+                told.job, failed = self._read(told)
+                if failed is not None:
+                    bad[number] = failed
+            about = bad.get(number) or told.job
+            assert about is not None
+            asked.append((about.key, about.source))
+        answers = self.store.claim_all(asked, again=self.again)
+        mine = [n for n, (a, _) in zip(numbers, answers) if a == MINE]
+        self.store.finish_all([Ended(bad[n]) for n in mine if n in bad])
+        for number, (answer, record) in zip(numbers, answers, strict=True):
+            if record := record or bad.get(number):
+                self._end(number, record)
+            elif answer == BUSY:
+                self.busy.append(number)
+            else:
+                self.outgoing.append(number)
 
     def _read(self, told: Told) -> tuple[Job | None, Record | None]:
         """What is sent to a worker, or why a file cannot be."""
@@ -250,8 +264,14 @@ class Engine:
                     del self.flying[number]
                     came[number] = future
         answers = self._gathered(came)
-        for number, future in came.items():
-            self._take(number, future, answers.get(number))
+        ended = {
+            number: frame
+            for number, future in came.items()
+            if (frame := self._taken(number, future, answers.get(number)))
+        }
+        self.store.finish_all(list(ended.values()))
+        for number, frame in ended.items():
+            self._end(number, frame.record)
 
     def _gathered(self, came: Mapping[int, Any]) -> dict[int, Answer]:
         """The answers of tasks, without those that were lost on the way."""
@@ -263,13 +283,18 @@ class Engine:
             answers = {n: _result(future) for n, future in done.items()}
             return {n: a for n, a in answers.items() if a is not None}
 
-    def _take(self, number: int, future: Any, answer: Answer | None) -> None:
-        """What came of one frame: an answer, a death, or nothing at all."""
+    def _taken(
+        self, number: int, future: Any, answer: Answer | None
+    ) -> Ended | None:
+        """What came of one frame; None where it is tried again."""
         told = self.told[number]
         if answer is not None:
             if not answer.fault:
-                self._keep(number, answer)
-                return
+                self.known[number] = answer.known
+                best = answer.known.starts[0] if answer.known else None
+                return Ended(
+                    self._named(told, answer.record), answer.result, best
+                )
             told.faults += 1
             reason = answer.record.reason
             over = told.faults >= TRIES
@@ -281,39 +306,27 @@ class Engine:
             others = self.deaths - told.deaths, self.tries - told.deaths
             over = told.deaths >= patience_with(*others, len(self.told))
         else:  # cancelled, or lost with a scheduler or the answer's worker
+            over = False
+        if not over:
             self.plan.put_back(number)
-            return
-        if over:
-            assert told.job is not None
-            record = Record(
-                told.job.key, told.frame.source, FAILED, reason=reason
-            )
-            self._end(number, record)
-        else:
-            self.plan.put_back(number)
+            return None
+        assert told.job is not None
+        record = Record(told.job.key, told.frame.source, FAILED, reason=reason)
+        return Ended(self._named(told, record))
 
-    def _keep(self, number: int, answer: Answer) -> None:
-        self.known[number] = answer.known
-        best = answer.known.starts[0] if answer.known else None
-        self._end(number, answer.record, answer.result, best)
+    def _named(self, told: Told, record: Record) -> Record:
+        """A record with the name and the place of a frame.
 
-    def _end(
-        self,
-        number: int,
-        record: Record,
-        result: str = "",
-        best: Any = None,
-        write: bool = True,
-    ) -> None:
-        """Keep how a frame ended, and tell the neighbours that wait."""
-        told = self.told[number]
-        # The store may know the same data under another name.
-        record = dataclasses.replace(
+        The store may know the same data under others.
+        """
+        return dataclasses.replace(
             record, source=told.frame.source, value=told.frame.value
         )
-        if write:
-            self.store.finish(record, result, best)
-        told.record, told.job = record, None
+
+    def _end(self, number: int, record: Record) -> None:
+        """Tell how a frame ended, also the neighbours that wait."""
+        told = self.told[number]
+        told.record, told.job = self._named(told, record), None
         told.frame = dataclasses.replace(told.frame, pdf=None)
         for over in self.plan.end(number):
             self.known.pop(over, None)
@@ -329,8 +342,7 @@ class Engine:
             with contextlib.suppress(OSError):  # lost: seen the next time
                 self._measure_room()
             waiting, self.busy = self.busy, []
-            for number in waiting:
-                self._begin(number)
+            self._begin(waiting)
         if now - self.renewed > RENEW:
             self.renewed = now
             self.store.renew(self._claimed())

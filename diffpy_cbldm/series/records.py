@@ -72,6 +72,13 @@ class Record:
     full: bool = True
     reason: str = ""
 
+    @property
+    def search(self) -> str:
+        """How it was searched, in words."""
+        if self.state == FAILED:
+            return "-"
+        return "full" if self.full else "neighbours"
+
 
 def key_of(pdf: PDFData, asked: Mapping[str, Any]) -> str:
     """The key of a frame: the same data and settings, the same version.

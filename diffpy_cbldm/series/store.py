@@ -16,7 +16,7 @@ import os
 import pathlib
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm import databases
@@ -38,6 +38,15 @@ MINE, BUSY = "mine", "busy"
 
 OPTION = "--store"
 """What named the database, in messages."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A frame that has ended, as `Store.finish` takes it."""
+
+    record: Record
+    result: str = ""
+    best: Candidate | None = None
 
 
 class Store:
@@ -91,15 +100,32 @@ class Store:
         record : Record or None
             Of a frame that is done, or failed.
         """
+        return self.claim_all([(key, source)], again)[0]
+
+    def claim_all(
+        self, frames: Sequence[tuple[str, str]], again: bool = False
+    ) -> list[tuple[str, Record | None]]:
+        """Take frames (key, source) in one turn; see `claim`.
+
+        A turn takes some milliseconds, and a disk that is slow far more.
+        """
+        if not frames:
+            return []
         with self._opened() as rows:
-            row = _find(rows, key)
-            if row is not None and not (again and row.state == FAILED):
-                if row.state in (DONE, FAILED):
-                    return row.state, _record(row)
-                if self._held_by_another(row):
-                    return BUSY, None
-            pairs = {"source": _word(source), **self._claim_pairs()}
-            _put(rows, key, pairs, number=row and row.id)
+            return [self._claimed(rows, *frame, again) for frame in frames]
+
+    def _claimed(
+        self, rows: Any, key: str, source: str, again: bool
+    ) -> tuple[str, Record | None]:
+        """What `claim` answers."""
+        row = _find(rows, key)
+        if row is not None and not (again and row.state == FAILED):
+            if row.state in (DONE, FAILED):
+                return row.state, _record(row)
+            if self._held_by_another(row):
+                return BUSY, None
+        pairs = {"source": _word(source), **self._claim_pairs()}
+        _put(rows, key, pairs, number=row and row.id)
         return MINE, None
 
     def _claim_pairs(self) -> dict[str, Any]:
@@ -161,20 +187,14 @@ class Store:
             The database cannot be written, such as on a full disk; nothing
             of the frame is kept then.
         """
+        return self.finish_all([Ended(record, result, best)])[0]
+
+    def finish_all(self, frames: Sequence[Ended]) -> list[bool]:
+        """Keep what came of frames in one turn, all or none; see `finish`."""
+        if not frames:
+            return []
         with self._opened() as rows:
-            row = _find(rows, record.key)
-            if row is not None and row.state == DONE:
-                return False
-            data = {"result": result} if result else None
-            _put(
-                rows,
-                record.key,
-                _pairs(record),
-                best.to_ase() if best is not None else None,
-                data,
-                row and row.id,
-            )
-        return True
+            return [_finished(rows, frame) for frame in frames]
 
     def records(self) -> list[Record]:
         """The frames that are done or failed, in the order they ended."""
@@ -207,6 +227,22 @@ class Store:
 def result_text(solution: Solution) -> str:
     """A result as the JSON that `Store.solution` reads."""
     return json.dumps(solution.as_dict(), separators=(",", ":"))
+
+
+def _finished(rows: Any, frame: Ended) -> bool:
+    """What `Store.finish` answers."""
+    row = _find(rows, frame.record.key)
+    if row is not None and row.state == DONE:
+        return False
+    _put(
+        rows,
+        frame.record.key,
+        _pairs(frame.record),
+        frame.best.to_ase() if frame.best is not None else None,
+        {"result": frame.result} if frame.result else None,
+        row and row.id,
+    )
+    return True
 
 
 def _find(rows: Any, key: str, include_data: bool = False) -> Any:

@@ -249,8 +249,7 @@ def _solve(
     notes = [*notes, *told, *unheard]
     clock.begin("quick fit")
     ranked = rank_quickly(pool, target)
-    # Edits take the most memory: they do without what proposals left.
-    forget()
+    forget()  # edits take the most memory
     chosen = to_refine(ranked, used.refine, generators)
     refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
     if used.polish == "yes" and futile(ranked):

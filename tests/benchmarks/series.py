@@ -40,6 +40,7 @@ from diffpy_cbldm.series.jobs import Answer, Job
 from diffpy_cbldm.series.many import Listed, solve_many
 from diffpy_cbldm.series.records import Record
 from diffpy_cbldm.series.store import Store
+from diffpy_cbldm.solving.world_range import conformal
 from tests.benchmarks import builds
 
 FIRST, LAST = 60, 1500
@@ -162,7 +163,7 @@ def growth(chosen: argparse.Namespace) -> None:
     pdfs = simulated(chosen.count, chosen.seed)[part]
     seen: list[tuple[float, int]] = []
     began = time.perf_counter()
-    peaks: list[float] = []
+    peaks: list[tuple[float, float]] = []
 
     def progress(ended: int, frames: int) -> None:
         seen.append((time.perf_counter() - began, ended))
@@ -190,7 +191,11 @@ def growth(chosen: argparse.Namespace) -> None:
         f"{rate:.0f} frames an hour, a full search every {chosen.full_every}"
     )
     print(f"processor time: {busy / max(len(fresh), 1):.2f} s a frame")
-    print(f"peak memory of a worker: {max(peaks):.0f} MB")
+    most, own = np.max(peaks, axis=0)
+    print(
+        f"peak memory of a worker: {most:.0f} MB, {own:.0f} MB with what it "
+        f"shares in shares"
+    )
     costs(rate / chosen.workers)
 
 
@@ -214,6 +219,15 @@ def told(records: Sequence[Record], true: Sequence[Truth]) -> None:
                 f"range of N holds ({name}): {np.mean(chosen):.1%} of "
                 f"{len(chosen)}"
             )
+    beyond = [
+        0.0 if h else abs(math.log(r.n_atoms / t.atoms))
+        for h, (t, r) in zip(held, ranged)
+        if not r.full
+    ]
+    print(
+        f"ranges of neighbours hold in 90 % from exp(-x) to exp(x) of N on, "
+        f"x = {conformal(beyond, 0.9):.3f}"
+    )
     print(f"N off by {np.median(off):.1%} in the median, {np.mean(off):.1%}")
     print(f"ranges are {np.median(wide):.0%} of N wide in the median")
     bonds = [r.bond for _, r in done]
@@ -241,9 +255,19 @@ def costs(per_core: float) -> None:
         print(f"{cores:5d} {10_000 / per_core / cores:8.2f}  ({how})")
 
 
-def _peak() -> float:
-    """The most memory that this process has taken, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _peak() -> tuple[float, float]:
+    """The most memory that this process has taken, MB: in all, and with what
+    it shares with others counted in shares.
+
+    Shares are known for now alone; of what is shared since the beginning
+    less and less is.
+    """
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    now = {}
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
+        name, size = line.split()[:2]
+        now[name] = int(size) / 1024
+    return most, most - now["Rss:"] + now["Pss:"]
 
 
 def nothing(job: Job) -> Answer:
@@ -254,15 +278,14 @@ def nothing(job: Job) -> Answer:
 class Kept:
     """A store in memory: what a task costs without a database."""
 
-    def claim(
-        self, key: str, source: str, again: bool = False
-    ) -> tuple[str, Record | None]:
+    def claim_all(
+        self, frames: Sequence[tuple[str, str]], again: bool = False
+    ) -> list[tuple[str, Record | None]]:
         """Everything is there to be done."""
-        return "mine", None
+        return [("mine", None)] * len(frames)
 
-    def finish(self, *what: object) -> bool:
+    def finish_all(self, frames: object) -> None:
         """Nothing is kept."""
-        return True
 
     def renew(self, keys: object) -> None:
         """There is nobody else."""
@@ -272,14 +295,22 @@ class Kept:
 
 def scheduler_cost(tasks: int, threads: int) -> None:
     """What a task costs that does nothing, on threads of this process."""
+    import dask
     from distributed import Client, LocalCluster
 
+    # Of 64 workers in one process, what watches them takes a third of it.
+    quiet = {
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.system-monitor.interval": "10s",
+        "distributed.admin.tick.interval": "1s",
+    }
     r = np.linspace(1, 30, 200)
     frames = [
         Frame(str(k), None, cb.PDFData(r, np.sin(r + k), composition="Pt"))
         for k in range(tasks)
     ]
     with (
+        dask.config.set(quiet),
         LocalCluster(
             n_workers=threads,
             threads_per_worker=1,
