@@ -1,6 +1,7 @@
 """Answers on simulated measured PDFs: types, ranges of N, doubts.
 
     python -m tests.benchmarks.measured_world [--count 400] [--json FILE]
+    python -m tests.benchmarks.measured_world --first 520 --count 100
     python -m tests.benchmarks.measured_world --json FILE --count 0
 
 Each case is a powder of metal particles with known atoms, measured under its
@@ -213,6 +214,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument(
+        "--first",
+        type=int,
+        default=0,
+        help="number of the first case; the package's tables are made of "
+        "those below 520",
+    )
+    parser.add_argument(
         "--facts",
         action="store_true",
         help="also print what the package's tables should hold",
@@ -223,7 +231,7 @@ def main() -> None:
     if words.json.exists():
         rows = json.loads(words.json.read_text())
     done = {row["number"] for row in rows}
-    for number in range(words.count):
+    for number in range(words.first, words.first + words.count):
         if number in done:
             continue
         rows.append(record(number))
