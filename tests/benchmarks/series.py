@@ -184,6 +184,8 @@ def growth(chosen: argparse.Namespace) -> None:
     spent = time.perf_counter() - began
     told(series.records, truths(chosen.count)[part])
     fresh = len(series.frames) - there
+    if fresh < 1:
+        return
     rate = 3600 * fresh / spent
     print(
         f"{fresh} frames in {spent:.0f} s on {chosen.workers} workers: "
