@@ -161,14 +161,14 @@ def growth(chosen: argparse.Namespace) -> None:
     """Solve the growing particle and compare with the truth."""
     part = slice(*(chosen.part or (0, chosen.count)))
     pdfs = simulated(chosen.count, chosen.seed)[part]
-    seen: list[tuple[float, int]] = []
+    there = len(Store(chosen.store).records()) if chosen.store else 0
     began = time.perf_counter()
     peaks: list[tuple[float, float]] = []
 
     def progress(ended: int, frames: int) -> None:
-        seen.append((time.perf_counter() - began, ended))
         if ended % 10 == 0:
-            print(f"{ended} of {frames}, {seen[-1][0]:.0f} s", flush=True)
+            spent = time.perf_counter() - began
+            print(f"{ended} of {frames}, {spent:.0f} s", flush=True)
 
     with clients.connected(chosen.workers) as connect:
         client = connect()
@@ -183,14 +183,15 @@ def growth(chosen: argparse.Namespace) -> None:
         busy = sum(client.run(time.process_time).values())
     spent = time.perf_counter() - began
     told(series.records, truths(chosen.count)[part])
-    # What the store had took no time.
-    fresh = [t for t, _ in seen if t > 1.0]
-    rate = 3600 * len(fresh) / spent
+    fresh = len(series.frames) - there
+    if fresh < 1:
+        return
+    rate = 3600 * fresh / spent
     print(
-        f"{len(fresh)} frames in {spent:.0f} s on {chosen.workers} workers: "
+        f"{fresh} frames in {spent:.0f} s on {chosen.workers} workers: "
         f"{rate:.0f} frames an hour, a full search every {chosen.full_every}"
     )
-    print(f"processor time: {busy / max(len(fresh), 1):.2f} s a frame")
+    print(f"processor time: {busy / max(fresh, 1):.2f} s a frame")
     most, own = np.max(peaks, axis=0)
     print(
         f"peak memory of a worker: {most:.0f} MB, {own:.0f} MB with what it "

@@ -168,12 +168,14 @@ def kill_workers(
         def kill(_: object) -> None:
             nonlocal killed
             if killed < chosen.workers and choose.random() < 0.8:
-                # One that dies while it is asked does not answer.
-                with contextlib.suppress(OSError):
-                    alive = client.run(os.getpid, on_error="ignore")
-                    if numbers := list(alive.values()):
-                        os.kill(choose.choice(numbers), signal.SIGKILL)
-                        killed += 1
+                # Those that are dead are waited for where they are asked.
+                nannies = client.cluster.workers.values()
+                numbers = [nanny.pid for nanny in nannies if nanny.pid]
+                if not numbers:
+                    return
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(choose.choice(numbers), signal.SIGKILL)
+                    killed += 1
 
         engine = Engine(
             lambda: client,
