@@ -274,6 +274,37 @@ def test_a_repeated_run_skips_what_is_there(client):
     assert [t.record for t in again] == [t.record for t in first]
 
 
+def test_no_worker_starts_where_all_is_there(client, monkeypatch):
+    store, some = Store("a.db"), frames(40)
+    some.insert(2, Frame("missing.gr"))
+    run(client, store, some)
+    TRIED.clear()
+
+    def started(workers, memory):
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(clients, "_local", started)
+    with clients.connected(2) as connect:
+        told = Engine(connect, store, Listed(some), {}).run()
+    assert [t.record.state for t in told].count("done") == 40
+    assert not TRIED
+
+
+def test_frames_that_there_is_no_room_for_are_given_back(client):
+    """Two threads take four of the frames that were claimed at first."""
+    one, two = Store("a.db"), Store("a.db")
+    made = Engine(lambda: client, one, Listed(frames(20)), {})
+    made.work = quick
+    made._take_frames()
+    made._fill()
+    assert sorted(made.flying) == [0, 1, 2, 3]
+    keys = [made._read(t)[0].key for t in made.told]
+    answers = two.claim_all([(key, "other") for key in keys])
+    assert [a for a, _ in answers] == ["busy"] * 4 + ["mine"] * 16
+    two.release(keys)
+    assert [t.record.state for t in made.run()] == ["done"] * 20
+
+
 def test_bad_files_are_told_and_the_others_go_on(client, here):
     for name in ("a.gr", "c.gr"):
         write_gr(name, pdf(3))
@@ -420,6 +451,19 @@ def test_a_frame_that_ends_its_workers_is_given_up(monkeypatch):
     states = [t.record.state for t in told]
     assert states == ["done"] * 3 + ["failed"] + ["done"] * 5
     assert re.search("died [3-9] times", told[3].record.reason)
+
+
+def test_workers_that_die_while_they_start_come_back(monkeypatch):
+    monkeypatch.setattr(clients, "PRELOADED", ["distributed"])
+    monkeypatch.setattr(clients, "KEEP_UP", 0.1)
+    with clients.connected(2) as connect:
+        client = connect()
+        before = set(client.nthreads())
+        # What a nanny does whose worker died before it answered.
+        for nanny in list(client.cluster.workers.values()):
+            client.sync(nanny.close, reason="nanny-instantiate-failed")
+        client.wait_for_workers(2, timeout=60)
+        assert not before & set(client.nthreads())
 
 
 def test_machines_that_fail_blame_no_frame():

@@ -7,6 +7,7 @@ to Dask, which ends a worker that takes more.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import multiprocessing
 import os
@@ -24,6 +25,9 @@ MEMORY = 1500
 
 PATIENCE = 300.0
 """Seconds for which a scheduler that was lost is waited for."""
+
+KEEP_UP = 1.0
+"""Seconds from one look at the workers of this machine to the next."""
 
 PRELOADED = ["diffpy_cbldm.series.preloaded"]
 """What local workers have imported when they start."""
@@ -74,8 +78,14 @@ def connected(
     """
     check_installed()
     if where is None or isinstance(where, int):
-        with _local(where or len(os.sched_getaffinity(0)), memory) as client:
-            yield lambda: client
+        workers = where or len(os.sched_getaffinity(0))
+        with contextlib.ExitStack() as stack:
+            # Processes start when they are first needed: for a series that
+            # is all in the store, never.
+            started = functools.cache(
+                lambda: stack.enter_context(_local(workers, memory))
+            )
+            yield started
     elif isinstance(where, str | os.PathLike):
         with contextlib.ExitStack() as stack:
             yield lambda: stack.enter_context(_client(os.fspath(where)))
@@ -114,8 +124,32 @@ def _local(workers: int, memory: int) -> Iterator[Client]:
             silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
+        _kept_up(cluster, workers),
     ):
         yield client
+
+
+@contextlib.contextmanager
+def _kept_up(cluster: Any, workers: int) -> Iterator[None]:
+    """Start workers again whose nannies have given them up.
+
+    A nanny does so where a worker dies while it starts; the cluster would
+    go on with fewer of them, or none.
+    """
+    from tornado.ioloop import PeriodicCallback
+
+    def look() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status.name in ("closed", "failed"):
+                del cluster.workers[name]
+        cluster.scale(workers)
+
+    regular = PeriodicCallback(look, 1e3 * KEEP_UP)
+    cluster.loop.add_callback(regular.start)
+    try:
+        yield
+    finally:
+        cluster.loop.add_callback(regular.stop)
 
 
 @contextlib.contextmanager

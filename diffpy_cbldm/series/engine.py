@@ -48,6 +48,10 @@ TICK, POLL, RENEW = 0.2, 2.0, 120.0
 """Seconds until what may have changed is looked at: the scheduler; frames of
 other runs; claims."""
 
+UNLINKED = 16
+"""Frames that are claimed at once before it is known whether workers are
+needed."""
+
 GATHER = 60.0
 """Seconds that an answer may take from its worker to here."""
 
@@ -100,7 +104,7 @@ class Engine:
         self.busy: list[int] = []
         self.events: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.client: Any = None
-        self.room = 1
+        self.room = UNLINKED
         self.tries = self.deaths = 0
         self.polled = self.renewed = time.monotonic()
 
@@ -114,7 +118,6 @@ class Engine:
             not come back.  What is done is kept.
         """
         try:
-            self._link()
             while self._goes_on():
                 self._take_frames()
                 self._fill()
@@ -156,7 +159,20 @@ class Engine:
         # What the store has makes way for others.
         while numbers := self._next():
             self._begin(numbers)
+        if self.client is None and (self.outgoing or self.feed.open):
+            self._link()
+            self._leave(self.outgoing[self.room :])
         self._send()
+
+    def _leave(self, numbers: Sequence[int]) -> None:
+        """Give back frames, the last first, that there is no room for."""
+        keys = [job.key for n in numbers if (job := self.told[n].job)]
+        if keys:
+            self.store.release(keys)
+        for number in reversed(numbers):
+            self.outgoing.remove(number)
+            self.told[number].job = None
+            self.plan.put_back(number)
 
     def _next(self) -> list[int]:
         """As many frames as there is room for."""
@@ -334,13 +350,15 @@ class Engine:
 
     def _look_around(self) -> None:
         """See to lost schedulers, frames of other runs, and claims."""
-        if self.client.status not in ("running", "newly-created"):
+        linked = self.client is not None
+        if linked and self.client.status not in ("running", "newly-created"):
             self._reconnect()
         now = time.monotonic()
         if now - self.polled > POLL:
             self.polled = now
-            with contextlib.suppress(OSError):  # lost: seen the next time
-                self._measure_room()
+            if linked:
+                with contextlib.suppress(OSError):  # seen the next time
+                    self._measure_room()
             waiting, self.busy = self.busy, []
             self._begin(waiting)
         if now - self.renewed > RENEW:

@@ -40,7 +40,7 @@ from diffpy_cbldm.series.jobs import Answer, Job
 from diffpy_cbldm.series.many import Listed, solve_many
 from diffpy_cbldm.series.records import Record
 from diffpy_cbldm.series.store import Store
-from diffpy_cbldm.solving.world_range import conformal
+from diffpy_cbldm.solving.size_evidence import conformal
 from tests.benchmarks import builds
 
 FIRST, LAST = 60, 1500
@@ -316,6 +316,9 @@ def scheduler_cost(tasks: int, threads: int) -> None:
             n_workers=threads,
             threads_per_worker=1,
             processes=False,
+            # Each would take the memory of the whole process for its own and
+            # pause beyond a 64th of the machine's.
+            memory_limit=0,
             dashboard_address="127.0.0.1:0",
             silence_logs=50,
         ) as cluster,
