@@ -22,6 +22,7 @@ from diffpy_cbldm.solving.other_ranges import BondRange
 from diffpy_cbldm.solving.second_phase import Beside
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
 from diffpy_cbldm.solving.verdict import Verdict, headline
+from diffpy_cbldm.solving.world_range import EXPLAINED
 
 if TYPE_CHECKING:
     import pandas
@@ -286,10 +287,19 @@ class Solution(Stored, Displayed):
     def _about_range(self, atoms: AtomRange) -> str:
         """What the range of the number of atoms is worth."""
         if self.crystals:
+            counted = (
+                "how many compounds lie in such a range was not counted"
+            )
+            if atoms.evidence is not None:
+                counted = f"widened as of metals; {counted}"
+            elif (self.candidates[0].rw or 0.0) >= EXPLAINED:
+                counted = (
+                    f"widened until they held {atoms.share:.0%} of simulated "
+                    f"powders of compounds"
+                )
             text = (
                 f"The particle has {atoms}: those that the data do not tell "
-                f"apart, widened as of metals; how many compounds lie in such "
-                f"a range was not counted"
+                f"apart; {counted}"
             )
             if atoms.doubted:
                 known = self.pdf.qdamp is not None
