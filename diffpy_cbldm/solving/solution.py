@@ -324,7 +324,8 @@ class Solution(Stored, Displayed):
             f"{bond.share:.0%} of simulated powders"
         )
         if self.type_probability is not None:
-            kind = self.candidates[0].structure_type
+            best = self.candidates[0].structure_type
+            kind = self.verdict.types[0] if self.verdict else best
             text += (
                 f"; of such answers {self.type_probability:.0%} have the "
                 f"right type first, here {kind}"
