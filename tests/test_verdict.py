@@ -271,7 +271,12 @@ def test_all_outputs_agree():
             for c in solution.candidates
         ],
     )
-    assert "have the right type first, here fcc" in named.explain()
+    text = named.explain()
+    assert "have the right type first, here fcc" in text
+    assert "not like them" not in text
+    doubted = AtomRange(44, 40, 48, 0.9, doubted=True)
+    text = dataclasses.replace(named, atoms=doubted).explain()
+    assert text.count("this one is not like them") == 2
 
 
 def test_of_a_sublattice_the_first_neighbours_are_others():

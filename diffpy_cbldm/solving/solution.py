@@ -330,6 +330,8 @@ class Solution(Stored, Displayed):
                 f"; of such answers {self.type_probability:.0%} have the "
                 f"right type first, here {kind}"
             )
+        if self.atoms is not None and self.atoms.doubted:
+            text += "; the warnings say that this one is not like them"
         return f"{text}."
 
     def _about_crystals(self) -> list[str]:
