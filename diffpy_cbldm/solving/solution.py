@@ -287,9 +287,7 @@ class Solution(Stored, Displayed):
     def _about_range(self, atoms: AtomRange) -> str:
         """What the range of the number of atoms is worth."""
         if self.crystals:
-            counted = (
-                "how many compounds lie in such a range was not counted"
-            )
+            counted = "how many compounds lie in such a range was not counted"
             if atoms.evidence is not None:
                 counted = f"widened as of metals; {counted}"
             elif (self.candidates[0].rw or 0.0) >= EXPLAINED:
