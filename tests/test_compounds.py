@@ -318,6 +318,11 @@ def test_x_rays_and_neutrons_together(few):
     text = found.explain()
     assert "(neutrons)" in text and "not counted" in text
     assert "--distribution" not in text
+    # Above this misfit the range is one that was counted on compounds.
+    worse = dataclasses.replace(best, rw=0.1)
+    text = dataclasses.replace(found, candidates=[worse]).explain()
+    assert "held 90% of simulated powders of compounds" in text
+    assert "not counted" not in text
 
 
 def test_a_width_at_its_bound_is_told():

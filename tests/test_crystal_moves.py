@@ -15,6 +15,7 @@ from diffpy_cbldm.fitting.crystal_moves import (
 )
 from diffpy_cbldm.fitting.envelope import fit_envelope
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.together import with_others
 from diffpy_cbldm.search import cut_screening
 from diffpy_cbldm.search.by_cutting import cut_particles
 from tests.test_cutting import crystal, cut
@@ -44,6 +45,33 @@ def test_moves_are_found_again_by_the_native_recipe():
     for name, value in truth.items():
         assert found.parameters[name][0] == pytest.approx(value, abs=1e-3)
     np.testing.assert_allclose(found.positions, y, atol=5e-3)
+
+
+def test_moves_of_several_pdfs_tell_the_rw_of_each():
+    rutile = crystal("rutile", "IrO2")
+    elements, x = cut("rutile", "IrO2", 60)
+    moves = crystal_moves(elements, x, rutile, ("strain",))
+    y = x - x.mean(0) + 0.015 * moves["stretch_c"]
+    pdf, neutrons = (
+        dataclasses.replace(
+            cb.simulate(
+                [cb.Cluster(elements, y)], rmax=15.0, qmin=1.0, stype=stype
+            )[0],
+            composition="IrO2",
+        )
+        for stype in "XN"
+    )
+    target = with_others(Target.of(pdf), [neutrons])
+    plain = cb.refine(cb.Candidate(elements, x, "rutile", "cut"), target)
+    found = relaxed(plain, rutile, target, ("strain",))
+    assert found.rw < 0.1 * plain.rw
+    assert max(found.rw_of_each) < min(plain.rw_of_each)
+    mean = np.sqrt(np.mean(np.square(found.rw_of_each)))
+    assert found.rw == pytest.approx(mean, rel=1e-6)
+    # The same names as before, and the stretch.
+    assert set(found.parameters) == {*plain.parameters, "stretch_c"}
+    # Where the misfit lay, there is none.
+    assert plain.uneven_misfit and found.uneven_misfit is None
 
 
 def test_nothing_moves_where_nothing_is_gained():

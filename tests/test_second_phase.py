@@ -1,5 +1,7 @@
 """A particle beside a crystal of a second phase."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,14 @@ def test_the_particle_is_found_beside_a_second_phase():
 def test_one_particle_has_nothing_beside_it():
     ranked, target = ranked_of(ideal("dec", 55), shifted=0.12, missing=0.2)
     assert beside_crystal(ranked, target, ranked[0][1].rw) is None
+
+
+def test_few_shells_tell_no_second_phase():
+    """Data that are cut before the second shell are no PDF for the library."""
+    (pdf,) = cb.simulate(ideal("dec", 55), qdamp=0.03)
+    short = Target.of(pdf).with_rmax(3.4)
+    poor = [(ideal("fcc", 55), SimpleNamespace(rw=0.2))]
+    assert beside_crystal(poor, short, 0.2) is None
 
 
 def test_a_crystal_has_the_curve_that_was_fitted():

@@ -18,6 +18,7 @@ from diffpy_cbldm.solving.abstaining import reason
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubt_facts import DOUBTED, FACTS
 from diffpy_cbldm.solving.doubt_table import TESTS, Answer
+from diffpy_cbldm.solving.other_ranges import BondRange
 from diffpy_cbldm.solving.verdict import headline, judge
 from tests.benchmarks.no_particle import (
     endless,
@@ -227,6 +228,12 @@ def test_answers_without_a_verdict_point_at_the_warnings():
     assert "read the warnings (2)" in headline(best, None, None, 24.0, 2)
 
 
+@pytest.mark.parametrize("name", ["rw", "misfit"])
+def test_no_fit_is_good_whose_misfit_is_doubted(name):
+    best = cb.Candidate("Pt", OCTAHEDRON.positions, rw=FACTS[name].threshold)
+    assert "It fits fairly" in headline(best, None, None, 24.0)
+
+
 def test_all_outputs_agree():
     solution = cb.solve(
         measured_particle(),
@@ -253,6 +260,23 @@ def test_all_outputs_agree():
         ).as_dict()
     )
     assert again.headline == said and again.verdict == solution.verdict
+    # Types are counted by family, as the headline has them.
+    named = dataclasses.replace(
+        solution,
+        bond=BondRange(2.77, 2.76, 2.78, 0.9),
+        type_probability=0.9,
+        verdict=dataclasses.replace(solution.verdict, types=("fcc",)),
+        candidates=[
+            dataclasses.replace(c, structure_type="oct")
+            for c in solution.candidates
+        ],
+    )
+    text = named.explain()
+    assert "have the right type first, here fcc" in text
+    assert "not like them" not in text
+    doubted = AtomRange(44, 40, 48, 0.9, doubted=True)
+    text = dataclasses.replace(named, atoms=doubted).explain()
+    assert text.count("this one is not like them") == 2
 
 
 def test_of_a_sublattice_the_first_neighbours_are_others():

@@ -108,6 +108,19 @@ def test_beside_a_second_phase_the_range_is_that_of_the_other_particle():
     assert found.evidence.second and found.evidence.rw == 0.05
 
 
+@pytest.mark.parametrize("second", [False, True])
+def test_a_range_holds_the_answer_itself(second):
+    """Where nearly all that explains the data alike is far smaller."""
+    best = cb.Candidate("Pt", X, "fcc", "library", rw=0.05)
+    target = SimpleNamespace(qdamp=0.04, rmax=30.0)
+    alike = AtomRange(100, 8, 100, 0.9)
+    beside = SimpleNamespace(n_atoms=100, low=8, high=100, rw=0.05)
+    low, high = evidence(low=8, high=100).ends(1.0)
+    assert high < 100
+    found = on_powders(None, alike, best, target, beside if second else None)
+    assert found.low <= found.atoms == 100 <= found.high
+
+
 def a_row(number, **more):
     row = {
         "number": number,

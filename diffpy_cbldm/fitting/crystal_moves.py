@@ -28,8 +28,12 @@ from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.crystal_cuts import bond_lengths
 from diffpy_cbldm.fitting.envelope import free_axes
 from diffpy_cbldm.fitting.generator import choose_backend
-from diffpy_cbldm.fitting.recipe import delta2_name, recipe_of, variable_names
-from diffpy_cbldm.fitting.refinement import parameters_of, settled
+from diffpy_cbldm.fitting.recipe import recipe_of, variable_names
+from diffpy_cbldm.fitting.refinement import (
+    plain_names,
+    settled,
+    state_of_fit,
+)
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.renames import modern
 from diffpy_cbldm.threads import one_thread
@@ -147,25 +151,25 @@ def relaxed(
     moves = crystal_moves(candidate.elements, x, crystal, kinds)
     if not moves or candidate.rw is None:
         return candidate
-    plain = {delta2_name(candidate.elements): "delta2", "s1": "scale"}
-    named = {v: k for k, v in plain.items()}
     with one_thread():
+        recipe = recipe_of(candidate, target, backend, None, (), False)
+        plain = plain_names(recipe, candidate.elements)
+        named = {v: k for k, v in plain.items()}
         start = {
             named.get(name, name): value
             for name, (value, _) in candidate.parameters.items()
         } | {"zoomscale": 1.0}
-        recipe = recipe_of(candidate, target, backend, None, (), False)
         known = variable_names(recipe)
         for name in known:
             if name in start:
                 getattr(recipe, name).value = start[name]
         _add_moves(recipe, moves)
         results = settled(recipe, target)
-    found = parameters_of(results, plain)
+        state = state_of_fit(recipe, results, target, candidate.elements)
+    found = state["parameters"]
     values = {name: found[name][0] for name in moves}
     at = (x + _shift(moves, values)) * found["zoomscale"][0]
-    rw = float(results.rw)
-    gain = 2 * math.log(candidate.rw / max(rw, 1e-9))
+    gain = 2 * math.log(candidate.rw / max(state["rw"], 1e-9))
     enough = target.independent_points * gain > PRICE * len(moves)
     if not enough or shortest_bond(at) < SHORTEST * crystal.bonds.min():
         return candidate
@@ -177,10 +181,8 @@ def relaxed(
     return dataclasses.replace(
         candidate,
         positions=at,
-        rw=rw,
         rw_heldout=None,
-        parameters={**candidate.parameters, **found},
-        results=results,
+        **state,
         backend=choose_backend(backend),
         refined_moves=tuple(dict.fromkeys((*candidate.refined_moves, *did))),
     )

@@ -234,31 +234,60 @@ def refine(
             part = recipe_to(split)
             held = _rw(recipe, _fit_moves(part, _raw(part)), above=split)
         results = _fit_results(recipe, target, raw)
-        uneven = _uneven_misfit(recipe, float(results.rw))
-    plain = {delta2_name(cluster.elements): "delta2"}
-    for k, _ in enumerate(contributions_of(recipe), start=1):
-        plain[f"s{k}"] = numbered("scale", k)
-    parameters = parameters_of(results, plain)
-    for name in qdamp_names(target):
-        parameters.setdefault(name, (0.0, 0.0))
+        state = state_of_fit(recipe, results, target, cluster.elements)
+    parameters = state["parameters"]
     move_names = move_names_of(recipe)
     kinds = (kind for kind in moving.MOVE_KINDS if move_names_of(recipe, kind))
     return dataclasses.replace(
         cluster,
         positions=_moved(cluster, parameters, move_names),
         rw_raw=raw[1] if cluster.rw_raw is None else cluster.rw_raw,
-        rw=float(results.rw),
         rw_heldout=held,
-        parameters=parameters,
-        results=results,
         backend=backend,
-        at_bounds=_at_bounds(recipe, parameters, plain),
         # Coordinates that an earlier refinement adjusted stay so.
         refined_moves=tuple(dict.fromkeys((*cluster.refined_moves, *kinds))),
         not_determined=_left_open(parameters, move_names),
-        uneven_misfit=uneven,
-        rw_of_each=rw_of_each(results) if target.together else (),
+        **state,
     )
+
+
+def plain_names(recipe: FitRecipe, elements: Sequence[str]) -> dict[str, str]:
+    """The names that a Candidate has for some variables of a recipe."""
+    plain = {delta2_name(elements): "delta2"}
+    for k, _ in enumerate(contributions_of(recipe), start=1):
+        plain[f"s{k}"] = numbered("scale", k)
+    return plain
+
+
+def state_of_fit(
+    recipe: FitRecipe,
+    results: Results,
+    target: Target,
+    elements: Sequence[str],
+) -> dict[str, Any]:
+    """What a Candidate holds of a fit, by the names of its fields.
+
+    Parameters
+    ----------
+    recipe : FitRecipe
+        At the best values.
+    results : Results
+    target : Target
+    elements : sequence of str
+        Of the cluster.
+    """
+    plain = plain_names(recipe, elements)
+    parameters = parameters_of(results, plain)
+    for name in qdamp_names(target):
+        parameters.setdefault(name, (0.0, 0.0))
+    return {
+        "rw": float(results.rw),
+        "parameters": parameters,
+        "results": results,
+        "at_bounds": _at_bounds(recipe, parameters, plain),
+        "uneven_misfit": _uneven_misfit(recipe, float(results.rw)),
+        "rw_of_each": rw_of_each(results) if target.together else (),
+    }
 
 
 def _fit_results(

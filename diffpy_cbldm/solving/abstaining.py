@@ -206,7 +206,7 @@ def _metal(answer: Answer) -> Reason | None:
                 "a metal",
                 f"the PDF is that of metallic {element} ({found}, Rw "
                 f"{found.rw:.3f}), not of {answer.target.pdf.composition} "
-                f"(Rw {least:.3f} at best)",
+                f"(Rw {least:.3f})",
                 f"give the composition of the metal (--composition {element})",
             )
     return None

@@ -390,7 +390,7 @@ TESTS = (
         "types",
         "other types fit as well",
         _types,
-        lambda answer, value: "Other types fit nearly as well as "
+        lambda answer, value: "Other types fit about as well as "
         f"{answer.best.structure_type}, Rw {answer.rw:.3f}: "
         + ", ".join(f"{k} {rw:.3f}" for k, rw in rivals(answer).items())
         + ".",

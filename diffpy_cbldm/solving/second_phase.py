@@ -24,6 +24,7 @@ from diffpy_cbldm.fitting.quickfit import QuickFit, left_over, quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.protocols import Stored
 from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.solving.doubts import range_doubts
 from diffpy_cbldm.solving.open_sizes import Ranked
 
 HELPS, EXPLAINS = 0.98, 0.9
@@ -104,11 +105,11 @@ def beside_crystal(ranked: Ranked, target: Target, rw: float) -> Beside | None:
     Returns
     -------
     Beside or None
-        None where the answer explains the data, and where no crystal
-        explains what the ranked ones leave.
+        None where the answer explains the data, where they are too short to
+        tell a size, and where no crystal explains what the ranked ones leave.
     """
     alone = min(fit.rw for _, fit in ranked)
-    if min(rw, alone) < LEFT:
+    if min(rw, alone) < LEFT or range_doubts(target):
         return None
     crystal, both = _screened(ranked, target.thinned(2.0))
     if both > HELPS * alone:

@@ -22,6 +22,7 @@ from diffpy_cbldm.solving.other_ranges import BondRange
 from diffpy_cbldm.solving.second_phase import Beside
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
 from diffpy_cbldm.solving.verdict import Verdict, headline
+from diffpy_cbldm.solving.world_range import EXPLAINED
 
 if TYPE_CHECKING:
     import pandas
@@ -286,10 +287,17 @@ class Solution(Stored, Displayed):
     def _about_range(self, atoms: AtomRange) -> str:
         """What the range of the number of atoms is worth."""
         if self.crystals:
+            counted = "how many compounds lie in such a range was not counted"
+            if atoms.evidence is not None:
+                counted = f"widened as of metals; {counted}"
+            elif (self.candidates[0].rw or 0.0) >= EXPLAINED:
+                counted = (
+                    f"widened until they held {atoms.share:.0%} of simulated "
+                    f"powders of compounds"
+                )
             text = (
                 f"The particle has {atoms}: those that the data do not tell "
-                f"apart, widened as of metals; how many compounds lie in such "
-                f"a range was not counted"
+                f"apart; {counted}"
             )
             if atoms.doubted:
                 known = self.pdf.qdamp is not None
@@ -314,11 +322,14 @@ class Solution(Stored, Displayed):
             f"{bond.share:.0%} of simulated powders"
         )
         if self.type_probability is not None:
-            kind = self.candidates[0].structure_type
+            best = self.candidates[0].structure_type
+            kind = self.verdict.types[0] if self.verdict else best
             text += (
                 f"; of such answers {self.type_probability:.0%} have the "
                 f"right type first, here {kind}"
             )
+        if self.atoms is not None and self.atoms.doubted:
+            text += "; the warnings say that this one is not like them"
         return f"{text}."
 
     def _about_crystals(self) -> list[str]:

@@ -108,8 +108,7 @@ def on_powders(
     )
     if beside is None:
         found = _joined(atoms or alike, range_of(seen))
-        alone = AtomRange(len(best), len(best), len(best), found.share)
-        return _joined(found, alone)
+        return _with_answer(found, len(best))
     seen = dataclasses.replace(
         seen,
         atoms=beside.n_atoms,
@@ -118,13 +117,18 @@ def on_powders(
         rw=beside.rw,
         second=True,
     )
-    return range_of(seen)
+    return _with_answer(range_of(seen), beside.n_atoms)
 
 
 def range_of(seen: SizeEvidence, share: float = 0.9) -> AtomRange:
     """The range that holds N in a share of the powders of its stratum."""
     low, high = seen.ends(FACTORS[seen.stratum][share])
     return AtomRange(seen.atoms, low, high, share, evidence=seen)
+
+
+def _with_answer(found: AtomRange, atoms: int) -> AtomRange:
+    """A range that holds the answer's own N, however far the centre lies."""
+    return _joined(found, AtomRange(atoms, atoms, atoms, found.share))
 
 
 def _joined(first: AtomRange, second: AtomRange) -> AtomRange:
