@@ -217,7 +217,8 @@ class PDFData(Stored):
         where = f"{self.source}: " if self.source else ""
         if self.composition is None:
             raise CbldmError(
-                f"{where}the composition is not given; expected one element: "
+                f"{where}the composition is not given; expected an element or "
+                "a formula: "
                 'pass composition="Pt" (--composition Pt).'
             )
         symbols = parse_composition(self.composition)

@@ -81,11 +81,12 @@ class LigandShell(Stored):
         ]
         if self.supported:
             verdict = "supported"
+        way = "falls" if self.gain >= 0 else "rises"
         return (
             f"{self.count} {self.element} over {where} at {d:.2f} +- "
             f"{error:.2f} A: Rw {self.rw:.3f}, {self.rw_bare:.3f} without; "
-            f"the criterion falls by {self.gain:.0f} (10 are asked for): "
-            f"{verdict}"
+            f"the criterion {way} by {abs(self.gain):.0f} (a fall of 10 is "
+            f"asked for): {verdict}"
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.crystal import Crystal
+from diffpy_cbldm.crystals.crystal_cuts import LEAST
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.envelope import fit_envelope
 from diffpy_cbldm.fitting.pair_fit import (
@@ -125,7 +126,9 @@ def compound_range(
             high=math.floor(alike.high * factor),
             share=SHARE,
         )
-    return on_powders(alike, alike, best, target) or alike
+    wide = on_powders(alike, alike, best, target) or alike
+    # None smaller are cut, so that nothing is known of them.
+    return dataclasses.replace(wide, low=min(max(wide.low, LEAST), len(best)))
 
 
 def alike_range(
