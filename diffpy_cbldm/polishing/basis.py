@@ -36,6 +36,9 @@ _CELL = 0.02
 UNSEEN = 1e-8
 """Share of a wave's square that nothing shows in the range."""
 
+_MANY = 512
+"""Distances whose waves are held at a time."""
+
 _MARGIN = 50
 """Cells beyond the longest distance that are tabulated, for longer ones."""
 
@@ -206,8 +209,14 @@ class PairBasis:
 
         Of single precision: they rank edits, and fits judge.
         """
-        wave = self._waves(distance)[0].astype(np.float32)
-        return product(wave, self._rows.astype(np.float32)).astype(float)
+        rows = self._rows.astype(np.float32)
+        out = np.empty((len(distance), rows.shape[1]))
+        # The waves of all distances of a table would take tens of MB.
+        for first in range(0, len(distance), _MANY):
+            part = slice(first, first + _MANY)
+            wave = self._waves(distance[part])[0].astype(np.float32)
+            out[part] = product(wave, rows)
+        return out
 
     def rw_at(self, positions: np.ndarray, scale: float) -> float:
         """Rw of (n, 3) positions with a given factor of the pair sums."""
