@@ -66,6 +66,14 @@ def test_one_particle_has_nothing_beside_it():
     assert beside_crystal(ranked, target, ranked[0][1].rw) is None
 
 
+def test_larger_balls_of_the_same_crystal_are_no_second_phase():
+    mixed = {"second": "fcc", "second_share": 0.4, "second_diameter": 60.0}
+    ranked, target = ranked_of(ideal("fcc", 201), **mixed)
+    alone = ranked[0][1].rw
+    assert alone > 0.06
+    assert beside_crystal(ranked, target, alone) is None
+
+
 def test_few_shells_tell_no_second_phase():
     """Data that are cut before the second shell are no PDF for the library."""
     (pdf,) = cb.simulate(ideal("dec", 55), qdamp=0.03)

@@ -98,6 +98,24 @@ def test_a_single_particle_keeps_its_range(rw):
         assert found.evidence.rw == rw and not found.evidence.second
 
 
+@pytest.mark.parametrize("qdamp, off", [(0.04, 0.09), (None, 0.17)])
+def test_a_large_particle_is_off_by_more_than_its_edits_say(qdamp, off):
+    xyz = 2.8 * np.argwhere(np.ones((10, 10, 10)))
+    one = AtomRange(1000, 1000, 1000, 0.9)
+    target = SimpleNamespace(qdamp=qdamp, rmax=60.0)
+
+    def told(rw, atoms=one):
+        best = cb.Candidate("Pt", xyz, "fcc", "cbldm", rw=rw)
+        return on_powders(atoms, one, best, target)
+
+    found = told(0.01)
+    assert np.log(found.high / 1000) == pytest.approx(off, abs=0.002)
+    assert np.log(1000 / found.low) == pytest.approx(off, abs=0.002)
+    # What edits tell beyond it stays, and data without noise are exact.
+    assert told(0.01, AtomRange(1000, 500, 1001, 0.9)).low == 500
+    assert told(0.0001) == one
+
+
 def test_beside_a_second_phase_the_range_is_that_of_the_other_particle():
     best = cb.Candidate("Pt", X, "hcp", "library", rw=0.2)
     target = SimpleNamespace(qdamp=0.04, rmax=30.0)

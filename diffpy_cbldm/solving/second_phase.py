@@ -127,6 +127,9 @@ def beside_crystal(ranked: Ranked, target: Target, rw: float) -> Beside | None:
     left = crystal.rw * _size(other) / _size(target)
     if left > EXPLAINS * min(rw, alone) or crystal.diameter < SMALLEST:
         return None
+    # Balls of one crystal are of many sizes, and of one phase.
+    if crystal.lattice == pool[k].structure_type:
+        return None
     scales = crystal.scale + fits[k].scale
     near = [
         len(x)

@@ -8,6 +8,7 @@ answers are off (`diffpy_cbldm.solving.size_evidence`).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubts import range_doubts, unedited
 from diffpy_cbldm.solving.frameworks import framework_range
@@ -25,6 +27,14 @@ from diffpy_cbldm.solving.sizes import SizeAtQdamp
 
 EXPLAINED = 0.03
 """A lower Rw is that of one particle."""
+
+EXACT = 0.002
+"""A lower Rw still is that of data without noise."""
+
+LARGE_OFF = {True: 0.09, False: 0.17}
+"""By how much log N of a particle of more than 256 atoms that explains the
+data is off at most in nine of ten, Qdamp known or not: of 45 and 39 unseen
+particles of ``training.evaluation.evaluate --split large``, noise 0.5 %."""
 
 
 def stated_range(
@@ -97,7 +107,7 @@ def on_powders(
         None where `atoms` is and the structure explains the data.
     """
     if best.rw is None or best.rw < EXPLAINED:
-        return atoms and _joined(atoms, alike)
+        return atoms and _about_large(_joined(atoms, alike), best, target)
     seen = SizeEvidence(
         atoms=len(best),
         low=alike.low,
@@ -118,6 +128,21 @@ def on_powders(
         second=True,
     )
     return _with_answer(range_of(seen), beside.n_atoms)
+
+
+def _about_large(
+    atoms: AtomRange, best: Candidate, target: Target
+) -> AtomRange:
+    """The range of a large particle that explains the data, wide enough.
+
+    Edits meet few sizes of it: its shape has too many ways to differ.
+    """
+    if len(best) <= MAX_ATOMS or (best.rw or 0.0) < EXACT:
+        return atoms
+    factor = math.exp(LARGE_OFF[target.qdamp is not None])
+    n = len(best)
+    low, high = math.ceil(n / factor), math.floor(n * factor)
+    return _joined(atoms, AtomRange(n, low, high, atoms.share))
 
 
 def range_of(seen: SizeEvidence, share: float = 0.9) -> AtomRange:

@@ -35,12 +35,13 @@ from diffpy_cbldm.search.by_cutting import (
     cut_particles,
     fit_spheres,
 )
+from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.compound_sizes import (
     alike_range,
     compound_range,
     compound_sizes,
 )
-from diffpy_cbldm.solving.world_range import conformal, excess
+from diffpy_cbldm.solving.size_evidence import conformal
 from tests.benchmarks.crystals import CRYSTALS, SHAPES, crystal_named, inside
 
 SEED = 23_000
@@ -49,6 +50,11 @@ MEMBERS = 9
 
 Z = np.linspace(-1.6, 1.6, MEMBERS)
 """Normal deviates of the sizes, of the standard deviation 1."""
+
+
+def excess(atoms: AtomRange, true: float) -> float:
+    """How far log N lies outside of a range; negative inside."""
+    return max(math.log(atoms.low / true), math.log(true / atoms.high))
 
 
 def member(
