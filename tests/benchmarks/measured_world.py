@@ -239,6 +239,8 @@ def main() -> None:
         if math.log2(max(len(rows), 1)).is_integer():
             print(f"{len(rows)} cases", flush=True)
     print(world_tables.tables(rows))
+    if words.first:
+        print(world_tables.stated(rows))
     if words.facts:
         print(world_tables.facts(rows))
 

@@ -25,6 +25,7 @@ from diffpy_cbldm.solving.size_evidence import (
     SizeEvidence,
     conformal,
 )
+from diffpy_cbldm.solving.world_range import range_of
 from tests.benchmarks.no_particle import KINDS
 
 FALSE_ALARMS = 0.13
@@ -251,6 +252,17 @@ def tables(rows: Sequence[Row]) -> str:
     some = particles(rows)
     first = f"{len(rows)} cases, {len(some)} particles with an answer"
     return "\n\n".join([first, _ranges(some), _doubts(some), _none(rows)])
+
+
+def stated(rows: Sequence[Row]) -> str:
+    """How often the package's own ranges hold, for cases it has not seen."""
+    some = particles(rows)
+    ends = [range_of(seen(r)) for r in some]
+    wide = np.median([one.high / one.low for one in ends])
+    return (
+        f"the ranges that the package states hold "
+        f"{share(some, held)}, high over low {wide:.1f} in the median"
+    )
 
 
 def _lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
