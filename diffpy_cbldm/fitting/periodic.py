@@ -115,7 +115,7 @@ def freed(phase: Any, qdamp: float | None) -> list[Freed]:
 
 def _edges(phase: Any) -> Iterator[Freed]:
     """Edges of the cell; those of one length are one parameter."""
-    lengths = phase.lattice.abcABG()[:3]
+    lengths = modern(phase.lattice).cell_parms()[:3]
     seen: list[float] = []
     for name, length in zip("abc", lengths):
         if any(abs(length - one) < _SAME_EDGE for one in seen):
