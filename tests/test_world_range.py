@@ -9,6 +9,7 @@ import pytest
 import diffpy_cbldm as cb
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubt_facts import FACTS
+from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.solving.size_evidence import (
     FACTORS,
     SHARES,
@@ -17,7 +18,7 @@ from diffpy_cbldm.solving.size_evidence import (
     conformal,
     fitted,
 )
-from diffpy_cbldm.solving.world_range import EXPLAINED, on_powders
+from diffpy_cbldm.solving.world_range import on_powders
 from tests.benchmarks import measured_world, world_tables
 
 X = np.random.default_rng(0).normal(size=(100, 3)) * 5

@@ -22,8 +22,9 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.settings import COMMON_QDAMP
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import resolved
+from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.solving.sizes import APART, SizeAtQdamp, covering
-from diffpy_cbldm.solving.world_range import EXPLAINED, on_powders
+from diffpy_cbldm.solving.world_range import on_powders
 
 TRIED = 12
 """Candidates of different sizes that are fitted again."""

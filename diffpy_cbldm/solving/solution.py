@@ -19,10 +19,10 @@ from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
 from diffpy_cbldm.solving.other_ranges import BondRange
+from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.solving.second_phase import Beside
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
 from diffpy_cbldm.solving.verdict import Verdict, headline
-from diffpy_cbldm.solving.world_range import EXPLAINED
 
 if TYPE_CHECKING:
     import pandas

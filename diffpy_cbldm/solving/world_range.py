@@ -21,12 +21,10 @@ from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubts import range_doubts, unedited
 from diffpy_cbldm.solving.frameworks import framework_range
 from diffpy_cbldm.solving.open_sizes import Ranked, alike_sizes
+from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.solving.second_phase import Beside
 from diffpy_cbldm.solving.size_evidence import FACTORS, SizeEvidence
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
-
-EXPLAINED = 0.03
-"""A lower Rw is that of one particle."""
 
 EXACT = 0.002
 """A lower Rw still is that of data without noise."""
