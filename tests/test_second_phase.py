@@ -13,6 +13,7 @@ from diffpy_cbldm.fitting.measured import powder_of
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_library import library_generator
+from diffpy_cbldm.solving import second_phase
 from diffpy_cbldm.solving.second_phase import beside_crystal
 
 TABLE = load_table()
@@ -66,11 +67,13 @@ def test_one_particle_has_nothing_beside_it():
     assert beside_crystal(ranked, target, ranked[0][1].rw) is None
 
 
-def test_larger_balls_of_the_same_crystal_are_no_second_phase():
+def test_larger_balls_of_the_same_crystal_are_no_second_phase(monkeypatch):
     mixed = {"second": "fcc", "second_share": 0.4, "second_diameter": 60.0}
     ranked, target = ranked_of(ideal("fcc", 201), **mixed)
     alone = ranked[0][1].rw
     assert alone > 0.06
+    # Nor is the library asked again for what they leave.
+    monkeypatch.setattr(second_phase, "library_generator", None)
     assert beside_crystal(ranked, target, alone) is None
 
 

@@ -51,7 +51,6 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
     source : str
         The input as it was named.
     """
-    pairs = zip(solution.candidates, solution.rw_quick, strict=True)
     told = {
         "schema": SCHEMA,
         "input": source,
@@ -59,23 +58,7 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         "verdict": solution.verdict and dataclasses.asdict(solution.verdict),
         "settings": solution.settings,
         "uncertainties": solution.uncertainties,
-        "candidates": [
-            {
-                "rank": rank,
-                "generator": c.generator,
-                "structure_type": c.structure_type,
-                "n_atoms": len(c.positions),
-                "elements": [str(e) for e in c.elements],
-                "positions": [[float(x) for x in row] for row in c.positions],
-                "rw_raw": finite(c.rw_raw),
-                "rw_quick": finite(quick),
-                "rw": finite(c.rw),
-                "rw_heldout": finite(c.rw_heldout),
-                "parameters": parameters(c),
-                "flags": list(c.flags),
-            }
-            for rank, (c, quick) in enumerate(pairs, start=1)
-        ],
+        "candidates": [],
         "front": [dataclasses.asdict(p) for p in solution.front],
         "groups": [dataclasses.asdict(g) for g in solution.groups],
         "atoms": solution.atoms and dataclasses.asdict(solution.atoms),
@@ -90,7 +73,32 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
         "warnings": list(solution.warnings),
     }
     # Of what is fitted on demand uncertainties may not be known either.
-    return without_nan(told)
+    told = without_nan(told)
+    # A million coordinates, which are numbers, need not be looked through.
+    pairs = zip(solution.candidates, solution.rw_quick, strict=True)
+    told["candidates"] = [
+        _of_candidate(candidate, rank, quick)
+        for rank, (candidate, quick) in enumerate(pairs, start=1)
+    ]
+    return told
+
+
+def _of_candidate(c: Candidate, rank: int, quick: float) -> dict[str, Any]:
+    """A candidate as plain data without NaN."""
+    return {
+        "rank": rank,
+        "generator": c.generator,
+        "structure_type": c.structure_type,
+        "n_atoms": len(c.positions),
+        "elements": [str(e) for e in c.elements],
+        "positions": c.positions.tolist(),
+        "rw_raw": finite(c.rw_raw),
+        "rw_quick": finite(quick),
+        "rw": finite(c.rw),
+        "rw_heldout": finite(c.rw_heldout),
+        "parameters": parameters(c),
+        "flags": list(c.flags),
+    }
 
 
 def without_nan(value: Any) -> Any:

@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.fitting.attenuated import (
     AttenuatedCrystal,
     crystal_curve,
@@ -34,8 +35,9 @@ is a second phase where Rw falls below the second share in the end."""
 LEFT = 0.06
 """Rw below which nothing is looked for."""
 
-SMALLEST = 20.0
-"""Smaller crystals (A) are no phase: they make up for the particle's shape."""
+SMALLEST, HOPELESS = 20.0, 15.0
+"""Smaller crystals (A) are no phase: they make up for the particle's shape.
+Below the second diameter at first, they do not become larger."""
 
 DIAMETERS = np.geomspace(12.0, 80.0, 9)
 """Of the crystals that are tried first, A."""
@@ -47,7 +49,14 @@ is too large."""
 COUNT = 24
 """Structures that are asked for what the crystal leaves."""
 
+TRIED, FEW = 24, 8
+"""The best structures that are looked at beside crystals, and those of them
+that are fitted before the library is asked."""
+
 ROUNDS = 2
+
+NEAR = 0.98
+"""No more is looked for where Rw does not fall below this share with them."""
 
 LIKE = 1.1
 """Particles with at most so many times the least Rw are not told from it."""
@@ -111,50 +120,103 @@ def beside_crystal(ranked: Ranked, target: Target, rw: float) -> Beside | None:
     alone = min(fit.rw for _, fit in ranked)
     if min(rw, alone) < LEFT or range_doubts(target):
         return None
-    crystal, both = _screened(ranked, target.thinned(2.0))
+    some = _foremost(ranked)
+    crystal, both, order = _screened(some, target.thinned(2.0))
     if both > HELPS * alone:
         return None
+    # Most data have no second phase, and all structures take seconds.
+    few = [some[i][0] for i in order[:FEW]]
+    found = _in_turn(few, target, crystal)
+    least = min(rw, alone)
+    if found.rw > NEAR * least or found.crystal.diameter < HOPELESS:
+        return None
+    if found.of_one_phase:
+        return None
     rest = _less(target, crystal_curve(target, crystal))
-    pool = [c for c, _ in ranked]
+    pool = [candidate for candidate, _ in some]
     pool += library_generator(_whole(rest), count=COUNT)
-    positions = [c.positions for c in pool]
     for _ in range(ROUNDS):
-        rest = _less(target, crystal_curve(target, crystal))
-        fits = quick_fit(positions, rest, scan=(0.0,))
-        k = min(range(len(fits)), key=lambda k: fits[k].rw)
-        other = _less(target, _curve(positions[k], rest, fits[k]))
-        crystal = fit_crystal(other)
-    left = crystal.rw * _size(other) / _size(target)
-    if left > EXPLAINS * min(rw, alone) or crystal.diameter < SMALLEST:
+        found = _in_turn(pool, target, crystal)
+        crystal = found.crystal
+        if found.rw > NEAR * least or found.of_one_phase:
+            return None
+    if found.rw > EXPLAINS * least or crystal.diameter < SMALLEST:
         return None
-    # Balls of one crystal are of many sizes, and of one phase.
-    if crystal.lattice == pool[k].structure_type:
-        return None
-    scales = crystal.scale + fits[k].scale
-    near = [
-        len(x)
-        for x, fit in zip(positions, fits)
-        if fit.rw <= LIKE * fits[k].rw
-    ]
+    fit = found.fits[found.place]
+    scales = crystal.scale + fit.scale
+    near = [len(x) for x, f in zip(pool, found.fits) if f.rw <= LIKE * fit.rw]
     return Beside(
         crystal=crystal,
-        structure_type=pool[k].structure_type,
-        n_atoms=len(positions[k]),
+        structure_type=found.particle.structure_type,
+        n_atoms=len(found.particle),
         low=min(near),
         high=max(near),
-        rw=left,
+        rw=found.rw,
         rw_alone=alone,
         share=crystal.scale / scales if scales else 0.0,
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    """Structures that were fitted beside a crystal, and it beside the best.
+
+    Attributes
+    ----------
+    particles : list of Candidate
+    fits : list of QuickFit
+        To what the crystal left before.
+    place : int
+        Of the best.
+    crystal : AttenuatedCrystal
+    rw : float
+        Of both.
+    """
+
+    particles: list[Candidate]
+    fits: list[QuickFit]
+    place: int
+    crystal: AttenuatedCrystal
+    rw: float
+
+    @property
+    def particle(self) -> Candidate:
+        return self.particles[self.place]
+
+    @property
+    def of_one_phase(self) -> bool:
+        """Balls of one crystal are of many sizes, and of one phase."""
+        return self.crystal.lattice == self.particle.structure_type
+
+
+def _in_turn(
+    particles: list[Candidate], target: Target, crystal: AttenuatedCrystal
+) -> _Pair:
+    """Fit structures beside a crystal, and a crystal beside the best."""
+    rest = _less(target, crystal_curve(target, crystal))
+    positions = [c.positions for c in particles]
+    fits = quick_fit(positions, rest, scan=(0.0,))
+    k = min(range(len(fits)), key=lambda k: fits[k].rw)
+    other = _less(target, _curve(positions[k], rest, fits[k]))
+    crystal = fit_crystal(other)
+    left = crystal.rw * _size(other) / _size(target)
+    return _Pair(particles, fits, k, crystal, left)
+
+
+def _foremost(ranked: Ranked) -> Ranked:
+    """The best alone, and the best of each type that is not among them."""
+    by_rw = sorted(ranked, key=lambda pair: pair[1].rw)
+    others = {c.structure_type: (c, f) for c, f in reversed(by_rw[TRIED:])}
+    return [*by_rw[:TRIED], *others.values()]
+
+
 def _screened(
     ranked: Ranked, target: Target
-) -> tuple[AttenuatedCrystal, float]:
+) -> tuple[AttenuatedCrystal, float, list[int]]:
     """The crystal that fits best beside one of the ranked, and Rw of both.
 
     The structures as they were fitted alone, both with the best scales that
-    are not negative.
+    are not negative; last, the places of those that fit best so.
     """
     first = ranked[0][1]
     crystals, curves = trial_crystals(
@@ -164,7 +226,8 @@ def _screened(
     data = root * target.g / norm
     size = np.linalg.norm(root[:, None] * curves, axis=0)
     unit = root[:, None] * curves / size
-    told, place, beside = -1.0, 0, 0.0
+    told: list[float] = []
+    place, beside = 0, 0.0
     for candidate, fit in ranked:
         one = data - left_over(candidate.positions, target, fit)
         one = one / (np.linalg.norm(one) or 1.0)
@@ -176,11 +239,13 @@ def _screened(
             (scale > 0) & (second > 0), scale * seen + second * others, 0.0
         )
         j = int(np.argmax(both))
-        if both[j] > told:
-            told, place, beside = float(both[j]), j, float(second[j])
+        if both[j] > max(told, default=-1.0):
+            place, beside = j, float(second[j])
+        told.append(float(both[j]))
     scale_of = beside * norm / float(size[place])
     crystal = dataclasses.replace(crystals[place], scale=scale_of)
-    return crystal, math.sqrt(max(1 - told, 0.0))
+    order = sorted(range(len(told)), key=lambda i: -told[i])
+    return crystal, math.sqrt(max(1 - max(told), 0.0)), order
 
 
 def _less(target: Target, curve: np.ndarray) -> Target:
