@@ -31,9 +31,6 @@ apart do not pull at one another."""
 STEPS, LONGEST = 8, 0.04
 """Gauss-Newton steps, and how far an orbit goes in one."""
 
-ROUNDS = 2
-"""Descents, each followed by a fit of the five parameters."""
-
 
 def descend(
     basis: PairBasis,
@@ -67,7 +64,7 @@ def descend(
             positions + np.tensordot(many, fields, 1), fields
         )
 
-    return descended(misfit, at, steps, LONGEST)
+    return descended(misfit, at, steps, LONGEST, narrowing=True)
 
 
 def starts(variables: int, count: int, seed: int = 0) -> np.ndarray:
@@ -118,17 +115,13 @@ def relaxed_orbits(
     names = moves.move_names(positions, [kind])
     if not names:
         return None
-    p = _relaxed(positions, structure_type, data, names, tries)
+    rough = _round(Crystal(positions, structure_type, data), names, tries)
+    p = _again(rough).judged()
     inside = max(map(abs, p.values.values())) <= ORBIT_LIMIT
     return p if inside else None
 
 
-def relaxed_ideal(
-    positions: np.ndarray,
-    structure_type: str,
-    data: Measured,
-    tries: int = STARTS,
-) -> Polished | None:
+def relaxed_ideal(ideal: Crystal, tries: int = STARTS) -> Polished | None:
     """Relax the orbits of an ideal cluster as far as is likely.
 
     What moves too far (`diffpy_cbldm.polishing.costs.too_far`) is put back,
@@ -136,46 +129,82 @@ def relaxed_ideal(
 
     Parameters
     ----------
-    positions, structure_type, data, tries
-        As for `relaxed_orbits`.
+    ideal : Crystal
+        The cluster as fitted.
+    tries : int
+        Places to start from.
 
     Returns
     -------
     Polished or None
         None where no orbit can move, or none does.
     """
-    names = moves.move_names(positions, ["orbits"])
+    rough = roughly_relaxed(ideal, tries)
+    return None if rough is None else finished(ideal, rough, tries)
+
+
+def roughly_relaxed(
+    ideal: Crystal, tries: int, names: tuple[str, ...] | None = None
+) -> Crystal | None:
+    """`relaxed_ideal` after the first descent: near enough to compare.
+
+    names : the moves that it may have, all by default
+    """
+    if names is None:
+        names = moves.move_names(ideal.lattice, ["orbits"])
     while names:
-        p = _relaxed(positions, structure_type, data, names, tries)
-        near = tuple(n for n in names if not too_far(n, p.values[n]))
-        if len(near) == len(names):
-            return p
+        crystal = _round(ideal, names, tries)
+        near = _near(crystal)
+        if near == names:
+            return crystal
         names = near
     return None
 
 
-def _relaxed(
-    positions: np.ndarray,
-    structure_type: str,
-    data: Measured,
-    names: tuple[str, ...],
-    tries: int,
-) -> Polished:
-    """Some moves of orbits at their best, however far they go."""
-    crystal = Crystal(positions, structure_type, data)
+def finished(
+    ideal: Crystal, rough: Crystal | None, tries: int
+) -> Polished | None:
+    """`relaxed_ideal` from what `roughly_relaxed` gave."""
+    while rough is not None:
+        crystal = _again(rough)
+        near = _near(crystal)
+        if len(near) == len(crystal.values):
+            return crystal.judged()
+        rough = roughly_relaxed(ideal, tries, near)
+    return None
+
+
+def _near(crystal: Crystal) -> tuple[str, ...]:
+    """The moves that go no farther than is likely."""
+    values = crystal.values.items()
+    return tuple(name for name, value in values if not too_far(name, value))
+
+
+def _round(ideal: Crystal, names: tuple[str, ...], tries: int) -> Crystal:
+    """Some moves at their best, however far they go, and a fit there."""
     at = SPREAD * starts(1 + len(names), tries)
     at[:, 0] = 0
-    for _ in range(ROUNDS):
-        x = crystal.lattice - crystal.lattice.mean(0)
-        fields = moves.derivatives(x, (moves.ZOOM, *names))
-        (zoom, *found), _ = descend(crystal.basis, x, fields, at)
-        # The stretch is a factor of all, the moves as well.
-        values = [float(value / (1 + zoom)) for value in found]
-        crystal = Crystal(
-            x * (1 + zoom), structure_type, data, dict(zip(names, values))
-        )
-        at = np.array([[0.0, *values]])
-    return crystal.judged()
+    return _descended(ideal, names, at)
+
+
+def _again(rough: Crystal) -> Crystal:
+    """The same at the widths that were found."""
+    names = tuple(rough.values)
+    return _descended(rough, names, np.array([[0.0, *rough.values.values()]]))
+
+
+def _descended(
+    crystal: Crystal, names: tuple[str, ...], at: np.ndarray
+) -> Crystal:
+    """A descent from some places, and a fit of the five parameters."""
+    x = crystal.lattice - crystal.lattice.mean(0)
+    fields = moves.derivatives(x, (moves.ZOOM, *names))
+    (zoom, *found), _ = descend(crystal.basis, x, fields, at)
+    # The stretch is a factor of all, the moves as well.
+    values = [float(value / (1 + zoom)) for value in found]
+    return Crystal(
+        x * (1 + zoom), crystal.kind, crystal.data, dict(zip(names, values))
+    )
 
 
 def without_roughness(p: Polished, data: Measured) -> Polished:

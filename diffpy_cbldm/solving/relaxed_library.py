@@ -9,19 +9,22 @@ are edits among others: they must predict r that was left out.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
-from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.polishing.candidates import Front, edit
-from diffpy_cbldm.polishing.crystal import Measured, Polished
-from diffpy_cbldm.polishing.front import SYMMETRIC
-from diffpy_cbldm.polishing.orbits import relaxed_ideal
+from diffpy_cbldm.polishing.candidates import Front, edited_from
+from diffpy_cbldm.polishing.crystal import Crystal, Measured, Polished
+from diffpy_cbldm.polishing.front import SYMMETRIC, predicted, sound
+from diffpy_cbldm.polishing.orbits import finished, roughly_relaxed
 from diffpy_cbldm.search.by_library import screened_library
 from diffpy_cbldm.search.by_shells import asks_for_shells
+from diffpy_cbldm.solving.atom_range import WITHIN
+from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.threads import side_by_side
 
 FEWEST = 20
@@ -51,7 +54,10 @@ class Relaxed:
 
 
 def relaxed_library(
-    starts: Sequence[Candidate], target: Target, used: settings.Solve
+    starts: Sequence[Candidate],
+    target: Target,
+    used: settings.Solve,
+    least: float = math.inf,
 ) -> Relaxed:
     """Relax icosahedra and decahedra.
 
@@ -61,48 +67,76 @@ def relaxed_library(
         What is edited as well: not once more.
     target : Target
     used : settings.Solve
+    least : float
+        The least Rw of all else, edited or not.
 
     Returns
     -------
     Relaxed
-        Empty where an ideal cluster or a relaxed framework explains the data,
-        where the particle is larger than those of the table, and where the
-        library was not asked.
+        Empty where an ideal cluster, a relaxed framework or anything else
+        explains the data, where the particle is larger than those of the
+        table, and where the library was not asked.
     """
-    if "library" not in used.generators.split(","):
+    if "library" not in used.generators.split(",") or least < EXPLAINED:
         return Relaxed()
     known = any("orbits" in c.edits for c in starts)
     if known or not asks_for_shells(target):
         return Relaxed()
     data = Measured(target)
-
-    def relaxed(start: Candidate) -> Polished | None:
-        kind = start.structure_type
-        return relaxed_ideal(start.positions, kind, data, TRIES)
-
-    ideal = _ideal(target)
-    met = {
-        start: p
-        for start, p in zip(ideal, side_by_side(relaxed, ideal))
-        if p is not None
-    }
-    taken = {(c.structure_type, len(c)) for c in starts}
-    best = [
-        start
-        for start in sorted(met, key=lambda c: met[c].criterion)[:EDITED]
-        if (start.structure_type, len(start)) not in taken
+    ideal = [
+        (start, Crystal(start.positions, start.structure_type, data, fit=fit))
+        for start, fit in _ideal(target)
     ]
-    fronts = side_by_side(
-        lambda start: edit(
-            start, target, kinds=("orbits",), limit=used.roughness
-        ),
-        best,
-    )
+    met = _met(ideal)
+    taken = {(c.structure_type, len(c)) for c in starts}
+    order = sorted(met, key=lambda k: met[k].criterion)[:EDITED]
+    best = [
+        k
+        for k in order
+        if (ideal[k][0].structure_type, len(ideal[k][0])) not in taken
+    ]
+
+    def edited(k: int) -> Front:
+        start, crystal = ideal[k]
+        return _front(start, crystal.judged(), met[k], target, used.roughness)
+
+    fronts = side_by_side(edited, best)
     held = [front for front in fronts if front.changed and front.holds]
     return Relaxed(held, list(met.values()))
 
 
-def _ideal(target: Target) -> list[Candidate]:
+def _met(ideal: Sequence[tuple[Candidate, Crystal]]) -> dict[int, Polished]:
+    """Relaxed clusters by their places; without those in which nothing moves.
+
+    Those that are far behind after the first descent end there.
+    """
+    rough = side_by_side(lambda one: roughly_relaxed(one[1], TRIES), ideal)
+    found = {k: one.judged() for k, one in enumerate(rough) if one}
+    least = min((p.criterion for p in found.values()), default=0.0)
+    near = [k for k, p in found.items() if p.criterion < least + WITHIN]
+    ends = side_by_side(
+        lambda k: finished(ideal[k][1], rough[k], TRIES), near
+    )
+    every = found | dict(zip(near, ends))
+    return {k: p for k, p in every.items() if p is not None}
+
+
+def _front(
+    start: Candidate,
+    as_fitted: Polished,
+    relaxed: Polished,
+    target: Target,
+    limit: float,
+) -> Front:
+    """A relaxed cluster as an edit, and what it predicts."""
+    found = [as_fitted] + [p for p in [relaxed] if sound(p, limit)]
+    traced = tuple(edited_from(start, as_fitted, p) for p in found)
+    x, kind = start.positions, start.structure_type
+    seen = predicted(x, kind, target, kinds=("orbits",), limit=limit)
+    return Front(start, traced, seen)
+
+
+def _ideal(target: Target) -> list[tuple[Candidate, QuickFit]]:
     """The ideal clusters with orbits to relax that fit best as they are."""
     table, (_, bonds) = load_table(), screened_library(target)
     known = [
@@ -118,4 +152,4 @@ def _ideal(target: Target) -> list[Candidate]:
     # The screening does not fit Qdamp and widths, which large ones need.
     fits = quick_fit([c.positions for c in known], target, scan=(0.0,))
     order = sorted(range(len(known)), key=lambda k: fits[k].rw)
-    return [known[k] for k in order[:LOOKED_AT]]
+    return [(known[k], fits[k]) for k in order[:LOOKED_AT]]
