@@ -348,12 +348,14 @@ class Crystal:
     def _restore(self, state) -> None:
         self.lattice, self.bond, self.values, self.fit, self.basis = state
 
+    def eased(self) -> PairBasis:
+        """The basis on which the fit's parameters follow."""
+        noise = self.misfit() / self.data.points
+        free = self.data.target.qdamp is None
+        return self.basis.eased(self.atoms(), noise, free)
+
     def editor(self) -> Editor:
-        basis = self.basis.eased(
-            self.atoms(),
-            self.misfit() / self.data.points,
-            self.data.target.qdamp is None,
-        )
+        basis = self.eased()
         return Editor(self.points(), self.filled, basis, self.bond, self.bulk)
 
     def judged(self) -> Polished:

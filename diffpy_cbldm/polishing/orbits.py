@@ -14,7 +14,7 @@ import numpy as np
 
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.orbit_moves import ORBIT_LIMIT
-from diffpy_cbldm.polishing.basis import PairBasis
+from diffpy_cbldm.polishing.basis import PairBasis, product
 from diffpy_cbldm.polishing.costs import edit_cost, too_far
 from diffpy_cbldm.polishing.crystal import (
     Crystal,
@@ -30,6 +30,16 @@ apart do not pull at one another."""
 
 STEPS, LONGEST = 8, 0.04
 """Gauss-Newton steps, and how far an orbit goes in one."""
+
+
+ROUNDS = 4
+"""Descents at the widths that the one before gave, at most."""
+
+SIGNIFICANT = 2.0
+"""Uncertainties by which a shell moves at least."""
+
+SETTLED = 0.01
+"""Relative fall of Rw in a descent below which no further one is made."""
 
 
 def descend(
@@ -124,8 +134,8 @@ def relaxed_orbits(
 def relaxed_ideal(ideal: Crystal, tries: int = STARTS) -> Polished | None:
     """Relax the orbits of an ideal cluster as far as is likely.
 
-    What moves too far (`diffpy_cbldm.polishing.costs.too_far`) is put back,
-    and the rest is relaxed again.
+    What moves too far (`diffpy_cbldm.polishing.costs.too_far`), or is not
+    determined, is put back, and the rest is relaxed again.
 
     Parameters
     ----------
@@ -140,18 +150,12 @@ def relaxed_ideal(ideal: Crystal, tries: int = STARTS) -> Polished | None:
         None where no orbit can move, or none does.
     """
     rough = roughly_relaxed(ideal, tries)
-    return None if rough is None else finished(ideal, rough, tries)
+    return None if rough is None else settled(rough)
 
 
-def roughly_relaxed(
-    ideal: Crystal, tries: int, names: tuple[str, ...] | None = None
-) -> Crystal | None:
-    """`relaxed_ideal` after the first descent: near enough to compare.
-
-    names : the moves that it may have, all by default
-    """
-    if names is None:
-        names = moves.move_names(ideal.lattice, ["orbits"])
+def roughly_relaxed(ideal: Crystal, tries: int) -> Crystal | None:
+    """`relaxed_ideal` after the first descent: near enough to compare."""
+    names = moves.move_names(ideal.lattice, ["orbits"])
     while names:
         crystal = _round(ideal, names, tries)
         near = _near(crystal)
@@ -161,17 +165,49 @@ def roughly_relaxed(
     return None
 
 
-def finished(
-    ideal: Crystal, rough: Crystal | None, tries: int
-) -> Polished | None:
-    """`relaxed_ideal` from what `roughly_relaxed` gave."""
-    while rough is not None:
-        crystal = _again(rough)
-        near = _near(crystal)
-        if len(near) == len(crystal.values):
-            return crystal.judged()
-        rough = roughly_relaxed(ideal, tries, near)
+def settled(rough: Crystal) -> Polished | None:
+    """`relaxed_ideal` from what `roughly_relaxed` gave, until Rw ends.
+
+    As far as a refinement goes, at a tenth of its cost: what that would put
+    back, as it moves too far or is not determined, is put back here.
+    """
+    crystal, rounds = rough, ROUNDS
+    while crystal.values:
+        before, crystal = crystal.fit.rw, _again(crystal)
+        kept, rounds = _near(crystal), rounds - 1
+        if len(kept) == len(crystal.values):
+            if rounds > 0 and crystal.fit.rw < (1 - SETTLED) * before:
+                continue
+            kept = determined(crystal)
+            if len(kept) == len(crystal.values):
+                return crystal.judged()
+        crystal = _with(crystal, kept)
     return None
+
+
+def determined(crystal: Crystal) -> tuple[str, ...]:
+    """The moves that are more than `SIGNIFICANT` of their uncertainties.
+
+    Uiso, delta2, Qdamp and the stretch may follow them.
+    """
+    names = tuple(crystal.values)
+    x = crystal.lattice - crystal.lattice.mean(0)
+    fields = moves.derivatives(x, (moves.ZOOM, *names))
+    square, _, slopes = crystal.eased().residuals(
+        crystal.atoms()[None], fields
+    )
+    # Of the misfit each independent point has its share.
+    normal = product(slopes[0], slopes[0].T) * crystal.data.points
+    spread = np.linalg.pinv(normal / square[0], hermitian=True).diagonal()
+    errors = np.sqrt(spread[1:])
+    pairs = zip(names, crystal.values.values(), errors)
+    return tuple(n for n, v, error in pairs if abs(v) >= SIGNIFICANT * error)
+
+
+def _with(crystal: Crystal, names: tuple[str, ...]) -> Crystal:
+    """The same with some of its moves alone, from their values."""
+    at = np.array([[0.0, *(crystal.values[name] for name in names)]])
+    return _descended(crystal, names, at)
 
 
 def _near(crystal: Crystal) -> tuple[str, ...]:
@@ -202,9 +238,9 @@ def _descended(
     (zoom, *found), _ = descend(crystal.basis, x, fields, at)
     # The stretch is a factor of all, the moves as well.
     values = [float(value / (1 + zoom)) for value in found]
-    return Crystal(
-        x * (1 + zoom), crystal.kind, crystal.data, dict(zip(names, values))
-    )
+    x, found = x * (1 + zoom), dict(zip(names, values))
+    fit = crystal.data.fit(moves.moved(x, found), crystal.fit)
+    return Crystal(x, crystal.kind, crystal.data, found, fit)
 
 
 def without_roughness(p: Polished, data: Measured) -> Polished:

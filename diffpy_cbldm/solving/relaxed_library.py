@@ -20,10 +20,9 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.candidates import Front, edited_from
 from diffpy_cbldm.polishing.crystal import Crystal, Measured, Polished
 from diffpy_cbldm.polishing.front import SYMMETRIC, predicted, sound
-from diffpy_cbldm.polishing.orbits import finished, roughly_relaxed
+from diffpy_cbldm.polishing.orbits import roughly_relaxed, settled
 from diffpy_cbldm.search.by_library import screened_library
 from diffpy_cbldm.search.by_shells import asks_for_shells
-from diffpy_cbldm.solving.atom_range import WITHIN
 from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.threads import side_by_side
 
@@ -33,8 +32,12 @@ FEWEST = 20
 LOOKED_AT, TRIES = 8, 4
 """Ideal clusters whose orbits are relaxed, and from how many starts."""
 
+SETTLED = 3
+"""Of these so many, the best, are relaxed in earnest."""
+
 EDITED = 2
-"""Of these so many, the best, are edited in earnest."""
+"""Of these the best that predicts r that was left out is an edit; so many are
+asked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Relaxed:
     Attributes
     ----------
     fronts : list of Front
-        Those that hold on r left out.
+        The best that holds on r left out, or none.
     met : list of Polished
         All that were relaxed, for the range of N.
     """
@@ -89,35 +92,26 @@ def relaxed_library(
     ]
     met = _met(ideal)
     taken = {(c.structure_type, len(c)) for c in starts}
-    order = sorted(met, key=lambda k: met[k].criterion)[:EDITED]
-    best = [
-        k
-        for k in order
-        if (ideal[k][0].structure_type, len(ideal[k][0])) not in taken
-    ]
-
-    def edited(k: int) -> Front:
+    for k in sorted(met, key=lambda k: met[k].criterion)[:EDITED]:
         start, crystal = ideal[k]
-        return _front(start, crystal.judged(), met[k], target, used.roughness)
-
-    fronts = side_by_side(edited, best)
-    held = [front for front in fronts if front.changed and front.holds]
-    return Relaxed(held, list(met.values()))
+        if (start.structure_type, len(start)) in taken:
+            continue
+        front = _front(start, crystal.judged(), met[k], target, used.roughness)
+        if front.changed and front.holds:
+            return Relaxed([front], list(met.values()))
+    return Relaxed([], list(met.values()))
 
 
 def _met(ideal: Sequence[tuple[Candidate, Crystal]]) -> dict[int, Polished]:
     """Relaxed clusters by their places; without those in which nothing moves.
 
-    Those that are far behind after the first descent end there.
+    Only the best after the first descent go on.
     """
     rough = side_by_side(lambda one: roughly_relaxed(one[1], TRIES), ideal)
     found = {k: one.judged() for k, one in enumerate(rough) if one}
-    least = min((p.criterion for p in found.values()), default=0.0)
-    near = [k for k, p in found.items() if p.criterion < least + WITHIN]
-    ends = side_by_side(
-        lambda k: finished(ideal[k][1], rough[k], TRIES), near
-    )
-    every = found | dict(zip(near, ends))
+    best = sorted(found, key=lambda k: found[k].criterion)[:SETTLED]
+    ends = side_by_side(settled, [one for k in best if (one := rough[k])])
+    every = found | dict(zip(best, ends))
     return {k: p for k, p in every.items() if p is not None}
 
 
