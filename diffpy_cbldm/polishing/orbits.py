@@ -237,10 +237,10 @@ def _descended(
     fields = moves.derivatives(x, (moves.ZOOM, *names))
     (zoom, *found), _ = descend(crystal.basis, x, fields, at)
     # The stretch is a factor of all, the moves as well.
-    values = [float(value / (1 + zoom)) for value in found]
-    x, found = x * (1 + zoom), dict(zip(names, values))
-    fit = crystal.data.fit(moves.moved(x, found), crystal.fit)
-    return Crystal(x, crystal.kind, crystal.data, found, fit)
+    values = {n: float(value / (1 + zoom)) for n, value in zip(names, found)}
+    x = x * (1 + zoom)
+    fit = crystal.data.fit(moves.moved(x, values), crystal.fit)
+    return Crystal(x, crystal.kind, crystal.data, values, fit)
 
 
 def without_roughness(p: Polished, data: Measured) -> Polished:
