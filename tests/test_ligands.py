@@ -13,6 +13,7 @@ from diffpy_cbldm.fitting.ligands import (
     check_ligand,
     ligand_distance,
 )
+from diffpy_cbldm.fitting.moves import moved
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.two_phases import TwoPhases, best_of_types
 from diffpy_cbldm.solving import on_demand as solving_demand
@@ -76,6 +77,19 @@ def test_a_shell_that_is_there_is_found(site):
     assert "supported" in str(shell)
     again = type(shell).from_dict(shell.as_dict())
     assert again == shell
+
+
+def test_relaxed_orbits_go_on_with_the_light_atoms():
+    x = moved(ICO, {"orbit_1": 0.03, "orbit_2": -0.03})
+    pdf = simulated(capped(x, 2.41))
+    bare = cb.refine(gold(ICO, "ico"), pdf, moves=["orbits"])
+    shell = cb.ligand_shell(bare, pdf, "S")
+    assert shell.supported
+    # Without the light atoms orbits had gone where they imitate these.
+    assert shell.rw < 0.1 * shell.rw_bare
+    recipe = cb.ligand_recipe(bare, pdf, "S")
+    orbits = [name for name in bare.parameters if name.startswith("orbit")]
+    assert orbits and set(orbits) < set(recipe.names)
 
 
 def test_a_shell_that_is_not_there_is_left_out():

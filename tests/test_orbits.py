@@ -64,6 +64,25 @@ def test_operations_and_orbits(x, order, sizes):
     )
 
 
+@pytest.mark.parametrize(
+    ("x", "order"),
+    [
+        (np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0.0]]), 16),
+        (np.array([[0, 0, 0], [1, 0, 0], [0, 1.5, 0], [1, 1.5, 0]]), 8),
+        (np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [2, 1, 0.0]]), 4),
+        (ICO[1:], 120),
+        (np.delete(OCT, OCT[:, 0].argmin(), 0), 2),
+    ],
+    ids=["square", "rectangle", "zigzag", "hollow", "less one"],
+)
+def test_operations_of_other_groups(x, order):
+    turns = point_groups.operations(turned(x))
+    # A group: the product of two of them is one of them.
+    products = np.einsum("aij,bjk->abik", turns, turns).reshape(-1, 1, 3, 3)
+    apart = np.abs(products - turns).max((2, 3)).min(1)
+    assert len(turns) == order and apart.max() < 1e-6
+
+
 def test_no_symmetry_no_orbits():
     x = np.random.default_rng(0).normal(size=(20, 3)) * 4
     assert len(point_groups.operations(x)) == 1

@@ -53,8 +53,8 @@ def operations(positions: np.ndarray) -> np.ndarray:
     -------
     (g, 3, 3) array
         About the centroid: where it has a group of `ROTATION_GROUPS` in its
-        frame, as frameworks do, those and its mirrors, else by pymatgen's
-        PointGroupAnalyzer.  The identity alone for fewer than 4 or more than
+        frame, as frameworks do, those and its mirrors, else by what they do
+        to two atoms.  The identity alone for fewer than 4 or more than
         `LARGEST` atoms.
     """
     if not 4 <= len(positions) <= LARGEST:
@@ -66,23 +66,59 @@ def operations(positions: np.ndarray) -> np.ndarray:
     def stays(turn: np.ndarray) -> bool:
         return bool(tree.query(x @ turn.T)[0].max() < tolerance)
 
-    # To search for axes takes a hundred times longer than to try some.
+    # To search for axes takes longer than to try some.
     for group, frame in FRAMES.items():
         if all(map(stays, rotations(group))):
             turns = rotations(frame)
             return np.array([t for t in (*turns, *-turns) if stays(t)])
-    kept = [turn for turn in _searched(x, tolerance) if stays(turn)]
+    kept = [turn for turn in _searched(x, tree, tolerance) if stays(turn)]
     return np.array(kept or [np.eye(3)])
 
 
-def _searched(x: np.ndarray, tolerance: float) -> list[np.ndarray]:
-    """Operations by pymatgen; some may leave atoms where there are none."""
-    from pymatgen.core import Molecule
-    from pymatgen.symmetry.analyzer import PointGroupAnalyzer
+def _searched(
+    x: np.ndarray, tree: cKDTree, tolerance: float
+) -> list[np.ndarray]:
+    """Operations by what they do to two atoms; some may leave an atom off.
 
-    # Any element: only places count.
-    found = PointGroupAnalyzer(Molecule(["H"] * len(x), x), tolerance)
-    return [op.rotation_matrix for op in found.get_symmetry_operations()]
+    An operation takes two atoms that do not lie on one line with the centre
+    to two others, as far from the centre and from one another; and what
+    becomes of these tells all of it, but for the mirror that they lie in.
+    """
+    radius = np.linalg.norm(x, axis=1)
+    alike = np.abs(radius[:, None] - radius) < 2 * tolerance
+    # Of atoms with few others like them, there are few places to go to.
+    order = np.lexsort((-radius, alike.sum(1)))
+    first = next(i for i in order if radius[i] > 10 * tolerance)
+    apart = np.linalg.norm(np.cross(x[first], x), axis=1) / radius[first]
+    off = [i for i in order if apart[i] > 10 * tolerance]
+    if not off:
+        return []  # all atoms on one line
+    pair = [first, off[0]]
+    away = np.linalg.norm(x[pair[0]] - x[pair[1]])
+    ends = np.linalg.norm(x[:, None] - x, axis=2)
+    there = alike[pair[0]][:, None] & alike[pair[1]]
+    there &= np.abs(ends - away) < 4 * tolerance
+    own = _frame(*x[pair])
+    turns = []
+    for i, j in zip(*np.nonzero(there)):
+        turn = _frame(x[i], x[j]).T @ own
+        for one in (turn, turn @ (np.eye(3) - 2 * np.outer(own[2], own[2]))):
+            # Two atoms tell it as well as they are in place: all tell more.
+            off_by, image = tree.query(x @ one.T)
+            if off_by.max() < 3 * tolerance:
+                u, _, v = np.linalg.svd(x[image].T @ x)
+                # Of flat clusters the sign across is open.
+                u[:, 2] *= np.sign(np.linalg.det(u @ v) * np.linalg.det(one))
+                turns.append(u @ v)
+    return turns
+
+
+def _frame(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Unit vectors in rows: along a, towards b, and at right angles."""
+    first = a / np.linalg.norm(a)
+    second = b - (b @ first) * first
+    second /= np.linalg.norm(second)
+    return np.array([first, second, np.cross(first, second)])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ bound to one atom of the surface as well.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -46,11 +47,20 @@ class Places:
         Unit vectors, away from the neighbours.
     half : (m,) array, angstrom
         How far the metal atoms are from the feet.
+    ends : (m, 2) array of int
+        The metal atoms, twice the same over one.
     """
 
     feet: np.ndarray
     ways: np.ndarray
     half: np.ndarray
+    ends: np.ndarray
+
+    def over(self, metal: np.ndarray) -> Places:
+        """The same places once the metal atoms, (n, 3), have moved."""
+        first, second = metal[self.ends[:, 0]], metal[self.ends[:, 1]]
+        half = np.linalg.norm(second - first, axis=1) / 2
+        return dataclasses.replace(self, feet=(first + second) / 2, half=half)
 
     def at(self, distance: float) -> np.ndarray:
         """Positions (m, 3) at a distance (A) from the metal."""
@@ -88,7 +98,8 @@ def places(positions: np.ndarray, distance: float, site: str) -> Places:
     for k, (foot, way, half) in enumerate(all_places):
         if not way.any() or half > OTHERS * distance:
             continue
-        (place,) = Places(foot[None], way[None], np.array([half])).at(distance)
+        rise = math.sqrt(distance**2 - half**2)
+        place = foot + rise * way
         apart = all(np.linalg.norm(place - x) > ROOM * bond for x in taken)
         if apart and metal.query(place)[0] > OTHERS * distance:
             free.append(k)
@@ -97,6 +108,7 @@ def places(positions: np.ndarray, distance: float, site: str) -> Places:
         np.array([all_places[k][0] for k in free]).reshape(-1, 3),
         np.array([all_places[k][1] for k in free]).reshape(-1, 3),
         np.array([all_places[k][2] for k in free]),
+        np.array([ends[k] for k in free], int).reshape(-1, 2),
     )
 
 

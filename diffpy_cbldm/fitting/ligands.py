@@ -21,6 +21,8 @@ from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.agreement import EVIDENCE, criterion_gain
 from diffpy_cbldm.fitting.ligand_sites import SITES, Places, places
+from diffpy_cbldm.fitting.moves import kind_of
+from diffpy_cbldm.fitting.orbit_moves import every_orbit_move
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
     delta2_name,
@@ -36,6 +38,10 @@ from diffpy_cbldm.threads import one_thread
 
 STRETCH = 0.15
 """How far (relative) the distance may be from the sum of covalent radii."""
+
+FURTHER = 0.05
+"""How far orbits of the metal move once there are light atoms, in
+nearest-neighbour distances."""
 
 CHOICES = 4
 """What is told of a shell: that it is there, over one atom or two, its
@@ -55,7 +61,8 @@ class LigandShell(Stored):
         From its metal atom.
     uiso : (value, uncertainty), A^2
     rw, rw_bare : float
-        Rw with and without the shell, the metal's atoms held.
+        Rw with and without the shell; orbits that were refined of the metal
+        go on, its other atoms are held.
     gain : float
         By how much the Bayesian information criterion falls.
     supported : bool
@@ -126,24 +133,48 @@ def ligand_distance(metal: str, ligand: str) -> float:
     return float(radii[atomic_numbers[metal]] + radii[atomic_numbers[symbol]])
 
 
+DISTANCE = "ligand_distance"
+"""The variable of how far light atoms are from their metal."""
+
+
 class _Shell:
-    """The light atoms of a structure, at one distance from their metal."""
+    """The light atoms of a structure, at one distance from their metal.
 
-    def __init__(self, structure: Any, over: Places, distance: float) -> None:
-        self.structure, self.over = structure, over
-        self.start = np.array(structure.xyz)
-        self.distance = distance
+    Orbits of the metal may move, and the light atoms go with them.
+    """
 
-    def get(self) -> float:
-        """The distance, angstrom."""
-        return self.distance
+    def __init__(
+        self,
+        structure: Any,
+        over: Places,
+        distance: float,
+        fields: Mapping[str, np.ndarray],
+    ) -> None:
+        self.structure, self.over, self.fields = structure, over, fields
+        self.metal = np.array(structure.xyz)[: -len(over)]
+        self.values = {DISTANCE: distance, **dict.fromkeys(fields, 0.0)}
 
-    def set(self, value: float) -> None:
-        """Move all light atoms to a distance."""
-        self.distance = float(value)
-        moved = self.start.copy()
-        moved[-len(self.over) :] = self.over.at(self.distance)
-        self.structure.xyz = moved
+    def get(self, name: str) -> float:
+        """The distance, angstrom, or how far an orbit has moved."""
+        return self.values[name]
+
+    def set(self, name: str, value: float) -> None:
+        """Set one of them, and with it all atoms."""
+        if self.values[name] == value:
+            return  # SrFit sets all variables, also those that stay
+        self.values[name] = float(value)
+        metal = self.metal.copy()
+        for move, field in self.fields.items():
+            metal += self.values[move] * field
+        light = self.over.over(metal).at(self.values[DISTANCE])
+        self.structure.xyz = np.concatenate([metal, light])
+
+
+def _relaxed_orbits(metal: Candidate) -> dict[str, np.ndarray]:
+    """How the atoms go with the moves that were refined of a metal."""
+    names = [n for n in metal.parameters if kind_of(n) == "orbits"]
+    known = every_orbit_move(metal.positions) if names else {}
+    return {name: known[name] for name in names if name in known}
 
 
 def ligand_recipe(
@@ -161,7 +192,8 @@ def ligand_recipe(
 
     As `make_recipe` of both elements, and the variable ``ligand_distance``
     (A): all light atoms go along the directions in which they stand over
-    their metal atoms.
+    their metal atoms.  Orbits that were refined of the metal go on, from
+    where they are, and take the light atoms with them.
 
     Parameters
     ----------
@@ -208,14 +240,17 @@ def ligand_recipe(
     )
     recipe = recipe_of(both, target, backend, None, (), False)
     phase = recipe.cluster.G1.phase
-    shell = _Shell(phase.stru, over, first)
-    adapter = ParameterAdapter(
-        "ligand_distance", shell, _Shell.get, _Shell.set
-    )
-    modern(phase).add_parameter(adapter)
-    modern(recipe).add_variable(adapter, first, tag="ligand")
-    limits = (1 - STRETCH) * first, (1 + STRETCH) * first
-    modern(recipe.ligand_distance).bound_range(*limits)
+    fields = _relaxed_orbits(metal)
+    shell = _Shell(phase.stru, over, first, fields)
+    limits = dict.fromkeys(fields, (-FURTHER, FURTHER))
+    limits[DISTANCE] = ((1 - STRETCH) * first, (1 + STRETCH) * first)
+    for name, bounds in limits.items():
+        adapter = ParameterAdapter(
+            name, shell, _Shell.get, _Shell.set, attr=name
+        )
+        modern(phase).add_parameter(adapter)
+        modern(recipe).add_variable(adapter, shell.get(name), tag="ligand")
+        modern(getattr(recipe, name)).bound_range(*bounds)
     for name, value in (start or {}).items():
         getattr(recipe, name).value = value
     recipe.s1.value = best_scale_of(recipe) or 1.0
@@ -282,7 +317,7 @@ def _fitted(
     rw, bare = float(results.rw), float(metal.rw or 0.0)
     gain = criterion_gain(bare, rw, CHOICES, results.independent_points)
     low, high = recipe.ligand_distance.bounds
-    distance = found["ligand_distance"]
+    distance = found[DISTANCE]
     inside = low + 1e-3 < distance[0] < high - 1e-3
     return LigandShell(
         element=ligand,

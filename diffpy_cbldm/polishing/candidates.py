@@ -34,14 +34,11 @@ from diffpy_cbldm.polishing.front import (
     predicted,
 )
 from diffpy_cbldm.polishing.large import large_edits
+from diffpy_cbldm.polishing.orbits import SIGNIFICANT
 from diffpy_cbldm.settings import Solve
 
 LATTICE = {"oct": "fcc"}
 """What an edited cluster is called: its crystal, not its shape."""
-
-
-SIGNIFICANT = 2.0
-"""Uncertainties by which a surface shell moves at least."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

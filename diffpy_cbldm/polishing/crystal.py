@@ -43,6 +43,9 @@ BLOCK = 2.5
 LEVELS, ROUNDS = 12, 3
 """Prices of roughness that are tried at most, and searches at each."""
 
+ENDED = 1e-4
+"""Relative fall of Rw^2 in a step below which a descent has ended."""
+
 FINEST = 1e-7
 """Rw^2 below which two calculations of one curve differ."""
 
@@ -171,6 +174,7 @@ class Crystal:
     """Sites of which some are filled, moves of them, and how they fit.
 
     At first the sites are those of the atoms; `edit` adds the shell around.
+    A fit of the given positions that is known (`fit`) is not made again.
 
     Attributes
     ----------
@@ -190,6 +194,7 @@ class Crystal:
         kind: str,
         data: Measured,
         values: dict[str, float] | None = None,
+        fit: QuickFit | None = None,
     ):
         self.data, self.kind = data, kind
         self.bulk = BULK.get(kind, 12)
@@ -197,7 +202,7 @@ class Crystal:
         self.filled = np.ones(len(positions), bool)
         self.values = dict(values or {})
         self.bond = nearest_neighbour_distance(self.lattice)
-        self.fit = data.fit(self.atoms())
+        self.fit = data.fit(self.atoms()) if fit is None else fit
         self._stretch(self.fit.stretch)
         self.basis = data.basis(self.fit, self.atoms())
 
@@ -343,12 +348,14 @@ class Crystal:
     def _restore(self, state) -> None:
         self.lattice, self.bond, self.values, self.fit, self.basis = state
 
+    def eased(self) -> PairBasis:
+        """The basis on which the fit's parameters follow."""
+        noise = self.misfit() / self.data.points
+        free = self.data.target.qdamp is None
+        return self.basis.eased(self.atoms(), noise, free)
+
     def editor(self) -> Editor:
-        basis = self.basis.eased(
-            self.atoms(),
-            self.misfit() / self.data.points,
-            self.data.target.qdamp is None,
-        )
+        basis = self.eased()
         return Editor(self.points(), self.filled, basis, self.bond, self.bulk)
 
     def judged(self) -> Polished:
@@ -391,6 +398,7 @@ def descended(
     at: np.ndarray,
     steps: int,
     longest: float = 0.02,
+    narrowing: bool = False,
 ) -> tuple[np.ndarray, float]:
     """Damped Gauss-Newton steps from several starts.
 
@@ -404,6 +412,9 @@ def descended(
     steps : int
     longest : float
         No variable changes by more in a step.
+    narrowing : bool
+        Whether after every second step the better half of the starts goes
+        on, and no more where the best one has ended.
 
     Returns
     -------
@@ -415,7 +426,12 @@ def descended(
     square, residual, jacobian = misfit(at)
     damping = np.full((len(at), 1), 1e-3)
     own = np.arange(at.shape[1])
-    for _ in range(steps):
+    for step_number in range(steps):
+        if narrowing and step_number and step_number % 2 == 0:
+            kept = square.argsort(kind="stable")[: (len(at) + 1) // 2]
+            at, square, damping = at[kept], square[kept], damping[kept]
+            residual, jacobian = residual[kept], jacobian[kept]
+        before = square.min()
         normal = product(jacobian, jacobian.swapaxes(1, 2))
         normal[:, own, own] += damping * (normal[:, own, own] + 1e-12)
         slope = product(jacobian, residual[:, :, None])
@@ -427,4 +443,8 @@ def descended(
         damping = damping * np.where(better, 0.3, 10.0)[:, None]
         square = np.where(better, found[0], square)
         residual[better], jacobian[better] = found[1][better], found[2][better]
+        # One that failed may take a shorter step.
+        ended = better.any() and square.min() > (1 - ENDED) * before
+        if narrowing and len(at) == 1 and ended:
+            break
     return at[square.argmin()], float(square.min())

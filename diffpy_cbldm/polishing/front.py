@@ -121,11 +121,11 @@ def _front(
     kinds = check_kinds(kinds)
     if isinstance(data, LongMeasured):
         large = large_front(positions, structure_type, data, kinds, limit)
-        return [large[0]] + [p for p in large[1:] if _sound(p, limit)]
+        return [large[0]] + [p for p in large[1:] if sound(p, limit)]
     crystal = Crystal(positions, structure_type, data)
     found = [crystal.judged()]
     if "orbits" in kinds and structure_type in SYMMETRIC:
-        relaxed = relaxed_ideal(positions, structure_type, data)
+        relaxed = relaxed_ideal(crystal)
         found += [relaxed] if relaxed else []
     price = crystal.price()
     for _ in range(LEVELS if set(kinds) & set(_BY_LEVEL) else 0):
@@ -146,7 +146,7 @@ def _front(
             break
     if "displacements" in kinds:
         found += displaced_atoms(best(found), structure_type, data)
-    return [found[0]] + [p for p in found[1:] if _sound(p, limit)]
+    return [found[0]] + [p for p in found[1:] if sound(p, limit)]
 
 
 def other_sizes(
@@ -200,7 +200,7 @@ def other_sizes(
         crystal.data = data
         crystal.edit(None, limit)
         found.append(crystal.judged())
-    return [p for p in found if _sound(p, limit)]
+    return [p for p in found if sound(p, limit)]
 
 
 def best(found: Sequence[P], lower: bool = True) -> P:
@@ -286,7 +286,7 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     return tuple(kind for kind in EDIT_KINDS if kind in kinds)
 
 
-def _sound(p: Polished, limit: float) -> bool:
+def sound(p: Polished, limit: float) -> bool:
     """Whether it is smooth enough, and no bond too short."""
     bond = nearest_neighbour_distance(p.positions)
     short = shortest_bond(p.positions) < SHORTEST * bond

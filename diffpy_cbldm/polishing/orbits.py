@@ -14,7 +14,7 @@ import numpy as np
 
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.orbit_moves import ORBIT_LIMIT
-from diffpy_cbldm.polishing.basis import PairBasis
+from diffpy_cbldm.polishing.basis import PairBasis, product
 from diffpy_cbldm.polishing.costs import edit_cost, too_far
 from diffpy_cbldm.polishing.crystal import (
     Crystal,
@@ -31,8 +31,15 @@ apart do not pull at one another."""
 STEPS, LONGEST = 8, 0.04
 """Gauss-Newton steps, and how far an orbit goes in one."""
 
-ROUNDS = 2
-"""Descents, each followed by a fit of the five parameters."""
+
+ROUNDS = 4
+"""Descents at the widths that the one before gave, at most."""
+
+SIGNIFICANT = 2.0
+"""Uncertainties by which a shell moves at least."""
+
+SETTLED = 0.01
+"""Relative fall of Rw in a descent below which no further one is made."""
 
 
 def descend(
@@ -67,7 +74,7 @@ def descend(
             positions + np.tensordot(many, fields, 1), fields
         )
 
-    return descended(misfit, at, steps, LONGEST)
+    return descended(misfit, at, steps, LONGEST, narrowing=True)
 
 
 def starts(variables: int, count: int, seed: int = 0) -> np.ndarray:
@@ -118,64 +125,122 @@ def relaxed_orbits(
     names = moves.move_names(positions, [kind])
     if not names:
         return None
-    p = _relaxed(positions, structure_type, data, names, tries)
+    rough = _round(Crystal(positions, structure_type, data), names, tries)
+    p = _again(rough).judged()
     inside = max(map(abs, p.values.values())) <= ORBIT_LIMIT
     return p if inside else None
 
 
-def relaxed_ideal(
-    positions: np.ndarray,
-    structure_type: str,
-    data: Measured,
-    tries: int = STARTS,
-) -> Polished | None:
+def relaxed_ideal(ideal: Crystal, tries: int = STARTS) -> Polished | None:
     """Relax the orbits of an ideal cluster as far as is likely.
 
-    What moves too far (`diffpy_cbldm.polishing.costs.too_far`) is put back,
-    and the rest is relaxed again.
+    What moves too far (`diffpy_cbldm.polishing.costs.too_far`), or is not
+    determined, is put back, and the rest is relaxed again.
 
     Parameters
     ----------
-    positions, structure_type, data, tries
-        As for `relaxed_orbits`.
+    ideal : Crystal
+        The cluster as fitted.
+    tries : int
+        Places to start from.
 
     Returns
     -------
     Polished or None
         None where no orbit can move, or none does.
     """
-    names = moves.move_names(positions, ["orbits"])
+    rough = roughly_relaxed(ideal, tries)
+    return None if rough is None else settled(rough)
+
+
+def roughly_relaxed(ideal: Crystal, tries: int) -> Crystal | None:
+    """`relaxed_ideal` after the first descent: near enough to compare."""
+    names = moves.move_names(ideal.lattice, ["orbits"])
     while names:
-        p = _relaxed(positions, structure_type, data, names, tries)
-        near = tuple(n for n in names if not too_far(n, p.values[n]))
-        if len(near) == len(names):
-            return p
+        crystal = _round(ideal, names, tries)
+        near = _near(crystal)
+        if near == names:
+            return crystal
         names = near
     return None
 
 
-def _relaxed(
-    positions: np.ndarray,
-    structure_type: str,
-    data: Measured,
-    names: tuple[str, ...],
-    tries: int,
-) -> Polished:
-    """Some moves of orbits at their best, however far they go."""
-    crystal = Crystal(positions, structure_type, data)
+def settled(rough: Crystal) -> Polished | None:
+    """`relaxed_ideal` from what `roughly_relaxed` gave, until Rw ends.
+
+    As far as a refinement goes, at a tenth of its cost: what that would put
+    back, as it moves too far or is not determined, is put back here.
+    """
+    crystal, rounds = rough, ROUNDS
+    while crystal.values:
+        before, crystal = crystal.fit.rw, _again(crystal)
+        kept, rounds = _near(crystal), rounds - 1
+        if len(kept) == len(crystal.values):
+            if rounds > 0 and crystal.fit.rw < (1 - SETTLED) * before:
+                continue
+            kept = determined(crystal)
+            if len(kept) == len(crystal.values):
+                return crystal.judged()
+        crystal = _with(crystal, kept)
+    return None
+
+
+def determined(crystal: Crystal) -> tuple[str, ...]:
+    """The moves that are more than `SIGNIFICANT` of their uncertainties.
+
+    Uiso, delta2, Qdamp and the stretch may follow them.
+    """
+    names = tuple(crystal.values)
+    x = crystal.lattice - crystal.lattice.mean(0)
+    fields = moves.derivatives(x, (moves.ZOOM, *names))
+    square, _, slopes = crystal.eased().residuals(
+        crystal.atoms()[None], fields
+    )
+    # Of the misfit each independent point has its share.
+    normal = product(slopes[0], slopes[0].T) * crystal.data.points
+    spread = np.linalg.pinv(normal / square[0], hermitian=True).diagonal()
+    errors = np.sqrt(spread[1:])
+    pairs = zip(names, crystal.values.values(), errors)
+    return tuple(n for n, v, error in pairs if abs(v) >= SIGNIFICANT * error)
+
+
+def _with(crystal: Crystal, names: tuple[str, ...]) -> Crystal:
+    """The same with some of its moves alone, from their values."""
+    at = np.array([[0.0, *(crystal.values[name] for name in names)]])
+    return _descended(crystal, names, at)
+
+
+def _near(crystal: Crystal) -> tuple[str, ...]:
+    """The moves that go no farther than is likely."""
+    values = crystal.values.items()
+    return tuple(name for name, value in values if not too_far(name, value))
+
+
+def _round(ideal: Crystal, names: tuple[str, ...], tries: int) -> Crystal:
+    """Some moves at their best, however far they go, and a fit there."""
     at = SPREAD * starts(1 + len(names), tries)
     at[:, 0] = 0
-    for _ in range(ROUNDS):
-        x = crystal.lattice - crystal.lattice.mean(0)
-        fields = moves.derivatives(x, (moves.ZOOM, *names))
-        (zoom, *found), _ = descend(crystal.basis, x, fields, at)
-        # The stretch is a factor of all, the moves as well.
-        values = [float(value / (1 + zoom)) for value in found]
-        crystal = Crystal(
-            x * (1 + zoom), structure_type, data, dict(zip(names, values))
-        )
-        at = np.array([[0.0, *values]])
-    return crystal.judged()
+    return _descended(ideal, names, at)
+
+
+def _again(rough: Crystal) -> Crystal:
+    """The same at the widths that were found."""
+    names = tuple(rough.values)
+    return _descended(rough, names, np.array([[0.0, *rough.values.values()]]))
+
+
+def _descended(
+    crystal: Crystal, names: tuple[str, ...], at: np.ndarray
+) -> Crystal:
+    """A descent from some places, and a fit of the five parameters."""
+    x = crystal.lattice - crystal.lattice.mean(0)
+    fields = moves.derivatives(x, (moves.ZOOM, *names))
+    (zoom, *found), _ = descend(crystal.basis, x, fields, at)
+    # The stretch is a factor of all, the moves as well.
+    values = {n: float(value / (1 + zoom)) for n, value in zip(names, found)}
+    x = x * (1 + zoom)
+    fit = crystal.data.fit(moves.moved(x, values), crystal.fit)
+    return Crystal(x, crystal.kind, crystal.data, values, fit)
 
 
 def without_roughness(p: Polished, data: Measured) -> Polished:

@@ -80,6 +80,10 @@ EXPLAINED = 0.12
 """Rw of a library cluster, only the scale and the stretch fitted, below which
 the data need no framework."""
 
+SPHERICAL = 0.03
+"""Rw of a sphere of crystal, of whatever size, below which the data need no
+framework: of 80 simulated frameworks the least had 0.044."""
+
 CRYSTALLINE = 0.2
 """Rw of a sphere of crystal below which it tells the size of a particle: of
 120 simulated frameworks those that gave a larger one had Rw 0.30 and more."""
@@ -217,13 +221,15 @@ def shells_generator(
 def asks_for_shells(target: Target) -> bool:
     """Whether no ideal cluster explains the data, and none is too small.
 
-    Nor a sphere of crystal that is larger than they are.
+    Nor a sphere of crystal, the less where it is larger than they are.
     """
     if signal_beyond(target, FARTHEST * target.bond) > BEYOND:
         return False
     if library_rw(target) < EXPLAINED:
         return False
     crystal = _sphere(target)
+    if crystal.rw < SPHERICAL:
+        return False
     return crystal.rw > CRYSTALLINE or crystal.n_atoms <= MAX_ATOMS
 
 

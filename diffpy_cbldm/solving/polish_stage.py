@@ -108,7 +108,9 @@ def edit_best(
     )
     relaxed = Relaxed()
     if "orbits" in how["kinds"]:
-        relaxed = relaxed_library(starts, target, used)
+        known = [c.rw for c in starts if c.rw is not None]
+        known += [p.rw for front in fronts for p in front.found]
+        relaxed = relaxed_library(starts, target, used, min(known))
         fronts += relaxed.fronts
     if not fronts:
         return Edits([], (), None)

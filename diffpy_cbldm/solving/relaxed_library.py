@@ -9,19 +9,21 @@ are edits among others: they must predict r that was left out.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from diffpy_cbldm import settings
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
-from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.polishing.candidates import Front, edit
-from diffpy_cbldm.polishing.crystal import Measured, Polished
-from diffpy_cbldm.polishing.front import SYMMETRIC
-from diffpy_cbldm.polishing.orbits import relaxed_ideal
+from diffpy_cbldm.polishing.candidates import Front, edited_from
+from diffpy_cbldm.polishing.crystal import Crystal, Measured, Polished
+from diffpy_cbldm.polishing.front import SYMMETRIC, predicted, sound
+from diffpy_cbldm.polishing.orbits import roughly_relaxed, settled
 from diffpy_cbldm.search.by_library import screened_library
 from diffpy_cbldm.search.by_shells import asks_for_shells
+from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.threads import side_by_side
 
 FEWEST = 20
@@ -30,8 +32,12 @@ FEWEST = 20
 LOOKED_AT, TRIES = 8, 4
 """Ideal clusters whose orbits are relaxed, and from how many starts."""
 
+SETTLED = 3
+"""Of these so many, the best, are relaxed in earnest."""
+
 EDITED = 2
-"""Of these so many, the best, are edited in earnest."""
+"""Of these the best that predicts r that was left out is an edit; so many are
+asked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Relaxed:
     Attributes
     ----------
     fronts : list of Front
-        Those that hold on r left out.
+        The best that holds on r left out, or none.
     met : list of Polished
         All that were relaxed, for the range of N.
     """
@@ -51,7 +57,10 @@ class Relaxed:
 
 
 def relaxed_library(
-    starts: Sequence[Candidate], target: Target, used: settings.Solve
+    starts: Sequence[Candidate],
+    target: Target,
+    used: settings.Solve,
+    least: float = math.inf,
 ) -> Relaxed:
     """Relax icosahedra and decahedra.
 
@@ -61,48 +70,67 @@ def relaxed_library(
         What is edited as well: not once more.
     target : Target
     used : settings.Solve
+    least : float
+        The least Rw of all else, edited or not.
 
     Returns
     -------
     Relaxed
-        Empty where an ideal cluster or a relaxed framework explains the data,
-        where the particle is larger than those of the table, and where the
-        library was not asked.
+        Empty where an ideal cluster, a relaxed framework or anything else
+        explains the data, where the particle is larger than those of the
+        table, and where the library was not asked.
     """
-    if "library" not in used.generators.split(","):
+    if "library" not in used.generators.split(",") or least < EXPLAINED:
         return Relaxed()
     known = any("orbits" in c.edits for c in starts)
     if known or not asks_for_shells(target):
         return Relaxed()
     data = Measured(target)
-
-    def relaxed(start: Candidate) -> Polished | None:
-        kind = start.structure_type
-        return relaxed_ideal(start.positions, kind, data, TRIES)
-
-    ideal = _ideal(target)
-    met = {
-        start: p
-        for start, p in zip(ideal, side_by_side(relaxed, ideal))
-        if p is not None
-    }
-    taken = {(c.structure_type, len(c)) for c in starts}
-    best = [
-        start
-        for start in sorted(met, key=lambda c: met[c].criterion)[:EDITED]
-        if (start.structure_type, len(start)) not in taken
+    ideal = [
+        (start, Crystal(start.positions, start.structure_type, data, fit=fit))
+        for start, fit in _ideal(target)
     ]
-    fronts = side_by_side(
-        lambda start: edit(
-            start, target, kinds=("orbits",), limit=used.roughness
-        ),
-        best,
-    )
-    held = [front for front in fronts if front.changed and front.holds]
-    return Relaxed(held, list(met.values()))
+    met = _met(ideal)
+    taken = {(c.structure_type, len(c)) for c in starts}
+    for k in sorted(met, key=lambda k: met[k].criterion)[:EDITED]:
+        start, crystal = ideal[k]
+        if (start.structure_type, len(start)) in taken:
+            continue
+        front = _front(start, crystal.judged(), met[k], target, used.roughness)
+        if front.changed and front.holds:
+            return Relaxed([front], list(met.values()))
+    return Relaxed([], list(met.values()))
 
 
-def _ideal(target: Target) -> list[Candidate]:
+def _met(ideal: Sequence[tuple[Candidate, Crystal]]) -> dict[int, Polished]:
+    """Relaxed clusters by their places; without those in which nothing moves.
+
+    Only the best after the first descent go on.
+    """
+    rough = side_by_side(lambda one: roughly_relaxed(one[1], TRIES), ideal)
+    found = {k: one.judged() for k, one in enumerate(rough) if one}
+    best = sorted(found, key=lambda k: found[k].criterion)[:SETTLED]
+    ends = side_by_side(settled, [one for k in best if (one := rough[k])])
+    every = found | dict(zip(best, ends))
+    return {k: p for k, p in every.items() if p is not None}
+
+
+def _front(
+    start: Candidate,
+    as_fitted: Polished,
+    relaxed: Polished,
+    target: Target,
+    limit: float,
+) -> Front:
+    """A relaxed cluster as an edit, and what it predicts."""
+    found = [as_fitted] + [p for p in [relaxed] if sound(p, limit)]
+    traced = tuple(edited_from(start, as_fitted, p) for p in found)
+    x, kind = start.positions, start.structure_type
+    seen = predicted(x, kind, target, kinds=("orbits",), limit=limit)
+    return Front(start, traced, seen)
+
+
+def _ideal(target: Target) -> list[tuple[Candidate, QuickFit]]:
     """The ideal clusters with orbits to relax that fit best as they are."""
     table, (_, bonds) = load_table(), screened_library(target)
     known = [
@@ -118,4 +146,4 @@ def _ideal(target: Target) -> list[Candidate]:
     # The screening does not fit Qdamp and widths, which large ones need.
     fits = quick_fit([c.positions for c in known], target, scan=(0.0,))
     order = sorted(range(len(known)), key=lambda k: fits[k].rw)
-    return [known[k] for k in order[:LOOKED_AT]]
+    return [(known[k], fits[k]) for k in order[:LOOKED_AT]]
