@@ -182,7 +182,7 @@ def measured(case: Case, how: Conditions, seed: int) -> PDFData:
 
 def best_of(
     candidates: list[Candidate],
-    pdf: PDFData,
+    pdf: PDFData | Target,
     refined: int = 2,
     heldout: bool = True,
     warm: bool = False,

@@ -33,6 +33,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
@@ -40,6 +41,7 @@ from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.matching import rw_raw
 from diffpy_cbldm.search.pool import as_good
 from diffpy_cbldm.settings import CRYSTAL_TYPES
+from diffpy_cbldm.solving.headers import settle
 from training.evaluation.cases import (
     ROBUST,
     SPLITS,
@@ -65,13 +67,13 @@ GENERATORS = ("cbldm", "library")
 
 
 def propose(
-    generator: str, pdf: PDFData, count: int, weights: str, seed: int
+    generator: str, target: Target, count: int, weights: str, seed: int
 ) -> list[Candidate]:
     """Candidates of one generator; the library without held-out geometries."""
     if generator == "library":
         exclude = np.flatnonzero(held_out(load_table())).tolist()
-        return library_generator(pdf, count=count, exclude=exclude)
-    return cbldm_generator(pdf, count=count, seed=seed, weights=weights)
+        return library_generator(target, count=count, exclude=exclude)
+    return cbldm_generator(target, count=count, seed=seed, weights=weights)
 
 
 def figures(
@@ -79,8 +81,10 @@ def figures(
 ) -> dict[str, Any]:
     """Everything that is reported of one generator on one PDF."""
     start = time.perf_counter()
-    found = propose(generator, pdf, count, weights, seed=0)
-    best, rw = best_of(found, pdf, warm=True)
+    # As `solve` does: what the data tell against their header.
+    target, _ = settle(Target.of(pdf), "auto")
+    found = propose(generator, target, count, weights, seed=0)
+    best, rw = best_of(found, target, warm=True)
     seconds = time.perf_counter() - start
     n = len(case.positions)
     good = [found[i] for i in np.flatnonzero(rw < as_good(rw.min()))]
