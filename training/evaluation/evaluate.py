@@ -35,13 +35,11 @@ from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.model.weights import read_weights
-from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.matching import rw_raw
 from diffpy_cbldm.search.pool import as_good
 from diffpy_cbldm.settings import CRYSTAL_TYPES
-from diffpy_cbldm.solving.headers import settle
 from training.evaluation.cases import (
     ROBUST,
     SPLITS,
@@ -52,6 +50,7 @@ from training.evaluation.cases import (
     best_of,
     cases,
     measured,
+    target_of,
 )
 from training.evaluation.jobs import solved
 from training.evaluation.large import GENERATORS as LARGE_GENERATORS
@@ -77,12 +76,10 @@ def propose(
 
 
 def figures(
-    generator: str, case: Case, pdf: PDFData, count: int, weights: str
+    generator: str, case: Case, target: Target, count: int, weights: str
 ) -> dict[str, Any]:
     """Everything that is reported of one generator on one PDF."""
     start = time.perf_counter()
-    # As `solve` does: what the data tell against their header.
-    target, _ = settle(Target.of(pdf), "auto")
     found = propose(generator, target, count, weights, seed=0)
     best, rw = best_of(found, target, warm=True)
     seconds = time.perf_counter() - start
@@ -93,7 +90,7 @@ def figures(
         "generator": generator,
         "truth": case.kind,
         "n": n,
-        "rw_raw": float(rw_raw([best.positions], pdf)[0]),
+        "rw_raw": float(rw_raw([best.positions], target.pdf)[0]),
         "rw_heldout": best.rw_heldout,
         **beside_truth(best, case),
         "type_in_set": case.kind in {c.structure_type for c in good},
@@ -127,10 +124,10 @@ def solve_case(
     """The figures of all generators for one case, and the truth's own Rw."""
     index, case, how, count, weights, generators = job
     torch.set_num_threads(1)
-    pdf = measured(case, how, index)
-    own = quick_fit([case.positions], pdf)[0].rw
+    target = target_of(measured(case, how, index), how)
+    own = quick_fit([case.positions], target)[0].rw
     return [
-        {**figures(g, case, pdf, count, weights), "rw_truth": own}
+        {**figures(g, case, target, count, weights), "rw_truth": own}
         for g in generators
     ]
 
