@@ -1,5 +1,6 @@
 """The comparison scores alike, goes on after a stop, and its page holds."""
 
+import dataclasses
 import json
 import re
 
@@ -8,9 +9,16 @@ import pytest
 
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.crystals.table import load_table
+from diffpy_cbldm.fitting.quickfit import quick_fit
 from training.baselines import LEARNED
 from training.baselines.train import SETTINGS as IN_USE
-from training.evaluation.cases import ROBUST, Conditions, cases, measured
+from training.evaluation.cases import (
+    ROBUST,
+    Conditions,
+    cases,
+    measured,
+    target_of,
+)
 from training.evaluation.compare import compare, generator, refusal, rwp
 from training.evaluation.results import Results
 from training.evaluation.systems import RESULTS, file_name
@@ -44,6 +52,18 @@ def test_rwp_of_the_truth_is_zero_and_nothing_is_fitted():
     assert rwp(longer, case, pdf, how) > 0.5
     far = np.concatenate([case.positions, case.positions + [40, 0, 0]])
     assert rwp(Cluster("Pt", far), case, pdf, how) < 0.1  # G is for an atom
+
+
+@pytest.mark.parametrize("told", ["as in the paper", "header Qmax 10 % high"])
+def test_cases_are_fitted_under_the_conditions_they_were_drawn_in(told):
+    how = ROBUST[told]
+    case = dataclasses.replace(cases("geometry", 1)[0], qdamp=0.9)
+    target = target_of(measured(case, how, 0), how)
+    assert target.qmax == pytest.approx(how.qmax, rel=0.03)
+    # Qdamp 0.09 is more than common instruments have.
+    (own,) = quick_fit([case.positions], target)
+    assert own.qdamp == pytest.approx(0.09, abs=0.005)
+    assert own.rw < 0.01
 
 
 def test_training_split_has_trained_geometries_only():

@@ -8,6 +8,7 @@ import pytest
 from ase.cluster import Icosahedron, Octahedron
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.fitting.noise_beyond import without_noise_beyond
 from diffpy_cbldm.fitting.qmax_edge import STEP, _sine_sums, qmax_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving.headers import settle
@@ -88,3 +89,42 @@ def test_an_answer_survives_a_wrong_header():
     assert len(best) == len(CLUSTER) and best.rw < 0.02
     assert any("Qmax is wrong" in text for text in solution.warnings)
     assert solution.settings["qmax"] == pytest.approx(22.0, abs=0.2)
+
+
+def with_noise(pdf, size):
+    """Noise of single points, over the size of G(r)."""
+    draw = np.random.default_rng(1).normal(size=len(pdf.g))
+    return dataclasses.replace(pdf, g=pdf.g + size * pdf.g.std() * draw)
+
+
+def test_noise_of_single_points_is_taken_away_beyond_qmax_and_said():
+    pdf = dataclasses.replace(made(), composition="Pt")
+    target = Target.of(with_noise(pdf, 0.05))
+    found, said = settle(target, "no")
+    assert any("noise of their own" in text for text in said)
+    assert found.qmax == target.qmax and len(found.r) == len(target.r)
+    inside = np.interp(found.r, pdf.r, pdf.g)
+    before = np.std(target.g - inside)
+    # What is left is the share of the waves up to Qmax, and of the end.
+    share = pdf.qmax / (np.pi / pdf.step)
+    after = np.std(found.g - inside)
+    assert after == pytest.approx(before * np.sqrt(share), rel=0.2)
+
+
+@pytest.mark.parametrize("qmax", [22.0, 19.0])
+def test_a_signal_is_not_taken_for_noise(qmax):
+    # Also where Qmax is told too low.
+    pdf = dataclasses.replace(made(noise=0.02, seed=1), qmax=qmax)
+    assert without_noise_beyond(pdf) == (pdf, 0.0)
+
+
+def test_noise_stays_where_it_cannot_be_told():
+    noisy = with_noise(made(), 0.05)
+    assert without_noise_beyond(noisy)[1] == pytest.approx(0.045, abs=0.005)
+    dg = np.full(len(noisy.g), 0.1)
+    for other in (
+        dataclasses.replace(noisy, dg=dg),
+        dataclasses.replace(noisy, r=noisy.r[::5], g=noisy.g[::5]),
+        with_noise(made(), 5.0),
+    ):
+        assert without_noise_beyond(other) == (other, 0.0)

@@ -23,6 +23,7 @@ from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.polishing.costs import too_far
 from diffpy_cbldm.polishing.crystal import Polished
+from diffpy_cbldm.polishing.evidence import by_evidence, evidence_share
 from diffpy_cbldm.polishing.front import (
     EDIT_KINDS,
     ROUGHNESS,
@@ -88,11 +89,15 @@ class Front:
     seen : tuple of float
         Rw on blocks of r that were left out, of the start and of the
         polished structure, both fitted to the rest.
+    share : float
+        Of the independent points that count as evidence, see
+        `diffpy_cbldm.polishing.evidence`.
     """
 
     start: Candidate
     found: tuple[Edited, ...]
     seen: tuple[float, float]
+    share: float = 1.0
 
     @property
     def changed(self) -> tuple[Edited, ...]:
@@ -133,7 +138,7 @@ def _same_atoms(a: np.ndarray, b: np.ndarray) -> bool:
 
 def edit(
     start: Candidate,
-    target: Target,
+    target: PDFData | Target,
     *,
     kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
@@ -143,10 +148,11 @@ def edit(
     Parameters
     ----------
     start : Candidate
-    target : Target
+    target : Target, or PDFData with the default range
     kinds, limit
         As for `diffpy_cbldm.polishing.front.front`.
     """
+    target = Target.of(target)
     x, kind = start.positions, start.structure_type
     found = front(
         x,
@@ -156,11 +162,13 @@ def edit(
         limit=limit,
     )
     give_back()
-    traced = (edited_from(start, found[0], p) for p in found)
-    made = Front(start, tuple(traced), (1.0, 0.0))
+    share = evidence_share(found, target)
+    judged = by_evidence(found, target, share)
+    traced = (edited_from(start, judged[0], p) for p in judged)
+    made = Front(start, tuple(traced), (1.0, 0.0), share)
     if not made.changed:
         return made
-    seen = predicted(x, kind, target, kinds=kinds, limit=limit)
+    seen = predicted(x, kind, target, kinds=kinds, limit=limit, share=share)
     give_back()
     return dataclasses.replace(made, seen=seen)
 
@@ -320,6 +328,7 @@ def polish(
         target,
         kinds=kinds,
         limit=roughness,
+        share=made.share,
     )
     of_other_size = (
         edited_from(candidate, preferred.as_fitted, p) for p in more

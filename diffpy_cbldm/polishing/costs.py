@@ -34,6 +34,34 @@ def edit_cost(atoms: int, points: float) -> float:
     return math.log(points) + 2 * GAMMA * math.log(sites)
 
 
+def criterion_of(
+    misfit: float,
+    points: float,
+    atoms: int,
+    excess: float,
+    variables: float,
+) -> float:
+    """The extended Bayesian information criterion of a structure.
+
+    Chen and Chen, Biometrika 2008, 95, 759; differences count, lower is
+    better.
+
+    Parameters
+    ----------
+    misfit : float
+        Rw^2 without the noise that no structure could show.
+    points : float
+        Independent points of the data.
+    atoms : int
+    excess : float
+        Edits, each chosen among all sites of the surface.
+    variables : float
+        Effective number of other parameters: moves and displacements.
+    """
+    fit, edits = points * math.log(misfit), edit_cost(atoms, points) * excess
+    return fit + edits + math.log(points) * variables
+
+
 def rough_beyond(
     positions: np.ndarray, kind: str
 ) -> tuple[float, float, float]:

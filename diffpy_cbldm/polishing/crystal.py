@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -18,11 +19,13 @@ from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
 )
 from diffpy_cbldm.fitting import moves
+from diffpy_cbldm.fitting.effective_points import FEWEST
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.basis import PairBasis, SineGrid, product
 from diffpy_cbldm.polishing.costs import (
     BONDS_AN_EDIT,
+    criterion_of,
     edit_cost,
     rough_beyond,
     too_far,
@@ -73,10 +76,12 @@ class Polished:
         Effective number of parameters: broken bonds beyond those of the
         most compact cluster, 6 for one; below 0 for a smoother one.
     criterion : float
-        Extended Bayesian information criterion (Chen and Chen, Biometrika
-        2008, 95, 759); differences count, lower is better.
+        See `diffpy_cbldm.polishing.costs.criterion_of`.
+    misfit : float
+        Rw^2 without the noise that no structure could show.
     displaced : float
-        Effective number of parameters of the displacements, or 0.
+        Effective number of parameters of the displacements and of the moves
+        that they started from, or 0.
     steps : tuple of (tuple, int)
         Of large particles: by how many steps each parameter of the edits was
         moved (`diffpy_cbldm.polishing.large`).
@@ -93,9 +98,21 @@ class Polished:
     ratio: float
     excess: float
     criterion: float
+    misfit: float
     displaced: float = 0.0
     steps: tuple[tuple[tuple, int], ...] = ()
     kind: str = ""
+
+    def judged_by(self, points: float) -> Self:
+        """The same with the criterion of so many independent points."""
+        criterion = criterion_of(
+            self.misfit,
+            points,
+            len(self.lattice),
+            self.excess,
+            len(self.values) + self.displaced,
+        )
+        return dataclasses.replace(self, criterion=criterion)
 
 
 class Measured:
@@ -108,6 +125,8 @@ class Measured:
     part : {"all", "seen", "held"}
         All of the range, or without every third block of r (`BLOCK`), or
         these blocks alone: what was left out judges what was fitted.
+    share : float
+        Of the independent points that count (`polishing.evidence`).
 
     Attributes
     ----------
@@ -115,7 +134,9 @@ class Measured:
         Independent points that count.
     """
 
-    def __init__(self, target: Target, part: str = "all") -> None:
+    def __init__(
+        self, target: Target, part: str = "all", share: float = 1.0
+    ) -> None:
         # Three times as dense as G(r) needs to be known.
         target = target.thinned(3.0)
         counts = np.ones(len(target.r))
@@ -128,7 +149,7 @@ class Measured:
         self._grids: dict[str, SineGrid] = {}
         width = (target.r[-1] - target.r[0]) * counts.mean()
         q_range = target.qmax - target.qmin
-        self.points = max(10.0, width * q_range / math.pi)
+        self.points = max(FEWEST, share * width * q_range / math.pi)
 
     @property
     def has_signal(self) -> bool:
@@ -363,8 +384,7 @@ class Crystal:
         atoms = self.atoms()
         lattice = self.lattice[self.filled]
         rough, ratio, excess = rough_beyond(lattice, self.kind)
-        points = self.data.points
-        return Polished(
+        plain = Polished(
             positions=atoms,
             lattice=lattice,
             values=dict(self.values),
@@ -373,10 +393,10 @@ class Crystal:
             roughness=rough,
             ratio=ratio,
             excess=excess,
-            criterion=points * math.log(self.misfit())
-            + self.cost() * excess
-            + math.log(points) * len(self.values),
+            criterion=math.nan,
+            misfit=self.misfit(),
         )
+        return plain.judged_by(self.data.points)
 
     def misfit(self) -> float:
         """Rw^2 without the noise that no structure could show."""

@@ -52,20 +52,15 @@ def displaced_atoms(
         return []
     x = crystal.atoms()
     moved = Crystal(x + move.reshape(-1, 3), structure_type, data)
-    charge = math.log(data.points) * (freedom + len(start.values))
     # Roughness is that of the crystal: displacements break no bonds.
-    return [
-        dataclasses.replace(
-            moved.judged(),
-            roughness=start.roughness,
-            ratio=start.ratio,
-            excess=start.excess,
-            displaced=freedom,
-            criterion=data.points * math.log(moved.misfit())
-            + moved.cost() * start.excess
-            + charge,
-        )
-    ]
+    found = dataclasses.replace(
+        moved.judged(),
+        roughness=start.roughness,
+        ratio=start.ratio,
+        excess=start.excess,
+        displaced=freedom + len(start.values),
+    )
+    return [found.judged_by(data.points)]
 
 
 def _worthwhile(crystal: Crystal) -> tuple[float, np.ndarray]:

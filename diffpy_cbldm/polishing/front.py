@@ -156,6 +156,7 @@ def other_sizes(
     *,
     kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
+    share: float = 1.0,
 ) -> list[Polished]:
     """Look for larger and smaller particles that fit as well.
 
@@ -169,6 +170,8 @@ def other_sizes(
         Usually the best of `front`.
     structure_type, target, kinds, limit
         As for `front`.
+    share : float
+        Of the independent points, see `polishing.evidence`.
 
     Returns
     -------
@@ -183,7 +186,7 @@ def other_sizes(
     needed = "layers" if polished.kind else "sites"
     if target.qdamp is not None or needed not in check_kinds(kinds):
         return found
-    data = _measured(bool(polished.kind), target)
+    data = _measured(bool(polished.kind), target, share=share)
     low, high = target.qdamp_range
     for change in QDAMP_CHANGES:
         start = best([polished, *found], lower=False)
@@ -239,6 +242,7 @@ def predicted(
     *,
     kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
+    share: float = 1.0,
 ) -> tuple[float, float]:
     """How well a polished structure predicts r that it has not seen.
 
@@ -250,6 +254,8 @@ def predicted(
     ----------
     positions, structure_type, target, kinds, limit
         As for `front`.
+    share : float
+        Of the independent points, see `polishing.evidence`.
 
     Returns
     -------
@@ -259,7 +265,9 @@ def predicted(
     """
     target = Target.of(target)
     large = len(positions) > MAX_ATOMS
-    seen, held = (_measured(large, target, part) for part in ("seen", "held"))
+    seen, held = (
+        _measured(large, target, part, share) for part in ("seen", "held")
+    )
     if not (seen.has_signal and held.has_signal):
         return 1.0, 1.0  # a single spike: nothing to learn, or to predict
     found = _front(positions, structure_type, seen, kinds, limit, 0)
@@ -267,9 +275,11 @@ def predicted(
     return held.rw_of(found[0]), held.rw_of(best(found, lower=False))
 
 
-def _measured(large: bool, target: Target, part: str = "all") -> Measured:
+def _measured(
+    large: bool, target: Target, part: str = "all", share: float = 1.0
+) -> Measured:
     """The data as edits of small and of large particles see them."""
-    return (LongMeasured if large else Measured)(target, part)
+    return (LongMeasured if large else Measured)(target, part, share)
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:

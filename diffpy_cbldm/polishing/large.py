@@ -177,9 +177,7 @@ class LargeCrystal(Crystal):
         """The present state with its figures; each edit is a parameter."""
         atoms, lattice = self.atoms(), self.lattice[self.filled]
         rough = roughness(lattice, self.kind)
-        many = parameters(self.steps)
-        points = self.data.points
-        return Polished(
+        plain = Polished(
             positions=atoms,
             lattice=lattice,
             values=dict(self.values),
@@ -187,13 +185,13 @@ class LargeCrystal(Crystal):
             rw=self.fit.rw,
             roughness=rough,
             ratio=rough / self.ideal,
-            excess=float(many),
-            criterion=points * math.log(self.misfit())
-            + self.cost() * many
-            + math.log(points) * len(self.values),
+            excess=float(parameters(self.steps)),
+            criterion=math.nan,
+            misfit=self.misfit(),
             steps=tuple(sorted(self.steps.items(), key=str)),
             kind=self.kind,
         )
+        return plain.judged_by(self.data.points)
 
     def edit_planes(self, limit: float) -> None:
         """Make stacking faults and twins while they are worth it."""

@@ -15,7 +15,7 @@ import numpy as np
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.orbit_moves import ORBIT_LIMIT
 from diffpy_cbldm.polishing.basis import PairBasis, product
-from diffpy_cbldm.polishing.costs import edit_cost, too_far
+from diffpy_cbldm.polishing.costs import too_far
 from diffpy_cbldm.polishing.crystal import (
     Crystal,
     Measured,
@@ -253,6 +253,4 @@ def without_roughness(p: Polished, data: Measured) -> Polished:
     p : Polished
     data : Measured
     """
-    cost = edit_cost(len(p.positions), data.points)
-    bare = p.criterion - cost * p.excess
-    return dataclasses.replace(p, criterion=bare, excess=0.0)
+    return dataclasses.replace(p, excess=0.0).judged_by(data.points)

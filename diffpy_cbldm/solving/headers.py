@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.noise_beyond import without_noise_beyond
 from diffpy_cbldm.fitting.qmax_edge import qmax_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.search.by_library import library_rw
@@ -21,6 +22,8 @@ START = 0.8
 def settle(target: Target, small_angle: str) -> tuple[Target, list[str]]:
     """Correct what the data contradict: Qmax, the first r, Qmin.
 
+    Noise beyond Qmax is taken away as well.
+
     Parameters
     ----------
     target : Target
@@ -34,9 +37,10 @@ def settle(target: Target, small_angle: str) -> tuple[Target, list[str]]:
         What a user must know of it.
     """
     target, qmax = _qmax(target)
+    target, noise = _noise(target)
     target, start = _start(target)
     target, qmin = small_angles.settle(target, small_angle)
-    return target, [note for note in (qmax, start, qmin) if note]
+    return target, [note for note in (qmax, noise, start, qmin) if note]
 
 
 def _qmax(target: Target) -> tuple[Target, str | None]:
@@ -49,6 +53,21 @@ def _qmax(target: Target) -> tuple[Target, str | None]:
         f"Qmax {said}: the waves of the data end at {found:.1f} 1/A, not at "
         f"{told:g}, and {found:.1f} is used; correct the header, or pass "
         f"qmax (--qmax)."
+    )
+
+
+def _noise(target: Target) -> tuple[Target, str | None]:
+    """Take away the noise of single points beyond Qmax."""
+    pdf, noise = without_noise_beyond(target.pdf)
+    if not noise:
+        return target, None
+    cut = Target.of(pdf, target.rmin, target.rmax, target.qdamp_range)
+    return dataclasses.replace(
+        target, pdf=cut.pdf, g=cut.g, weights=cut.weights
+    ), (
+        f"The points have noise of their own ({noise:.1%} of G(r)) beyond "
+        f"Qmax {target.qmax:g} 1/A, which no structure could show: it is "
+        f"taken away, and Rw is that of what lies within Qmax."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffpy_cbldm import settings
@@ -18,7 +18,12 @@ from diffpy_cbldm.polishing.candidates import (
     edited_from,
     edited_type,
 )
-from diffpy_cbldm.polishing.crystal import Polished
+from diffpy_cbldm.polishing.crystal import Measured, Polished
+from diffpy_cbldm.polishing.evidence import (
+    by_evidence,
+    evidence_share,
+    supported,
+)
 from diffpy_cbldm.polishing.front import (
     EDIT_KINDS,
     best,
@@ -50,6 +55,13 @@ LAYER = 0.05
 REFINED_COUNT = 3
 """Further structures of the front that are refined, by the criterion."""
 
+REFUSED = (
+    "Edits that lower Rw were left: the misfit of all structures is no noise, "
+    "and counts as so few independent data that they may imitate it; name the "
+    'kinds (polish=("sites",), --polish sites) to have them made.'
+)
+"""What the result says of edits without evidence."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Edits:
@@ -66,12 +78,16 @@ class Edits:
         None where nothing was edited.
     relaxed : AtomRange or None
         The same around the best ideal cluster with relaxed orbits.
+    refused : bool
+        Whether edits that lower Rw were left, as a misfit that is no noise
+        speaks for none.
     """
 
     refined: list[tuple[Candidate, float]]
     front: tuple[FrontPoint, ...]
     atoms: AtomRange | None
     relaxed: AtomRange | None = None
+    refused: bool = False
 
     def range_of(self, best: Candidate) -> AtomRange | None:
         """The range of N that goes with an answer."""
@@ -114,15 +130,27 @@ def edit_best(
         fronts += relaxed.fronts
     if not fronts:
         return Edits([], (), None)
+    fronts, relaxed, share = _judged_alike(fronts, relaxed, target)
     # Edits count only where they predict r that was left out.
     held = [front for front in fronts if front.holds]
+    some = any(front.changed for front in held)
+    # Kinds that are named are made all the same.
+    if used.polish == "yes" and share < 1:
+        asked = _asked_for(fronts, target)
+        held = [
+            dataclasses.replace(f, found=tuple(filter(asked, f.found)))
+            for f in held
+        ]
+    else:
+        asked = _any
     if not any(front.changed for front in held):
-        return Edits([], (), _range_without_edits(fronts))
+        return Edits([], (), _range_without_edits(fronts), refused=some)
     near = min((best(front.found) for front in held), key=_criterion)
-    more = [
-        edited_from(near.start, near.as_fitted, p)
-        for p in other_sizes(near, near.start.structure_type, target, **how)
-    ]
+    sizes = other_sizes(
+        near, near.start.structure_type, target, share=share, **how
+    )
+    more = [edited_from(near.start, near.as_fitted, p) for p in sizes]
+    more = list(filter(asked, more))
     # Other sizes are judged by the criterion alone: their Rw hardly differs.
     answer = best([near, *more], lower=False)
     kept = pareto([*(p for front in held for p in front.found), *more])
@@ -136,6 +164,43 @@ def edit_best(
     atoms = _atoms(answer, fronts, met, bool(answer.edits))
     around = _around_relaxed(held, relaxed)
     return Edits(refined, tuple(points), atoms, around)
+
+
+def _judged_alike(
+    fronts: Sequence[Front], relaxed: Relaxed, target: Target
+) -> tuple[list[Front], Relaxed, float]:
+    """All structures judged by one number of points, and its share.
+
+    That of the structure that fits best: its misfit is what no edit explains.
+    """
+    share = evidence_share([p for f in fronts for p in f.found], target)
+    alike = [
+        dataclasses.replace(
+            front,
+            found=tuple(by_evidence(front.found, target, share)),
+            share=share,
+        )
+        for front in fronts
+    ]
+    met = by_evidence(relaxed.met, target, share)
+    return alike, Relaxed(relaxed.fronts, met), share
+
+
+def _asked_for(
+    fronts: Sequence[Front], target: Target
+) -> Callable[[Edited], bool]:
+    """Whether the misfit leaves evidence for an edited structure.
+
+    It is held against the start that fits best, of all fronts.
+    """
+    plain = min((front.found[0] for front in fronts), key=lambda p: p.rw)
+    points = Measured(target, share=fronts[0].share).points
+    return lambda p: not p.edits or supported(p, plain, points)
+
+
+def _any(p: Edited) -> bool:
+    """All edits are as good: one structure explains the data."""
+    return True
 
 
 def _around_relaxed(

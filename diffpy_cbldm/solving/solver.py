@@ -64,6 +64,7 @@ from diffpy_cbldm.solving.on_demand import on_demand
 from diffpy_cbldm.solving.open_sizes import UNEDITED, futile
 from diffpy_cbldm.solving.other_ranges import other_ranges
 from diffpy_cbldm.solving.polish_stage import (
+    REFUSED,
     Edits,
     edit_best,
     kinds_of,
@@ -258,6 +259,7 @@ def _solve(
     else:
         edits = _edited([ranked[i][0] for i in chosen], target, used, clock)
         refined += without_copies(edits.refined, [c for c, _ in refined])
+        notes += [REFUSED] if edits.refused else []
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     order = ordered([c for c, _ in refined], target)
     everything = [*(refined[i] for i in order), *rest]

@@ -66,6 +66,11 @@ class Case:
         Its first-neighbour distance; 0 as well.
     world : dict
         What was added.
+    truth : Candidate or None
+        The particle that the powder is made of.
+    around : World
+    conditions : dict
+        Those of the measurement, as `cb.simulate` takes them.
     """
 
     pdf: cb.PDFData
@@ -74,6 +79,9 @@ class Case:
     weight_mean: float
     bond: float
     world: dict[str, Any]
+    truth: cb.Candidate | None = None
+    around: World = World()
+    conditions: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def shape(rng: np.random.Generator) -> tuple[np.ndarray, str]:
@@ -166,7 +174,10 @@ def case(number: int) -> Case:
         qbroad=0.0,
     )
     means = powder.number_mean, powder.weight_mean
-    return Case(pdf, kind, *means, powder.bond, around.added)
+    return Case(
+        *(pdf, kind, *means, powder.bond, around.added),
+        *(truth, around, conditions),
+    )
 
 
 def record(number: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import CRYSTAL_TYPES, STRUCTURE_TYPES, Model
+from diffpy_cbldm.solving.headers import settle
 from training.datasets import BONDS, paper_dataset
 from training.settings import World
 from training.stream import Stream, held_out
@@ -180,9 +181,19 @@ def measured(case: Case, how: Conditions, seed: int) -> PDFData:
     )
 
 
+def target_of(pdf: PDFData, how: Conditions) -> Target:
+    """The data of a case as `solve` fits them.
+
+    Qdamp is free where it was drawn, and what the data tell against their
+    header is corrected (`diffpy_cbldm.solving.headers.settle`).
+    """
+    target = Target.of(pdf, qdamp_range=how.qdamp)
+    return settle(target, "auto")[0]
+
+
 def best_of(
     candidates: list[Candidate],
-    pdf: PDFData,
+    pdf: PDFData | Target,
     refined: int = 2,
     heldout: bool = True,
     warm: bool = False,

@@ -33,8 +33,8 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.quickfit import quick_fit
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.model.weights import read_weights
-from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.matching import rw_raw
@@ -50,6 +50,7 @@ from training.evaluation.cases import (
     best_of,
     cases,
     measured,
+    target_of,
 )
 from training.evaluation.jobs import solved
 from training.evaluation.large import GENERATORS as LARGE_GENERATORS
@@ -65,22 +66,22 @@ GENERATORS = ("cbldm", "library")
 
 
 def propose(
-    generator: str, pdf: PDFData, count: int, weights: str, seed: int
+    generator: str, target: Target, count: int, weights: str, seed: int
 ) -> list[Candidate]:
     """Candidates of one generator; the library without held-out geometries."""
     if generator == "library":
         exclude = np.flatnonzero(held_out(load_table())).tolist()
-        return library_generator(pdf, count=count, exclude=exclude)
-    return cbldm_generator(pdf, count=count, seed=seed, weights=weights)
+        return library_generator(target, count=count, exclude=exclude)
+    return cbldm_generator(target, count=count, seed=seed, weights=weights)
 
 
 def figures(
-    generator: str, case: Case, pdf: PDFData, count: int, weights: str
+    generator: str, case: Case, target: Target, count: int, weights: str
 ) -> dict[str, Any]:
     """Everything that is reported of one generator on one PDF."""
     start = time.perf_counter()
-    found = propose(generator, pdf, count, weights, seed=0)
-    best, rw = best_of(found, pdf, warm=True)
+    found = propose(generator, target, count, weights, seed=0)
+    best, rw = best_of(found, target, warm=True)
     seconds = time.perf_counter() - start
     n = len(case.positions)
     good = [found[i] for i in np.flatnonzero(rw < as_good(rw.min()))]
@@ -89,7 +90,7 @@ def figures(
         "generator": generator,
         "truth": case.kind,
         "n": n,
-        "rw_raw": float(rw_raw([best.positions], pdf)[0]),
+        "rw_raw": float(rw_raw([best.positions], target.pdf)[0]),
         "rw_heldout": best.rw_heldout,
         **beside_truth(best, case),
         "type_in_set": case.kind in {c.structure_type for c in good},
@@ -123,10 +124,10 @@ def solve_case(
     """The figures of all generators for one case, and the truth's own Rw."""
     index, case, how, count, weights, generators = job
     torch.set_num_threads(1)
-    pdf = measured(case, how, index)
-    own = quick_fit([case.positions], pdf)[0].rw
+    target = target_of(measured(case, how, index), how)
+    own = quick_fit([case.positions], target)[0].rw
     return [
-        {**figures(g, case, pdf, count, weights), "rw_truth": own}
+        {**figures(g, case, target, count, weights), "rw_truth": own}
         for g in generators
     ]
 

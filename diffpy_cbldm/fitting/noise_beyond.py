@@ -1,0 +1,75 @@
+"""Noise of single points, most of which lies beyond Qmax.
+
+A measured G(r) is a transform of Q up to Qmax, and so is its noise.  Where
+points were given noise of their own, or were read from a figure, most of it
+has waves that no structure could show: it hides differences of Rw ten times as
+large as those that the data tell.  What lies within Qmax is kept,
+
+    G(r) = sum_k a_k sin(Q_k r),  Q_k = k pi / (rmax + 10 A) up to Qmax
+
+with the a_k of the least squares: beyond the last point the waves go on, so
+that the end of the data makes none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from diffpy_cbldm.fitting.effective_points import share_of_waves
+from diffpy_cbldm.pdfdata import PDFData
+
+BEYOND = 10.0
+"""Length over which the waves go on beyond the data, A."""
+
+RIDGE = 1e-6
+"""Of the mean diagonal of the normal equations: what the range does not tell
+stays small."""
+
+LEAST, MOST = 0.005, 0.5
+"""Sizes of noise over that of G(r) between which it is taken away: the end of
+clean data leaves half of the first, and beyond the second there is no more
+signal than noise."""
+
+EVEN = 0.5
+"""Evenness of its power beyond Qmax from which it is noise; a signal there,
+under a Qmax that is told too low, lies near to Qmax."""
+
+ROOM = 1.5
+"""The points show waves up to so many times Qmax at least."""
+
+
+def without_noise_beyond(pdf: PDFData) -> tuple[PDFData, float]:
+    """A PDF without the noise that lies beyond Qmax.
+
+    Parameters
+    ----------
+    pdf : PDFData
+
+    Returns
+    -------
+    pdf : PDFData
+        The same object where there is no such noise, where dG is given, and
+        where points are missing or too coarse to show any.
+    noise : float
+        Root mean square of what was taken away, over that of G(r).
+    """
+    r, g = pdf.r, pdf.g
+    last = math.pi / pdf.step
+    if pdf.dg is not None or len(pdf.gaps) or last < ROOM * pdf.qmax:
+        return pdf, 0.0
+    step = math.pi / (float(r[-1]) + BEYOND)
+    q = step * np.arange(1, math.floor(pdf.qmax / step) + 1)
+    waves = np.sin(r[:, None] * q)
+    normal = waves.T @ waves
+    normal[np.diag_indices(len(q))] += RIDGE * np.trace(normal) / len(q)
+    kept = waves @ np.linalg.solve(normal, waves.T @ g)
+    left = g - kept
+    noise = float(np.sqrt(np.mean(left**2) / (np.mean(g**2) or 1.0)))
+    if not LEAST <= noise <= MOST:
+        return pdf, 0.0
+    if share_of_waves(r, left, pdf.qmax, last) < EVEN:
+        return pdf, 0.0
+    return dataclasses.replace(pdf, g=kept), noise
