@@ -120,7 +120,7 @@ def solve_compound(
     verdict = _judged(candidates, target, crystal, sphere, given)
     atoms = None
     if verdict.at_least is None:
-        atoms = compound_range(found, best, sizes, sphere, near)
+        atoms = compound_range(found, best, sizes, (crystal, sphere), near)
         sure = verdict.state == "good" and target.qdamp is not None
         atoms = dataclasses.replace(atoms, doubted=not sure)
     warnings = (

@@ -106,7 +106,7 @@ def _start(target: Target) -> tuple[Target, str | None]:
     if bond is None or START * bond <= target.rmin:
         return target, None
     try:
-        later = _again(target, target.pdf, START * bond)
+        later = target.with_rmin(START * bond)
     except CbldmError:  # too little is left
         return target, None
     as_given, cut = library_rw(target), library_rw(later)
@@ -119,14 +119,9 @@ def _start(target: Target) -> tuple[Target, str | None]:
     )
 
 
-def _again(target: Target, pdf: PDFData, rmin: float | None = None) -> Target:
-    """The same of corrected data, or with another start of the range."""
-    cut = Target.of(
-        pdf,
-        target.rmin if rmin is None else rmin,
-        target.rmax,
-        target.qdamp_range,
-    )
+def _again(target: Target, pdf: PDFData) -> Target:
+    """The same of corrected data."""
+    cut = Target.of(pdf, target.rmin, target.rmax, target.qdamp_range)
     return dataclasses.replace(
         cut,
         qdamp=target.qdamp,
