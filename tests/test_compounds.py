@@ -34,7 +34,11 @@ from diffpy_cbldm.solving.compound_doubts import (
     width_doubts,
     width_of,
 )
-from diffpy_cbldm.solving.compound_sizes import WIDENING, compound_range
+from diffpy_cbldm.solving.compound_sizes import (
+    WIDENING,
+    compound_range,
+    far_sizes,
+)
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.verdict import headline, judge
 from tests.test_cutting import crystal, cut, simulated
@@ -81,7 +85,7 @@ def test_first_neighbours_of_a_compound_are_its_crystals():
     value = {doubt.name: doubt.value for doubt in verdict.doubts}
     assert value["neighbours"] == 0.0
     # Its own shortest bond ends what lies before the first peak.
-    assert one.nearest == pytest.approx(5.4113 * 3**0.5 / 4, abs=1e-3)
+    assert one.nearest == pytest.approx(5.4117 * 3**0.5 / 4, abs=1e-3)
     assert value["before"] < 0.5
     assert headline(one.best, verdict, None, 18.0).startswith(
         "Answer: fluorite,"
@@ -204,7 +208,7 @@ def test_the_range_holds_what_fits_alike():
         [*found, (sized(60), fit(near[1]))],
         dataclasses.replace(best, rw=0.02),
         (),
-        dataclasses.replace(one.crystal, rw=0.5),
+        (CERIA, dataclasses.replace(one.crystal, rw=0.5)),
         target,
     )
     assert (atoms.low, atoms.high) == (90, len(best))
@@ -213,7 +217,7 @@ def test_the_range_holds_what_fits_alike():
         found,
         dataclasses.replace(best, rw=0.15),
         (),
-        dataclasses.replace(one.crystal, rw=0.5),
+        (CERIA, dataclasses.replace(one.crystal, rw=0.5)),
         target,
     )
     more = math.exp(WIDENING)
@@ -223,9 +227,26 @@ def test_the_range_holds_what_fits_alike():
     large = dataclasses.replace(one.crystal, rw=0.5, diameter=30.0)
     assert large.n_atoms > 300
     powder = compound_range(
-        found, dataclasses.replace(best, rw=0.15), (), large, target
+        found,
+        dataclasses.replace(best, rw=0.15),
+        (),
+        (CERIA, large),
+        target,
     )
     assert powder.high == math.floor(large.n_atoms * more)
+
+
+def test_far_distances_tell_the_size_where_the_first_peaks_do_not():
+    """Disordered matter beside the particles has first peaks alone."""
+    pdf, elements, x = simulated("fluorite", "CeO2", 400, rmax=30.0)
+    near = 1 + 3 * np.exp(-((pdf.r / 4) ** 2))
+    target = Target.of(dataclasses.replace(pdf, g=pdf.g * near))
+    one, sphere = fit_envelope(CERIA, target)
+    assert sphere.n_atoms < 0.6 * len(x)
+    far = far_sizes(one, sphere, target)
+    assert max(far) > 0.8 * len(x)
+    # Where too little lies behind, nothing is looked at.
+    assert far_sizes(one, sphere, target.with_rmax(5.0)) == []
 
 
 def test_what_compounds_do_not_have_is_said():

@@ -10,8 +10,9 @@ from ase.cluster import Icosahedron, Octahedron
 import diffpy_cbldm as cb
 from diffpy_cbldm.fitting.noise_beyond import without_noise_beyond
 from diffpy_cbldm.fitting.qmax_edge import STEP, _sine_sums, qmax_of
+from diffpy_cbldm.fitting.qmin_edge import waves_below, without_waves_below
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.solving.headers import settle
+from diffpy_cbldm.solving.headers import settle, without_slow
 
 CLUSTER = cb.Cluster("Pt", Octahedron("Pt", 6, cutoff=1).positions)
 
@@ -128,3 +129,47 @@ def test_noise_stays_where_it_cannot_be_told():
         with_noise(made(), 5.0),
     ):
         assert without_noise_beyond(other) == (other, 0.0)
+
+
+def with_slow_waves(pdf, size=1.0):
+    """The same with F(Q) = -size Q below its Qmin."""
+    q = np.arange(0.005, pdf.qmin, 0.01)
+    slow = np.sin(pdf.r[:, None] * q) @ q * (2 / np.pi * 0.01)
+    return dataclasses.replace(pdf, g=pdf.g - size * slow)
+
+
+def test_nothing_lies_below_a_right_qmin():
+    for pdf in (made(), made(noise=0.05, background=0.2, rpoly=0.9, seed=2)):
+        assert waves_below(pdf) < 0.03
+    assert waves_below(dataclasses.replace(made(), qmin=1.6)) > 0.1
+    # Data that begin later, or end too soon, cannot tell.
+    slow = with_slow_waves(made())
+    assert waves_below(slow) > 0.15
+    late = slow.r > 0.5
+    cut = dataclasses.replace(slow, r=slow.r[late], g=slow.g[late])
+    assert waves_below(cut) == 0.0
+
+
+def test_slow_waves_are_taken_out_of_the_data_and_nothing_else():
+    pdf = made(rmax=60.0)
+    near = pdf.r < 30
+    scale = np.abs(pdf.g).max()
+    clean = without_waves_below(with_slow_waves(pdf))
+    assert np.abs(clean.g - pdf.g)[near].max() < 0.005 * scale
+    assert np.abs(without_waves_below(clean).g - clean.g).max() < 1e-3 * scale
+
+
+def test_slow_waves_are_left_out_where_that_fits_better():
+    slow = with_slow_waves(made(), 2.0)
+    (other,) = cb.simulate(CLUSTER, qmin=0.8, qmax=15, stype="N")
+    beside = dataclasses.replace(Target.of(slow), together=(Target.of(other),))
+    target, (note,) = settle(beside, "auto")
+    assert "waves below the Qmin that is stated, 0.8 1/A" in note
+    assert target.qmin == 0.8 and target.together == beside.together
+    assert np.abs(target.pdf.g - made().g).max() < 0.1 * made().g.max()
+    # Qmin that nobody stated says nothing about the data.
+    unknown = cb.PDFData(
+        slow.r, slow.g, composition="Pt", qmax=22.0, qdamp=slow.qdamp
+    )
+    target = Target.of(unknown)
+    assert without_slow(target) == (target, None)

@@ -169,6 +169,16 @@ class Target:
         """The same with another Qdamp (1/A), or with a free one."""
         return dataclasses.replace(self, qdamp=qdamp)
 
+    def with_rmin(self, rmin: float) -> Target:
+        """The same with another start of the range, angstrom."""
+        cut = Target.of(self.pdf, rmin, self.rmax, self.qdamp_range)
+        return dataclasses.replace(
+            cut,
+            qdamp=self.qdamp,
+            share=self.share,
+            together=self.together,
+        )
+
     def with_rmax(self, rmax: float) -> Target:
         """The same with another end of the range, angstrom."""
         cut = Target.of(self.pdf, self.rmin, rmax, self.qdamp_range)

@@ -19,7 +19,7 @@ from diffpy_cbldm.fitting.pair_fit import (
     fit_pairs,
 )
 from diffpy_cbldm.fitting.pair_shells import PairShells
-from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.fitting.target import FEWEST_INDEPENDENT, Target
 from diffpy_cbldm.settings import COMMON_QDAMP
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import resolved
@@ -42,6 +42,12 @@ of compounds lie inside; made by
 MISFIT = 0.2
 """None of these powders left a larger Rw: beyond it what holds for metals
 holds here."""
+
+BEYOND = (0.25, 1 / 3, 0.4)
+"""Shares of the range of r behind which the crystal's sphere is fitted."""
+
+ENOUGH = 3 * FEWEST_INDEPENDENT
+"""And so many independent data lie there, at least."""
 
 
 def compound_sizes(
@@ -103,20 +109,23 @@ def compound_range(
     found: Sequence[tuple[Candidate, PairFit]],
     best: Candidate,
     sizes: Sequence[SizeAtQdamp],
-    sphere: AttenuatedCrystal,
+    sphere: tuple[Crystal, AttenuatedCrystal],
     target: Target,
 ) -> AtomRange:
     """The numbers of atoms that the data do not tell apart.
 
     `alike_range`, widened as powders of compounds ask for; where more is left
-    unexplained than of any of these, as for metals (`world_range.on_powders`).
+    unexplained than of any of these, as for metals (`world_range.on_powders`),
+    and by what the far distances say alone (`far_sizes`).
 
     Parameters
     ----------
-    found, best, sizes, sphere, target
+    found, best, sizes, target
         As of `alike_range`.
+    sphere : (Crystal, AttenuatedCrystal)
+        The crystal of the answer as it fits.
     """
-    alike = alike_range(found, best, sizes, sphere, target)
+    alike = alike_range(found, best, sizes, sphere[1], target)
     if best.rw is None or best.rw < EXPLAINED:
         return alike
     if best.rw < MISFIT:
@@ -128,8 +137,50 @@ def compound_range(
             share=SHARE,
         )
     wide = on_powders(alike, alike, best, target) or alike
+    far = far_sizes(*sphere, target)
+    wide = (
+        dataclasses.replace(
+            wide, low=min(wide.low, *far), high=max(wide.high, *far)
+        )
+        if far
+        else wide
+    )
     # None smaller are cut, so that nothing is known of them.
     return dataclasses.replace(wide, low=min(max(wide.low, LEAST), len(best)))
+
+
+def far_sizes(
+    crystal: Crystal, sphere: AttenuatedCrystal, target: Target
+) -> list[int]:
+    """Atoms of the crystal's sphere by the distances of a particle's inside.
+
+    How peaks fall with r tells the size.  Where half of the matter is
+    disordered, or the first shells are of another structure, the first peaks
+    are too high for their crystal, and a fit of all r is too small.  What
+    lies behind is the crystal's alone.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    sphere : AttenuatedCrystal
+        Its fit to all r.
+    target : Target
+
+    Returns
+    -------
+    list of int
+        Of each start in `BEYOND` behind which the crystal explains the data
+        better than it explains all of them.
+    """
+    counts: list[int] = []
+    if (1 - BEYOND[-1]) * target.independent_points < ENOUGH:
+        return counts
+    for share in BEYOND:
+        behind = target.with_rmin(share * target.rmax)
+        _, fit = fit_envelope(crystal, behind)
+        if fit.rw < sphere.rw:
+            counts.append(fit.n_atoms)
+    return counts
 
 
 def alike_range(

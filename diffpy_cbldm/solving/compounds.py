@@ -58,6 +58,7 @@ from diffpy_cbldm.solving.doubts import (
     size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
+from diffpy_cbldm.solving.headers import without_slow
 from diffpy_cbldm.solving.polish_stage import CHARGE, kinds_of
 from diffpy_cbldm.solving.ranking import filled_up, ordered
 from diffpy_cbldm.solving.small_angles import settle
@@ -104,6 +105,7 @@ def solve_compound(
     given = target.pdf
     tried = crystals_for(given, crystals)
     clock.begin("crystals")
+    target, slow = without_slow(target, lambda some: _least_rw(some, tried))
     target, spheres, note = _settled(target, tried, used.small_angle)
     near = _near(target, spheres)
     found, cuts = _proposed(near, spheres, starts, used, clock)
@@ -118,12 +120,12 @@ def solve_compound(
     verdict = _judged(candidates, target, crystal, sphere, given)
     atoms = None
     if verdict.at_least is None:
-        atoms = compound_range(found, best, sizes, sphere, near)
+        atoms = compound_range(found, best, sizes, (crystal, sphere), near)
         sure = verdict.state == "good" and target.qdamp is not None
         atoms = dataclasses.replace(atoms, doubted=not sure)
     warnings = (
         *target.pdf.warnings,
-        *([note] if note else []),
+        *(one for one in (slow, note) if one),
         *_doubts(best, sphere, target),
         *(doubt.text for doubt in verdict.raised),
         *prototype_doubts(cuts.crystals, bool(crystals)),
@@ -274,6 +276,11 @@ def _settled(
             for crystal, fit in spheres
         ]
     return target, spheres, note
+
+
+def _least_rw(target: Target, crystals: Sequence[Crystal]) -> float:
+    """Rw of the crystal that fits best as a sphere."""
+    return min(sphere.rw for _, sphere in fit_spheres(target, crystals))
 
 
 def _near(target: Target, spheres: Sequence[Sphere]) -> Target:

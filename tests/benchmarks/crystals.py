@@ -14,11 +14,8 @@ answer's atoms beside what the truth was cut with.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import math
-import pathlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -40,6 +37,7 @@ from diffpy_cbldm.search.by_cutting import (
     fit_spheres,
 )
 from diffpy_cbldm.solving.compound_sizes import compound_range
+from tests.benchmarks.simulated_cases import numbered_rows, numbers_parser
 
 SEED = 22_000
 
@@ -148,10 +146,10 @@ def solved(number: int) -> dict[str, Any]:
     found = cut_particles(target, spheres, 64, 0, edits=True)
     took = time.process_time() - begin
     best, fit = found.candidates[0], found.fits[0]
-    _, ball = found.spheres[0]
+    crystal, ball = found.spheres[0]
     pairs = list(zip(found.candidates, found.fits))
     answer = dataclasses.replace(best, rw=fit.rw)
-    atoms = compound_range(pairs, answer, (), ball, target)
+    atoms = compound_range(pairs, answer, (), (crystal, ball), target)
     own = fit_cluster(one.cluster.elements, one.cluster.positions, target)
     return {
         "number": number,
@@ -205,28 +203,8 @@ def shares(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Solve the cases of some numbers, and print how many were found."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("first", type=int, nargs="?", default=0)
-    parser.add_argument("last", type=int, nargs="?", default=60)
-    parser.add_argument(
-        "--keep",
-        type=pathlib.Path,
-        help="a file of one line a case, from which a run goes on",
-    )
-    options = parser.parse_args()
-    rows = {}
-    if options.keep is not None and options.keep.exists():
-        for line in options.keep.read_text().splitlines():
-            row = json.loads(line)
-            rows[row["number"]] = row
-    for number in range(options.first, options.last):
-        if number not in rows:
-            rows[number] = solved(number)
-            if options.keep is not None:
-                with options.keep.open("a") as file:
-                    print(json.dumps(rows[number]), file=file)
-        print(told(rows[number]), flush=True)
-    print(shares([rows[k] for k in range(options.first, options.last)]))
+    options = numbers_parser(__doc__, 60).parse_args()
+    print(shares(numbered_rows(options, solved, told)))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@ Type, size, range of Q, Qdamp (in the header or not), range of r and noise
 differ from one to the next; the shapes are ideal clusters, spheres cut from
 a crystal and random cuts.  The recipe uses ASE and the public API alone, so
 that it outlives changes within the package.
+
+Benchmarks of cases by number share the loop over them (`numbered_rows`).
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,3 +155,60 @@ def write(name: str, path: Path) -> None:
     lines += ["#### start data", "#L r(A)  G(A^-2)"]
     lines += [f"{r:.10g} {g:.10g}" for r, g in zip(made.r, made.g)]
     path.write_text("\n".join(lines) + "\n")
+
+
+Row = dict[str, Any]
+"""What was found of one case, its ``number`` among it."""
+
+
+def numbers_parser(text: str, last: int) -> argparse.ArgumentParser:
+    """Options of a benchmark of cases by number.
+
+    Parameters
+    ----------
+    text : str
+        The docstring of the benchmark.
+    last : int
+        Where it ends by default.
+    """
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("first", type=int, nargs="?", default=0)
+    parser.add_argument("last", type=int, nargs="?", default=last)
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="a file of one line a case, from which a run goes on",
+    )
+    return parser
+
+
+def numbered_rows(
+    options: argparse.Namespace,
+    solved: Callable[[int], Row],
+    told: Callable[[Row], str],
+) -> list[Row]:
+    """Solve the cases from first to last, and print a line for each.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        As of `numbers_parser`.
+    solved : callable
+        What is found of the case of a number.
+    told : callable
+        A line for it.
+    """
+    rows: dict[int, Row] = {}
+    if options.keep is not None and options.keep.exists():
+        for line in options.keep.read_text().splitlines():
+            row = json.loads(line)
+            rows[row["number"]] = row
+    asked = range(options.first, options.last)
+    for number in asked:
+        if number not in rows:
+            rows[number] = solved(number)
+            if options.keep is not None:
+                with options.keep.open("a") as file:
+                    print(json.dumps(rows[number]), file=file)
+        print(told(rows[number]), flush=True)
+    return [rows[number] for number in asked]
