@@ -297,7 +297,7 @@ def test_frames_that_there_is_no_room_for_are_given_back(client):
     made.work = quick
     made._take_frames()
     made._fill()
-    assert sorted(made.flying) == [0, 1, 2, 3]
+    assert sorted(made.flying.futures) == [0, 1, 2, 3]
     keys = [made._read(t)[0].key for t in made.told]
     answers = two.claim_all([(key, "other") for key in keys])
     assert [a for a, _ in answers] == ["busy"] * 4 + ["mine"] * 16

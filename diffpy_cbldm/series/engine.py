@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.memory import rare_collection, settle_objects
 from diffpy_cbldm.pdfdata import read_pdf
 from diffpy_cbldm.series import clients
 from diffpy_cbldm.series.asked import for_keys, read_crystals
@@ -27,6 +27,7 @@ from diffpy_cbldm.series.frames import (
     patience_with,
     thin_curve,
 )
+from diffpy_cbldm.series.flights import Flights, gathered, why
 from diffpy_cbldm.series.jobs import Answer, Job, Known, work
 from diffpy_cbldm.series.plan import Plan
 from diffpy_cbldm.series.records import (
@@ -41,19 +42,9 @@ from diffpy_cbldm.series.store import BUSY, MINE, Ended, Store
 if TYPE_CHECKING:
     from distributed import Client
 
-PER_THREAD = 2
-"""Tasks on their way for each thread of a worker: one runs, one waits."""
-
-TICK, POLL, RENEW = 0.2, 2.0, 120.0
-"""Seconds until what may have changed is looked at: the scheduler; frames of
+POLL, RENEW = 2.0, 120.0
+"""Seconds until what may have changed is looked at: workers and frames of
 other runs; claims."""
-
-UNLINKED = 16
-"""Frames that are claimed at once before it is known whether workers are
-needed."""
-
-GATHER = 60.0
-"""Seconds that an answer may take from its worker to here."""
 
 
 class Engine:
@@ -99,12 +90,10 @@ class Engine:
         self.plan = Plan(full_every)
         self.told: list[Told] = []
         self.known: dict[int, Known | None] = {}
-        self.flying: dict[int, Any] = {}
+        self.flying = Flights()
         self.outgoing: list[int] = []
         self.busy: list[int] = []
-        self.events: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.client: Any = None
-        self.room = UNLINKED
         self.tries = self.deaths = 0
         self.polled = self.renewed = time.monotonic()
 
@@ -117,12 +106,16 @@ class Engine:
             The store cannot be written, or the scheduler was lost and did
             not come back.  What is done is kept.
         """
+        # A scheduler in this process makes objects without end: looking for
+        # garbage among all the others took half of its time.
+        settle_objects()
         try:
-            while self._goes_on():
-                self._take_frames()
-                self._fill()
-                self._collect()
-                self._look_around()
+            with rare_collection():
+                while self._goes_on():
+                    self._take_frames()
+                    self._fill()
+                    self._collect()
+                    self._look_around()
         except CbldmError as error:
             done = sum(t.record is not None for t in self.told)
             raise CbldmError(
@@ -134,8 +127,8 @@ class Engine:
         return self.told
 
     def _goes_on(self) -> bool:
-        left = self.flying or self.outgoing or self.busy or self.plan.pending
-        return bool(left) or self.feed.open
+        waiting = self.outgoing or self.busy or self.plan.pending
+        return bool(waiting or len(self.flying)) or self.feed.open
 
     def _take_frames(self) -> None:
         """New frames, which begin a part of the plan of their own."""
@@ -148,11 +141,7 @@ class Engine:
         """Connect, and learn how much room there is and how deaths count."""
         self.client = self.connect()
         self.deaths_told = clients.deaths_told(self.client)
-        self._measure_room()
-
-    def _measure_room(self) -> None:
-        threads = sum(self.client.nthreads().values())
-        self.room = max(PER_THREAD * threads, 1)
+        self.flying.measure(self.client)
 
     def _fill(self) -> None:
         """Send off frames until as many are on their way as there is room."""
@@ -161,7 +150,7 @@ class Engine:
             self._begin(numbers)
         if self.client is None and (self.outgoing or self.feed.open):
             self._link()
-            self._leave(self.outgoing[self.room :])
+            self._leave(self.outgoing[self.flying.room :])
         self._send()
 
     def _leave(self, numbers: Sequence[int]) -> None:
@@ -176,7 +165,7 @@ class Engine:
 
     def _next(self) -> list[int]:
         """As many frames as there is room for."""
-        free = self.room - len(self.flying) - len(self.outgoing)
+        free = self.flying.room - len(self.flying) - len(self.outgoing)
         numbers: list[int] = []
         while len(numbers) < free:
             number = self.plan.next()
@@ -240,21 +229,16 @@ class Engine:
         if not self.outgoing:
             return
         numbers, self.outgoing = self.outgoing, []
-        jobs, keys = [], []
+        jobs = {}
         for number in numbers:
             job = self.told[number].job
             assert job is not None
             beside = self.plan.beside[number]
             known = tuple(k for k in map(self._known, beside) if k is not None)
             self.tries += 1
-            jobs.append(dataclasses.replace(job, neighbours=known))
-            keys.append(f"{job.key}-{self.tries}")
-        futures = self.client.map(self.work, jobs, key=keys, pure=False)
-        for number, future in zip(numbers, futures, strict=True):
-            self.flying[number] = future
-            future.add_done_callback(
-                lambda done, number=number: self.events.put((number, done))
-            )
+            ready = dataclasses.replace(job, neighbours=known)
+            jobs[number] = f"{job.key}-{self.tries}", ready
+        self.flying.send(self.client, self.work, jobs)
 
     def _known(self, number: int) -> Known | None:
         """What a frame tells its neighbours; one of an earlier run is read."""
@@ -270,16 +254,8 @@ class Engine:
 
     def _collect(self) -> None:
         """Take what has come back; wait for a moment where nothing has."""
-        wait, came = TICK, {}
-        with contextlib.suppress(queue.Empty):
-            while True:
-                number, future = self.events.get(timeout=wait)
-                wait = 0.0
-                # One that was given up, of a scheduler that was lost.
-                if self.flying.get(number) is future:
-                    del self.flying[number]
-                    came[number] = future
-        answers = self._gathered(came)
+        came = self.flying.come()
+        answers = gathered(self.client, came) if came else {}
         ended = {
             number: frame
             for number, future in came.items()
@@ -288,16 +264,6 @@ class Engine:
         self.store.finish_all(list(ended.values()))
         for number, frame in ended.items():
             self._end(number, frame.record)
-
-    def _gathered(self, came: Mapping[int, Any]) -> dict[int, Answer]:
-        """The answers of tasks, without those that were lost on the way."""
-        done = {n: f for n, f in came.items() if f.status == "finished"}
-        try:
-            answers = self.client.gather(list(done.values()))
-            return dict(zip(done, answers, strict=True))
-        except Exception:  # whatever dead workers and schedulers leave
-            answers = {n: _result(future) for n, future in done.items()}
-            return {n: a for n, a in answers.items() if a is not None}
 
     def _taken(
         self, number: int, future: Any, answer: Answer | None
@@ -318,7 +284,7 @@ class Engine:
             told.deaths += self.deaths_told
             self.deaths += self.deaths_told
             self.tries += self.deaths_told - 1
-            reason = _reason(future.exception(), told.deaths)
+            reason = why(future.exception(), told.deaths)
             others = self.deaths - told.deaths, self.tries - told.deaths
             over = told.deaths >= patience_with(*others, len(self.told))
         else:  # cancelled, or lost with a scheduler or the answer's worker
@@ -358,7 +324,7 @@ class Engine:
             self.polled = now
             if linked:
                 with contextlib.suppress(OSError):  # seen the next time
-                    self._measure_room()
+                    self.flying.measure(self.client)
             waiting, self.busy = self.busy, []
             self._begin(waiting)
         if now - self.renewed > RENEW:
@@ -372,10 +338,9 @@ class Engine:
 
     def _reconnect(self) -> None:
         """Send everything off again once a scheduler answers."""
-        for number in [*self.flying, *self.outgoing]:
+        for number in [*self.flying.drop(), *self.outgoing]:
             self.plan.put_back(number)
         self.outgoing.clear()
-        self.flying.clear()
         self._close()
         end = time.monotonic() + clients.PATIENCE
         while True:
@@ -398,27 +363,7 @@ class Engine:
     def _give_up(self) -> None:
         """Take back what is on its way, for other runs to do."""
         claimed = self._claimed()
-        for future in self.flying.values():
-            with contextlib.suppress(Exception):  # the link may be gone
-                future.cancel()
+        self.flying.cancel()
         if claimed:
             with contextlib.suppress(CbldmError):  # such as on a full disk
                 self.store.release(claimed)
-
-
-def _result(future: Any) -> Answer | None:
-    """The answer of a task; None where its worker took it along."""
-    try:
-        return future.result(timeout=GATHER)
-    except Exception:  # whatever dead workers and schedulers leave
-        return None
-
-
-def _reason(error: BaseException | None, deaths: int) -> str:
-    """Why a frame was given up, for people."""
-    if type(error).__name__ == "KilledWorker":
-        return (
-            f"its worker died {deaths} times while it worked on this frame, "
-            f"such as by taking more memory than it may (--worker-memory)"
-        )
-    return f"{type(error).__name__}: {error}"

@@ -9,7 +9,9 @@ which other runs respect until it was not renewed for `LEASE`.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -260,15 +262,23 @@ def _put(
     number: int | None = None,
 ) -> None:
     """Write a row under a key, in place of the one with a number."""
-    from ase import Atoms
     from ase.db.core import now
     from ase.db.row import AtomsRow
 
-    row = AtomsRow(Atoms() if atoms is None else atoms)
+    row = copy.copy(_no_atoms()) if atoms is None else AtomsRow(atoms)
     row.unique_id = key
     row.ctime = now()
     row.user = os.getenv("USER")
     rows.write(row, pairs, data=data or {}, id=number)
+
+
+@functools.cache
+def _no_atoms() -> Any:
+    """A row without atoms, which takes longer to make than to copy."""
+    from ase import Atoms
+    from ase.db.row import AtomsRow
+
+    return AtomsRow(Atoms())
 
 
 def _word(text: str) -> str:
