@@ -98,7 +98,8 @@ _imported, _, _ = lazy_loader.attach(
 
 
 def __getattr__(name: str) -> Any:
-    if not gc.isenabled():
+    # Python asks for modules of the package here as well.
+    if not gc.isenabled() or name not in __all__:
         return _imported(name)
     from diffpy_cbldm.memory import settle_objects
 

@@ -72,6 +72,11 @@ class Cluster(Stored):
         object.__setattr__(self, "elements", elements)
         object.__setattr__(self, "positions", positions)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # Pickles do not tell.
+        self.positions.setflags(write=False)
+
     def __len__(self) -> int:
         return len(self.elements)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import platform
 import re
 import urllib.parse
 from collections.abc import Iterator
@@ -215,7 +214,7 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
     try:
         # ASE's lock is empty; with its owner it can be told from one that a
         # killed process left.
-        lock.fd.write(f"{platform.node()} {os.getpid()}\n".encode())
+        lock.fd.write(f"{_machine()} {os.getpid()}\n".encode())
         lock.fd.flush()
         yield
     finally:
@@ -224,11 +223,17 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
             lock.release()
 
 
+def _machine() -> str:
+    import platform  # the help does without
+
+    return platform.node()
+
+
 def _owner(lock: pathlib.Path) -> int | None:
     """The process of this machine that made a lock, where that is known."""
     try:
         host, process = lock.read_text(encoding="utf-8").split()
-        return int(process) if host == platform.node() else None
+        return int(process) if host == _machine() else None
     except (OSError, ValueError):
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +98,8 @@ def check_folder(folder: Path, option: str) -> None:
     CbldmError
         Neither can be.
     """
+    import tempfile  # the help does without
+
     # A missing one is made with its first file: no run leaves it empty.
     there = next(
         (p for p in (folder, *folder.parents) if os.path.lexists(p)), folder

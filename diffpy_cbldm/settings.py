@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm.command_settings import OUTPUT_TYPES as OUTPUT_TYPES
 from diffpy_cbldm.command_settings import PICTURES as PICTURES
@@ -19,10 +20,22 @@ from diffpy_cbldm.command_settings import Manual as Manual
 from diffpy_cbldm.command_settings import Output as Output
 from diffpy_cbldm.command_settings import Series as Series
 from diffpy_cbldm.command_settings import Showing as Showing
-from diffpy_cbldm.networks import PRESETS as PRESETS
-from diffpy_cbldm.networks import Model as Model
-from diffpy_cbldm.networks import Sampling as Sampling
 from diffpy_cbldm.options import parameter
+
+if TYPE_CHECKING:
+    from diffpy_cbldm.networks import PRESETS as PRESETS
+    from diffpy_cbldm.networks import Model as Model
+    from diffpy_cbldm.networks import Sampling as Sampling
+
+
+def __getattr__(name: str) -> Any:
+    # What only the networks need would delay the help.
+    if name in ("PRESETS", "Model", "Sampling"):
+        from diffpy_cbldm import networks
+
+        return getattr(networks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 STRUCTURE_TYPES = ("bcc", "dec", "fcc", "hcp", "ico", "oct", "sc")
 """The seven structure types, in the order of the paper's Table 2."""

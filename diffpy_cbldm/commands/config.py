@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
-import difflib
 import json
 import os
 import pathlib
@@ -169,6 +167,8 @@ def _expand(path: str) -> pathlib.Path:
 
 
 def _near(word: str, known: Iterable[str]) -> str:
+    import difflib  # the help does without
+
     close = difflib.get_close_matches(word, list(known), n=1)
     if close:
         return f"; did you mean {close[0]}?"
@@ -190,6 +190,8 @@ def _of_file(
     path: str, options: Mapping[str, Option]
 ) -> dict[str, dict[str, Any]]:
     """The values in an INI file by section; that of DEFAULT is empty."""
+    import configparser  # the help does without
+
     text = _text(path)
     if not re.search(r"^\[DEFAULT\]\s*$", text, re.M):
         raise CbldmError(

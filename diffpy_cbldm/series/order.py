@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import pathlib
@@ -83,6 +82,8 @@ def _changed(path: str) -> float:
 
 def _table(path: str) -> dict[str, float]:
     """What varies, by the names of files without folders."""
+    import csv  # the help does without
+
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
