@@ -24,17 +24,34 @@ Cached = TypeVar("Cached")
 _QUICKLY_MADE: list[Any] = []
 """Functions whose caches are cleared by `forget`."""
 
+_NEARLY_EQUAL: list[Any] = []
+"""Those whose caches are cleared by `forget_nearly_equal`."""
 
-def quickly_made(function: Cached) -> Cached:
+
+def quickly_made(function: Cached, nearly_equal: bool = False) -> Cached:
     """Mark a function with a cache whose entries are quickly made again.
 
     Parameters
     ----------
     function : callable
         With a method ``cache_clear``, as those of functools; see `forget`.
+    nearly_equal : bool
+        Whether an entry serves questions that differ in their last digits;
+        see `forget_nearly_equal`.
     """
     _QUICKLY_MADE.append(function)
+    if nearly_equal:
+        _NEARLY_EQUAL.append(function)
     return function
+
+
+def forget_nearly_equal() -> None:
+    """Free what was found for nearly the same question.
+
+    The last digits of what is found next do not depend on it then.
+    """
+    for function in _NEARLY_EQUAL:
+        function.cache_clear()
 
 
 def forget() -> None:

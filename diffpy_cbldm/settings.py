@@ -258,6 +258,13 @@ class Solve:
         "Where the model runs.",
         choices=("auto", "cpu", "cuda"),
     )
+    cores: int | None = parameter(
+        None,
+        "Cores to use at most; where it is not given, two on Linux if the "
+        "process may use them and has no other threads.  The answer is the "
+        "same.",
+        limits=(1, 1024),
+    )
     backend: str = parameter(
         "auto",
         "Debye calculator of the refinement: auto and torch are the built-in "

@@ -53,6 +53,8 @@ class _Visitors:
         """
         if getattr(self.here, "beside", False):
             return 1
+        if getattr(self.here, "asked", None) is not None:
+            return self.here.asked
         number = getattr(self.here, "number", None)
         torch = _torch()
         if number is None and torch is not None:
@@ -107,6 +109,27 @@ def _torch() -> Any:
 _VISITORS = _Visitors()
 
 
+def allowed() -> int:
+    """The cores that a computation of this thread may use."""
+    return _VISITORS.allowed()
+
+
+@contextlib.contextmanager
+def cores(number: int | None) -> Iterator[None]:
+    """Use so many cores at most; None for as many as before.
+
+    That is as many as PyTorch may use threads, where nobody said.  Those of
+    a computation that is itself one of several side by side are spoken for,
+    whatever the number.
+    """
+    before = getattr(_VISITORS.here, "asked", None)
+    _VISITORS.here.asked = number or before
+    try:
+        yield
+    finally:
+        _VISITORS.here.asked = before
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """One cluster is too small to share between cores.
@@ -150,7 +173,7 @@ def side_by_side(
     As many at once as PyTorch may use threads, each with one thread, so that
     the results do not depend on how many there are.
     """
-    threads = min(_VISITORS.allowed(), len(items))
+    threads = min(allowed(), len(items))
     if threads < 2:
         with one_thread():
             return [function(item) for item in items]

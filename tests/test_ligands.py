@@ -130,7 +130,7 @@ def test_two_particles_and_their_shares(monkeypatch):
 @pytest.mark.parametrize("ligand", ["Zz", "D", "Au"])
 def test_mistaken_ligands_are_told_before_the_search(ligand, monkeypatch):
     (pdf,) = cb.simulate([gold(OCT)], rmax=12)
-    monkeypatch.setattr(solver, "_proposed", None)  # nothing is searched
+    monkeypatch.setattr(solver, "proposed", None)  # nothing is searched
     with pytest.raises(CbldmError, match=f"ligand is '{ligand}'.*--ligand"):
         cb.solve(pdf, ligand=ligand, generators="library", polish=False)
 

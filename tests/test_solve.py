@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
-from diffpy_cbldm import settings
+from diffpy_cbldm import settings, threads
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.polishing.candidates import Front
-from diffpy_cbldm.solving import polish_stage, ranking, solver
+from diffpy_cbldm.solving import polish_stage, ranking, two_cores
 from diffpy_cbldm.solving.polish_stage import without_copies
 
 R = np.arange(0, 30, 0.01)
@@ -40,7 +40,7 @@ class World:
         self.pool, self.quick, self.refined = {}, {}, {}
         self.calls = []
         for module, *names in (
-            (solver, "propose", "refine_one"),
+            (two_cores, "propose", "refine"),
             (ranking, "quick_fit", "duplicates"),
             (polish_stage, "duplicates", "edit"),
         ):
@@ -81,7 +81,7 @@ class World:
         )
         return Front(candidate, (as_fitted,), (0.1, 0.2))
 
-    def refine_one(self, candidate, pdf, **more):
+    def refine(self, candidate, pdf, **more):
         self.calls.append(("refine", candidate, more))
         rw = self.refined[candidate.positions.tobytes()]
         return dataclasses.replace(
@@ -91,7 +91,9 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch):
-    return World(monkeypatch)
+    # A copy of the process would keep the calls to itself.
+    with threads.cores(1):
+        yield World(monkeypatch)
 
 
 def test_ranking(world):

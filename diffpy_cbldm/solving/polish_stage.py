@@ -26,6 +26,7 @@ from diffpy_cbldm.polishing.front import (
     other_sizes,
     pareto,
 )
+from diffpy_cbldm.processes import may_split, shared
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange, atom_range, spread
 from diffpy_cbldm.solving.relaxed_library import Relaxed, relaxed_library
@@ -103,7 +104,9 @@ def edit_best(
         "kinds": [k for k in kinds_of(used.polish) if k != CHARGE],
         "limit": used.roughness,
     }
-    fronts = side_by_side(
+    # Threads wait for one another most of the time.
+    at_once = shared if may_split() else side_by_side
+    fronts = at_once(
         lambda start: edit(start, target, **how), _to_polish(starts)
     )
     relaxed = Relaxed()
@@ -125,9 +128,10 @@ def edit_best(
     answer = best([near, *more], lower=False)
     kept = pareto([*(p for front in held for p in front.found), *more])
     chosen = _to_refine(answer, kept, held)
-    refined = [
-        (as_candidate(p, target, backend=used.backend), p.rw) for p in chosen
-    ]
+    refined = shared(
+        lambda p: (as_candidate(p, target, backend=used.backend), p.rw),
+        chosen,
+    )
     points = [_point(p, p is answer) for p in dict.fromkeys([*kept, answer])]
     points.sort(key=lambda point: point.roughness)
     met = [*more, *relaxed.met]

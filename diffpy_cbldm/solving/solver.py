@@ -16,10 +16,6 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal, fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.ligands import check_ligand
-from diffpy_cbldm.fitting.moves import move_names
-from diffpy_cbldm.fitting.quickfit import QuickFit
-from diffpy_cbldm.fitting.recipe import start_values
-from diffpy_cbldm.fitting.refinement import refine as refine_one
 from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.together import (
@@ -29,12 +25,10 @@ from diffpy_cbldm.fitting.together import (
     with_others,
 )
 from diffpy_cbldm.formula import parse_composition
-from diffpy_cbldm.memory import forget, give_back, rare_collection
+from diffpy_cbldm.memory import forget, rare_collection
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import (
-    MAY_BE_SILENT,
     generator_names,
-    propose,
 )
 from diffpy_cbldm.solving.clock import Clock, Progress
 from diffpy_cbldm.solving.compositions import (
@@ -70,12 +64,10 @@ from diffpy_cbldm.solving.polish_stage import (
     without_copies,
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
-from diffpy_cbldm.solving.sizes import sizes_by_qdamp
 from diffpy_cbldm.solving.solution import Solution
+from diffpy_cbldm.solving.two_cores import fitted, proposed
+from diffpy_cbldm.threads import cores as use_cores
 from diffpy_cbldm.threads import one_thread
-
-MOVED = 1e-4
-"""Where the first orbit of a relaxed framework begins, bond lengths."""
 
 
 def solve(
@@ -88,6 +80,7 @@ def solve(
     seed: int = 0,
     small_angle: str = "auto",
     device: str = "auto",
+    cores: int | None = None,
     generators: str | Sequence[str] = (
         *("cbldm", "library", "screen", "shells"),
     ),
@@ -134,6 +127,10 @@ def solve(
         "auto" takes what fits better, and a warning says so.
     device : {"auto", "cpu", "cuda"}
         Where the model runs.
+    cores : int, optional
+        Cores to use at most.  Default: two on Linux, a copy of the process
+        (`diffpy_cbldm.processes`), where it may use them and has no other
+        threads.  The answer is the same.
     generators : sequence of str
         Names of the registered generators to ask; one text with commas does
         as well.
@@ -200,6 +197,7 @@ def solve(
         seed=seed,
         small_angle=small_angle,
         device=device,
+        cores=cores,
         backend=backend,
         qdamp_range=_range_text(qdamp_range),
         distribution="yes" if distribution else "no",
@@ -220,7 +218,7 @@ def solve(
     compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
-    with one_thread(), rare_collection():
+    with use_cores(cores), one_thread(), rare_collection():
         if is_compound(pdf, crystals):
             found, used = solve_compound(
                 target, used, crystals, tuple(starts), clock
@@ -243,7 +241,7 @@ def _solve(
     generators = used.generators.split(",")
     given = target.pdf
     target, told = settle(target, used.small_angle)
-    pool, silent = _proposed(target, used, crystals, starts, clock)
+    pool, silent = proposed(target, used, crystals, starts, clock)
     crystal = fit_crystal(target)
     unheard = [f"The generator {name} proposed nothing." for name in silent]
     notes = [*notes, *told, *unheard]
@@ -251,7 +249,7 @@ def _solve(
     ranked = rank_quickly(pool, target)
     forget()  # edits take the most memory
     chosen = to_refine(ranked, used.refine, generators)
-    refined = [_refined(*ranked[i], target, used, clock) for i in chosen]
+    refined, sizes = fitted(ranked, chosen, crystal, target, used, clock)
     if used.polish == "yes" and futile(ranked):
         edits = Edits([], (), None)
         notes.append(UNEDITED)
@@ -264,7 +262,6 @@ def _solve(
     candidates = [c for c, _ in everything]
     largest = largest_proposed(generators)
     clock.begin("sizes")
-    sizes = sizes_by_qdamp(ranked, crystal, target)
     part = used.sublattice is not None
     answer = Answer(candidates, target, crystal, largest, given, part)
     edited = edits.range_of(candidates[0])
@@ -297,60 +294,6 @@ def _solve(
         beside=beside,
         **other_ranges(candidates[0], atoms, verdict),
     )
-
-
-def _proposed(
-    target: Target,
-    used: settings.Solve,
-    crystals: Sequence[Any],
-    starts: tuple[Candidate, ...],
-    clock: Clock,
-) -> tuple[list[Candidate], list[str]]:
-    """What the generators propose, and those that proposed nothing."""
-    pool: list[Candidate] = []
-    silent = []
-    for name in used.generators.split(","):
-        clock.begin(f"propose ({name})")
-        drawn = propose(
-            target,
-            count=used.count,
-            seed=used.seed,
-            generators=(name,),
-            device=used.device,
-            starts=starts,
-            crystals=crystals,
-        )
-        if not drawn and name not in MAY_BE_SILENT:
-            silent.append(name)
-        pool.extend(drawn)
-        give_back()
-    if not pool:
-        raise CbldmError(
-            "No generator proposed a structure; expected at least one: add "
-            "the generator library, which always answers."
-        )
-    return pool, silent
-
-
-def _refined(
-    candidate: Candidate,
-    fit: QuickFit,
-    target: Target,
-    used: settings.Solve,
-    clock: Clock,
-) -> tuple[Candidate, float]:
-    """A candidate refined from its quick fit, with the Rw of that."""
-    clock.begin("refine")
-    start = start_values(candidate, target, fit)
-    # What a generator has relaxed goes on being relaxed, with uncertainties.
-    relaxed = [k for k in candidate.edits if k in ("orbits", "across")]
-    # Not from 0, or a fit without them would come first, for nothing.
-    names = move_names(candidate.positions, relaxed)
-    start |= dict.fromkeys(names[:1], MOVED)
-    done = refine_one(
-        candidate, target, backend=used.backend, start=start, moves=relaxed
-    )
-    return done, fit.rw
 
 
 def _edited(

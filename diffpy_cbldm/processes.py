@@ -1,0 +1,216 @@
+"""Work shared with a copy of the process, on a second core.
+
+Python's lock lets threads gain nothing here: it is free most of the time, but
+for microseconds only, too short for another thread to wake up and take it.
+A copy of the process (``fork``) has a lock of its own, all libraries loaded
+and all tables made, and takes memory for what it changes alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import pickle
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from diffpy_cbldm.memory import forget_nearly_equal
+from diffpy_cbldm.threads import allowed, alone
+
+Item = TypeVar("Item")
+
+Answer = TypeVar("Answer")
+
+END_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux: the signal that a process gets when the one
+that made it ends."""
+
+
+def shared(
+    function: Callable[[Item], Answer],
+    items: Sequence[Item],
+    begin: Callable[[Item], None] = lambda item: None,
+) -> list[Answer]:
+    """What a function gives for each item, by two processes where possible.
+
+    This process takes items from the first one on, a copy of it those from
+    the last one on, until none is left.  What the copy could not do is done
+    here, so that an error is the same as in one process.
+
+    Parameters
+    ----------
+    function : callable
+        What it gives can be pickled, and does not depend on the items
+        before.
+    items : sequence
+        The first one is always taken by this process.
+    begin : callable
+        Called with each item in this process, before the work on it or, of
+        those of the copy, before what came out is waited for.
+
+    Returns
+    -------
+    list
+        In the order of the items, the same as of one process.
+    """
+    copy = None
+    forget_nearly_equal()
+    if len(items) > 1 and may_split():
+        copy = _Copy.start(function, items)
+    if copy is None:
+        return in_turn(function, items, begin)
+    answers: dict[int, Answer] = {}
+    try:
+        with alone():
+            while copy.take(len(answers)):
+                item = items[len(answers)]
+                begin(item)
+                answers[len(answers)] = _alike(function, item)
+        for item in items[len(answers) :]:
+            begin(item)
+        answers |= copy.answers()
+    finally:
+        copy.end()
+    return [
+        answers[k] if k in answers else _alike(function, item)
+        for k, item in enumerate(items)
+    ]
+
+
+def in_turn(
+    function: Callable[[Item], Answer],
+    items: Sequence[Item],
+    begin: Callable[[Item], None] = lambda item: None,
+) -> list[Answer]:
+    """As `shared`, by this process alone."""
+    forget_nearly_equal()
+    found = []
+    for item in items:
+        begin(item)
+        found.append(_alike(function, item))
+    return found
+
+
+def _alike(function: Callable[[Item], Answer], item: Item) -> Answer:
+    """What a function gives for an item, whatever was done before.
+
+    What is remembered of another item may change the last digits.
+    """
+    try:
+        return function(item)
+    finally:
+        forget_nearly_equal()
+
+
+def may_split() -> bool:
+    """Whether a copy of this process can work beside it.
+
+    Only on Linux: other systems have no such copies, or none that their
+    libraries stand.  Not beside other threads: what one of them holds at
+    that moment would stay locked in the copy.  And not where the second core
+    is spoken for, as in the workers of a series.
+    """
+    return (
+        sys.platform == "linux"
+        and allowed() > 1
+        and threading.active_count() == 1
+        and threading.current_thread() is threading.main_thread()
+        and not multiprocessing.current_process().daemon
+    )
+
+
+class _Copy:
+    """The copy of this process, as this process sees it."""
+
+    def __init__(self, process: Any, left: Any, receiver: Connection) -> None:
+        self.process, self.left, self.receiver = process, left, receiver
+
+    @classmethod
+    def start(
+        cls, function: Callable[[Any], Any], items: Sequence[Any]
+    ) -> _Copy | None:
+        """Split off a copy; None where the system refuses."""
+        fork = multiprocessing.get_context("fork")
+        try:
+            # The first item is taken already.
+            left = fork.Semaphore(len(items) - 1)
+            receiver, sender = fork.Pipe(duplex=False)
+        except (ImportError, OSError):  # no semaphores, as in some containers
+            return None
+        process = fork.Process(
+            target=_work,
+            args=(function, items, left, receiver, sender),
+            daemon=True,
+        )
+        try:
+            with warnings.catch_warnings():
+                # Newer Pythons warn of the idle threads of BLAS as well,
+                # which ends them before a fork.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                process.start()
+        except OSError:  # no memory, or no more processes
+            receiver.close()
+            return None
+        finally:
+            sender.close()
+        return cls(process, left, receiver)
+
+    def take(self, place: int) -> bool:
+        """Whether an item is left for this process."""
+        return place == 0 or self.left.acquire(block=False)
+
+    def answers(self) -> dict[int, Any]:
+        """What the copy found, by place; without what it could not do."""
+        try:
+            answers, said = pickle.loads(self.receiver.recv_bytes())
+        except (EOFError, OSError):  # it was ended, or could tell nothing
+            return {}
+        for message, category in said:
+            warnings.warn(message, category, stacklevel=3)
+        return dict(answers)
+
+    def end(self) -> None:
+        """End the copy, which after an error may be at work still."""
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+        self.receiver.close()
+
+
+def _work(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    left: Any,
+    receiver: Connection,
+    sender: Connection,
+) -> None:
+    """What the copy does: items from the last one on, and tell the answers."""
+    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
+    # Ctrl-C goes to both processes; the other one answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    receiver.close()
+    # To look through the objects of before would copy their memory.
+    gc.freeze()
+    answers: dict[int, Any] = {}
+    with warnings.catch_warnings(record=True) as said, alone():
+        for place in reversed(range(len(items))):
+            if not left.acquire(block=False):
+                break
+            try:
+                answers[place] = _alike(function, items[place])
+            except Exception:
+                # The other process meets the same and tells the user.
+                break
+    told = [(str(w.message), w.category) for w in said or ()]
+    # Not while there is work: it would wait until the other one listens.
+    # And not by `send`, for which PyTorch puts tensors into files that end
+    # with this process.  What cannot be pickled is made there again.
+    with contextlib.suppress(Exception):
+        sender.send_bytes(pickle.dumps((answers, told)))

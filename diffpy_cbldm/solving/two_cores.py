@@ -1,0 +1,116 @@
+"""The steps of a job that two cores share: proposals, refinements, sizes.
+
+What one piece gives does not depend on the others, so that the answer is that
+of one core; see `diffpy_cbldm.processes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from diffpy_cbldm import settings
+from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
+from diffpy_cbldm.fitting.moves import move_names
+from diffpy_cbldm.fitting.quickfit import QuickFit
+from diffpy_cbldm.fitting.recipe import start_values
+from diffpy_cbldm.fitting.refinement import refine
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.memory import give_back
+from diffpy_cbldm.processes import in_turn, shared
+from diffpy_cbldm.search.generators import (
+    MAY_BE_SILENT,
+    built_in,
+    propose,
+)
+from diffpy_cbldm.solving.clock import Clock
+from diffpy_cbldm.solving.sizes import SizeAtQdamp, sizes_by_qdamp
+
+MOVED = 1e-4
+"""Where the first orbit of a relaxed framework begins, bond lengths."""
+
+
+def proposed(
+    target: Target,
+    used: settings.Solve,
+    crystals: Sequence[Any],
+    starts: tuple[Candidate, ...],
+    clock: Clock,
+) -> tuple[list[Candidate], list[str]]:
+    """What the generators propose, and those that proposed nothing."""
+
+    def drawn_by(name: str) -> list[Candidate]:
+        drawn = propose(
+            target,
+            count=used.count,
+            seed=used.seed,
+            generators=(name,),
+            device=used.device,
+            starts=starts,
+            crystals=crystals,
+        )
+        give_back()
+        return drawn
+
+    names = used.generators.split(",")
+    # The model takes the longest, and a copy of a process has no CUDA.
+    order = sorted(names, key=lambda name: name != "cbldm")
+    # What the generators of others need of this process we cannot know.
+    ask = shared if set(names) <= {*built_in()} else in_turn
+    drawn = ask(drawn_by, order, lambda name: clock.begin(f"propose ({name})"))
+    found = dict(zip(order, drawn))
+    pool = [candidate for name in names for candidate in found[name]]
+    silent = [n for n in names if not found[n] and n not in MAY_BE_SILENT]
+    if not pool:
+        raise CbldmError(
+            "No generator proposed a structure; expected at least one: add "
+            "the generator library, which always answers."
+        )
+    return pool, silent
+
+
+def fitted(
+    ranked: list[tuple[Candidate, QuickFit]],
+    chosen: list[int],
+    crystal: AttenuatedCrystal,
+    target: Target,
+    used: settings.Solve,
+    clock: Clock,
+) -> tuple[list[tuple[Candidate, float]], tuple[SizeAtQdamp, ...]]:
+    """The chosen candidates refined, and the sizes at other Qdamp.
+
+    These take longer than a refinement: the second core begins with them.
+    """
+
+    def work(place: int | None) -> Any:
+        if place is None:
+            return sizes_by_qdamp(ranked, crystal, target)
+        return _refined(*ranked[place], target, used)
+
+    def begin(place: int | None) -> None:
+        if place is not None:
+            clock.begin("refine")
+
+    *refined, sizes = shared(work, [*chosen, None], begin)
+    return refined, sizes
+
+
+def _refined(
+    candidate: Candidate,
+    fit: QuickFit,
+    target: Target,
+    used: settings.Solve,
+) -> tuple[Candidate, float]:
+    """A candidate refined from its quick fit, with the Rw of that."""
+    start = start_values(candidate, target, fit)
+    # What a generator has relaxed goes on being relaxed, with uncertainties.
+    relaxed = [k for k in candidate.edits if k in ("orbits", "across")]
+    # Not from 0, or a fit without them would come first, for nothing.
+    names = move_names(candidate.positions, relaxed)
+    start |= dict.fromkeys(names[:1], MOVED)
+    done = refine(
+        candidate, target, backend=used.backend, start=start, moves=relaxed
+    )
+    return done, fit.rw

@@ -1,0 +1,224 @@
+"""Work shared with a copy of the process: the same answers, nothing left."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from diffpy_cbldm import processes, threads
+from diffpy_cbldm.cluster import Cluster
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux copies processes"
+)
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    """Two cores are free, and threads of other tests are of no matter."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    with threads.cores(2):
+        yield
+
+
+def _slow(item):
+    time.sleep(0.1)
+    return item, os.getpid()
+
+
+def test_two_processes_share_the_items_and_keep_their_order(two_cores):
+    begun = []
+    found = processes.shared(_slow, range(6), begun.append)
+    assert [item for item, _ in found] == begun == list(range(6))
+    pids = [pid for _, pid in found]
+    # From both ends, so that the longest can stand first.
+    assert pids[0] == os.getpid() != pids[-1]
+    assert len(set(pids)) == 2
+    with pytest.raises(ChildProcessError):  # none is left
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_the_copy_cannot_do_fails_here(two_cores):
+    def work(item):
+        if item == 3:
+            raise ValueError("item 3")
+        time.sleep(0.1)
+        return item
+
+    with pytest.raises(ValueError, match="item 3") as caught:
+        processes.shared(work, range(4))
+    # With the lines of this process, as if there were no copy.
+    assert any(entry.name == "work" for entry in caught.traceback)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_copy_that_dies_is_no_loss(two_cores, number):
+    here = os.getpid()
+
+    def work(item):
+        if os.getpid() != here:
+            os.kill(os.getpid(), number)
+        time.sleep(0.1)
+        return item
+
+    assert processes.shared(work, range(3)) == [0, 1, 2]
+
+
+def test_answers_that_cannot_be_pickled_are_made_here(two_cores, capfd):
+    found = processes.shared(lambda item: lambda: item, range(3))
+    assert [one() for one in found] == [0, 1, 2]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tensors_and_read_only_positions_come_back(two_cores):
+    torch = pytest.importorskip("torch")
+
+    def work(item):
+        time.sleep(0.05)
+        x = np.eye(3) * (item + 1)
+        return os.getpid(), torch.as_tensor(x), Cluster("Pt", x)
+
+    found = processes.shared(work, range(4))
+    assert found[-1][0] != os.getpid()
+    for item, (_, tensor, cluster) in enumerate(found):
+        assert float(tensor.trace()) == 3 * (item + 1)
+        assert not cluster.positions.flags.writeable
+    again = pickle.loads(pickle.dumps(cluster))
+    with pytest.raises(ValueError, match="read-only"):
+        again.positions[0] = 0
+
+
+def test_warnings_of_the_copy_are_heard(two_cores):
+    def work(item):
+        time.sleep(0.1)
+        if item == 3:
+            warnings.warn("of item 3", stacklevel=1)
+        return item
+
+    with pytest.warns(UserWarning, match="of item 3"):
+        processes.shared(work, range(4))
+
+
+def test_one_process_where_the_second_core_is_not_free(monkeypatch):
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    with threads.cores(2):
+        assert processes.may_split()
+        with threads.alone():  # as the workers of a series
+            assert not processes.may_split()
+        with threads.cores(1):
+            assert not processes.may_split()
+        told = []
+        other = threading.Thread(
+            target=lambda: told.append(processes.may_split())
+        )
+        other.start()
+        other.join()
+        assert told == [False]
+        monkeypatch.setattr(threading, "active_count", lambda: 2)
+        assert not processes.may_split()
+        monkeypatch.setattr(threading, "active_count", lambda: 1)
+        for system in ("darwin", "win32"):
+            monkeypatch.setattr(sys, "platform", system)
+            assert not processes.may_split()
+            found = processes.shared(_slow, range(2))
+            assert [pid for _, pid in found] == [os.getpid()] * 2
+
+
+def test_where_the_system_refuses_one_process_does_all(two_cores, monkeypatch):
+    def refused():
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(os, "fork", refused)
+    found = processes.shared(_slow, range(2))
+    assert [pid for _, pid in found] == [os.getpid()] * 2
+
+
+ENDLESS = """
+import os, sys, time
+from diffpy_cbldm import processes, threads
+
+def work(item):
+    os.write(1, b"%d\\n" % os.getpid())
+    time.sleep(60)
+
+with threads.cores(2):
+    processes.shared(work, range(2))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_is_left_behind(number):
+    main = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    pids = {int(main.stdout.readline()) for _ in range(2)}
+    assert len(pids) == 2 and main.pid in pids
+    if number == signal.SIGINT:  # Ctrl-C goes to all of a terminal
+        os.killpg(main.pid, number)
+    else:
+        main.kill()
+    _, said = main.communicate(timeout=30)
+    (copy,) = pids - {main.pid}
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{copy}"):
+            break
+        time.sleep(0.05)
+    assert not os.path.exists(f"/proc/{copy}")
+    # The copy says nothing of it.
+    assert said.count("KeyboardInterrupt") == (number == signal.SIGINT)
+
+
+SOLVED = """
+import os, sys
+import diffpy_cbldm as cb
+from diffpy_cbldm import processes
+from diffpy_cbldm.crystals.table import load_table
+
+table = load_table()
+k = [g.n_atoms for g in table.geometries].index(55)
+cluster = cb.Cluster("Au", table.positions(k) * 2.88)
+(pdf,) = cb.simulate([cluster], qmin=1.0, qmax=22.0, qdamp=0.03)
+copies = []
+start = processes._Copy.start
+processes._Copy.start = lambda *words: copies.append(1) or start(*words)
+found = {}
+for cores in (1, 2):
+    solution = cb.solve(
+        pdf,
+        count=8,
+        refine=3,
+        generators="library,screen",
+        polish=("sites",),
+        cores=cores,
+    )
+    found[cores] = [
+        (c.generator, c.rw_raw, c.rw, str(c.parameters), c.positions.tobytes())
+        for c in solution.candidates
+    ] + [str(solution.sizes), str(solution.front), solution.explain()]
+    print(cores, len(copies))
+assert found[1] == found[2]
+"""
+
+
+def test_two_processes_give_the_answer_of_one_to_the_last_bit():
+    done = subprocess.run(
+        [sys.executable, "-c", SOLVED],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = done.stdout.split("\n")[:2]
+    # Proposals, refinements and edits, each in a copy of its own.
+    assert (one, two) == ("1 0", "2 3")
