@@ -26,8 +26,6 @@ SHAPES = (
     ((1.0, 1.0, 1.0), 1.0),
     ((1.0, 1.0, 1.0), 0.85),
     ((1.0, 1.0, 1.0), 1.2),
-    ((1.0, 1.0, 0.0), 0.85),
-    ((1.0, 1.0, 0.0), 1.2),
 )
 """Axes, and lengths along them over those across: facets that move by layers
 come from each of these to another particle."""
