@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubt_facts import FACTS
-from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.solving.size_evidence import (
     FACTORS,
     SHARES,

@@ -60,7 +60,7 @@ def remembered(*powers: int) -> Callable[[Counter], Counter]:
             return found and _scaled(found, size, powers)
 
         counted.cache_clear = kept.clear  # type: ignore[attr-defined]
-        quickly_made(counted)
+        quickly_made("counts")(counted)
         return cast(Counter, counted)
 
     return keeping

@@ -18,7 +18,7 @@ from diffpy.srfit.fitbase import FitRecipe
 
 from diffpy_cbldm.cluster import Candidate, Cluster, candidate_of
 from diffpy_cbldm.fitting import moves as moving
-from diffpy_cbldm.fitting.agreement import misfit_by_range
+from diffpy_cbldm.fitting.agreement import EXPLAINED, misfit_by_range
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
@@ -51,9 +51,9 @@ _NO_DAMPING = 1e-3
 _VANISHED = 1e-6
 """A refined value below this, the scale in `scale_unit`, changes no curve."""
 
-_EVEN, _EXPLAINED = 0.6, 0.03
-"""Evenness (`agreement.misfit_by_range`) below which, and Rw above which, a
-misfit is flagged: noise has 0.9, a wrong structure 0.5 and less."""
+_EVEN = 0.6
+"""Evenness (`agreement.misfit_by_range`) below which a misfit that is not
+small is flagged: noise has 0.9, a wrong structure 0.5 and less."""
 
 _FIRST_STRAIN = 0.005
 """Strains to begin from: at 0 a symmetric cluster's G(r) has no slopes."""
@@ -380,7 +380,7 @@ def _uneven_misfit(recipe: FitRecipe, rw: float) -> tuple[float, float] | None:
     evenness, span = misfit_by_range(
         profile.x, (profile.y - profile.ycalc) / profile.dy
     )
-    if evenness >= _EVEN or rw <= _EXPLAINED:
+    if evenness >= _EVEN or rw <= EXPLAINED:
         return None
     return span
 

@@ -14,10 +14,6 @@ BALLS = 32
 """Sizes between those of small and of the largest particles, evenly spaced in
 the logarithm."""
 
-EXPLAINED = 0.03
-"""Rw of a large particle above which the misfit is no noise: then no surface
-of a small one is looked for that could not make it fit as well."""
-
 CENTRE = (0.3, 0.1, 0.45)
 """Where the middle of balls lies, in bond lengths: near no symmetric place,
 where whole sets of facets could only move together."""

@@ -32,12 +32,12 @@ from diffpy_cbldm.crystals.particles import (
     STACKINGS,
     MultiplyTwinned,
 )
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.target import Target, regrid
 from diffpy_cbldm.search.facet_walk import FacetWalk
 from diffpy_cbldm.search.large_balls import (
     BALL,
     CENTRE,
-    EXPLAINED,
     balls,
     spheroids,
 )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.crystal_cuts import LEAST
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.envelope import fit_envelope
 from diffpy_cbldm.fitting.pair_fit import (
@@ -22,7 +23,6 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.settings import COMMON_QDAMP
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import resolved
-from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.solving.sizes import APART, SizeAtQdamp, covering
 from diffpy_cbldm.solving.world_range import on_powders
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.attenuated import (
     AttenuatedCrystal,
     crystal_misfit,
@@ -23,7 +24,7 @@ from diffpy_cbldm.fitting.quickfit import QuickFit, left_over
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange
-from diffpy_cbldm.solving.plainest import EXPLAINED, complexity, distinction
+from diffpy_cbldm.solving.plainest import complexity, distinction
 from diffpy_cbldm.solving.sizes import AVERAGE, SizeAtQdamp, covering
 
 TOLD_APART = 1.645

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.settings import MAX_ATOMS
 
 BLOCK = 2.5
@@ -23,9 +24,6 @@ correlated."""
 DISTINCT = 4.0
 """Standard deviations from which the better fit counts as better: the best of
 ten thousand shapes, as many as are tried, reaches 3.9 by chance."""
-
-EXPLAINED = 0.03
-"""Rw below which a structure explains the data."""
 
 LONG = 1.5
 """Ratio of the largest to the smallest radius of gyration of a long one."""

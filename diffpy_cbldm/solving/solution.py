@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.crystals.crystal import Crystal
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.distribution import SizeDistribution
 from diffpy_cbldm.fitting.ligands import LigandShell
@@ -19,7 +20,6 @@ from diffpy_cbldm.search.by_cutting import CrystalTried
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
 from diffpy_cbldm.solving.other_ranges import BondRange
-from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.solving.second_phase import Beside
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
 from diffpy_cbldm.solving.verdict import Verdict, headline
@@ -237,8 +237,8 @@ class Solution(Stored, Displayed):
             )
             lines.append(
                 f"The best is {_described(best)} from {best.generator}: Rw "
-                f"{best.rw:.3f}{heldout} ({best.rw_raw:.3f} before the "
-                f"refinement)."
+                f"{best.rw:.3f} ({best.rw_raw:.3f} before the refinement)"
+                f"{heldout}."
             )
             lines += self._of_each() + self._sources()
             lines += self._about_crystals()

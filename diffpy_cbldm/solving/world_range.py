@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.settings import MAX_ATOMS
@@ -21,7 +22,6 @@ from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubts import range_doubts, unedited
 from diffpy_cbldm.solving.frameworks import framework_range
 from diffpy_cbldm.solving.open_sizes import Ranked, alike_sizes
-from diffpy_cbldm.solving.plainest import EXPLAINED
 from diffpy_cbldm.solving.second_phase import Beside
 from diffpy_cbldm.solving.size_evidence import FACTORS, SizeEvidence
 from diffpy_cbldm.solving.sizes import SizeAtQdamp
