@@ -21,47 +21,53 @@ _BEFORE: list[tuple[int, int, int]] = []
 
 Cached = TypeVar("Cached")
 
-_QUICKLY_MADE: list[Any] = []
-"""Functions whose caches are cleared by `forget`."""
+_QUICKLY_MADE: dict[str, list[Any]] = {}
+"""Functions whose caches are cleared by `forget`, by what they keep."""
 
-_NEARLY_EQUAL: list[Any] = []
-"""Those whose caches are cleared by `forget_nearly_equal`."""
+SITES = "sites"
+"""Kept are the sites of crystals: some MB each, made again in 0.03 s."""
+
+COUNTS = "counts"
+"""Kept are counts of pairs, which serve sites that differ in the last digits:
+without them what is found next does not depend on what was found before."""
 
 
-def quickly_made(function: Cached, nearly_equal: bool = False) -> Cached:
+def quickly_made(kept: str) -> Callable[[Cached], Cached]:
     """Mark a function with a cache whose entries are quickly made again.
 
     Parameters
     ----------
-    function : callable
-        With a method ``cache_clear``, as those of functools; see `forget`.
-    nearly_equal : bool
-        Whether an entry serves questions that differ in their last digits;
-        see `forget_nearly_equal`.
+    kept : str
+        What it keeps, such as `SITES`.
+
+    Returns
+    -------
+    callable
+        For functions with a method ``cache_clear``, as those of functools;
+        see `forget`.
     """
-    _QUICKLY_MADE.append(function)
-    if nearly_equal:
-        _NEARLY_EQUAL.append(function)
-    return function
+
+    def marked(function: Cached) -> Cached:
+        _QUICKLY_MADE.setdefault(kept, []).append(function)
+        return function
+
+    return marked
 
 
-def forget_nearly_equal() -> None:
-    """Free what was found for nearly the same question.
-
-    The last digits of what is found next do not depend on it then.
-    """
-    for function in _NEARLY_EQUAL:
-        function.cache_clear()
-
-
-def forget() -> None:
+def forget(kept: str | None = None) -> None:
     """Free what is quickly made again, and give it back to the system.
 
     A step that needs memory of its own does without what those before it
     left behind, and so do the next jobs of a process: 0.1 GB and more.
+
+    Parameters
+    ----------
+    kept : str, optional
+        Only what keeps this, such as `SITES`; default all.
     """
-    for function in _QUICKLY_MADE:
-        function.cache_clear()
+    for name in [kept] if kept else list(_QUICKLY_MADE):
+        for function in _QUICKLY_MADE.get(name, ()):
+            function.cache_clear()
     give_back()
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from diffpy_cbldm.memory import forget_nearly_equal
+from diffpy_cbldm.memory import COUNTS, forget
 from diffpy_cbldm.threads import allowed, alone
 
 Item = TypeVar("Item")
@@ -61,7 +61,7 @@ def shared(
         In the order of the items, the same as of one process.
     """
     copy = None
-    forget_nearly_equal()
+    forget(COUNTS)
     if len(items) > 1 and may_split():
         copy = _Copy.start(function, items)
     if copy is None:
@@ -90,7 +90,7 @@ def in_turn(
     begin: Callable[[Item], None] = lambda item: None,
 ) -> list[Answer]:
     """As `shared`, by this process alone."""
-    forget_nearly_equal()
+    forget(COUNTS)
     found = []
     for item in items:
         begin(item)
@@ -106,7 +106,7 @@ def _alike(function: Callable[[Item], Answer], item: Item) -> Answer:
     try:
         return function(item)
     finally:
-        forget_nearly_equal()
+        forget(COUNTS)
 
 
 def may_split() -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from diffpy_cbldm import memory
+from diffpy_cbldm.crystals import lattice_pairs
+from diffpy_cbldm.crystals.large_cuts import Ground
 from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
 from diffpy_cbldm.crystals.lattices import sphere
 
@@ -97,3 +99,14 @@ def test_what_is_quickly_made_is_forgotten_and_made_again():
     again = sphere("fcc", 4.0)
     assert again is not here and (again == here).all()
     assert (lattice_distances(here * 2.8)[0] == distances).all()
+
+
+def test_sites_alone_are_forgotten(monkeypatch):
+    here, ground = sphere("fcc", 4.0), Ground.of("fcc")
+    before = lattice_distances(here * 2.8)
+    memory.forget(memory.SITES)
+    assert sphere("fcc", 4.0) is not here
+    assert Ground.of("fcc") is not ground
+    # What was counted of a cluster is still there.
+    monkeypatch.setattr(lattice_pairs, "site_distances", None)
+    assert (lattice_distances(here * 2.8)[1] == before[1]).all()

@@ -46,7 +46,7 @@ def ranked_of(cluster, **world):
     return [(some[i], fits[i]) for i in order], target
 
 
-def test_the_particle_is_found_beside_a_second_phase():
+def test_the_particle_is_found_beside_a_second_phase(monkeypatch):
     cluster = ideal("dec", 55)
     mixed = {"second": "fcc", "second_share": 0.15, "second_diameter": 32.0}
     ranked, target = ranked_of(cluster, **mixed)
@@ -58,6 +58,10 @@ def test_the_particle_is_found_beside_a_second_phase():
     assert found.crystal.diameter == pytest.approx(32, rel=0.15)
     assert found.share == pytest.approx(0.15, abs=0.05)
     assert found.rw < 0.5 * alone == 0.5 * found.rw_alone
+    # Where both leave much, neither is known.
+    monkeypatch.setattr(second_phase, "POOR", 0.9 * found.rw)
+    assert beside_crystal(ranked, target, alone) is None
+    monkeypatch.undo()
     # An answer that is edited until it fits as well needs none.
     assert beside_crystal(ranked, target, found.rw) is None
 

@@ -20,10 +20,10 @@ from diffpy_cbldm.crystals.particles import (
     BIN,
     MultiplyTwinned,
     crystal_places,
-    forget_crystals,
     pair_counts,
 )
 from diffpy_cbldm.crystals.site_kernels import farthest_points, growths
+from diffpy_cbldm.memory import SITES, quickly_made
 
 LARGE_TYPES = ("fcc", "bcc", "sc", "hcp", "twin", "lamella", "dec", "ico")
 """What the model of large particles tells apart: "twin" and "lamella" are fcc
@@ -168,12 +168,7 @@ class Ground:
         return index[order], size[index[order]]
 
 
-def forget_grounds() -> None:
-    """Free the sites of crystals: some MB each, made again in 0.03 s."""
-    _ground.cache_clear()
-    forget_crystals()
-
-
+@quickly_made(SITES)
 @functools.lru_cache(maxsize=24)
 def _ground(crystal: str, between: int) -> Ground:
     steps = None

@@ -17,7 +17,7 @@ from diffpy_cbldm.crystals.remembered import remembered
 CELLS = {"fcc": 2**0.5, "bcc": 2 / 3**0.5, "sc": 1.0}
 """Lattice parameters of the cubic crystals, in bond lengths."""
 
-_KEYS = {"fcc": 0.5, "bcc": 1 / 3, "sc": 1.0, "stack": 1 / 3}
+KEYS = {"fcc": 0.5, "bcc": 1 / 3, "sc": 1.0, "stack": 1 / 3}
 """Squares of distances on a template are whole multiples of this."""
 
 OFF = 1e-5
@@ -75,7 +75,7 @@ def site_distances(
     counts = fft.irfftn(power, size, overwrite_x=True)
     pairs = counted_squares(counts, shape, template == "stack")[1:] / 2
     filled = np.flatnonzero(pairs)
-    return np.sqrt((filled + 1) * _KEYS[template]), pairs[filled]
+    return np.sqrt((filled + 1) * KEYS[template]), pairs[filled]
 
 
 @remembered(1, 0)
@@ -130,7 +130,7 @@ def sites_of(positions: np.ndarray) -> tuple[str, np.ndarray, float] | None:
     bond = float(cKDTree(x).query(x[:50], k=2)[0][:, 1].min())
     if not bond > 0:
         return None
-    for template in _KEYS:
+    for template in KEYS:
         sites = _whole(x / bond, site_steps(template))
         if sites is None:
             continue

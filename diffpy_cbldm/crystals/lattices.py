@@ -17,7 +17,7 @@ import itertools
 
 import numpy as np
 
-from diffpy_cbldm.memory import quickly_made
+from diffpy_cbldm.memory import SITES, quickly_made
 
 TEMPLATES = ("bcc", "dec", "fcc", "ico", "sc", "stack")
 """The site templates; each structure type lives on one of them."""
@@ -62,7 +62,7 @@ _THIRD_MOMENT = _RNG.normal(size=(3, 3, 3))
 _FOURTH_MOMENT = _RNG.normal(size=(3, 3, 3, 3))
 
 
-@quickly_made
+@quickly_made(SITES)
 @functools.lru_cache(maxsize=8)
 def sphere(template: str, radius: float) -> np.ndarray:
     """The points of a lattice with a full basis, (n, 3), in a sphere.
@@ -93,18 +93,13 @@ def stacking_sites(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cells[:, 2], (cells[:, 0] + cells[:, 1]) % 3
 
 
+@quickly_made(SITES)
 @functools.lru_cache(maxsize=1)
 def layered(radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All sites of layers in a sphere, and `stacking_sites` of these."""
     points = sphere("stack", radius)
     layer, site = stacking_sites(points)
     return points, layer.astype(np.int16), site.astype(np.int8)
-
-
-def forget_spheres() -> None:
-    """Free what `sphere` and `layered` keep, some MB."""
-    sphere.cache_clear()
-    layered.cache_clear()
 
 
 def lattice_planes(normals: np.ndarray) -> np.ndarray:

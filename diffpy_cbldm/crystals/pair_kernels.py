@@ -182,6 +182,36 @@ def kind_moments(
 
 
 @compiled
+def cross_squares(
+    some: np.ndarray, others: np.ndarray, count: int
+) -> np.ndarray:
+    """Pairs of two sets of sites of a lattice, by their squared distances.
+
+    Parameters
+    ----------
+    some, others : (M, 3), (N, 3) arrays of float64
+        In units in which all squared distances are whole.
+    count : int
+        Pairs with a square of `count` or more are left out.
+
+    Returns
+    -------
+    (count,) array of float64
+        Pairs of one of `some` and one of `others` with each square.
+    """
+    out = np.zeros(count)
+    for i in range(len(some)):
+        x, y, z = some[i, 0], some[i, 1], some[i, 2]
+        for j in range(len(others)):
+            dx, dy = others[j, 0] - x, others[j, 1] - y
+            dz = others[j, 2] - z
+            square = int(dx * dx + dy * dy + dz * dz + 0.5)
+            if square < count:
+                out[square] += 1
+    return out
+
+
+@compiled
 def nested_pairs(
     positions: np.ndarray,
     kind: np.ndarray,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from diffpy_cbldm.memory import quickly_made
+from diffpy_cbldm.memory import COUNTS, quickly_made
 
 KEPT = 256
 """Clusters of which each function remembers its counts."""
@@ -60,7 +60,7 @@ def remembered(*powers: int) -> Callable[[Counter], Counter]:
             return found and _scaled(found, size, powers)
 
         counted.cache_clear = kept.clear  # type: ignore[attr-defined]
-        quickly_made(counted, nearly_equal=True)
+        quickly_made(COUNTS)(counted)
         return cast(Counter, counted)
 
     return keeping

@@ -12,6 +12,9 @@ from diffpy_cbldm.errors import CbldmError
 
 Curve = TypeVar("Curve", np.ndarray, torch.Tensor)
 
+EXPLAINED = 0.03
+"""Rw below which a structure explains the data: what is left may be noise."""
+
 EVIDENCE = 10.0
 """Difference of the criterion from which an explanation is left for another:
 very strong evidence (Kass and Raftery, J. Am. Stat. Assoc. 1995, 90, 773)."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,7 +52,10 @@ WRONG_RW = 0.25
 STEPS = 15
 """Steps of the fit at most; eight are usual."""
 
-PARTS = 2.0
+SETTLED = 5e-5
+"""The last fit ends where a step changes Rw by less."""
+
+PARTS = 1.4
 """Points that are fitted, for one that G(r) needs to be known."""
 
 _START = {"qdamp": 0.03, "qbroad": 0.01, "u": 0.006, "delta2": 2.0}
@@ -166,9 +170,15 @@ def _fitted(fit: Any, crystal: Any, target: Target) -> Calibration:
     for end in dict.fromkeys((min(FIRST, last), last)):
         fit.pdfrange(1, float(points.r[0]), end)
         with _told():
+            before = math.inf
             for _ in range(STEPS):
-                if fit.refine_step(1e-4):
+                done = fit.refine_step(1e-4)
+                settled = abs(fit.getrw() - before) < SETTLED
+                # PDFfit2 goes on for some steps that change nothing, but a
+                # new range counts only after it has come to its end.
+                if done or (settled and end == last):
                     break
+                before = fit.getrw()
         if fit.getrw() > WRONG_RW:
             break
     return Calibration(

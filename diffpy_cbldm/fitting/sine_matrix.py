@@ -65,7 +65,7 @@ def even_waves(
     return out
 
 
-@quickly_made
+@quickly_made("sines")
 @functools.lru_cache(maxsize=2)
 def _kept_sines(r: bytes, q: bytes, weights: bytes) -> Tensor:
     """`_sines`, each made once.

@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from diffpy_cbldm.settings import MAX_ATOMS
+
 if TYPE_CHECKING:
     from diffpy_cbldm.cluster import Candidate
     from diffpy_cbldm.solving.solution import Solution
@@ -74,24 +76,29 @@ def result(solution: Solution, source: str) -> dict[str, Any]:
     }
     # Of what is fitted on demand uncertainties may not be known either.
     told = without_nan(told)
-    # A million coordinates, which are numbers, need not be looked through.
+    # Coordinates, which are numbers, need not be looked through.
     pairs = zip(solution.candidates, solution.rw_quick, strict=True)
+    kept = shown_places(solution)
     told["candidates"] = [
-        _of_candidate(candidate, rank, quick)
+        _of_candidate(candidate, rank, quick, rank - 1 in kept)
         for rank, (candidate, quick) in enumerate(pairs, start=1)
     ]
     return told
 
 
-def _of_candidate(c: Candidate, rank: int, quick: float) -> dict[str, Any]:
+def _of_candidate(
+    c: Candidate, rank: int, quick: float, kept: bool
+) -> dict[str, Any]:
     """A candidate as plain data without NaN."""
+    # A hundred large ones that were ranked alone would take 10 MB.
+    told = kept or len(c) <= MAX_ATOMS
     return {
         "rank": rank,
         "generator": c.generator,
         "structure_type": c.structure_type,
         "n_atoms": len(c.positions),
-        "elements": [str(e) for e in c.elements],
-        "positions": c.positions.tolist(),
+        "elements": [str(e) for e in c.elements] if told else None,
+        "positions": c.positions.tolist() if told else None,
         "rw_raw": finite(c.rw_raw),
         "rw_quick": finite(quick),
         "rw": finite(c.rw),

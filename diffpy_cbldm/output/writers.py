@@ -21,7 +21,6 @@ from diffpy_cbldm.output.results import (
     parameters,
     result,
     shown,
-    shown_places,
 )
 from diffpy_cbldm.output.tables import rw_text
 from diffpy_cbldm.settings import MAX_ATOMS, OUTPUT_TYPES, PICTURES
@@ -325,12 +324,8 @@ def _write_res(solution: Solution, source: str, path: pathlib.Path) -> None:
     # A line for each number is easy to read, but not of thousands of atoms:
     # theirs are one line, to 1e-5 A, put in place of a mark.
     rows = {}
-    kept = shown_places(solution)
-    for place, c in enumerate(data["candidates"]):
-        # A hundred large ones that were ranked alone would take 10 MB.
-        if c["n_atoms"] > MAX_ATOMS and place not in kept:
-            c["elements"] = c["positions"] = None
-        elif c["n_atoms"] > MAX_ATOMS:
+    for c in data["candidates"]:
+        if c["positions"] and c["n_atoms"] > MAX_ATOMS:
             c["positions"] = np.round(c["positions"], 5).tolist()
             for name in ("elements", "positions"):
                 # No other text of a result has a zero byte.

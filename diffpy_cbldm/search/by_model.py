@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from diffpy_cbldm import memory
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.crystals.large_cuts import forget_grounds
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.search.large_balls import EXPLAINED
 from diffpy_cbldm.search.large_model import Told, drawn, search_large
 from diffpy_cbldm.search.pool import POPULATION, Pool, as_good
 from diffpy_cbldm.search.surfaces import move_surfaces
@@ -197,8 +196,7 @@ def _drawn_large(
         candidates = tuple(found.candidates(count))
     # What follows needs the memory for its own tables.
     del found
-    forget_grounds()
-    give_back()
+    memory.forget(memory.SITES)
     return candidates
 
 
@@ -263,7 +261,7 @@ def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
             pool.extend(fresh, model.decode_hulls(planes, FACETED))
         pool.learn()
     pool.settle()
-    give_back()
+    memory.give_back()
     if sites and pool.least <= worth:
         move_surfaces(model.filling, pool, seed)
     return pool

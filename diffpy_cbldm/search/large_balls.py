@@ -14,13 +14,17 @@ BALLS = 32
 """Sizes between those of small and of the largest particles, evenly spaced in
 the logarithm."""
 
-EXPLAINED = 0.03
-"""Rw of a large particle above which the misfit is no noise: then no surface
-of a small one is looked for that could not make it fit as well."""
-
-CENTRES = ((0.3, 0.1, 0.45), (0.5, 0.2, 0.2))
-"""Where the middles of balls lie, in bond lengths: near no symmetric place,
+CENTRE = (0.3, 0.1, 0.45)
+"""Where the middle of balls lies, in bond lengths: near no symmetric place,
 where whole sets of facets could only move together."""
+
+SHAPES = (
+    ((1.0, 1.0, 1.0), 1.0),
+    ((1.0, 1.0, 1.0), 0.85),
+    ((1.0, 1.0, 1.0), 1.2),
+)
+"""Axes, and lengths along them over those across: facets that move by layers
+come from each of these to another particle."""
 
 BALL = -1
 """In place of the number of a latent."""
@@ -47,3 +51,27 @@ def balls(
         if apart[order[count]] > radius:
             return
         yield Piece(ground, np.sort(order[:count]))
+
+
+def spheroids(ball: Piece, centre: tuple[float, ...]) -> Iterator[Piece]:
+    """The `SHAPES` of as many atoms as a ball, it among them.
+
+    Parameters
+    ----------
+    ball : Piece
+    centre : (3,) tuple, bond lengths
+    """
+    ground, count = ball.ground, len(ball)
+    # As far as the longest of them reaches.
+    away = ground.places[
+        : int(np.searchsorted(ground.radii, 2 * _reach(ball)))
+    ]
+    away = away - np.array(centre)
+    for axis, length in SHAPES:
+        along = away @ np.array(axis) / np.linalg.norm(axis)
+        far = (away**2).sum(1) + (length**-2 - 1) * along**2
+        yield Piece(ground, np.sort(np.argsort(far, kind="stable")[:count]))
+
+
+def _reach(piece: Piece) -> float:
+    return float(piece.ground.radii[piece.index[-1]])

@@ -240,12 +240,12 @@ _SAME = 1e-4
 
 def _distances(template: str, end: float) -> np.ndarray:
     """Distances that stand for all others, (M,), rising, bond lengths."""
-    unit = _SQUARES.get(template)
+    unit = SQUARES.get(template)
     if unit is None:
         # None is shorter than a bond, and 0 would have no sine.
         return np.arange(0.7, end + STEP, STEP)
     return np.sqrt(np.arange(1, end**2 / unit + 1) * unit)
 
 
-_SQUARES = {"fcc": 1 / 6, "stack": 1 / 6, "bcc": 1 / 3, "sc": 1.0}
+SQUARES = {"fcc": 1 / 6, "stack": 1 / 6, "bcc": 1 / 3, "sc": 1.0}
 """Squares of distances are whole multiples of this; fcc and layers share."""

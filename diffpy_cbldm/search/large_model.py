@@ -32,8 +32,15 @@ from diffpy_cbldm.crystals.particles import (
     STACKINGS,
     MultiplyTwinned,
 )
+from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.target import Target, regrid
-from diffpy_cbldm.search.large_balls import BALL, CENTRES, EXPLAINED, balls
+from diffpy_cbldm.search.facet_walk import FacetWalk
+from diffpy_cbldm.search.large_balls import (
+    BALL,
+    CENTRE,
+    balls,
+    spheroids,
+)
 from diffpy_cbldm.search.large_match import Comparison, Conditions
 from diffpy_cbldm.search.large_moves import neighbours, restacked
 from diffpy_cbldm.search.pool import as_good, varied
@@ -56,9 +63,8 @@ GROWTH = (0.93, 1.07, 0.86, 1.15)
 MOVED, MOVES, FEWEST_MOVES = 4, 14, 3
 """Best particles whose facets move, and how often."""
 
-LONG_MOVES, CLOSELY = 4, 24
-"""So many times as often from a ball, and ways that are looked at in the end.
-"""
+STEPS = 60
+"""How often those of a ball move."""
 
 RESTACKED = 1
 """Best particles whose outlines are filled on other stackings."""
@@ -322,7 +328,7 @@ class Search:
             for one in own:
                 one.rw = new.rw(one.piece)
 
-    def move(self, start: Found, tried: int = TRIED) -> Found:
+    def move(self, start: Found) -> Found:
         """Move the facets of a particle by layers as long as that helps."""
         here = start
         piece = here.piece
@@ -330,7 +336,7 @@ class Search:
         for _ in range(moves):
             comparison = self.comparisons[here.family]
             better = here
-            for piece in neighbours(here.piece, comparison, tried):
+            for piece in neighbours(here.piece, comparison, TRIED):
                 one = self.add(piece, start.latent)
                 if one is not None and one.rw < better.rw:
                     better = one
@@ -345,30 +351,23 @@ class Search:
         Latents tell rods, plates and twins that imitate a powder's many
         sizes; the plain particle beside them is looked for as closely.
         """
-        ends = []
-        for centre in CENTRES:
-            found = [
-                self.add(piece, BALL)
-                for crystal in (*CELLS, "hcp")
-                if (like := self.comparisons.get(family_of(crystal)))
-                for piece in balls(crystal, centre, like.longest / 2)
-            ]
-            compared = [one for one in found if one is not None]
-            if compared:
-                best = min(compared, key=lambda f: f.rw)
-                ends.append(self.settle(best, TRIED))
-        if ends:
-            self.settle(min(ends, key=lambda f: f.rw), CLOSELY)
-
-    def settle(self, start: Found, tried: int) -> Found:
-        """Move facets until that does not help any more."""
-        here = start
-        for _ in range(LONG_MOVES):
-            better = self.move(here, tried)
-            if better is here:
-                break
-            here = better
-        return here
+        found = [
+            self.add(piece, BALL)
+            for crystal in (*CELLS, "hcp")
+            if (like := self.comparisons.get(family_of(crystal)))
+            for piece in balls(crystal, CENTRE, like.longest / 2)
+        ]
+        compared = [one for one in found if one is not None]
+        if not compared:
+            return
+        best = min(compared, key=lambda f: f.rw)
+        # Bond and widths that suit imitators do not suit a ball.
+        own = self.comparisons[best.family].conditions
+        fitted = Comparison(self.target, best.piece, own)
+        for piece in spheroids(best.piece, CENTRE):
+            walk = FacetWalk(fitted, piece)
+            walk.go(affordable(STEPS, FEWEST_MOVES, piece.crystal, len(piece)))
+            self.add(walk.piece, BALL)
 
     def restack(self) -> None:
         """Try other stackings in the outline of the best particles."""

@@ -15,15 +15,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diffpy_cbldm.crystals.particles import (
-    NONE,
-    Particle,
-    forget_crystals,
-)
+from diffpy_cbldm.crystals.particles import NONE, Particle
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.sine_matrix import even_waves, step_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.waves import FADE, Waves
+from diffpy_cbldm.memory import SITES, forget
 from diffpy_cbldm.search.matching import Motion
 from diffpy_cbldm.search.pool import as_good
 from diffpy_cbldm.search.sketches import AnyParticle, Group, load_groups
@@ -245,7 +242,7 @@ def best_particles(
     chosen = list(dict.fromkeys([*ranked[:count], *varied, *forms]))
     fits = sorted(_fitted(chosen, target, motion), key=lambda m: m.rw)
     # Each particle that was looked at holds its own sites.
-    forget_crystals()
+    forget(SITES)
     # Compact ones first: where few are asked for, they are among them.
     best_forms = {_form(m): m for m in reversed(fits)}
     crystals = sorted(best_forms.values(), key=lambda m: (_form(m)[1], m.rw))

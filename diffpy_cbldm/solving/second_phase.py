@@ -32,8 +32,10 @@ HELPS, EXPLAINS = 0.98, 0.9
 """A crystal is looked at where it lowers Rw below the first share at once, and
 is a second phase where Rw falls below the second share in the end."""
 
-LEFT = 0.06
-"""Rw below which nothing is looked for."""
+LEFT, POOR = 0.06, 0.2
+"""Rw below which nothing is looked for.  Where both together leave more than
+the second one, a crystal makes up for what no particle has: ligands, or a
+structure that was not proposed."""
 
 SMALLEST, HOPELESS = 20.0, 15.0
 """Smaller crystals (A) are no phase: they make up for the particle's shape.
@@ -140,7 +142,8 @@ def beside_crystal(ranked: Ranked, target: Target, rw: float) -> Beside | None:
         crystal = found.crystal
         if found.rw > NEAR * least or found.of_one_phase:
             return None
-    if found.rw > EXPLAINS * least or crystal.diameter < SMALLEST:
+    most = min(EXPLAINS * least, POOR)
+    if found.rw > most or crystal.diameter < SMALLEST:
         return None
     fit = found.fits[found.place]
     scales = crystal.scale + fit.scale

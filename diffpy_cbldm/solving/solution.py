@@ -237,8 +237,8 @@ class Solution(Stored, Displayed):
             )
             lines.append(
                 f"The best is {_described(best)} from {best.generator}: Rw "
-                f"{best.rw:.3f}{heldout} ({best.rw_raw:.3f} before the "
-                f"refinement)."
+                f"{best.rw:.3f} ({best.rw_raw:.3f} before the refinement)"
+                f"{heldout}."
             )
             lines += self._of_each() + self._sources()
             lines += self._about_crystals()
