@@ -257,6 +257,8 @@ def test_what_compounds_do_not_have_is_said():
     for word in ("distribution", "ligand", "phases", "displacements"):
         assert any(word in note for note in notes), word
     assert left_out(settings.Solve()) == []
+    (note,) = left_out(settings.Solve(polish="sites,charge"))
+    assert "holds particles without charge alone" in note
 
 
 def test_weak_bonds_keep_a_width():
