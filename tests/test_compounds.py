@@ -245,6 +245,10 @@ def test_far_distances_tell_the_size_where_the_first_peaks_do_not():
     assert sphere.n_atoms < 0.6 * len(x)
     far = far_sizes(one, sphere, target)
     assert max(far) > 0.8 * len(x)
+    best = cb.Candidate(elements[:150], x[:150], "fluorite", "cut", rw=0.3)
+    fit = PairFit(0.3, 1.0, 1.0, {"Ce": 0.01, "O": 0.01}, 2.0, 0.04)
+    told = compound_range([(best, fit)], best, (), (one, sphere), target)
+    assert told.low <= 150 and told.high >= max(far) * math.exp(WIDENING) - 1
     # Where too little lies behind, nothing is looked at.
     assert far_sizes(one, sphere, target.with_rmax(5.0)) == []
 
@@ -257,6 +261,8 @@ def test_what_compounds_do_not_have_is_said():
     for word in ("distribution", "ligand", "phases", "displacements"):
         assert any(word in note for note in notes), word
     assert left_out(settings.Solve()) == []
+    (note,) = left_out(settings.Solve(polish="sites,charge"))
+    assert "holds particles without charge alone" in note
 
 
 def test_weak_bonds_keep_a_width():

@@ -24,12 +24,11 @@ from diffpy_cbldm.crystals.crystal_cuts import (
     shapes,
     trimmed,
 )
+from diffpy_cbldm.crystals.lattice_facts import LATTICES, UNVERIFIED
 from diffpy_cbldm.crystals.pair_kernels import kind_moments, nested_pairs
 from diffpy_cbldm.crystals.prototypes import (
-    LATTICES,
     NAMES,
     PROTOTYPES,
-    UNVERIFIED,
     measured,
     prototypes_of,
 )

@@ -55,6 +55,16 @@ def test_the_plainer_one_comes_first_unless_the_data_tell_it_apart():
     assert plainest(found, [0.1, 0.102, 0.3], R, left.__getitem__) == 1
 
 
+def test_no_crystal_of_a_compound_is_plainer_than_another():
+    left = [noise(0), noise(1, 1.02), noise(2, 1.04)]
+    long = candidate(LONG, "wurtzite", generator="cut")
+    other = candidate(BALL, "zincblende", generator="cut")
+    same = candidate(BALL, "wurtzite", generator="cut")
+    rw = [0.1, 0.102, 0.104]
+    assert plainest([long, other], rw[:2], R, left.__getitem__) == 0
+    assert plainest([long, other, same], rw, R, left.__getitem__) == 2
+
+
 def test_where_the_misfit_is_noise_or_the_particle_small_rw_decides():
     found = [candidate(LONG, "stacked"), candidate(BALL)]
     left = [noise(0), noise(1)]

@@ -197,7 +197,7 @@ def mixture_notes(
 
 
 def left_out(used: Solve) -> list[str]:
-    """Say so where something was asked for that only metals have.
+    """Say so where only metals have what was asked for, or it has a price.
 
     Parameters
     ----------
@@ -215,6 +215,12 @@ def left_out(used: Solve) -> list[str]:
         for name in asked
     ]
     known = ("sites", *KINDS, CHARGE)
+    if used.polish != "yes" and CHARGE in kinds_of(used.polish):
+        notes.append(
+            "The range of the number of atoms holds particles without charge "
+            "alone, as was asked for (polish: charge); those that carry some "
+            "may be of other sizes."
+        )
     others = [k for k in kinds_of(used.polish) if k not in known]
     if others and used.polish != "yes":
         notes.append(

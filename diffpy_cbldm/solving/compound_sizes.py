@@ -128,8 +128,8 @@ def compound_range(
     alike = alike_range(found, best, sizes, sphere[1], target)
     if best.rw is None or best.rw < EXPLAINED:
         return alike
+    factor = math.exp(WIDENING)
     if best.rw < MISFIT:
-        factor = math.exp(WIDENING)
         return dataclasses.replace(
             alike,
             low=math.ceil(alike.low / factor),
@@ -137,13 +137,12 @@ def compound_range(
             share=SHARE,
         )
     wide = on_powders(alike, alike, best, target) or alike
+    # The crystal explains what lies there, as it explains those powders.
     far = far_sizes(*sphere, target)
-    wide = (
-        dataclasses.replace(
-            wide, low=min(wide.low, *far), high=max(wide.high, *far)
-        )
-        if far
-        else wide
+    wide = dataclasses.replace(
+        wide,
+        low=min([wide.low, *(math.ceil(n / factor) for n in far)]),
+        high=max([wide.high, *(math.floor(n * factor) for n in far)]),
     )
     # None smaller are cut, so that nothing is known of them.
     return dataclasses.replace(wide, low=min(max(wide.low, LEAST), len(best)))

@@ -150,8 +150,8 @@ def size_doubts(
         doubts.append(
             f"The misfit of the best structure is no noise, half of it from "
             f"{low:.1f} to {high:.1f} A: the data show something that no "
-            f"candidate has, such as ligands, particles of several sizes, a "
-            f"background or a wrong Qmax."
+            f"candidate has, such as ligands, particles of several sizes, "
+            f"another structure or composition, a background or a wrong Qmax."
         )
     return doubts
 

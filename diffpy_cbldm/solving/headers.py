@@ -21,7 +21,7 @@ OFF = 0.03
 SLOW = 0.15
 """From so large an F(Q) below the stated Qmin on, in units of that above, it
 is left out of the data: where a header is right it is below 0.03, of four
-files of CdSe whose header is wrong 0.27 to 1.07."""
+files of CdSe whose header is wrong 0.27 to 1.06."""
 
 START = 0.8
 """The first peak of a metal begins at so many bond lengths."""

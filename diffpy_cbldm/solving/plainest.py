@@ -76,6 +76,12 @@ def complexity(candidate: Candidate) -> int:
     )
 
 
+def _apart(best: Candidate, other: Candidate) -> bool:
+    """Whether two candidates are of different crystals that were given."""
+    cut = "cut" in (best.generator, other.generator)
+    return cut and best.structure_type != other.structure_type
+
+
 def plainest(
     candidates: Sequence[Candidate],
     rw: Sequence[float],
@@ -103,8 +109,9 @@ def plainest(
         return 0
     heads: dict[int, int] = {}
     for place, candidate in enumerate(candidates):
-        # Smaller ones leave distances unexplained, and are told apart.
-        if len(candidate) > MAX_ATOMS:
+        # Smaller ones leave distances unexplained, and are told apart; of two
+        # crystals of a compound neither is the plainer one.
+        if len(candidate) > MAX_ATOMS and not _apart(candidates[0], candidate):
             heads.setdefault(complexity(candidate), place)
     best = misfit(0)
     for level in sorted(heads):

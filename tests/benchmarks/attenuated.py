@@ -24,6 +24,7 @@ import numpy as np
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.bonds import shortest_bond
 from diffpy_cbldm.fitting.periodic import refine_sphere
+from diffpy_cbldm.fitting.qmin_edge import waves_below
 from diffpy_cbldm.fitting.target import Target
 
 FIELD = (
@@ -76,7 +77,7 @@ def row(name: str, seed: int) -> tuple[str, bool]:
         f"shortest {shortest_bond(best.positions):.2f} A; sphere D "
         f"{sphere.diameter:.1f} A, Rw {sphere.rw:.3f}; PDFfit2 D "
         f"{by_pdffit.get('spdiameter', 0.0):.1f} A, Rw {by_pdffit['rw']:.3f}"
-        f"{as_given}; "
+        f"{as_given}; F below Qmin {waves_below(pdf):.0%}; "
         f"{took:.0f} s"
     )
     return text, best.rw < min(sphere.rw, by_pdffit["rw"])
