@@ -12,6 +12,7 @@ from diffpy_cbldm.fitting.noise_beyond import without_noise_beyond
 from diffpy_cbldm.fitting.qmax_edge import STEP, _sine_sums, qmax_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving.headers import settle
+from training.evaluation.cases import ROBUST, cases, measured
 
 CLUSTER = cb.Cluster("Pt", Octahedron("Pt", 6, cutoff=1).positions)
 
@@ -128,3 +129,15 @@ def test_noise_stays_where_it_cannot_be_told():
         with_noise(made(), 5.0),
     ):
         assert without_noise_beyond(other) == (other, 0.0)
+
+
+def test_a_background_that_the_screening_hardly_sees_is_found():
+    # Its widths are fixed: of this one they leave more than the background.
+    how = ROBUST["background"]
+    case = cases("geometry", 10)[9]
+    plain = dataclasses.replace(how, background=0.0)
+    for conditions, moved in ((how, True), (plain, False)):
+        given = Target.of(measured(case, conditions, 9), qdamp_range=how.qdamp)
+        found, said = settle(given, "no")
+        assert (found.rmin > given.rmin) == moved
+        assert any("background" in text for text in said) == moved
