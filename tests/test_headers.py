@@ -13,6 +13,7 @@ from diffpy_cbldm.fitting.qmax_edge import STEP, _sine_sums, qmax_of
 from diffpy_cbldm.fitting.qmin_edge import waves_below, without_waves_below
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.solving.headers import settle, without_slow
+from training.evaluation.cases import ROBUST, cases, measured
 
 CLUSTER = cb.Cluster("Pt", Octahedron("Pt", 6, cutoff=1).positions)
 
@@ -173,3 +174,15 @@ def test_slow_waves_are_left_out_where_that_fits_better():
     )
     target = Target.of(unknown)
     assert without_slow(target) == (target, None)
+
+
+def test_a_background_that_the_screening_hardly_sees_is_found():
+    # Its widths are fixed: of this one they leave more than the background.
+    how = ROBUST["background"]
+    case = cases("geometry", 10)[9]
+    plain = dataclasses.replace(how, background=0.0)
+    for conditions, moved in ((how, True), (plain, False)):
+        given = Target.of(measured(case, conditions, 9), qdamp_range=how.qdamp)
+        found, said = settle(given, "no")
+        assert (found.rmin > given.rmin) == moved
+        assert any("background" in text for text in said) == moved

@@ -9,9 +9,10 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.noise_beyond import without_noise_beyond
 from diffpy_cbldm.fitting.qmax_edge import qmax_of
 from diffpy_cbldm.fitting.qmin_edge import waves_below, without_waves_below
+from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.search.by_library import library_rw
+from diffpy_cbldm.search.by_library import library_generator, library_rw
 from diffpy_cbldm.solving import small_angles
 from diffpy_cbldm.solving.doubts import bond_of
 
@@ -25,6 +26,10 @@ files of CdSe whose header is wrong 0.27 to 1.06."""
 
 START = 0.8
 """The first peak of a metal begins at so many bond lengths."""
+
+HINT, NEAREST = 0.95, 4
+"""Where Rw of the screening falls below so many times as much, so many of the
+nearest ideal clusters are fitted in earnest."""
 
 
 def settle(target: Target, small_angle: str) -> tuple[Target, list[str]]:
@@ -110,10 +115,7 @@ def _noise(target: Target) -> tuple[Target, str | None]:
     pdf, noise = without_noise_beyond(target.pdf)
     if not noise:
         return target, None
-    cut = Target.of(pdf, target.rmin, target.rmax, target.qdamp_range)
-    return dataclasses.replace(
-        target, pdf=cut.pdf, g=cut.g, weights=cut.weights
-    ), (
+    return _again(target, pdf), (
         f"The points have noise of their own ({noise:.1%} of G(r)) beyond "
         f"Qmax {target.qmax:g} 1/A, which no structure could show: it is "
         f"taken away, and Rw is that of what lies within Qmax."
@@ -130,6 +132,9 @@ def _start(target: Target) -> tuple[Target, str | None]:
     except CbldmError:  # too little is left
         return target, None
     as_given, cut = library_rw(target), library_rw(later)
+    if small_angles.WORTH * as_given <= cut < HINT * as_given:
+        # The screening has fixed widths, which leave a misfit of their own.
+        as_given, cut = _nearest_rw(target), _nearest_rw(later)
     if cut >= small_angles.WORTH * as_given:
         return target, None
     return later, (
@@ -137,6 +142,13 @@ def _start(target: Target) -> tuple[Target, str | None]:
         f"data show a background or other atoms: the fit begins there (Rw of "
         f"the nearest ideal cluster {cut:.2f} in place of {as_given:.2f})."
     )
+
+
+def _nearest_rw(target: Target) -> float:
+    """The least Rw of the nearest ideal clusters, with widths fitted."""
+    near = library_generator(target, count=NEAREST)
+    fits = quick_fit([c.positions for c in near], target, scan=(0.0,))
+    return min(fit.rw for fit in fits)
 
 
 def _again(target: Target, pdf: PDFData) -> Target:
