@@ -41,6 +41,9 @@ ATOM_VOLUME = {
 GROWN = 1.25
 """A piece of a wanted size is looked for up to this factor of its outline."""
 
+AT_ONCE = 4096
+"""Sites whose heights are held in double precision."""
+
 _LARGEST = {"dec": (18, 24, 0), "ico": (16,)}
 """Of the multiply twinned particles that others are pieces of."""
 
@@ -99,10 +102,18 @@ class Ground:
         directions across it.  Made as far as particles reach: those of all
         sites of all crystals would take most of a job's memory.
         """
-        known = self._kept[0] if self._kept else np.zeros((0, 0), np.float32)
+        across = len(directions(template_of(self.crystal)))
+        none = np.zeros((0, across), np.float32)
+        known = self._kept[0] if self._kept else none
         if len(known) < count:
             count_made = min(max(count, 2 * len(known)), len(self.places))
-            known = self.seen(self.places[:count_made]).astype(np.float32)
+            made = np.empty((count_made, across), np.float32)
+            made[: len(known)] = known
+            # All at once in double precision would take three times as much.
+            for k in range(len(known), count_made, AT_ONCE):
+                part = slice(k, min(k + AT_ONCE, count_made))
+                made[part] = self.seen(self.places[part])
+            known = made
             self._kept[:] = [known]
         return known[:count]
 

@@ -36,7 +36,7 @@ _CELL = 0.02
 UNSEEN = 1e-8
 """Share of a wave's square that nothing shows in the range."""
 
-_MANY = 512
+_MANY = 128
 """Distances whose waves are held at a time."""
 
 _MARGIN = 50
@@ -210,7 +210,7 @@ class PairBasis:
         Of single precision: they rank edits, and fits judge.
         """
         rows = self._rows.astype(np.float32)
-        out = np.empty((len(distance), rows.shape[1]))
+        out = np.empty((len(distance), rows.shape[1]), np.float32)
         # The waves of all distances of a table would take tens of MB.
         for first in range(0, len(distance), _MANY):
             part = slice(first, first + _MANY)
@@ -233,7 +233,11 @@ class PairBasis:
 
     def total(self, positions: np.ndarray) -> np.ndarray:
         """The sum of the vectors of all pairs of (n, 3) positions, (m,)."""
-        return self._sums(*self._cells(positions[None]))[0, 0]
+        kept = self._table
+        total = self._sums(*self._cells(positions[None]))[0, 0]
+        # It is asked for once, and its waves would stay: 20 MB.
+        self._table = kept
+        return total
 
     def atom_slopes(
         self, positions: np.ndarray

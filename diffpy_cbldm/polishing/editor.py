@@ -230,6 +230,7 @@ def _pair_vectors(
         raise AssertionError("no pair of a site with itself")
     # Any distance will do for what gets the vector 0; 0 itself would not.
     mean[0] = 1.0
-    vectors = basis.vectors(mean)
+    # Sums of them change with every edit: in double precision.
+    vectors = basis.vectors(mean).astype(float)
     vectors[0] = 0
     return number[bins], vectors

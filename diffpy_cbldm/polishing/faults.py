@@ -214,7 +214,7 @@ class FaultTable:
         flat = np.ascontiguousarray(
             counts.reshape(rows * len(SHIFTS), cells)[:, used]
         )
-        table = product(flat, vectors.astype(np.float32))
+        table = product(flat, vectors)
         self._table = table.reshape(rows, len(SHIFTS), -1)
         self._upper, self._lower = np.tril_indices(layers, -1)
 

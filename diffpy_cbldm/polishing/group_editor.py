@@ -149,7 +149,7 @@ class GroupEditor:
         site_counts(some, atoms, CELL, self.basis.reach, counts, pairs)
         count, total = pairs
         mean = np.where(count > 0, total / np.maximum(count, 1), self._centres)
-        return self.basis.vectors(mean).astype(np.float32)
+        return self.basis.vectors(mean)
 
     def _summed(self, counts: np.ndarray) -> np.ndarray:
         used = np.flatnonzero(counts.any(0))

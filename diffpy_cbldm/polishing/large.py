@@ -22,6 +22,7 @@ from diffpy_cbldm.crystals.bonds import (
     nearest_neighbour_distance,
     roughness,
 )
+from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.crystal import (
     FINEST,
@@ -136,6 +137,7 @@ class LargeCrystal(Crystal):
             before = self._state(), self.filled, self.steps
             value = self.judged().criterion
             self.grow()
+            give_back()
             filled, steps = search(
                 self.group_editor(), kind, self._rules(limit), self.steps
             )

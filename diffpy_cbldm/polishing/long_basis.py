@@ -29,7 +29,10 @@ class LongBasis(PairBasis):
         low, high = self.grid.wave[0], self.grid.wave[-1]
         # Beyond both ends: what ends sharply at Qmax needs its neighbours.
         q = np.arange(max(low - 2 * step, step), high + 3 * step, step)
-        curves = self._fall[:, None] * np.sin(r[:, None] * q)
+        # In place: each of these matrices takes 10 MB and more.
+        curves = np.outer(r, q)
+        np.sin(curves, out=curves)
+        curves *= self._fall[:, None]
         values, turn = torch.linalg.eigh(
             torch.from_numpy(product(curves.T, curves))
         )

@@ -255,6 +255,7 @@ def _solve(
         edits = Edits([], (), None)
         notes.append(UNEDITED)
     else:
+        give_back()  # what the fits have left behind
         edits = _edited([ranked[i][0] for i in chosen], target, used, clock)
         refined += without_copies(edits.refined, [c for c, _ in refined])
         notes += [REFUSED] if edits.refused else []
