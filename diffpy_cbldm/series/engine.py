@@ -18,6 +18,7 @@ from diffpy_cbldm.memory import rare_collection, settle_objects
 from diffpy_cbldm.pdfdata import read_pdf
 from diffpy_cbldm.series import clients
 from diffpy_cbldm.series.asked import for_keys, read_crystals
+from diffpy_cbldm.series.flights import Flights, gathered, why
 from diffpy_cbldm.series.frames import (
     TRIES,
     Feed,
@@ -27,7 +28,6 @@ from diffpy_cbldm.series.frames import (
     patience_with,
     thin_curve,
 )
-from diffpy_cbldm.series.flights import Flights, gathered, why
 from diffpy_cbldm.series.jobs import Answer, Job, Known, work
 from diffpy_cbldm.series.plan import Plan
 from diffpy_cbldm.series.records import (

@@ -85,11 +85,8 @@ def relaxed_library(
     known = any("orbits" in c.edits for c in starts)
     if known or not asks_for_shells(target):
         return Relaxed()
-    data = Measured(target)
-    ideal = [
-        (start, Crystal(start.positions, start.structure_type, data, fit=fit))
-        for start, fit in _ideal(target)
-    ]
+    found = _ideal(target)
+    ideal = [(start, _crystal(start, fit, target)) for start, fit in found]
     met = _met(ideal)
     taken = {(c.structure_type, len(c)) for c in starts}
     for k in sorted(met, key=lambda k: met[k].criterion)[:EDITED]:
@@ -100,6 +97,15 @@ def relaxed_library(
         if front.changed and front.holds:
             return Relaxed([front], list(met.values()))
     return Relaxed([], list(met.values()))
+
+
+def _crystal(start: Candidate, fit: QuickFit, target: Target) -> Crystal:
+    """An ideal cluster as fitted, on data of its own.
+
+    What is kept with the data must not depend on which thread is first.
+    """
+    data, kind = Measured(target), start.structure_type
+    return Crystal(start.positions, kind, data, fit=fit)
 
 
 def _met(ideal: Sequence[tuple[Candidate, Crystal]]) -> dict[int, Polished]:
