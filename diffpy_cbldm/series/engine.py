@@ -18,6 +18,7 @@ from diffpy_cbldm.memory import rare_collection, settle_objects
 from diffpy_cbldm.pdfdata import read_pdf
 from diffpy_cbldm.series import clients
 from diffpy_cbldm.series.asked import for_keys, read_crystals
+from diffpy_cbldm.series.flights import Flights, gathered, why
 from diffpy_cbldm.series.frames import (
     TRIES,
     Feed,
@@ -27,7 +28,6 @@ from diffpy_cbldm.series.frames import (
     patience_with,
     thin_curve,
 )
-from diffpy_cbldm.series.flights import Flights, gathered, why
 from diffpy_cbldm.series.jobs import Answer, Job, Known, work
 from diffpy_cbldm.series.plan import Plan
 from diffpy_cbldm.series.records import (
@@ -255,6 +255,12 @@ class Engine:
     def _collect(self) -> None:
         """Take what has come back; wait for a moment where nothing has."""
         came = self.flying.come()
+        # All deaths before any is judged: a frame that waited beside the one
+        # that ends its workers died as often.
+        for number in (n for n, f in came.items() if f.status == "error"):
+            self.told[number].deaths += self.deaths_told
+            self.deaths += self.deaths_told
+            self.tries += self.deaths_told - 1
         answers = gathered(self.client, came) if came else {}
         ended = {
             number: frame
@@ -281,9 +287,6 @@ class Engine:
             reason = answer.record.reason
             over = told.faults >= TRIES
         elif future.status == "error":
-            told.deaths += self.deaths_told
-            self.deaths += self.deaths_told
-            self.tries += self.deaths_told - 1
             reason = why(future.exception(), told.deaths)
             others = self.deaths - told.deaths, self.tries - told.deaths
             over = told.deaths >= patience_with(*others, len(self.told))
