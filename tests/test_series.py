@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import time
+import types
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.output.series import write_series
 from diffpy_cbldm.pdfdata import write_gr
 from diffpy_cbldm.search.by_neighbours import neighbours_generator, resized
-from diffpy_cbldm.series import clients, engine, jobs
+from diffpy_cbldm.series import clients, engine, flights, jobs
 from diffpy_cbldm.series.asked import for_keys, read_crystals
 from diffpy_cbldm.series.engine import Engine
 from diffpy_cbldm.series.frames import Frame, Told, patience_with
@@ -303,6 +304,38 @@ def test_frames_that_there_is_no_room_for_are_given_back(client):
     assert [a for a, _ in answers] == ["busy"] * 4 + ["mine"] * 16
     two.release(keys)
     assert [t.record.state for t in made.run()] == ["done"] * 20
+
+
+class Future:
+    """What `Flights` looks at."""
+
+    def __init__(self, status):
+        self.status = status
+
+
+def test_more_frames_are_on_their_way_where_they_are_short(monkeypatch):
+    now = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(flights, "time", clock)
+    some = flights.Flights()
+    some.threads = 4
+    assert some.room == flights.PER_THREAD * 4
+    for seconds, most in ((3.0, 8), (0.02, 64), (3.0, 8)):
+        for _ in range(12):
+            now[0] += seconds
+            some.futures = {k: Future("finished") for k in range(4)}
+            assert list(some.come()) == [0, 1, 2, 3]
+        assert some.room == most
+
+
+def test_what_came_back_is_taken_before_workers_run_out_of_work():
+    some = flights.Flights()
+    some.threads = 1
+    some.futures = dict(enumerate(map(Future, ("error", "pending"))))
+    assert list(some.come()) == [0] and list(some.futures) == [1]
+    began = time.monotonic()
+    assert some.come() == {}
+    assert time.monotonic() - began < 2 * flights.TICK + 1
 
 
 def test_bad_files_are_told_and_the_others_go_on(client, here):

@@ -23,7 +23,6 @@ from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.agreement import rw_scaled
 from diffpy_cbldm.fitting.quickfit import scaled_fit
 from diffpy_cbldm.fitting.target import EDGE, Target
-from diffpy_cbldm.memory import quickly_made
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.settings import MAX_ATOMS, R_MAX, R_STEP, Refinement
 
@@ -227,7 +226,6 @@ def _curve_matrix(
         return _made_matrix(rows, bins, points, conditions)
 
 
-@quickly_made
 @functools.lru_cache(maxsize=8)
 def _made_matrix(
     rows: int, bins: int, points: int, conditions: Conditions

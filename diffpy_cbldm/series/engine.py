@@ -255,6 +255,12 @@ class Engine:
     def _collect(self) -> None:
         """Take what has come back; wait for a moment where nothing has."""
         came = self.flying.come()
+        # All deaths before any is judged: a frame that waited beside the one
+        # that ends its workers died as often.
+        for number in (n for n, f in came.items() if f.status == "error"):
+            self.told[number].deaths += self.deaths_told
+            self.deaths += self.deaths_told
+            self.tries += self.deaths_told - 1
         answers = gathered(self.client, came) if came else {}
         ended = {
             number: frame
@@ -281,9 +287,6 @@ class Engine:
             reason = answer.record.reason
             over = told.faults >= TRIES
         elif future.status == "error":
-            told.deaths += self.deaths_told
-            self.deaths += self.deaths_told
-            self.tries += self.deaths_told - 1
             reason = why(future.exception(), told.deaths)
             others = self.deaths - told.deaths, self.tries - told.deaths
             over = told.deaths >= patience_with(*others, len(self.told))
