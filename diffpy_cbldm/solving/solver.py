@@ -25,7 +25,7 @@ from diffpy_cbldm.fitting.together import (
     with_others,
 )
 from diffpy_cbldm.formula import parse_composition
-from diffpy_cbldm.memory import forget, rare_collection
+from diffpy_cbldm.memory import forget, give_back, rare_collection
 from diffpy_cbldm.pdfdata import PDFData, check_pdf
 from diffpy_cbldm.search.generators import (
     generator_names,
