@@ -31,10 +31,15 @@ def band(on, low, high, rng):
     return np.cos(on.r[:, None] * q) @ a + np.sin(on.r[:, None] * q) @ b
 
 
+def points_of(on, misfit):
+    """The effective number of a misfit of a target."""
+    return effective_points(on.r, misfit, on.qmin, on.qmax)
+
+
 def mean_of(on, draw, count=60):
     """The mean effective number of some draws."""
     rng = np.random.default_rng(7)
-    return np.mean([effective_points(on, draw(rng)) for _ in range(count)])
+    return np.mean([points_of(on, draw(rng)) for _ in range(count)])
 
 
 def test_white_noise_at_the_spacing_of_independent_points_counts_fully():
@@ -88,15 +93,15 @@ def test_it_is_the_number_of_bartlett():
 
 def test_one_wave_or_one_spike_still_counts_as_the_fewest():
     on = target(0.05)
-    assert effective_points(on, np.sin(7 * on.r)) == FEWEST
+    assert points_of(on, np.sin(7 * on.r)) == FEWEST
     spike = np.where(np.abs(on.r - 10) < 0.3, 1.0, 0.0)
-    assert share_of_range(on, spike) < 0.15
-    assert effective_points(on, spike) >= FEWEST
+    assert share_of_range(on.r, spike, on.independent_points) < 0.15
+    assert points_of(on, spike) >= FEWEST
 
 
 def test_no_misfit_says_nothing_against_the_points():
     on = target(0.05)
-    assert effective_points(on, np.zeros(len(on.r))) == pytest.approx(
+    assert points_of(on, np.zeros(len(on.r))) == pytest.approx(
         on.independent_points
     )
-    assert share_of_waves(on, np.zeros(len(on.r))) == 1.0
+    assert share_of_waves(on.r, np.zeros(len(on.r)), on.qmin, on.qmax) == 1.0

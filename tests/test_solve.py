@@ -77,7 +77,7 @@ class World:
         """Edits that do not hold on r left out."""
         self.calls.append(("edit", candidate, more))
         as_fitted = types.SimpleNamespace(
-            positions=candidate.positions, criterion=0.0, rw=0.1
+            positions=candidate.positions, criterion=0.0, rw=0.01
         )
         return Front(candidate, (as_fitted,), (0.1, 0.2))
 

@@ -172,7 +172,7 @@ def test_the_unit_of_g_changes_no_answer(clean, k):
     one, two = (
         cb.solve(
             dataclasses.replace(pdf, g=unit * pdf.g),
-            generators=("library",), count=8, refine=2,
+            generators=("library",), count=8, refine=2, polish="sites",
         )
         for unit in (1.0, k)
     )  # fmt: skip

@@ -16,12 +16,8 @@ from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.orbit_moves import ORBIT_LIMIT
 from diffpy_cbldm.polishing.basis import PairBasis, product
 from diffpy_cbldm.polishing.costs import too_far
-from diffpy_cbldm.polishing.crystal import (
-    Crystal,
-    Measured,
-    Polished,
-    descended,
-)
+from diffpy_cbldm.polishing.crystal import Crystal, Measured, Polished
+from diffpy_cbldm.polishing.descent import descended
 
 STARTS, SPREAD = 9, 0.04
 """Places near the ideal one from which a relaxation starts, and how far from

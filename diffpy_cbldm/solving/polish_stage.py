@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -129,7 +130,8 @@ def edit_best(
     if "orbits" in how["kinds"]:
         known = [c.rw for c in starts if c.rw is not None]
         known += [p.rw for front in fronts for p in front.found]
-        relaxed = relaxed_library(starts, target, used, min(known))
+        least = min(known, default=math.inf)
+        relaxed = relaxed_library(starts, target, used, least)
         fronts += relaxed.fronts
     if not fronts:
         return Edits([], (), None)
@@ -178,6 +180,8 @@ def _judged_alike(
     That of the structure that fits best: its misfit is what no edit explains.
     """
     share = evidence_share([p for f in fronts for p in f.found], target)
+    if share == 1:
+        return list(fronts), relaxed, share
     alike = [
         dataclasses.replace(
             front,
