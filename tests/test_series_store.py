@@ -131,6 +131,15 @@ def test_several_frames_in_one_turn_are_kept_all_or_none():
     assert store.finish_all([good, good]) == [True, False]
     assert [answer for answer, _ in store.claim_all(asked)] == ["done", "mine"]
 
+def test_a_row_is_replaced_without_a_search_through_all():
+    Store("s.db").claim("k0", "0.gr")
+    with sqlite3.connect("s.db") as file:
+        for table in ("keys", "text_key_values", "number_key_values"):
+            (plan,) = file.execute(
+                f"EXPLAIN QUERY PLAN DELETE FROM {table} WHERE id = 1"
+            )
+            assert "INDEX" in plan[-1], plan
+
 
 def test_a_failure_is_kept_until_it_is_tried_again():
     store = Store("a.db")
