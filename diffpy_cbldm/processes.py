@@ -123,6 +123,8 @@ def may_split() -> bool:
         and threading.active_count() == 1
         and threading.current_thread() is threading.main_thread()
         and not multiprocessing.current_process().daemon
+        # Who ignores or collects ended processes also collects the copy.
+        and signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
     )
 
 
@@ -144,9 +146,11 @@ class _Copy:
             receiver, sender = fork.Pipe(duplex=False)
         except (ImportError, OSError):  # no semaphores, as in some containers
             return None
+        # None comes to the copy before it has dropped what answers them.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         process = fork.Process(
             target=_work,
-            args=(function, items, left, receiver, sender),
+            args=(function, items, left, receiver, sender, mask),
             daemon=True,
         )
         try:
@@ -159,6 +163,7 @@ class _Copy:
             receiver.close()
             return None
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             sender.close()
         return cls(process, left, receiver)
 
@@ -190,11 +195,17 @@ def _work(
     left: Any,
     receiver: Connection,
     sender: Connection,
+    mask: set[signal.Signals],
 ) -> None:
     """What the copy does: items from the last one on, and tell the answers."""
     ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
+    # What a caller does when it is told to end is done once.
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
     # Ctrl-C goes to both processes; the other one answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     receiver.close()
     # To look through the objects of before would copy their memory.
     gc.freeze()

@@ -132,6 +132,15 @@ def test_noise_stays_where_it_cannot_be_told():
         assert without_noise_beyond(other) == (other, 0.0)
 
 
+@pytest.mark.parametrize("where", [1.2, 14.0])
+def test_a_step_or_a_spike_is_no_noise_of_all_points(where):
+    pdf = made()
+    odd = pdf.r < where if where < 2 else np.abs(pdf.r - where) < 0.5 * STEP
+    other = dataclasses.replace(pdf, g=pdf.g + 3.0 * odd)
+    assert np.any(odd)
+    assert without_noise_beyond(other) == (other, 0.0)
+
+
 def with_slow_waves(pdf, size=1.0):
     """The same with F(Q) = -size Q below its Qmin."""
     q = np.arange(0.005, pdf.qmin, 0.01)
@@ -149,6 +158,9 @@ def test_nothing_lies_below_a_right_qmin():
     late = slow.r > 0.5
     cut = dataclasses.replace(slow, r=slow.r[late], g=slow.g[late])
     assert waves_below(cut) == 0.0
+    gap = (made().r < 2.6) | (made().r > 3.0)
+    cut = dataclasses.replace(made(), r=made().r[gap], g=made().g[gap])
+    assert len(cut.gaps) and waves_below(cut) == 0.0
 
 
 def test_slow_waves_are_taken_out_of_the_data_and_nothing_else():

@@ -45,6 +45,29 @@ def test_two_processes_share_the_items_and_keep_their_order(two_cores):
         os.kill(pids[-1], 0)
 
 
+def test_a_caller_who_collects_ended_processes_has_one(two_cores):
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        found = processes.shared(_slow, range(2))
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert [pid for _, pid in found] == [os.getpid()] * 2
+
+
+def test_the_copy_does_not_answer_signals_for_its_caller(two_cores):
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        found = processes.shared(
+            lambda _: (os.getpid(), signal.getsignal(signal.SIGUSR1)),
+            range(2),
+        )
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    (here, answered), (copy, not_answered) = found
+    assert here != copy and callable(answered)
+    assert not_answered is signal.SIG_DFL
+
+
 def test_what_the_copy_cannot_do_fails_here(two_cores):
     def work(item):
         if item == 3:

@@ -131,6 +131,7 @@ def test_several_frames_in_one_turn_are_kept_all_or_none():
     assert store.finish_all([good, good]) == [True, False]
     assert [answer for answer, _ in store.claim_all(asked)] == ["done", "mine"]
 
+
 def test_a_row_is_replaced_without_a_search_through_all():
     Store("s.db").claim("k0", "0.gr")
     with sqlite3.connect("s.db") as file:

@@ -18,7 +18,10 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.fitting.effective_points import share_of_waves
+from diffpy_cbldm.fitting.effective_points import (
+    share_of_range,
+    share_of_waves,
+)
 from diffpy_cbldm.pdfdata import PDFData
 
 BEYOND = 10.0
@@ -36,6 +39,10 @@ signal than noise."""
 EVEN = 0.5
 """Evenness of its power beyond Qmax from which it is noise; a signal there,
 under a Qmax that is told too low, lies near to Qmax."""
+
+SPREAD = 0.3
+"""Evenness over r from which it is noise of all points: a spike, or a step
+below the range that is fitted, has 0.1."""
 
 ROOM = 1.5
 """The points show waves up to so many times Qmax at least."""
@@ -71,5 +78,8 @@ def without_noise_beyond(pdf: PDFData) -> tuple[PDFData, float]:
     if not LEAST <= noise <= MOST:
         return pdf, 0.0
     if share_of_waves(r, left, pdf.qmax, last) < EVEN:
+        return pdf, 0.0
+    points = float(r[-1] - r[0]) * (last - pdf.qmax) / math.pi
+    if share_of_range(r, left, points) < SPREAD:
         return pdf, 0.0
     return dataclasses.replace(pdf, g=kept), noise

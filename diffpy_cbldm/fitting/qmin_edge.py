@@ -44,12 +44,13 @@ def waves_below(pdf: PDFData) -> float:
     -------
     float
         Root mean squares; 0 where the data cannot tell, as where they do not
-        begin at r = 0.  Of measured data whose header is right 0.00 to 0.02.
+        begin at r = 0 or have gaps.  Of measured data whose header is right
+        0.00 to 0.02.
     """
     end = float(pdf.r[-1])
     # The end of the data blurs F(Q) by this.
     seen = pdf.qmin - 2 * math.pi / end
-    if pdf.r[0] > FIRST or seen < LEAST:
+    if pdf.r[0] > FIRST or seen < LEAST or len(pdf.gaps):
         return 0.0
     window = np.cos(0.5 * math.pi * pdf.r / end) ** 2
     q = _steps(pdf.qmin + ABOVE, end)
