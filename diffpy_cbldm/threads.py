@@ -71,6 +71,7 @@ class _Visitors:
 
         with self.lock:
             if self.busy == 0:
+                _control_blas()
                 self.blas = threadpool_limits(1, user_api="blas")
             self.busy += 1
 
@@ -78,7 +79,9 @@ class _Visitors:
         with self.lock:
             self.busy -= 1
             if self.busy == 0:
+                _control_blas()
                 self.blas.restore_original_limits()
+                _control_blas()
 
     def leave(self) -> None:
         self.here.depth -= 1
@@ -90,6 +93,21 @@ class _Visitors:
             self.inside -= 1
             _torch().set_num_threads(self.here.number)
             self.here.number = None
+
+
+def _control_blas() -> None:
+    """Let any thread say how many threads OpenBLAS takes.
+
+    Newer versions of threadpoolctl heed the first thread that said so alone,
+    as long as it lives, also after `restore_original_limits`.  Our limit is
+    that of the process, and the last one that leaves lifts it.
+    """
+    import threadpoolctl
+
+    openblas = getattr(threadpoolctl, "OpenBLASController", None)
+    clear = getattr(openblas, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 def _processors() -> int:
