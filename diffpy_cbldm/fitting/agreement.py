@@ -19,9 +19,6 @@ EVIDENCE = 10.0
 """Difference of the criterion from which an explanation is left for another:
 very strong evidence (Kass and Raftery, J. Am. Stat. Assoc. 1995, 90, 773)."""
 
-EXPLAINED = 0.03
-"""Rw below which a structure explains the data."""
-
 
 def criterion_gain(
     rw_without: float, rw_with: float, choices: int, points: float
