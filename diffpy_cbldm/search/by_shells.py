@@ -7,7 +7,6 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -44,9 +43,6 @@ from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.search.matching import Motion, histograms, screen
 from diffpy_cbldm.settings import MAX_ATOMS, R_MAX
 from diffpy_cbldm.threads import side_by_side
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LOW_Q = 8.0
 """Qmax (1/A) of the first comparison: the wave of 8 1/A is 0.8 A long, and
@@ -439,10 +435,8 @@ def _sphere(target: Target) -> AttenuatedCrystal:
 
 
 @functools.cache
-def framework_histograms() -> tuple[Tensor, Tensor]:
+def framework_histograms() -> tuple[np.ndarray, np.ndarray]:
     """Pair histograms of all frameworks, in bond lengths."""
-    import torch
-
     known = load_frameworks()
     hist = histograms([framework.positions for framework in known])
-    return hist, torch.tensor([len(framework) for framework in known])
+    return hist, np.array([len(framework) for framework in known])
