@@ -102,6 +102,10 @@ class SineGrid:
         )
         return 0.5 * rows * self._factor * self._factor[:, None]
 
+    def lighten(self) -> None:
+        """Drop the cosines, which are made again for the next `gram`."""
+        self.__dict__.pop("_cosines", None)
+
     def serves(
         self, target: Target, fit: QuickFit, longest: float = 0.0
     ) -> bool:
@@ -317,6 +321,11 @@ class PairBasis:
             self._table = self._waves(centres)
         wave, slope = self._table
         return wave[:cells], slope[:cells]
+
+    def lighten(self) -> None:
+        """Drop tables that are made again when they are asked for."""
+        self._table = None
+        self.grid.lighten()
 
     def residuals(
         self, many: np.ndarray, changes: np.ndarray | None = None

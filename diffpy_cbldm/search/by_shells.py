@@ -438,7 +438,6 @@ def _sphere(target: Target) -> AttenuatedCrystal:
     return fit_crystal(target)
 
 
-@functools.cache
 def framework_histograms() -> tuple[Tensor, Tensor]:
     """Pair histograms of all frameworks, in bond lengths."""
     import torch
