@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm.debye import histogram, pairgrid, pure, qgrid
+from diffpy_cbldm.debye import histogram, pair_blocks, pure, qgrid
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.widths import Widths, end_ratio
 from diffpy_cbldm.errors import CbldmError
@@ -322,7 +322,7 @@ def test_pairs_in_blocks(n, monkeypatch):
     target = torch.sin(torch.arange(3000.0, dtype=torch.float64))
     found = []
     for pairs in (1 << 18, 2 * 2 * n, 1):
-        monkeypatch.setattr(pairgrid, "PAIRS", pairs)
+        monkeypatch.setattr(pair_blocks, "PAIRS", pairs)
         g = pure.debye_pdf(x, u_iso=0.005, delta2=1.0)
         found.append((g, *torch.autograd.grad((g @ target).sum(), x)))
     for g, slope in found[1:]:

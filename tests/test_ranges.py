@@ -202,7 +202,7 @@ def test_screening_counts_all_pairs(pdfs):
     """Company and the length of a cluster are no matter either."""
     bond = 2.77
     some = [particle(n).positions / bond for n in (231, 2057)]
-    lengths = torch.tensor([len(x) for x in some])
+    lengths = np.array([len(x) for x in some])
     target = Target.of(pdfs[231], rmax=8.0)
     hist = histograms(some)
     motion = Motion((U,), (0.04,))

@@ -48,7 +48,7 @@ FIRST = 1.5 / 2.8
 
 def curves(stream: Stream, structures: list[np.ndarray]) -> Tensor:
     """PDFs of structures under `FIXED`, (n, M) on the model's grid."""
-    xyz, lengths = padded(structures)
+    xyz, lengths = map(torch.as_tensor, padded(structures))
     device = stream.device
     g, _ = stream.simulate(
         xyz.to(device), lengths.to(device), np.random.default_rng(0)

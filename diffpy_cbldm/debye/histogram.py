@@ -16,11 +16,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
+from array_api_compat import array_namespace, device
+from numpy.typing import DTypeLike
 from scipy.spatial.distance import cdist
-from torch import Tensor
 
-from diffpy_cbldm.debye.arguments import checked_positions
+from diffpy_cbldm.debye._border import checked_positions, of_each  # border
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.kernels import (
@@ -29,13 +29,18 @@ from diffpy_cbldm.debye.kernels import (
     pair_moments,
     site_counts,
 )
-from diffpy_cbldm.debye.pairgrid import (
+from diffpy_cbldm.debye.pair_blocks import (
     TOUCHING,
-    Moments,
-    PairGrid,
+    Array,
     arange,
+    detached,
+    on_cpu,
+)
+from diffpy_cbldm.debye.pairgrid import (
+    Moments,
     chunks,
     fold,
+    pair_grid,
     sine,
     sine_back,
     spline,
@@ -96,8 +101,8 @@ class SitePairs:
             )
         return out
 
-    def histograms(self, clusters: Sequence[np.ndarray]) -> Tensor:
-        """Pair histograms of clusters, (C, bins) float32 tensor.
+    def histograms(self, clusters: Sequence[np.ndarray]) -> np.ndarray:
+        """Pair histograms of clusters, (C, bins) float32 array.
 
         As `diffpy_cbldm.debye.histogram.pair_histogram` makes them.
         """
@@ -109,7 +114,7 @@ class SitePairs:
         cells = 1 + int(t.max(initial=0.0))
         moments = np.zeros((len(clusters), cells, MOMENTS))
         class_moments(counts, t, moments)
-        return _spread(moments, *self._grid).float()
+        return _spread(moments, *self._grid).astype(np.float32)
 
 
 def _classes(sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,20 +154,20 @@ def _starts(clusters: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def pair_histogram(
-    positions: Tensor,
-    lengths: Tensor | None = None,
+    positions: Array,
+    lengths: Array | None = None,
     *,
     step: float,
     bins: int,
     order: int = 4,
     chunk: int | None = None,
-) -> Tensor:
+) -> Array:
     """Spread 1/d of all ordered pairs i != j over bins m * step.
 
     Parameters
     ----------
-    positions : (B, N, 3) tensor, any unit
-    lengths : (B,) tensor of int, optional
+    positions : (B, N, 3) array or tensor, any unit
+    lengths : (B,) array or tensor of int, optional
     step : float, same unit
         Width of the bins.
     bins : int
@@ -174,8 +179,9 @@ def pair_histogram(
 
     Returns
     -------
-    (B, bins) tensor.  It depends on the geometry alone: Q range, stretch,
-    widths and damping come in `pdf_from_histogram`.
+    (B, bins) array, or tensor where one is given.  It depends on the
+    geometry alone: Q range, stretch, widths and damping come in
+    `pdf_from_histogram`.
     """
     positions, lengths = checked_positions(positions, lengths)
     spline(order)
@@ -184,18 +190,23 @@ def pair_histogram(
             f"step is {step:g} and bins {bins}; expected step > 0 and at "
             f"least {2 * order} bins: cover the largest distance."
         )
-    plain = positions.device.type == "cpu" and not positions.requires_grad
-    if plain and order <= MOMENTS:
-        sizes = lengths.tolist()
-        clusters = [x[:n].numpy() for x, n in zip(positions, sizes)]
-        return cluster_histograms(
-            clusters, step=step, bins=bins, order=order, dtype=positions.dtype
+    xp = array_namespace(positions)
+    followed = getattr(positions, "requires_grad", False)
+    if on_cpu(positions) and not followed and order <= MOMENTS:
+        clusters = [
+            np.asarray(x[:n]) for x, n in zip(positions, lengths.tolist())
+        ]
+        hist = cluster_histograms(
+            clusters, step=step, bins=bins, order=order, dtype=np.float64
         )
-    out = positions.new_empty(0, bins)
-    parts, where = [out], [torch.zeros(0, dtype=torch.int64)]
+        return xp.asarray(hist, dtype=positions.dtype)
+    parts = [
+        xp.zeros((0, bins), dtype=positions.dtype, device=device(positions))
+    ]
+    where = [lengths[:0]]
     for part in chunks(positions, lengths, 4 * bins, chunk):
         size = lengths[part]
-        grid = PairGrid.apply(
+        grid = pair_grid(
             positions[part, : int(size.max())],
             size,
             None,
@@ -205,8 +216,7 @@ def pair_histogram(
         )
         parts.append(fold(grid, bins, order)[:, :bins])
         where.append(part)
-    where = [w.to(positions.device) for w in where]
-    return torch.cat(parts)[torch.argsort(torch.cat(where))]
+    return xp.concat(parts)[xp.argsort(xp.concat(where))]
 
 
 def cluster_histograms(
@@ -215,23 +225,23 @@ def cluster_histograms(
     step: float,
     bins: int,
     order: int,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """`pair_histogram` of clusters of different sizes, on the CPU.
+    dtype: DTypeLike = np.float32,
+) -> np.ndarray:
+    """`pair_histogram` of clusters of different sizes.
 
     Parameters
     ----------
     clusters : sequence of (n, 3) arrays, any unit
     step, bins, order
         As there; an order of at most `MOMENTS`.
-    dtype : torch.dtype, default float32
+    dtype : NumPy type, default float32
         Of the result; sums are taken in double precision.
 
     Returns
     -------
-    (C, bins) tensor
+    (C, bins) array
     """
-    out = torch.zeros(len(clusters), bins, dtype=dtype)
+    out = np.zeros((len(clusters), bins), dtype)
     # The moments of so many clusters stay in the processor's cache.
     count = max(1, _AT_ONCE // (bins * MOMENTS))
     for first in range(0, len(clusters), count):
@@ -241,13 +251,14 @@ def cluster_histograms(
         )
         if below:
             # The slower way names the atoms in its error.
-            xyz, lengths = padded(part, torch.float64)
-            PairGrid.apply(xyz, lengths, None, step, bins, order)
+            pair_grid(*padded(part, np.float64), None, step, bins, order)
         out[first : first + count] = _spread(moments, step, bins, order)
     return out
 
 
-def _spread(moments: np.ndarray, step: float, bins: int, order: int) -> Tensor:
+def _spread(
+    moments: np.ndarray, step: float, bins: int, order: int
+) -> np.ndarray:
     """What pairs leave in the bins, from their moments in cells.
 
     Parameters
@@ -259,14 +270,13 @@ def _spread(moments: np.ndarray, step: float, bins: int, order: int) -> Tensor:
 
     Returns
     -------
-    (C, bins) float64 tensor; each pair counts both ways.
+    (C, bins) float64 array; each pair counts both ways.
     """
-    like = torch.zeros(0, dtype=torch.float64)
-    total = Moments(len(moments), moments.shape[1], order, like)
-    cells = torch.from_numpy(moments[:, :, :order])
-    total.cells[:, :, :-1] = cells.permute(2, 0, 1)
-    grid = total.grid() * (2 / step)
-    grid = torch.nn.functional.pad(grid, (0, bins - moments.shape[1]))
+    count, cells, _ = moments.shape
+    total = Moments(count, cells, order, moments)
+    total.cells[:, :, :-1] = np.moveaxis(moments[:, :, :order], 2, 0)
+    grid = np.zeros((count, bins + order + 1))
+    np.multiply(total.grid(), 2 / step, out=grid[:, : cells + order + 1])
     return fold(grid, bins, order)[:, :bins]
 
 
@@ -312,8 +322,8 @@ def distance_moments(
 
 
 def pdf_from_histogram(
-    hist: Tensor,
-    lengths: Tensor,
+    hist: Array,
+    lengths: Array,
     conditions: Conditions,
     *,
     step: float,
@@ -321,14 +331,14 @@ def pdf_from_histogram(
     rstep_out: float | None = None,
     points: int | None = None,
     padding: int = 1,
-) -> Tensor:
+) -> Array:
     """Turn histograms of pairs into PDFs, each with its own Q range.
 
     Parameters
     ----------
-    hist : (B, bins) tensor
+    hist : (B, bins) array or tensor
         From `pair_histogram` with the same step and order.
-    lengths : (B,) tensor of int
+    lengths : (B,) array or tensor of int
         Numbers of atoms.
     conditions : Conditions
         All in the unit of `step`.  One u_iso, delta1, delta2 and qbroad is
@@ -347,26 +357,27 @@ def pdf_from_histogram(
 
     Returns
     -------
-    (B, points) tensor of G(r) at r = 0, rstep_out, 2 rstep_out, ...
+    (B, points) array or tensor of G(r) at r = 0, rstep_out, 2 rstep_out, ...
     """
-    if hist.dim() != 2 or len(lengths) != len(hist):
+    if hist.ndim != 2 or len(lengths) != len(hist):
         raise CbldmError(
             f"hist has shape {tuple(hist.shape)} and lengths "
             f"{tuple(lengths.shape)}; expected (B, bins) and (B,)."
         )
+    xp = array_namespace(hist)
     u_iso, qmin, qmax, qdamp, scale = (
-        conditions.of_each(name, hist)[:, None]
+        of_each(conditions, name, hist)[:, None]
         for name in ("u_iso", "qmin", "qmax", "qdamp", "scale")
     )
     if bool((qmin >= qmax).any()):
-        bad = int((qmin >= qmax)[:, 0].nonzero()[0])
+        bad = int(xp.nonzero(qmin >= qmax)[0][0])
         raise CbldmError(
             f"qmin is {float(qmin[bad]):g} and qmax is {float(qmax[bad]):g} "
             f"at index {bad}; expected qmin < qmax."
         )
     size = padding * hist.shape[1]
     dq = math.pi / (size * step)
-    top = float(qmax.detach().max())
+    top = float(detached(qmax).max())
     count = math.ceil(top / dq + 0.5) + 1
     if count > size:
         raise CbldmError(
@@ -375,20 +386,18 @@ def pdf_from_histogram(
         )
     finer, stride = _r_steps(step, rstep_out)
     q = arange(count, hist) * dq
-    f = sine(hist, size, count) * torch.exp(-u_iso * q.square())
+    f = sine(hist, size, count) * xp.exp(-u_iso * xp.square(q))
     f = f + _by_distance(hist, step, q, conditions)
-    f = f / window(q, step, order) / lengths[:, None]
+    f = f / window(q, step, order) / xp.astype(lengths, f.dtype)[:, None]
     # Each cell of Q counts by its share inside Qmin..Qmax.
     f = f * (
-        ((qmax - q) / dq + 0.5).clamp(0, 1)
-        - ((qmin - q) / dq + 0.5).clamp(0, 1)
+        ((qmax - q) / dq + 0.5).clip(0, 1) - ((qmin - q) / dq + 0.5).clip(0, 1)
     )
-    spare = size * finer + 1 - count
-    g = sine_back(torch.nn.functional.pad(f, (0, spare)), size * finer)
     points = points or hist.shape[1] * finer // stride
-    g = g[:, : points * stride : stride] * (2 / math.pi * dq)
+    g = sine_back(f, size * finer)[:, : points * stride : stride]
     r = arange(points, hist) * (step * stride / finer)
-    return g * torch.exp(-0.5 * (qdamp * r).square()) * scale
+    fall = xp.exp(-0.5 * xp.square(qdamp * r))
+    return g * (2 / math.pi * dq) * fall * scale
 
 
 def _r_steps(step: float, rstep_out: float | None) -> tuple[int, int]:
@@ -406,14 +415,15 @@ def _r_steps(step: float, rstep_out: float | None) -> tuple[int, int]:
 
 
 def _by_distance(
-    hist: Tensor, step: float, q: Tensor, conditions: Conditions
-) -> Tensor | float:
+    hist: Array, step: float, q: Array, conditions: Conditions
+) -> Array | float:
     """What widths that depend on the distance add to the sums of sines.
 
     (B, count), or 0 where they do not.
     """
+    xp = array_namespace(hist)
     values = {
-        name: conditions.of_each(name, hist)
+        name: of_each(conditions, name, hist)
         for name in ("delta1", "delta2", "qbroad", "u_iso")
     }
     u_iso = values.pop("u_iso")
@@ -421,7 +431,7 @@ def _by_distance(
     if not any(bool(value.any()) for value in values.values()):
         return 0.0
     for name, value in {"u_iso": u_iso, **values}.items():
-        if not torch.equal(value, value[:1].expand_as(value)):
+        if not bool((value == value[:1]).all()):
             raise CbldmError(
                 f"{name} differs from cluster to cluster; expected one value "
                 "where the width depends on the distance: call once for each."
@@ -432,7 +442,7 @@ def _by_distance(
         reach = 7 * math.sqrt(abs(law["delta2"]))
         near = min(near, math.ceil(reach / step) + 1)
     d = arange(near, hist)[1:, None] * step
-    width = u_iso[:1] * width_ratio(d, **law).clamp_min(0)
-    q2 = q.square()
-    change = torch.exp(-width * q2) - torch.exp(-u_iso[:1] * q2)
-    return hist[:, 1:near] @ (torch.sin(q * d) * change)
+    width = u_iso[:1] * width_ratio(d, **law).clip(min=0)
+    q2 = xp.square(q)
+    change = xp.exp(-width * q2) - xp.exp(-u_iso[:1] * q2)
+    return hist[:, 1:near] @ (xp.sin(q * d) * change)

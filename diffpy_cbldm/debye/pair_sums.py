@@ -28,11 +28,11 @@ from torch import Tensor
 
 from diffpy_cbldm.debye.pairgrid import (
     TOUCHING,
-    PairGrid,
     arange,
     fast_length,
     fold,
     near_pairs,
+    pair_grid,
     sine,
     sine_back,
     spline_order,
@@ -188,7 +188,7 @@ def gather_pairs(
     positions: Tensor, lengths: Tensor, plan: Plan, limits: Limits
 ) -> Bins:
     """`Pairs.gather` of positions (B, N, 3)."""
-    grid = PairGrid.apply(
+    grid = pair_grid(
         positions, lengths, limits, plan.step, plan.bins, plan.order
     )
     return Bins(fold(grid, plan.bins, plan.order), plan)

@@ -3,9 +3,9 @@
 A distance d is spread over the p bins around it with the weights of the
 cardinal B-spline of order p.  Within one cell the weights are polynomials of
 the fraction f of d / step, so the pairs leave p moments sum w f^k per cell,
-and one small matrix turns moments into bins.  Atom i meets atom i + k
-(modulo N) for k = 1 .. N // 2: distances are differences of slices, and no
-index of pairs is ever made.
+and one small matrix turns moments into bins.
+
+All of it takes NumPy arrays, or tensors whose gradients are followed.
 """
 
 from __future__ import annotations
@@ -13,18 +13,28 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import scipy.fft
+from array_api_compat import array_namespace, device
+from scipy.spatial.distance import cdist
 
+from diffpy_cbldm.debye.pair_blocks import (
+    TOUCHING,
+    Array,
+    apart_of,
+    arange,
+    blocks,
+    detached,
+    doubled,
+    on_cpu,
+    place_of,
+)
 from diffpy_cbldm.errors import CbldmError
 
-TOUCHING = 1e-4
-"""Atoms closer than this (same unit as the positions) are an error."""
-
-PAIRS = 1 << 17
-"""Pairs on the CPU at once: their arrays stay in the cache."""
-
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # ---------------------------------------------------------------- B-splines
 
@@ -55,260 +65,230 @@ def spline(order: int) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in pieces)
 
 
-def window(q: Tensor, step: float, order: int) -> Tensor:
+def window(q: Array, step: float, order: int) -> Array:
     """Fourier transform of the spline at Q: sinc(Q h / 2)^p."""
-    return torch.sinc(q * (step / (2 * math.pi))) ** order
+    return array_namespace(q).sinc(q * (step / (2 * math.pi))) ** order
 
 
-def symbol(bins: int, order: int, like: Tensor) -> Tensor:
+def symbol(bins: int, order: int, like: Array) -> Array:
     """Transform of the spline sampled on its grid, (bins + 1,)."""
-    angle = torch.arange(bins + 1, dtype=like.dtype, device=like.device)
-    angle = angle * (math.pi / bins)
+    xp = array_namespace(like)
+    angle = arange(bins + 1, like) * (math.pi / bins)
     # Piece j at its left end is the spline at the integer j - p/2.
-    out = torch.zeros_like(angle)
+    out = xp.zeros_like(angle)
     for j, row in enumerate(spline(order)):
-        out = out + row[0] * torch.cos((j - order // 2) * angle)
+        out += row[0] * xp.cos((j - order // 2) * angle)
     return out
 
 
 # ------------------------------------------------------------ pairs to bins
 
 
-def _blocks(x: Tensor) -> Iterator[tuple[int, int, int]]:
-    """First shift, number of shifts and atoms of each block of pairs.
-
-    For even N the last shift meets every pair twice: half its atoms do.
-    """
-    batch, _, n = x.shape
-    n //= 2
-    pairs = PAIRS if x.device.type == "cpu" else PAIRS << 8
-    rows = max(1, pairs // (batch * n))
-    full = (n - 1) // 2
-    for first in range(1, full + 1, rows):
-        yield first, min(rows, full + 1 - first), n
-    if n % 2 == 0:
-        yield n // 2, 1, n // 2
-
-
-def _apart(x: Tensor, block: tuple[int, int, int]) -> Tensor:
-    """Return x_(i + k) - x_i (B, 3, shifts, atoms); x (B, 3, 2 N) repeats."""
-    first, count, atoms = block
-    batch, _, width = x.shape
-    ahead = x.as_strided(
-        (batch, 3, count, atoms), (3 * width, width, 1, 1), first
-    )
-    out = x.new_empty(ahead.shape)
-    return torch.sub(ahead, x[:, :, None, :atoms], out=out)
-
-
-def _place(
-    apart: Tensor,
-    first: int,
-    bins: int,
-    limits: tuple[Tensor, Tensor] | None,
-    touching: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return 1/d, cell and fraction (B, pairs); d in bins.
-
-    What is beyond the bins or outside limits goes to the cell number bins.
-    """
-    square = apart[:, 0].square()
-    for axis in (1, 2):
-        square.addcmul_(apart[:, axis], apart[:, axis])
-    if bool(square.amin() < touching**2):
-        b, k, i = (square < touching**2).nonzero()[0].tolist()
-        raise CbldmError(
-            f"two atoms of cluster {b} ({i}, and {k + first} after it) are "
-            f"{float(square[b, k, i]) ** 0.5 * TOUCHING / touching:.2g} "
-            f"apart; expected at least {TOUCHING:g}: remove the atom that "
-            "stands twice at one place."
-        )
-    square = square.view(len(square), -1)
-    inverse = square.rsqrt()
-    t = square.mul_(inverse)
-    if limits is None:
-        t.clamp_(max=bins + 0.5)
-    else:
-        low, high = limits
-        outside = (t <= low[:, None]) | (t > high[:, None]) | (t >= bins)
-        t.masked_fill_(outside, bins + 0.5)
-    return inverse, t.long(), t.frac_()
-
-
-def _doubled(
-    positions: Tensor, lengths: Tensor, step: float, bins: int
-) -> Tensor:
-    """Positions (B, 3, 2 N) in bins, twice; padding is far from all."""
-    x = positions / step
-    n = x.shape[1]
-    at = torch.arange(n, device=x.device)
-    padding = at >= lengths[:, None]
-    # Farther than all bins from each other too: such pairs drop out.
-    if bool(padding.any()):
-        far = 2.0 * bins + 4.0 * float(x.abs().max()) + 1.0
-        x = torch.where(padding[..., None], far * (at[:, None] + 2.0), x)
-    x = x.transpose(1, 2).contiguous()
-    return torch.cat([x, x], 2)
-
-
-@torch.no_grad()
 def near_pairs(
-    positions: Tensor,
-    lengths: Tensor,
-    limit: Tensor,
+    positions: Array,
+    lengths: Array,
+    limit: Array,
     step: float,
     bins: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Array, Array, Array]:
     """Cluster, first and second atom, each (P,), of pairs at d <= limit (B,).
 
-    The distance is taken and compared as in `PairGrid` with the same step:
+    The distance is taken and compared as in `pair_grid` with the same step:
     what is in here is what lies outside of its limits (limit, ...).
     """
-    x = _doubled(positions, lengths, step, bins)
-    n = positions.shape[1]
-    limits = torch.zeros_like(limit), limit / step
-    parts = [torch.zeros(3, 0, dtype=torch.int64, device=x.device)]
-    for block in _blocks(x):
+    xp = array_namespace(positions)
+    x = doubled(detached(positions), lengths, step, bins)
+    limit, n = detached(limit), positions.shape[1]
+    limits = xp.zeros_like(limit), limit / step
+    parts = []
+    for block in blocks(x):
         first, _, atoms = block
-        apart = _apart(x, block)
-        cell = _place(apart, first, bins, limits, TOUCHING / step)[1]
-        b, place = (cell < bins).nonzero().unbind(1)
+        apart = apart_of(x, block)
+        cell = place_of(apart, first, bins, limits, TOUCHING / step)[1]
+        b, place = xp.nonzero(cell < bins)
         i, k = place % atoms, place // atoms
-        parts.append(torch.stack([b, i, (i + k + first) % n]))
-    b, i, j = torch.cat(parts, 1)
+        parts.append(xp.stack([b, i, (i + k + first) % n]))
+    if not parts:  # one atom has no pairs
+        parts.append(xp.zeros((3, 0), dtype=xp.int64, device=device(x)))
+    b, i, j = xp.concat(parts, axis=1)
     return b, i, j
 
 
-@torch.no_grad()
 def longest_distances(
-    positions: Tensor, lengths: Tensor, beyond: float
-) -> Tensor:
+    positions: Array, lengths: Array, beyond: float
+) -> Array:
     """The longest distance in each cluster (B,), or 0 where below a limit."""
-    x = positions.detach()
-    n = x.shape[1]
-    real = (torch.arange(n, device=x.device) < lengths[:, None])[..., None]
-    centre = (x * real).sum(1, keepdim=True) / lengths[:, None, None]
+    xp = array_namespace(positions)
+    norm = xp.linalg.vector_norm
+    x = detached(positions)
+    real = (arange(x.shape[1], x) < lengths[:, None])[..., None]
+    centre = (x * real).sum(1) / xp.astype(lengths, x.dtype)[:, None]
     # No pair is longer than twice the radius: few clusters have to be
     # looked at pair by pair.
-    radius = ((x - centre) * real).norm(dim=2).amax(1)
-    longest = torch.zeros_like(radius)
-    for b in (2 * radius > beyond).nonzero()[:, 0].tolist():
+    radius = xp.max(norm((x - centre[:, None]) * real, axis=2), axis=1)
+    longest = xp.zeros_like(radius)
+    for b in xp.nonzero(2 * radius > beyond)[0].tolist():
         some = x[b, : int(lengths[b])]
-        away = (some - centre[b]).norm(dim=1)
+        away = norm(some - centre[b], axis=1)
         # The longest distance from the outermost atom is a lower bound, and
         # atoms too near to the centre for more need not be looked at.
-        least = float((some - some[away.argmax()]).norm(dim=1).max())
+        least = float(norm(some - some[xp.argmax(away)], axis=1).max())
         some = some[away >= least - float(away.max()) - TOUCHING]
         longest[b] = max(
-            float(torch.cdist(rows, some).max()) for rows in some.split(1024)
+            float(_distances(some[k : k + 1024], some).max())
+            for k in range(0, len(some), 1024)
         )
     return longest
 
 
-class PairGrid(torch.autograd.Function):
+_BY_DIFFERENCES = "donot_use_mm_for_euclid_dist"
+
+
+def _distances(some: Array, others: Array) -> Array:
+    """Distances (n, m) between two sets of points, (n, 3) and (m, 3)."""
+    if isinstance(some, np.ndarray):
+        return cdist(some, others)
+    import torch
+
+    # Not by products, in which short distances lose their digits.
+    return torch.cdist(some, others, compute_mode=_BY_DIFFERENCES)
+
+
+def pair_grid(
+    positions: Array,
+    lengths: Array,
+    limits: tuple[Array, Array] | None,
+    step: float,
+    bins: int,
+    order: int,
+) -> Array:
     """Spread 2/d of every pair i < j over its bins.
 
-    ``PairGrid.apply(positions, lengths, limits, step, bins, order)``; column
-    c of the result (B, bins + order + 1) stands for the distance
+    Column c of the result (B, bins + order + 1) stands for the distance
     (c - order/2) * step.  Distances of bins * step and more are dropped, and
-    with limits = (low, high), each (B,), those outside low < d <= high.  The
-    backward pass computes the distances again, so that no pair is kept.
+    with limits = (low, high), each (B,), those outside low < d <= high.  For
+    the gradient the distances are computed again, so that no pair is kept.
     """
+    if limits is not None:
+        limits = detached(limits[0]) / step, detached(limits[1]) / step
 
-    @staticmethod
-    def forward(ctx, positions, lengths, limits, step, bins, order):
-        limits = limits and tuple(limit / step for limit in limits)
-        ctx.save_for_backward(positions, lengths)
-        ctx.grid = limits, step, bins, order
-        x = _doubled(positions, lengths, step, bins)
+    def value(positions: Array) -> Array:
+        x = doubled(positions, lengths, step, bins)
         total = Moments(len(x), bins, order, x)
-        for block in _blocks(x):
-            apart = _apart(x, block)
-            place = _place(apart, block[0], bins, limits, TOUCHING / step)
+        for block in blocks(x):
+            apart = apart_of(x, block)
+            place = place_of(apart, block[0], bins, limits, TOUCHING / step)
             total.add(*place)
         return total.grid() * (2 / step)
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        positions, lengths = ctx.saved_tensors
-        limits, step, bins, order = ctx.grid
-        x = _doubled(positions, lengths, step, bins)
-        batch, n = positions.shape[:2]
-        grad = torch.stack(
-            [grad[:, order - j : order - j + bins] for j in range(order)]
+    if isinstance(positions, np.ndarray):
+        return value(positions)
+
+    def back(positions: Tensor, grad: Tensor) -> Tensor:
+        x = doubled(positions, lengths, step, bins)
+        return _pulled(x, grad, limits, step, bins) * (2 / step**2)
+
+    from diffpy_cbldm.debye import gradients
+
+    return gradients.once(positions, value, back)
+
+
+def _pulled(
+    x: Tensor,
+    grad: Tensor,
+    limits: tuple[Tensor, Tensor] | None,
+    step: float,
+    bins: int,
+) -> Tensor:
+    """The gradient (B, N, 3) by positions of that by their bins.
+
+    x (B, 3, 2 N) from `doubled`, and grad (B, bins + order + 1).
+    """
+    xp, (batch, _, n) = array_namespace(x), x.shape
+    n, order = n // 2, grad.shape[1] - bins - 1
+    shifted = xp.stack(
+        [grad[:, order - j : order - j + bins] for j in range(order)]
+    )
+    terms = grad.new_zeros(order, batch, bins + 1)
+    pieces = grad.new_tensor(spline(order)).T
+    terms[..., :bins] = (pieces @ shifted.view(order, -1)).view(
+        order, batch, bins
+    )
+    # The force on i + k stands at column i + k - 1 of its shift's row.
+    out = x.new_zeros(batch, 3, 2 * n)
+    rows = x.new_zeros(0)
+    for block in blocks(x):
+        first, count, atoms = block
+        apart = apart_of(x, block)
+        inverse, cell, frac = place_of(
+            apart, first, bins, limits, TOUCHING / step
         )
-        rows = grad.new_tensor(spline(order)).T
-        terms = (rows @ grad.view(order, -1)).view(order, batch, bins)
-        terms = torch.nn.functional.pad(terms, (0, 1))
-        # The force on i + k stands at column i + k - 1 of its shift's row.
-        out = positions.new_zeros(batch, 3, 2 * n)
-        rows = positions.new_zeros(0)
-        for block in _blocks(x):
-            first, count, atoms = block
-            apart = _apart(x, block)
-            inverse, cell, frac = _place(
-                apart, first, bins, limits, TOUCHING / step
-            )
-            value = terms[-1].gather(1, cell)
-            slope = torch.zeros_like(value)
-            for k in range(order - 2, -1, -1):
-                slope.mul_(frac).add_(value)
-                value.mul_(frac).add_(terms[k].gather(1, cell))
-            pull = slope.sub_(value.mul_(inverse)).mul_(inverse.square_())
-            width = atoms + count - 1
-            if rows.shape != (batch, 3, count, width):
-                rows = positions.new_zeros(batch, 3, count, width)
-            size = 3 * count * width, count * width, width + 1, 1
-            force = rows.as_strided(apart.shape, size)
-            torch.mul(pull.view(batch, 1, count, atoms), apart, out=force)
-            out[..., :atoms] -= force.sum(2)
-            total = rows.sum(2)
-            start = first
-            while total.shape[2]:
-                room = min(2 * n - start, total.shape[2])
-                out[..., start : start + room] += total[..., :room]
-                total, start = total[..., room:], 0
-        out = (out[..., :n] + out[..., n:]).transpose(1, 2)
-        return out * (2 / step**2), None, None, None, None, None
+        value = terms[-1].gather(1, cell)
+        slope = xp.zeros_like(value)
+        for k in range(order - 2, -1, -1):
+            slope.mul_(frac).add_(value)
+            value.mul_(frac).add_(terms[k].gather(1, cell))
+        pull = slope.sub_(value.mul_(inverse)).mul_(inverse.square_())
+        width = atoms + count - 1
+        if rows.shape != (batch, 3, count, width):
+            rows = x.new_zeros(batch, 3, count, width)
+        size = 3 * count * width, count * width, width + 1, 1
+        force = rows.as_strided(apart.shape, size)
+        xp.multiply(pull.view(batch, 1, count, atoms), apart, out=force)
+        out[..., :atoms] -= force.sum(2)
+        total = rows.sum(2)
+        start = first
+        while total.shape[2]:
+            room = min(2 * n - start, total.shape[2])
+            out[..., start : start + room] += total[..., :room]
+            total, start = total[..., room:], 0
+    return (out[..., :n] + out[..., n:]).transpose(1, 2)
 
 
 class Moments:
     """Sums of w f^k, k < order, over the pairs of each cell."""
 
-    def __init__(self, batch: int, bins: int, order: int, like: Tensor):
-        self.exact = like.device.type == "cpu"
-        self.like = like
+    def __init__(self, batch: int, bins: int, order: int, like: Any):
+        self._xp = array_namespace(like)
+        self.exact, self.like = on_cpu(like), like
         # Atomic additions of floats come in any order; of integers they
         # agree.
-        self.cells = torch.zeros(
+        self.cells = self._xp.zeros(
             (order, batch, bins + 1),
-            dtype=like.dtype if self.exact else torch.int64,
-            device=like.device,
+            dtype=like.dtype if self.exact else self._xp.int64,
+            device=device(like),
         )
 
-    def add(self, weight: Tensor, cell: Tensor, frac: Tensor) -> None:
+    def add(self, weight: Array, cell: Array, frac: Array) -> None:
         """Add pairs, each (B, n); the last cell counts for nothing."""
         value = weight
+        if isinstance(cell, np.ndarray):
+            _, batch, width = self.cells.shape
+            cell = cell + np.arange(0, batch * width, width)[:, None]
         for k, cells in enumerate(self.cells):
             if k:
                 value = value * frac
-            if self.exact:
+            if isinstance(cell, np.ndarray):
+                sums = np.bincount(cell.ravel(), value.ravel(), cells.size)
+                cells += sums.reshape(cells.shape)
+            elif self.exact:
                 cells.scatter_add_(1, cell, value)
             else:
                 whole = (value.double() * 2.0**40).round_().long()
                 cells.scatter_add_(1, cell, whole)
 
-    def grid(self) -> Tensor:
+    def grid(self) -> Any:
         """Return the bins (B, bins + order + 1)."""
+        xp, like = self._xp, self.like
         order, batch, bins = self.cells.shape
         cells = self.cells
         if not self.exact:
-            cells = (cells.double() * 2.0**-40).to(self.like.dtype)
-        rows = self.like.new_tensor(spline(order))
-        spread = (rows @ cells.view(order, -1)).view(cells.shape)
+            cells = (cells.double() * 2.0**-40).to(like.dtype)
+        kind = {"dtype": like.dtype, "device": device(like)}
+        rows = xp.asarray(spline(order), **kind)
+        spread = (rows @ cells.reshape(order, -1)).reshape(cells.shape)
         bins -= 1
-        out = self.like.new_zeros(batch, bins + order + 1)
+        out = xp.zeros((batch, bins + order + 1), **kind)
         for j in range(order):
             out[:, order - j : order - j + bins] += spread[j, :, :bins]
         return out
@@ -317,59 +297,60 @@ class Moments:
 # --------------------------------------------------------- sine transforms
 
 
-def fold(grid: Tensor, bins: int, order: int) -> Tensor:
+def fold(grid: Array, bins: int, order: int) -> Array:
     """Reflect what lies outside 0..bins: sin is odd about both ends."""
-    o = order // 2
-    body = grid[:, o : o + bins + 1].clone()
-    body[:, 1 : o + 1] -= grid[:, :o].flip(1)
-    body[:, bins - o : bins] -= grid[:, bins + o + 1 :].flip(1)
+    xp, o = array_namespace(grid), order // 2
+    body = xp.astype(grid[:, o : o + bins + 1], grid.dtype)  # a copy
+    body[:, 1 : o + 1] -= xp.flip(grid[:, :o], axis=1)
+    body[:, bins - o : bins] -= xp.flip(grid[:, bins + o + 1 :], axis=1)
     return body
 
 
-class _Sine(torch.autograd.Function):
-    """`sine`; its matrix is symmetric, so the backward is a sine again."""
-
-    @staticmethod
-    def forward(ctx, series, size, count):
-        ctx.size, ctx.length = size, series.shape[-1]
-        full = torch.fft.rfft(series, n=2 * size)
-        return -full[..., :count].imag
-
-    @staticmethod
-    def backward(ctx, grad):
-        size, length = ctx.size, ctx.length
-        if length <= size + 1:
-            return sine(grad, size, length), None, None
-        spare = size + 1 - grad.shape[-1]
-        grad = torch.nn.functional.pad(grad, (0, spare))
-        return sine_back(grad, size)[..., :length], None, None
-
-
-class _SineBack(torch.autograd.Function):
-    """`sine_back`, likewise."""
-
-    @staticmethod
-    def forward(ctx, spectrum, size):
-        ctx.size = size
-        packed = torch.complex(torch.zeros_like(spectrum), -spectrum)
-        return torch.fft.irfft(packed, n=2 * size, norm="forward").div_(2)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return sine(grad, ctx.size, ctx.size + 1), None
-
-
-def sine(series: Tensor, size: int, count: int) -> Tensor:
+def sine(series: Array, size: int, count: int) -> Array:
     """Return sum_m x_m sin(pi k m / size) for k = 0 .. count - 1."""
-    return _Sine.apply(series, size, count)
+
+    def value(series: Array, fft: Any) -> Array:
+        return -fft.rfft(series, n=2 * size)[..., :count].imag
+
+    if isinstance(series, np.ndarray):
+        return value(series, scipy.fft)
+    length = series.shape[-1]
+
+    def back(grad: Tensor) -> Tensor:
+        # The matrix is symmetric: a sine again.
+        if length <= size + 1:
+            return sine(grad, size, length)
+        return sine_back(grad, size)[..., :length]
+
+    from diffpy_cbldm.debye import gradients
+
+    fft = array_namespace(series).fft
+    return gradients.linear(series, lambda x: value(x, fft), back)
 
 
-def sine_back(spectrum: Tensor, size: int) -> Tensor:
+def sine_back(spectrum: Array, size: int) -> Array:
     """Return sum_k S_k sin(pi k m / size) for m = 0 .. 2 size - 1.
 
-    spectrum (..., size + 1).
+    spectrum (..., K), K at most size + 1: what is missing is zero.
     """
-    return _SineBack.apply(spectrum, size)
+
+    def value(spectrum: Array, fft: Any) -> Array:
+        wave = fft.irfft(-1j * spectrum, n=2 * size, norm="forward")
+        wave *= 0.5
+        return wave
+
+    if isinstance(spectrum, np.ndarray):
+        return value(spectrum, scipy.fft)
+    length = spectrum.shape[-1]
+
+    from diffpy_cbldm.debye import gradients
+
+    fft = array_namespace(spectrum).fft
+    return gradients.linear(
+        spectrum,
+        lambda x: value(x, fft),
+        lambda grad: sine(grad, size, length),
+    )
 
 
 def fast_length(least: float) -> int:
@@ -397,18 +378,15 @@ def spline_order(precision: float) -> tuple[int, float]:
     return order, 2 * math.pi * leak / (1 + leak)
 
 
-def arange(count: int, like: Tensor) -> Tensor:
-    """0 .. count - 1 in the type and on the device of a tensor."""
-    return torch.arange(count, dtype=like.dtype, device=like.device)
-
-
 def chunks(
-    positions: Tensor, lengths: Tensor, extra: int, chunk: int | None
-) -> Iterator[Tensor]:
+    positions: Array, lengths: Array, extra: int, chunk: int | None
+) -> Iterator[Array]:
     """Split the batch into parts of similar size and bounded memory."""
     # Clusters of one size together: padding is met in pairs as well.
-    order = torch.argsort(lengths, descending=True, stable=True)
-    budget = (1 << 21) if positions.device.type == "cpu" else (1 << 27)
+    order = array_namespace(lengths).argsort(
+        lengths, descending=True, stable=True
+    )
+    budget = (1 << 21) if on_cpu(positions) else (1 << 27)
     start = 0
     while start < len(order):
         n = int(lengths[order[start]])

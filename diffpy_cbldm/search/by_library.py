@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.large_set import offered
 from diffpy_cbldm.search.matching import histograms, screen
 from diffpy_cbldm.settings import Solve
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def library_generator(
@@ -84,10 +80,8 @@ def screened_library(target: Target) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.cache
-def _library() -> tuple[Tensor, Tensor]:
+def _library() -> tuple[np.ndarray, np.ndarray]:
     """Pair histograms of all ideal clusters, in bond lengths."""
-    import torch
-
     table = load_table()
     hist = histograms([table.positions(k) for k in range(len(table))])
-    return hist, torch.tensor([g.n_atoms for g in table.geometries])
+    return hist, np.array([g.n_atoms for g in table.geometries])

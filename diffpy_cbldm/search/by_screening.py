@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,9 +28,6 @@ from diffpy_cbldm.search.screening_set import (
 )
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.threads import side_by_side
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 RANK = 32
 """Numbers to which a cluster is reduced while it is compared."""
@@ -70,22 +66,20 @@ def rough_rw(
     (C,) array
         The least over stretches, widths and dampings, the scale fitted.
     """
-    import torch
-
     fine = 2  # points a bin
     x = np.arange(SET_BINS * fine) * (SET_STEP / fine)
     bond, (r, _) = target.bond, target.curve
     y = stretched(x, target, bond, stretches)
     # Normalised, so that the share that a cluster explains is a cosine.
-    total = torch.as_tensor(np.linalg.norm(y, axis=0))
-    data = torch.as_tensor(y) / total.clamp_min(1e-12)
+    data = y / np.linalg.norm(y, axis=0).clip(min=1e-12)
     # Stretches move the ends of the range little: one mask for all.
     inside = (x * bond >= max(target.rmin, r[0])) & (x * bond <= r[-1])
+    ones: np.ndarray = np.eye(SET_BINS, dtype=np.float32)
     products, squares = [], []
     for width in motion.uiso:
         curves = pdf_from_histogram(
-            torch.eye(SET_BINS),
-            torch.ones(SET_BINS),
+            ones,
+            np.ones(SET_BINS),
             Conditions(
                 u_iso=width / bond**2,
                 qmin=target.qmin * bond,
@@ -98,53 +92,50 @@ def rough_rw(
         )
         for q in motion.dampings(target):
             fall = np.exp(-0.5 * (q * bond * x) ** 2)
-            damped = curves * torch.as_tensor(fall, dtype=torch.float32)
+            damped = curves * fall.astype(np.float32)
             products.append(damped @ data)
-            seen = damped[:, torch.as_tensor(inside)]
+            seen = damped[:, inside]
             squares.append(seen @ seen.T)
     # The sets' curves lie near few directions: products in these are cheap.
     reduce, expand = _directions(hist, squares[0])
-    cross = torch.cat([expand @ p for p in products], 1)
-    power = torch.cat([expand @ s @ expand.T for s in squares], 1)
+    cross = np.hstack([expand @ p for p in products])
+    power = np.hstack([expand @ s @ expand.T for s in squares])
     ways, tried = len(products), len(stretches)
 
     def least(start: int) -> np.ndarray:
-        rows = torch.from_numpy(np.array(hist[start : start + ROWS]))
-        z = rows.float() @ reduce
-        fit = (z @ cross).reshape(-1, ways, tried).amax(2).clamp_min(0)
-        norm = ((z @ power).reshape(len(z), ways, -1) * z[:, None]).sum(2)
-        share = (fit.square() / norm.clamp_min(1e-20)).amax(1).clamp(0, 1)
-        return (1 - share).sqrt().numpy()
+        z = hist[start : start + ROWS].astype(np.float32) @ reduce
+        fit = (z @ cross).reshape(-1, ways, tried).max(2).clip(min=0)
+        norms = (z @ power).reshape(len(z), ways, -1)
+        norm = np.einsum("cwk,ck->cw", norms, z)
+        share = (fit**2 / norm.clip(min=1e-20)).max(1).clip(0, 1)
+        return np.sqrt(1 - share)
 
     parts = side_by_side(least, range(0, len(hist), ROWS))
     return np.concatenate(parts).astype(float)
 
 
-def _directions(hist: np.ndarray, square: Tensor) -> tuple[Tensor, Tensor]:
+def _directions(
+    hist: np.ndarray, square: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The directions in which the curves of a set differ most.
 
     Returns
     -------
-    reduce : (BINS, k) tensor
+    reduce : (BINS, k) array of float32
         From histograms to k numbers, k at most `RANK`.
-    expand : (k, BINS) tensor
+    expand : (k, BINS) array of float32
         Back to the histograms, as the set's own correlations predict them.
     """
-    import torch
-
     some = np.array(hist[:: max(1, len(hist) // 2000)], float)
     gram = some.T @ some
-    values, vectors = np.linalg.eigh(square.double().numpy())
+    values, vectors = np.linalg.eigh(square.astype(float))
     root = vectors * np.sqrt(values.clip(min=0))
     spread, turn = np.linalg.eigh(root.T @ gram @ root)
     keep = np.arange(len(spread)) >= len(spread) - RANK
     keep &= spread > 1e-9 * spread[-1]
     reduce = root @ turn[:, keep]
     expand = reduce.T @ gram / spread[keep, None]
-    return (
-        torch.as_tensor(reduce, dtype=torch.float32),
-        torch.as_tensor(expand, dtype=torch.float32),
-    )
+    return reduce.astype(np.float32), expand.astype(np.float32)
 
 
 CHOSEN = 400

@@ -9,16 +9,14 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from diffpy_cbldm.debye._border import debye_pdf  # border: pure.debye_pdf
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import (
     cluster_histograms,
     pdf_from_histogram,
 )
-from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.agreement import rw_scaled
 from diffpy_cbldm.fitting.quickfit import scaled_fit
@@ -83,8 +81,8 @@ class Motion:
 
 
 def screen(
-    hist: Tensor,
-    lengths: Tensor,
+    hist: np.ndarray,
+    lengths: np.ndarray,
     target: Target,
     bond: float,
     motion: Motion = Motion(),
@@ -98,9 +96,9 @@ def screen(
 
     Parameters
     ----------
-    hist : (C, bins) tensor
+    hist : (C, bins) array of float32
         From `pair_histogram` in bond lengths, in `HIST_BINS` of `HIST_STEP`.
-    lengths : (C,) tensor
+    lengths : (C,) array
         Numbers of atoms.
     target : Target
         The measured curve.
@@ -118,16 +116,20 @@ def screen(
     """
     dampings = motion.dampings(target)
     data, mask, total = _stretched_data(target, bond, dampings)
-    share = hist / lengths[:, None]
+    share = hist / lengths.astype(hist.dtype)[:, None]
     squares, found = [], []
     for width in motion.uiso:
         # The native Q grid: its limits are off by up to one step, which rods
         # and plates feel at Qmin.
         grid = target.q_grid(width, end=float(target.curve[0][-1]))
         model = _curves(share, grid, len(data), bond, width, motion)
-        cross = (model @ data).clamp_min(0)
-        power = model.square() @ mask
-        miss = 1 - cross**2 / (power * total).clamp_min(1e-20)
+        # What a row shares with the data, 1 - cross^2 / (power total), in
+        # place: these arrays are the largest.
+        miss, power = model @ data, np.square(model) @ mask
+        np.square(miss.clip(min=0, out=miss), out=miss)
+        power *= total
+        miss /= power.clip(min=1e-20, out=power)
+        np.subtract(1, miss, out=miss)
         # A parabola between stretches: in steps of 0.2 % peaks at 30 A would
         # miss one another.
         square, stretch = least_between(
@@ -136,31 +138,32 @@ def screen(
         squares.append(square.reshape(len(hist), -1))
         found.append(stretch.reshape(len(hist), -1))
     # (C, dampings, widths): the least of all, and the stretch that gave it.
-    square, stretch = torch.stack(squares, 2), torch.stack(found, 2)
-    best = square.flatten(1).argmin(1, keepdim=True)
-    moved = stretch.flatten(1).gather(1, best)[:, 0].numpy()
+    square, stretch = (np.stack(x, 2) for x in (squares, found))
+    rows = np.arange(len(hist))
+    best = square.reshape(len(hist), -1).argmin(1)
+    moved = stretch.reshape(len(hist), -1)[rows, best]
     if motion.fine:
         # Widths and dampings lie close: parabolas between them, too.  Widths
         # matter by their ratio, so that the parabola is laid over the log.
-        rows = square.reshape(-1, len(motion.uiso))
-        rows, _ = least_between(rows, np.log(motion.uiso))
-        square, _ = least_between(rows.reshape(len(hist), -1), dampings)
+        each = square.reshape(-1, len(motion.uiso))
+        each, _ = least_between(each, np.log(motion.uiso))
+        least, _ = least_between(each.reshape(len(hist), -1), dampings)
     else:
-        square = square.flatten(1).min(1).values
-    return square.sqrt().numpy(), bond * (1 + moved)
+        least = square.reshape(len(hist), -1)[rows, best]
+    return np.sqrt(least), bond * (1 + moved)
 
 
 @functools.lru_cache(maxsize=4)
 def _stretched_data(
     target: Target, bond: float, dampings: tuple[float, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The measured curve at all stretches and dampings, for `screen`.
 
     Returns
     -------
-    data, mask : (points, dampings * stretches) tensors
+    data, mask : (points, dampings * stretches) arrays of float32
         In steps of `HIST_STEP` bonds.
-    total : (dampings * stretches,) tensor
+    total : (dampings * stretches,) array
         The sums of squares without damping.
     """
     # The longest stretch needs the fewest bond lengths of the curve.
@@ -168,28 +171,27 @@ def _stretched_data(
     points = int(r[-1] / (bond * (1 + BOND_CHANGES[0])) / HIST_STEP) + 1
     points = min(points, HIST_BINS)
     x = np.arange(points) * HIST_STEP
-    data = torch.as_tensor(stretched(x, target, bond, BOND_CHANGES))
+    data = stretched(x, target, bond, BOND_CHANGES)
     # Where a stretched curve has no data, the model does not count either.
-    mask = (data != 0).to(data)
-    total = data.square().sum(0).repeat(len(dampings))
+    mask = data != 0
+    total = np.tile(np.square(data).sum(0), len(dampings))
     # Damping falls on the curves alike: it is put on the data's side.
-    q = torch.tensor(dampings, dtype=data.dtype)
-    fall = torch.exp(
-        -0.5 * (q * (torch.as_tensor(x).to(q)[:, None] * bond)) ** 2
-    )
-    data = (fall[:, :, None] * data[:, None]).flatten(1)
-    mask = (fall.square()[:, :, None] * mask[:, None]).flatten(1)
+    r = bond * x[:, None, None]
+    fall = np.exp(-0.5 * (np.array(dampings)[:, None] * r) ** 2)
+    fall = fall.astype(data.dtype)
+    data = (fall * data[:, None]).reshape(points, -1)
+    mask = (fall**2 * mask[:, None]).reshape(points, -1)
     return data, mask, total
 
 
 def _curves(
-    share: Tensor,
+    share: np.ndarray,
     grid: QGrid,
     points: int,
     bond: float,
     width: float,
     motion: Motion,
-) -> Tensor:
+) -> np.ndarray:
     """G(r) of whole clusters, (C, points), in steps of `HIST_STEP` bonds.
 
     share (C, bins): pair histograms over the numbers of atoms.
@@ -215,7 +217,7 @@ def _curves(
 
 def _curve_matrix(
     used: int, bins: int, points: int, conditions: Conditions
-) -> Tensor:
+) -> np.ndarray:
     """What the first bins of a pair histogram add to G(r), each at 1.
 
     At least `used` of all `bins`: (n, points).
@@ -229,19 +231,18 @@ def _curve_matrix(
 @functools.lru_cache(maxsize=8)
 def _made_matrix(
     rows: int, bins: int, points: int, conditions: Conditions
-) -> Tensor:
+) -> np.ndarray:
     """`_curve_matrix` with so many rows, (rows, points)."""
     # A product with it is faster than two transforms of each cluster, and
     # ends where the clusters end.  In parts, as the transforms take ten times
     # the memory of what they give.
-    out = torch.empty(rows, points)
+    out = np.empty((rows, points), np.float32)
     for first in range(0, rows, _ROWS):
         part = out[first : first + _ROWS]
-        ones = torch.zeros(len(part), bins)
-        ones.diagonal(first).fill_(1)
+        ones: np.ndarray = np.eye(len(part), bins, first, dtype=np.float32)
         part[:] = pdf_from_histogram(
             ones,
-            torch.ones(len(part), dtype=torch.int64),
+            np.ones(len(part)),
             conditions,
             step=HIST_STEP,
             points=points,
@@ -250,7 +251,7 @@ def _made_matrix(
     return out
 
 
-def histograms(structures: Sequence[np.ndarray]) -> Tensor:
+def histograms(structures: Sequence[np.ndarray]) -> np.ndarray:
     """Pair histograms of positions in bond lengths, (C, HIST_BINS)."""
     return cluster_histograms(
         structures, step=HIST_STEP, bins=HIST_BINS, order=HIST_ORDER
@@ -258,41 +259,39 @@ def histograms(structures: Sequence[np.ndarray]) -> Tensor:
 
 
 def least_between(
-    values: Tensor, places: Sequence[float] | np.ndarray
-) -> tuple[Tensor, Tensor]:
+    values: np.ndarray, places: Sequence[float] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Least values of rows, by a parabola, and where they are.
 
     Parameters
     ----------
-    values : (C, K) tensor
+    values : (C, K) array
     places : (K,) array
         Rising.  With fewer than three no parabola is laid.
 
     Returns
     -------
-    lowest : (C,) tensor, not below zero
-    place : (C,) tensor
+    lowest : (C,) array, not below zero
+    place : (C,) array
     """
     # Newton's form of the parabola through the least value's neighbours:
     # `down` and `up` are its first, `bend` its second divided difference.
-    x = torch.as_tensor(np.asarray(places)).to(values)
-    least, k = values.min(1)
+    x = np.asarray(places, values.dtype)
+    rows, k = np.arange(len(values)), values.argmin(1)
+    least = values[rows, k]
     if len(x) < 3:
-        return least.clamp_min(0), x[k]
-    k = k.clamp(1, len(x) - 2)
-    left, here, right = (
-        values.gather(1, (k + i)[:, None])[:, 0] for i in (-1, 0, 1)
-    )
+        return least.clip(min=0), x[k]
+    k = k.clip(1, len(x) - 2)
+    left, here, right = (values[rows, k + i] for i in (-1, 0, 1))
     h1, h2 = x[k] - x[k - 1], x[k + 1] - x[k]
     down, up = (here - left) / h1, (right - here) / h2
     bend = (up - down) / (h1 + h2)
     slope = (down * h2 + up * h1) / (h1 + h2)
     # A flat or concave triple has no minimum of its own: stay in place.
-    safe = bend.clamp_min(1e-12)
-    step = torch.minimum(torch.maximum(-0.5 * slope / safe, -h1), h2)
-    step = torch.where(bend > 1e-9, step, torch.zeros_like(step))
-    lowest = torch.minimum(here + slope * step + bend * step**2, least)
-    return lowest.clamp_min(0), x[k] + step
+    step = (-0.5 * slope / bend.clip(min=1e-12)).clip(-h1, h2)
+    step[bend <= 1e-9] = 0
+    lowest = np.minimum(here + slope * step + bend * step**2, least)
+    return lowest.clip(min=0), x[k] + step
 
 
 def rw_raw(
@@ -336,7 +335,7 @@ def rw_raw(
         rmax=R_MAX,
         rstep=R_STEP,
         precision=1e-3,
-    ).numpy()
+    )
     # The curves start at r = 0, the data where the measurement does.
     places = np.rint(r / R_STEP).astype(int)[inside]
     return rw_scaled(g[inside], curves[:, places])

@@ -8,8 +8,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.alike import simplest_first
@@ -64,7 +62,7 @@ class Entry:
     rw: float
     bond: float
     latent: int | None
-    histogram: Tensor | None = None
+    histogram: np.ndarray | None = None
 
 
 class Pool:
@@ -80,14 +78,17 @@ class Pool:
         self.target, self.bond = target, target.bond
         self.motion = Motion()
         self.start = dict(START)
-        self.latents: list[Tensor] = []
+        self.latents: list[np.ndarray] = []
         self.entries: dict[tuple, Entry] = {}
         self.fresh: list[tuple] = []
         self.rows: list[list[tuple]] = []  # the structures of each latent
         self._learning = True
 
-    def add(self, z: Tensor, found: list[list[Proposal]]) -> list[int]:
-        """Take latents and the structures of each; their numbers."""
+    def add(self, z: np.ndarray, found: list[list[Proposal]]) -> list[int]:
+        """Take latents (n, 1, 16, 16) and the structures of each.
+
+        Their numbers are returned.
+        """
         start = len(self.latents)
         self.latents += list(z)
         self.rows += [[] for _ in z]
@@ -153,7 +154,7 @@ class Pool:
         rows = _counted(part)
         rw, bonds = screen(
             rows,
-            torch.tensor([e.proposal.size for e in part]),
+            np.array([e.proposal.size for e in part]),
             self.target,
             self.bond,
             self.motion,
@@ -301,11 +302,16 @@ class Pool:
             key=lambda i: min(self.entries[k].rw for k in self.rows[i]),
         )[:count]
 
-    def best_latents(self, count: int) -> Tensor:
+    def best_latents(self, count: int) -> np.ndarray:
         """(n, 1, 16, 16), n at most count: latents of the best structures."""
         found = (self.entries[k].latent for k in self.order())
         latents = dict.fromkeys(i for i in found if i is not None)
-        return torch.stack([self.latents[i] for i in list(latents)[:count]])
+        chosen = [self.latents[i] for i in list(latents)[:count]]
+        if not isinstance(chosen[0], np.ndarray):  # border: by_model
+            import torch
+
+            return torch.stack(chosen)
+        return np.stack(chosen)
 
 
 def varied(sizes: list[int], good: list[bool], count: int) -> list[int]:
@@ -353,9 +359,9 @@ def _way_of(p: Proposal) -> str:
     return TEMPLATE_OF[p.structure_type] if exact else ""
 
 
-def _counted(some: list[Entry]) -> Tensor:
+def _counted(some: list[Entry]) -> np.ndarray:
     """The pair histograms of structures, (C, HIST_BINS)."""
-    out = torch.empty(len(some), HIST_BINS)
+    out = np.empty((len(some), HIST_BINS), np.float32)
     ways: dict[str, list[int]] = {}
     for i, entry in enumerate(some):
         if entry.histogram is None:

@@ -27,8 +27,7 @@ from tqdm import tqdm
 
 from diffpy_cbldm.crystals.cuts import CUT_WEIGHTS, kept_back, random_cut
 from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
-from diffpy_cbldm.debye.batches import padded
-from diffpy_cbldm.debye.histogram import pair_histogram
+from diffpy_cbldm.debye.histogram import cluster_histograms
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import appearing, packaged
 from diffpy_cbldm.settings import MIN_ATOMS
@@ -110,14 +109,15 @@ def histograms(numbers: Sequence[int]) -> np.ndarray:
     out = np.zeros((len(drawn), SET_BINS), np.float16)
     for start in range(0, len(order), 250):
         rows = order[start : start + 250]
-        clusters = (drawn[k] for k in rows)
-        xyz, lengths = padded(
-            [table.sites[TEMPLATE_OF[kind]][sites] for kind, sites in clusters]
+        clusters = [
+            table.sites[TEMPLATE_OF[kind]][sites]
+            for kind, sites in (drawn[k] for k in rows)
+        ]
+        hist = cluster_histograms(
+            clusters, step=SET_STEP, bins=SET_BINS, order=SET_ORDER
         )
-        hist = pair_histogram(
-            xyz, lengths, step=SET_STEP, bins=SET_BINS, order=SET_ORDER
-        )
-        out[rows] = (hist / lengths[:, None]).half().numpy()
+        hist /= np.array([len(x) for x in clusters], np.float32)[:, None]
+        out[rows] = hist
     return out
 
 

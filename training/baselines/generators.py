@@ -174,5 +174,5 @@ def _stretched(
     found: list[np.ndarray], target: Target
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rw and bond length of structures at the stretch that fits best."""
-    lengths = torch.tensor([len(p) for p in found])
+    lengths = np.array([len(p) for p in found])
     return screen(histograms(found), lengths, target, target.bond)

@@ -79,7 +79,8 @@ def examples(
     """
     known = classes()
     table = load_table()
-    positions, lengths = padded([table.positions(int(k)) for k in known])
+    given = padded([table.positions(int(k)) for k in known])
+    positions, lengths = map(torch.as_tensor, given)
     stream = Stream(Model(), dataclasses.replace(World(), deformed=0.0))
     y = np.tile(np.arange(len(known)), copies)
     rows = []
