@@ -13,7 +13,7 @@ AT_ONCE = 512
 
 
 def compare_frameworks(
-    target: Target, bond: float, motion: Motion = Motion()
+    target: Target, bond: float, motion: Motion
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rw and bond of each of the packaged frameworks, see `screen`.
 

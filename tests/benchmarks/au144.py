@@ -34,6 +34,7 @@ from diffpy_cbldm.polishing.orbits import relaxed_orbits
 from diffpy_cbldm.search.by_library import library_generator
 from diffpy_cbldm.search.by_shells import LOW_Q, shells_generator
 from diffpy_cbldm.search.framework_screening import compare_frameworks
+from diffpy_cbldm.search.matching import Motion
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.on_demand import on_demand
 from diffpy_cbldm.solving.relaxed_library import relaxed_library
@@ -88,7 +89,7 @@ def ranks(target: Target) -> None:
     known = load_frameworks()
     for qmax in (LOW_Q, target.qmax):
         part = low_passed(target, qmax)
-        rw, _ = compare_frameworks(part, target.bond)
+        rw, _ = compare_frameworks(part, target.bond, Motion())
         order = [known[i] for i in np.argsort(rw, kind="stable")]
         for words, sizes in NAMED.items():
             place = 1 + min(
