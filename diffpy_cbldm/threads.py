@@ -111,10 +111,14 @@ def _control_blas() -> None:
 
 
 def _processors() -> int:
-    """Those that this process may use."""
+    """Those that this process may use, fewer where ``OMP_NUM_THREADS`` is."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        processors = len(os.sched_getaffinity(0))
+    else:
+        processors = os.cpu_count() or 1
+    # PyTorch heeds it too: the number is the same with it and without.
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(processors, int(asked) if asked.isdigit() else processors) or 1
 
 
 def _torch() -> Any:
@@ -136,9 +140,9 @@ def allowed() -> int:
 def cores(number: int | None) -> Iterator[None]:
     """Use so many cores at most; None for as many as before.
 
-    That is as many as PyTorch may use threads, where nobody said.  Those of
-    a computation that is itself one of several side by side are spoken for,
-    whatever the number.
+    That is as many as the process may use, or as ``OMP_NUM_THREADS`` and
+    PyTorch are told, where nobody said.  Those of a computation that is
+    itself one of several side by side are spoken for, whatever the number.
     """
     before = getattr(_VISITORS.here, "asked", None)
     _VISITORS.here.asked = number or before
@@ -188,8 +192,8 @@ def side_by_side(
 ) -> list[Answer]:
     """What a function gives for each item, several at a time.
 
-    As many at once as PyTorch may use threads, each with one thread, so that
-    the results do not depend on how many there are.
+    As many at once as `allowed` says, each with one thread, so that the
+    results do not depend on how many there are.
     """
     threads = min(allowed(), len(items))
     if threads < 2:
@@ -200,8 +204,8 @@ def side_by_side(
         with alone():
             return function(item)
 
-    # Threads suffice: nearly all of the time is spent in compiled loops, in
-    # PyTorch and in NumPy, which let the others run.
+    # Threads suffice: nearly all of the time is spent in compiled loops
+    # and in NumPy, which let the others run.
     workers = ThreadPoolExecutor(threads)
     with one_thread():
         try:

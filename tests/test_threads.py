@@ -1,12 +1,14 @@
 """The number of threads that NumPy's products take, whoever asks."""
 
+import os
+import sys
 import threading
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from diffpy_cbldm.threads import one_thread
+from diffpy_cbldm.threads import allowed, one_thread
 
 
 def numbers():
@@ -68,3 +70,11 @@ def test_the_last_one_that_leaves_lifts_the_limit():
     thread.join()
     assert set(seen) == {1}
     assert set(numbers()) == {2}
+
+
+@pytest.mark.parametrize("told, most", [("1", 1), ("1000", 1000), ("", 1000)])
+def test_the_cores_of_a_process_without_torch(monkeypatch, told, most):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    number = within(allowed)
+    assert 1 <= number <= min(most, os.cpu_count())

@@ -19,8 +19,12 @@ import numpy as np
 
 from diffpy_cbldm.crystals.point_groups import ROTATION_GROUPS, rotations
 from diffpy_cbldm.files import packaged
+from diffpy_cbldm.memory import PROPOSALS, quickly_made
 
 _FILE = "frameworks.npz"
+
+_AT_ONCE = 512
+"""Sites whose images are made at a time."""
 
 _MERGE = 1e-2
 """Sites nearer (bond lengths) to their images stand on an axis: they were
@@ -57,7 +61,7 @@ class Framework:
         """As candidates name it."""
         return _TYPES.get(self.group, OTHER)
 
-    @functools.cached_property
+    @property
     def positions(self) -> np.ndarray:
         """Positions about the centre, (n, 3), bond lengths."""
         return np.concatenate(self.shells)
@@ -99,6 +103,7 @@ def shells_of(group: str, sites: np.ndarray) -> list[np.ndarray]:
     ]
 
 
+@quickly_made(PROPOSALS)
 @functools.cache
 def load_frameworks() -> tuple[Framework, ...]:
     """The packaged frameworks.
@@ -119,8 +124,11 @@ def load_frameworks() -> tuple[Framework, ...]:
     # All sites of a group at once: one by one they take seconds.
     for group in ROTATION_GROUPS:
         mine = np.flatnonzero(of_site == group)
-        for place, shell in zip(mine, shells_of(group, sites[mine])):
-            shells[place] = shell
+        # In pieces, as all images take as much memory as the shells.
+        for first in range(0, len(mine), _AT_ONCE):
+            part = mine[first : first + _AT_ONCE]
+            for place, shell in zip(part, shells_of(group, sites[part])):
+                shells[place] = shell
     ends = np.cumsum(counts)
     return tuple(
         Framework(str(group), tuple(shells[end - count : end]))

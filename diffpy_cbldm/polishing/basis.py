@@ -18,7 +18,6 @@ import functools
 import math
 
 import numpy as np
-import torch
 from scipy.linalg import hankel, lapack, solve_triangular, toeplitz
 
 from diffpy_cbldm.debye.widths import width_ratio
@@ -41,15 +40,6 @@ _MANY = 128
 
 _MARGIN = 50
 """Cells beyond the longest distance that are tabulated, for longer ones."""
-
-
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The product of two matrices, or of a matrix and a vector.
-
-    By PyTorch, which keeps to the number of threads that
-    `diffpy_cbldm.threads` tells it.
-    """
-    return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
 
 
 class SineGrid:
@@ -79,12 +69,14 @@ class SineGrid:
         self.wave, self.reach, self._parts = grid.q, grid.reach, grid.parts
         self.count, self.step = len(grid.q), float(grid.q[1] - grid.q[0])
         self.first = round(grid.q[0] / self.step)
-        r = torch.from_numpy(target.r)[:, None]
+        r = target.r[:, None]
         self._factor = 2 / math.pi * self.step * np.ones(self.count)
         if grid.parts > 1:
             self._factor *= grid.weights
-        sines = torch.sin(r * torch.from_numpy(grid.q))
-        self.sines = sines.mul_(torch.from_numpy(self._factor)).numpy()
+        # In place: the matrix takes 10 MB and more.
+        self.sines = r * grid.q
+        np.sin(self.sines, out=self.sines)
+        self.sines *= self._factor
         self._r = r
 
     @functools.cached_property
@@ -92,8 +84,9 @@ class SineGrid:
         """Of Q_k - Q_l and Q_k + Q_l, all multiples of the step."""
         near = np.arange(self.count)
         far = 2 * self.first + np.arange(2 * self.count - 1)
-        both = torch.from_numpy(np.concatenate([near, far]) * self.step)
-        return torch.cos(both[:, None] * self._r.T).numpy()
+        both = np.concatenate([near, far]) * self.step
+        angles = both[:, None] * self._r.T
+        return np.cos(angles, out=angles)
 
     def gram(self, weights: np.ndarray) -> np.ndarray:
         """Weighted products of the sines, summed over r, (K, K).
@@ -102,12 +95,16 @@ class SineGrid:
         """
         # 2 sin a sin b = cos(a - b) - cos(a + b): all products follow from
         # the sums of 3 K cosines.
-        sums = product(self._cosines, weights)
+        sums = self._cosines @ weights
         near, far = sums[: self.count], sums[self.count :]
         rows = toeplitz(near) - hankel(
             far[: self.count], far[self.count - 1 :]
         )
         return 0.5 * rows * self._factor * self._factor[:, None]
+
+    def lighten(self) -> None:
+        """Drop the cosines, which are made again for the next `gram`."""
+        self.__dict__.pop("_cosines", None)
 
     def serves(
         self, target: Target, fit: QuickFit, longest: float = 0.0
@@ -188,7 +185,7 @@ class PairBasis:
 
     def _seen(self, curve: np.ndarray) -> np.ndarray:
         """A curve at the points of r, (n,), on the basis, (m,)."""
-        waves = product(self.grid.sines.T, self._fall * curve)
+        waves = self.grid.sines.T @ (self._fall * curve)
         seen = solve_triangular(self._lower, waves[self._kept], lower=True)
         return np.asarray(seen)
 
@@ -202,7 +199,7 @@ class PairBasis:
 
     def _drawn(self, vector: np.ndarray) -> np.ndarray:
         """The curve at the points of r, (n,), of a vector, (m,)."""
-        return self._fall * product(self.grid.sines, self._waves_of(vector))
+        return self._fall * (self.grid.sines @ self._waves_of(vector))
 
     def vectors(self, distance: np.ndarray) -> np.ndarray:
         """(n,) distances, A -> (n, m): what pairs i < j add, without scale.
@@ -215,7 +212,7 @@ class PairBasis:
         for first in range(0, len(distance), _MANY):
             part = slice(first, first + _MANY)
             wave = self._waves(distance[part])[0].astype(np.float32)
-            out[part] = product(wave, rows)
+            np.matmul(wave, rows, out=out[part])
         return out
 
     def rw_at(self, positions: np.ndarray, scale: float) -> float:
@@ -227,7 +224,7 @@ class PairBasis:
         # The pairs of a cell at their mean; their variance widens the peak.
         variance = square / count - off**2
         waves, _ = self._waves((some + 0.5) * _CELL + off, variance / 2)
-        total = product(self._rows.T, product(waves.T, count))
+        total = self._rows.T @ (waves.T @ count)
         left = self.data - scale * total
         return math.sqrt(float(left @ left) / self.power + self.outside)
 
@@ -258,7 +255,7 @@ class PairBasis:
         counts, rates = self._cells(positions[None])
         _, slope = self._tables(len(counts))
         change = atom_rates(positions, slope, self.reach, _CELL)
-        change = product(change.reshape(-1, self.grid.count), self._rows)
+        change = change.reshape(-1, self.grid.count) @ self._rows
         left, slopes = self._fitted(
             np.concatenate([self._sums(counts, rates)[0], change])[None]
         )
@@ -296,10 +293,10 @@ class PairBasis:
         cells, states, moves = rates.shape
         # Linear in the distance within a cell: its number of pairs and the
         # sum of their offsets say all.
-        rows = product(rates.reshape(cells, -1).T, slope)
+        rows = rates.reshape(cells, -1).T @ slope
         rows = rows.reshape(states, moves, -1)
-        rows[:, 0] += product(np.ascontiguousarray(counts[..., 0].T), wave)
-        rows = product(rows.reshape(states * moves, -1), self._rows)
+        rows[:, 0] += np.ascontiguousarray(counts[..., 0].T) @ wave
+        rows = rows.reshape(states * moves, -1) @ self._rows
         return rows.reshape(states, moves, -1)
 
     def _fitted(self, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -311,8 +308,8 @@ class PairBasis:
         total, rates = curves[:, 0], curves[:, 1:]
         # The part of a change that lies along the curve, the scale takes.
         norm = _not_zero((total**2).sum(1))
-        scale = product(total, self.data).clip(0) / norm
-        along = product(rates, total[:, :, None]) / norm[:, None, None]
+        scale = (total @ self.data).clip(0) / norm
+        along = rates @ total[:, :, None] / norm[:, None, None]
         rates = scale[:, None, None] * (rates - along * total[:, None])
         size = math.sqrt(self.power)
         return (self.data - scale[:, None] * total) / size, rates / size
@@ -324,6 +321,11 @@ class PairBasis:
             self._table = self._waves(centres)
         wave, slope = self._table
         return wave[:cells], slope[:cells]
+
+    def lighten(self) -> None:
+        """Drop tables that are made again when they are asked for."""
+        self._table = None
+        self.grid.lighten()
 
     def residuals(
         self, many: np.ndarray, changes: np.ndarray | None = None
@@ -417,13 +419,13 @@ class PairBasis:
         pair, slope = self._waves(d)
         ratio = self._ratio(d)
         weights = [count * ratio.clip(0), count * (ratio > 0) / d**2, count]
-        wide, sharp, plain = product(np.array(weights), pair)
+        wide, sharp, plain = np.array(weights) @ pair
         # By log(stretch) all distances grow in proportion; U stays, and
         # delta2 as well.
-        swell = product(slope.T, count * d)
+        swell = slope.T @ (count * d)
         decay = self.grid.wave**2 * self._fit.uiso
         rows = np.array([swell, -decay * wide, decay * sharp, plain])
-        curves = product(rows, self._rows)
+        curves = rows @ self._rows
         total = curves[3]
         scale = max(self.data @ total, 0.0) / float(_not_zero(total @ total))
         curve = self._drawn(total)

@@ -367,6 +367,10 @@ class Crystal:
     def _restore(self, state) -> None:
         self.lattice, self.bond, self.values, self.fit, self.basis = state
 
+    def lighten(self) -> None:
+        """Drop tables that are made again when they are asked for: 10 MB."""
+        self.basis.lighten()
+
     def eased(self) -> PairBasis:
         """The basis on which the fit's parameters follow."""
         noise = self.misfit() / self.data.points

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from diffpy_cbldm.polishing.basis import product
-
 ENDED = 1e-4
 """Relative fall of Rw^2 in a step below which a descent has ended."""
 
@@ -51,9 +49,9 @@ def descended(
             at, square, damping = at[kept], square[kept], damping[kept]
             residual, jacobian = residual[kept], jacobian[kept]
         before = square.min()
-        normal = product(jacobian, jacobian.swapaxes(1, 2))
+        normal = jacobian @ jacobian.swapaxes(1, 2)
         normal[:, own, own] += damping * (normal[:, own, own] + 1e-12)
-        slope = product(jacobian, residual[:, :, None])
+        slope = jacobian @ residual[:, :, None]
         step = np.linalg.solve(normal, slope)[:, :, 0]
         new = at + step.clip(-longest, longest)
         found = misfit(new)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
-import torch
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
@@ -133,7 +133,7 @@ class _Springs:
         matrix = stiff.swapaxes(1, 2).reshape(x.size, x.size)
         matrix += HOLD * np.eye(x.size)
         self.trace = float(np.trace(matrix))
-        self._root = torch.linalg.cholesky(torch.from_numpy(matrix))
+        self._root = cholesky(matrix, lower=True, overwrite_a=True)
 
     def step(
         self,
@@ -160,17 +160,10 @@ class _Springs:
         """
         # With K = L L^T and B = L^-1 J both follow from the small matrix
         # B^T B (Woodbury): the data are fewer than the coordinates.
-        b = torch.linalg.solve_triangular(
-            self._root, torch.from_numpy(slopes), upper=False
-        )
+        b = solve_triangular(self._root, slopes, lower=True)
         gram = b.T @ b
-        inner = gram + stiffness * torch.eye(len(gram), dtype=gram.dtype)
-        moved = self._root.T @ torch.from_numpy(move)
-        pull = b @ torch.from_numpy(left) - stiffness * moved
-        right = torch.stack([b.T @ pull], 1)
-        solved = torch.linalg.solve(inner, torch.cat([right, gram], 1))
-        step = (pull - b @ solved[:, 0]) / stiffness
-        back = torch.linalg.solve_triangular(
-            self._root.T, step[:, None], upper=True
-        )
-        return back[:, 0].numpy(), float(solved[:, 1:].trace())
+        inner = cho_factor(gram + stiffness * np.eye(len(gram)), lower=True)
+        pull = b @ left - stiffness * (self._root.T @ move)
+        step = (pull - b @ cho_solve(inner, b.T @ pull)) / stiffness
+        back = solve_triangular(self._root, step, lower=True, trans="T")
+        return back, float(cho_solve(inner, gram).trace())

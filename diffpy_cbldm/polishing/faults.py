@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
 from diffpy_cbldm.crystals.lattices import LAYER
-from diffpy_cbldm.polishing.basis import PairBasis, product
+from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.directions import facet_normals
 from diffpy_cbldm.polishing.group_kernels import layer_counts
 
@@ -214,7 +214,7 @@ class FaultTable:
         flat = np.ascontiguousarray(
             counts.reshape(rows * len(SHIFTS), cells)[:, used]
         )
-        table = product(flat, vectors)
+        table = flat @ vectors
         self._table = table.reshape(rows, len(SHIFTS), -1)
         self._upper, self._lower = np.tril_indices(layers, -1)
 

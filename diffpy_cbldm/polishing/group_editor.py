@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from diffpy_cbldm.crystals.bonds import BOND
-from diffpy_cbldm.polishing.basis import PairBasis, product
+from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.directions import (
     LEVEL,
     corner_directions,
@@ -154,9 +154,7 @@ class GroupEditor:
     def _summed(self, counts: np.ndarray) -> np.ndarray:
         used = np.flatnonzero(counts.any(0))
         assert self._vectors is not None  # made before anything is counted
-        return product(
-            np.ascontiguousarray(counts[:, used]), self._vectors[used]
-        )
+        return np.ascontiguousarray(counts[:, used]) @ self._vectors[used]
 
     def _know(self, sites: np.ndarray) -> None:
         """Have the sums of some sites."""

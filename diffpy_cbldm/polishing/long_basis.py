@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
+from scipy.linalg import eigh
 
 from diffpy_cbldm.fitting.quickfit import QuickFit
-from diffpy_cbldm.polishing.basis import PairBasis, SineGrid, product
+from diffpy_cbldm.polishing.basis import PairBasis, SineGrid
 from diffpy_cbldm.polishing.crystal import Measured
 
 PERIOD = 1.2
@@ -33,21 +33,16 @@ class LongBasis(PairBasis):
         curves = np.outer(r, q)
         np.sin(curves, out=curves)
         curves *= self._fall[:, None]
-        values, turn = torch.linalg.eigh(
-            torch.from_numpy(product(curves.T, curves))
-        )
+        values, turn = eigh(curves.T @ curves, overwrite_a=True, driver="evd")
         keep = values > 1e-9 * values[-1]
-        size = values[keep].sqrt()
-        self._curves = product(curves, (turn[:, keep] / size).numpy())
-        self._rows = product(
-            self.grid.sines.T, self._fall[:, None] * self._curves
-        )
+        self._curves = curves @ (turn[:, keep] / np.sqrt(values[keep]))
+        self._rows = self.grid.sines.T @ (self._fall[:, None] * self._curves)
 
     def _seen(self, curve: np.ndarray) -> np.ndarray:
-        return product(self._curves.T, curve)
+        return self._curves.T @ curve
 
     def _drawn(self, vector: np.ndarray) -> np.ndarray:
-        return product(self._curves, vector)
+        return self._curves @ vector
 
 
 class LongMeasured(Measured):

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.orbit_moves import ORBIT_LIMIT
-from diffpy_cbldm.polishing.basis import PairBasis, product
+from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.costs import too_far
 from diffpy_cbldm.polishing.crystal import Crystal, Measured, Polished
 from diffpy_cbldm.polishing.descent import descended
@@ -193,7 +193,7 @@ def determined(crystal: Crystal) -> tuple[str, ...]:
         crystal.atoms()[None], fields
     )
     # Of the misfit each independent point has its share.
-    normal = product(slopes[0], slopes[0].T) * crystal.data.points
+    normal = slopes[0] @ slopes[0].T * crystal.data.points
     spread = np.linalg.pinv(normal / square[0], hermitian=True).diagonal()
     errors = np.sqrt(spread[1:])
     pairs = zip(names, crystal.values.values(), errors)

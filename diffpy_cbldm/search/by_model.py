@@ -267,6 +267,7 @@ def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
     return pool
 
 
+@memory.quickly_made(memory.PROPOSALS)
 @functools.cache
 def _model(weights: str, device: str) -> CbLDM:
     from diffpy_cbldm.model.weights import load_weights

@@ -11,6 +11,7 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pdf_from_histogram
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.memory import PROPOSALS, forget
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.large_set import offered
 from diffpy_cbldm.search.matching import (
@@ -189,6 +190,7 @@ def screen_generator(
 
     target = Target.of(pdf, rmin, rmax)
     rw = rough_rw(load_set(), target, BOND_CHANGES, Motion())
+    forget(PROPOSALS)  # the set
     found = []
     for number in np.argsort(rw, kind="stable")[: max(CHOSEN, 2 * count)]:
         kind, sites = member(int(number))
@@ -202,6 +204,8 @@ def screen_generator(
     # the first few tell of it would hide those.
     pool.learn(target.dampings(QDAMP_STEP))
     small = pool.candidates(count)
+    del pool
+    forget(PROPOSALS)  # the pairs of sites
     large = offered(
         target, max(count // 2, 1), [c.positions for c in small], "random"
     )

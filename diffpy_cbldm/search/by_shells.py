@@ -40,7 +40,8 @@ from diffpy_cbldm.polishing.orbits import (
     without_roughness,
 )
 from diffpy_cbldm.search.by_library import library_rw
-from diffpy_cbldm.search.matching import Motion, histograms, screen
+from diffpy_cbldm.search.framework_screening import compare_frameworks
+from diffpy_cbldm.search.matching import Motion
 from diffpy_cbldm.settings import MAX_ATOMS, R_MAX
 from diffpy_cbldm.threads import side_by_side
 
@@ -203,7 +204,7 @@ def shells_generator(
     known = load_frameworks()
     low = low_passed(target, LOW_Q)
     widths = Motion(uiso=(LOW_UISO,))
-    rw, bonds = screen(*framework_histograms(), low, target.bond, widths)
+    rw, bonds = compare_frameworks(low, target.bond, widths)
     order = np.argsort(rw, kind="stable")[:LOOKED_AT]
     ended = _searched([int(i) for i in order], bonds, target)
     if ended is None:
@@ -432,11 +433,3 @@ def _ideal(framework: Framework, bond: float, target: Target) -> Candidate:
 @functools.lru_cache(maxsize=1)
 def _sphere(target: Target) -> AttenuatedCrystal:
     return fit_crystal(target)
-
-
-@functools.cache
-def framework_histograms() -> tuple[np.ndarray, np.ndarray]:
-    """Pair histograms of all frameworks, in bond lengths."""
-    known = load_frameworks()
-    hist = histograms([framework.positions for framework in known])
-    return hist, np.array([len(framework) for framework in known])

@@ -17,7 +17,7 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.histogram import SitePairs
 from diffpy_cbldm.fitting.quickfit import START, QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.memory import give_back
+from diffpy_cbldm.memory import PROPOSALS, give_back, quickly_made
 from diffpy_cbldm.search.matching import (
     BATCH,
     HIST_BINS,
@@ -378,6 +378,7 @@ def _counted(some: list[Entry]) -> np.ndarray:
     return out
 
 
+@quickly_made(PROPOSALS)
 @functools.cache
 def site_pairs(template: str, step: float, bins: int, order: int) -> SitePairs:
     """The pairs of a template of the packaged table."""

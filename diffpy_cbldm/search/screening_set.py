@@ -30,6 +30,7 @@ from diffpy_cbldm.crystals.table import TEMPLATE_OF, load_table
 from diffpy_cbldm.debye.histogram import cluster_histograms
 from diffpy_cbldm.errors import CbldmError, CbldmWarning
 from diffpy_cbldm.files import appearing, packaged
+from diffpy_cbldm.memory import PROPOSALS, quickly_made
 from diffpy_cbldm.settings import MIN_ATOMS
 from diffpy_cbldm.threads import one_thread
 
@@ -121,6 +122,7 @@ def histograms(numbers: Sequence[int]) -> np.ndarray:
     return out
 
 
+@quickly_made(PROPOSALS)
 @functools.cache
 def shipped_set() -> np.ndarray:
     """(SHIPPED, SET_BINS) array of float16: the set's beginning, packaged.

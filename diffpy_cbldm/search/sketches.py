@@ -23,6 +23,7 @@ from diffpy_cbldm.crystals.particles import (
 from diffpy_cbldm.crystals.random_particles import RandomParticle
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.files import packaged
+from diffpy_cbldm.memory import PROPOSALS, quickly_made
 
 FILES = {"ideal": "large.npz", "random": "large_cuts.npz"}
 """The packaged sketches."""
@@ -111,6 +112,7 @@ def exactly(particles: Sequence[AnyParticle]) -> Group:
     return Group(tuple(particles), atoms, keys, pairs)
 
 
+@quickly_made(PROPOSALS)
 @functools.cache
 def load_groups(kind: str = "ideal") -> tuple[Group, ...]:
     """A packaged sketch, one group a crystal or a template.

@@ -86,14 +86,14 @@ def relaxed_library(
     if known or not asks_for_shells(target):
         return Relaxed()
     found = _ideal(target)
-    ideal = [(start, _crystal(start, fit, target)) for start, fit in found]
-    met = _met(ideal)
+    met = _met(found, target)
     taken = {(c.structure_type, len(c)) for c in starts}
     for k in sorted(met, key=lambda k: met[k].criterion)[:EDITED]:
-        start, crystal = ideal[k]
+        start, fit = found[k]
         if (start.structure_type, len(start)) in taken:
             continue
-        front = _front(start, crystal.judged(), met[k], target, used.roughness)
+        ideal = _crystal(start, fit, target).judged()
+        front = _front(start, ideal, met[k], target, used.roughness)
         if front.changed and front.holds:
             return Relaxed([front], list(met.values()))
     return Relaxed([], list(met.values()))
@@ -108,12 +108,21 @@ def _crystal(start: Candidate, fit: QuickFit, target: Target) -> Crystal:
     return Crystal(start.positions, kind, data, fit=fit)
 
 
-def _met(ideal: Sequence[tuple[Candidate, Crystal]]) -> dict[int, Polished]:
+def _met(
+    ideal: Sequence[tuple[Candidate, QuickFit]], target: Target
+) -> dict[int, Polished]:
     """Relaxed clusters by their places; without those in which nothing moves.
 
     Only the best after the first descent go on.
     """
-    rough = side_by_side(lambda one: roughly_relaxed(one[1], TRIES), ideal)
+
+    def roughly(one: tuple[Candidate, QuickFit]) -> Crystal | None:
+        rough = roughly_relaxed(_crystal(*one, target), TRIES)
+        if rough is not None:
+            rough.lighten()  # all of them wait for the last one
+        return rough
+
+    rough = side_by_side(roughly, ideal)
     found = {k: one.judged() for k, one in enumerate(rough) if one}
     best = sorted(found, key=lambda k: found[k].criterion)[:SETTLED]
     ends = side_by_side(settled, [one for k in best if (one := rough[k])])

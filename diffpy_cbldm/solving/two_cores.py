@@ -18,7 +18,7 @@ from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.recipe import start_values
 from diffpy_cbldm.fitting.refinement import refine
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.memory import give_back
+from diffpy_cbldm.memory import PROPOSALS, forget
 from diffpy_cbldm.processes import in_turn, shared
 from diffpy_cbldm.search.generators import (
     MAY_BE_SILENT,
@@ -51,7 +51,8 @@ def proposed(
             starts=starts,
             crystals=crystals,
         )
-        give_back()
+        # What another generator asks for needs the place.
+        forget(PROPOSALS)
         return drawn
 
     names = used.generators.split(",")

@@ -32,12 +32,9 @@ from diffpy_cbldm.polishing.candidates import as_candidate
 from diffpy_cbldm.polishing.crystal import Crystal, Measured
 from diffpy_cbldm.polishing.orbits import relaxed_orbits
 from diffpy_cbldm.search.by_library import library_generator
-from diffpy_cbldm.search.by_shells import (
-    LOW_Q,
-    framework_histograms,
-    shells_generator,
-)
-from diffpy_cbldm.search.matching import screen
+from diffpy_cbldm.search.by_shells import LOW_Q, shells_generator
+from diffpy_cbldm.search.framework_screening import compare_frameworks
+from diffpy_cbldm.search.matching import Motion
 from diffpy_cbldm.settings import Solve
 from diffpy_cbldm.solving.on_demand import on_demand
 from diffpy_cbldm.solving.relaxed_library import relaxed_library
@@ -92,7 +89,7 @@ def ranks(target: Target) -> None:
     known = load_frameworks()
     for qmax in (LOW_Q, target.qmax):
         part = low_passed(target, qmax)
-        rw, _ = screen(*framework_histograms(), part, target.bond)
+        rw, _ = compare_frameworks(part, target.bond, Motion())
         order = [known[i] for i in np.argsort(rw, kind="stable")]
         for words, sizes in NAMED.items():
             place = 1 + min(
