@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from diffpy_cbldm.memory import COUNTS, forget
-from diffpy_cbldm.threads import allowed, alone
+from diffpy_cbldm.threads import allowed, alone, side_by_side
 
 Item = TypeVar("Item")
 
@@ -96,6 +96,22 @@ def in_turn(
         begin(item)
         found.append(_alike(function, item))
     return found
+
+
+def at_once(
+    function: Callable[[Item], Answer], items: Sequence[Item]
+) -> list[Answer]:
+    """What a function gives for each item, on all cores that may be used.
+
+    By a copy of this process where it can have one, else by threads, which
+    wait for one another most of the time.
+
+    Parameters
+    ----------
+    function, items
+        As for `shared`.
+    """
+    return (shared if may_split() else side_by_side)(function, items)
 
 
 def _alike(function: Callable[[Item], Answer], item: Item) -> Answer:

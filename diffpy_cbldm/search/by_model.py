@@ -247,10 +247,7 @@ def _search(model: Drawing, target: Target, seed: int, worth: float) -> Pool:
             start = np.tile(parents, (4, 1, 1, 1))[:POPULATION]
             near = seed + k * 1_000_003
             z = model.renew(curve, model.to_own(start), NOISED_TO, near)
-        import torch  # border
-
-        latents = torch.as_tensor(model.to_numpy(z))  # border
-        fresh = pool.add(latents, model.structures(z, SIZES))
+        fresh = pool.add(model.to_numpy(z), model.structures(z, SIZES))
         if sites:
             # Polyhedra take longer to decode: only of promising latents.
             fresh = pool.best_of(fresh, HULLED)
