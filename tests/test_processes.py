@@ -46,6 +46,15 @@ def test_two_processes_share_the_items_and_keep_their_order(two_cores):
         os.kill(pids[-1], 0)
 
 
+def test_threads_take_the_place_of_a_copy(two_cores, monkeypatch):
+    ours = os.getpid()
+    pids = [pid for _, pid in processes.at_once(_slow, range(4))]
+    assert pids[0] == ours != pids[-1]
+    # Beside other threads no copy can be made.
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert processes.at_once(_slow, range(4)) == [(k, ours) for k in range(4)]
+
+
 def test_a_caller_who_collects_ended_processes_has_one(two_cores):
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:

@@ -79,8 +79,13 @@ def every_orbit_move(positions: np.ndarray) -> dict[str, np.ndarray]:
     where there are fewer than `LEAST_SYMMETRIC` operations.
     """
     x = centred(positions)
-    if not len(x) > 1:
-        return {}
+    return {**_every(x.tobytes())} if len(x) > 1 else {}
+
+
+@functools.lru_cache(maxsize=8)
+def _every(places: bytes) -> dict[str, np.ndarray]:
+    """`every_orbit_move` of centred positions, which a fit asks for often."""
+    x = np.frombuffer(places).reshape(-1, 3)
     bond = nearest_neighbour_distance(x)
     # Whatever the stretch, a shape has its orbits looked for once.
     shape = np.round(x / bond, 6) + 0.0

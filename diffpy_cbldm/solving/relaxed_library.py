@@ -29,6 +29,10 @@ from diffpy_cbldm.solving.plainest import EXPLAINED
 FEWEST = 20
 """Atoms of a cluster whose orbits are more than its size."""
 
+FITTED = 32
+"""Ideal clusters with orbits that are fitted as they are: the best half of
+them as they were screened."""
+
 LOOKED_AT, TRIES = 8, 4
 """Ideal clusters whose orbits are relaxed, and from how many starts."""
 
@@ -149,16 +153,21 @@ def _front(
 
 def _ideal(target: Target) -> list[tuple[Candidate, QuickFit]]:
     """The ideal clusters with orbits to relax that fit best as they are."""
-    table, (_, bonds) = load_table(), screened_library(target)
-    known = [
-        Candidate(
-            (target.element,) * len(one.members),
-            table.positions(k) * bonds[k],
-            structure_type=one.structure_type,
-            generator="library",
-        )
+    table, (rw, bonds) = load_table(), screened_library(target)
+    places = [
+        k
         for k, one in enumerate(table.geometries)
         if one.structure_type in SYMMETRIC and len(one.members) >= FEWEST
+    ]
+    places.sort(key=lambda k: rw[k])
+    known = [
+        Candidate(
+            (target.element,) * len(table.geometries[k].members),
+            table.positions(k) * bonds[k],
+            structure_type=table.geometries[k].structure_type,
+            generator="library",
+        )
+        for k in places[:FITTED]
     ]
     # The screening does not fit Qdamp and widths, which large ones need.
     fits = quick_fit([c.positions for c in known], target, scan=(0.0,))
