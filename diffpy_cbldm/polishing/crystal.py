@@ -154,6 +154,11 @@ class Measured:
         """Whether the curve is not 0 at all points that count."""
         return bool((self.target.weights * self.target.g**2).any())
 
+    def lighten(self) -> None:
+        """Drop the tables of the last grid, see `PairBasis.lighten`."""
+        if "last" in self._grids:
+            self._grids["last"].lighten()
+
     def at_qdamp(self, qdamp: float) -> Measured:
         """The same with Qdamp (1/A) held at a value."""
         other = copy.copy(self)
@@ -370,6 +375,7 @@ class Crystal:
     def lighten(self) -> None:
         """Drop tables that are made again when they are asked for: 10 MB."""
         self.basis.lighten()
+        self.data.lighten()
 
     def eased(self) -> PairBasis:
         """The basis on which the fit's parameters follow."""

@@ -17,6 +17,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.polishing.candidates import Front, edited_from
 from diffpy_cbldm.polishing.crystal import Crystal, Measured, Polished
 from diffpy_cbldm.polishing.front import SYMMETRIC, predicted, sound
@@ -86,6 +87,7 @@ def relaxed_library(
     if known or not asks_for_shells(target):
         return Relaxed()
     found = _ideal(target)
+    give_back()  # what the fits of all have left behind
     met = _met(found, target)
     taken = {(c.structure_type, len(c)) for c in starts}
     for k in sorted(met, key=lambda k: met[k].criterion)[:EDITED]:
@@ -122,10 +124,15 @@ def _met(
             rough.lighten()  # all of them wait for the last one
         return rough
 
+    def ended(one: Crystal) -> Polished | None:
+        found = settled(one)
+        one.lighten()
+        return found
+
     rough = side_by_side(roughly, ideal)
     found = {k: one.judged() for k, one in enumerate(rough) if one}
     best = sorted(found, key=lambda k: found[k].criterion)[:SETTLED]
-    ends = side_by_side(settled, [one for k in best if (one := rough[k])])
+    ends = side_by_side(ended, [one for k in best if (one := rough[k])])
     every = found | dict(zip(best, ends))
     return {k: p for k, p in every.items() if p is not None}
 
