@@ -23,6 +23,7 @@ IN_A_JOB = (
     "diffpy_cbldm.debye.kernels",
     "diffpy_cbldm.fitting.kernels",
     "diffpy_cbldm.debye.sum_kernels",
+    "diffpy_cbldm.fitting.pair_kernels",
     "diffpy_cbldm.polishing.kernels",
 )
 """Modules of kernels, in the order in which a job calls them."""

@@ -28,6 +28,15 @@ WAIT = 30.0
 _ADVISORY = 0xCB1D
 """The number of the lock that writers to PostgreSQL take in turn."""
 
+_LACKS_INDEXES = """
+SELECT to_regclass('keys_of_row') IS NULL AND coalesce(
+    (SELECT pg_get_userbyid(relowner) = current_user
+     FROM pg_class WHERE oid = to_regclass('keys')),
+    true)
+"""
+"""Whether tables of PostgreSQL are without `_index_rows`, and ours or none:
+of those of others only their owner can make indexes."""
+
 
 def check(address: str, option: str = "--database") -> None:
     """Find out before any work whether a database can be written.
@@ -140,9 +149,10 @@ def _index_rows(rows: Any) -> None:
     """
     from ase.db.sqlite import all_tables
 
+    cursor = rows.connection.cursor()
     for table in all_tables:
         if table != "systems":
-            rows.connection.execute(
+            cursor.execute(
                 f"CREATE INDEX IF NOT EXISTS {table}_of_row ON {table}(id)"
             )
 
@@ -155,9 +165,13 @@ def _wait_for_turn(rows: Any, address: str) -> None:
     """
     if address.startswith("postgres"):
         # Held until the connection is closed, also by a process that dies.
-        rows.connection.cursor().execute(
-            f"SELECT pg_advisory_lock({_ADVISORY})"
-        )
+        cursor = rows.connection.cursor()
+        cursor.execute(f"SELECT pg_advisory_lock({_ADVISORY})")
+        cursor.execute(_LACKS_INDEXES)
+        if cursor.fetchone()[0]:
+            rows.count()  # makes the tables where there are none
+            _index_rows(rows)
+            rows.connection.commit()
 
 
 @contextlib.contextmanager

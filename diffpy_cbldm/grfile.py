@@ -6,11 +6,14 @@ together and checks them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 import re
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,8 +80,25 @@ def load(path: str | os.PathLike[str] | IO[Any]) -> tuple[str, str]:
                 f"{source}: the text has another encoding than the stream; "
                 'expected bytes: open the file with mode "rb".'
             ) from None
-    try:
+    with _named(path):
         return str(path), decode(Path(path).read_bytes())
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise what `load` would for a path that is missing, or a folder.
+
+    It is not opened: a pipe can be read once.
+    """
+    with _named(path):
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            raise IsADirectoryError
+
+
+@contextlib.contextmanager
+def _named(path: Any) -> Iterator[None]:
+    """Raise `CbldmError` with the name of a file that cannot be read."""
+    try:
+        yield
     except FileNotFoundError:
         raise CbldmError(
             f"{path}: no such file; expected a .gr file: check the name."

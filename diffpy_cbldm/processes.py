@@ -11,8 +11,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import logging
+import logging.handlers
 import multiprocessing
 import pickle
+import queue
 import signal
 import sys
 import threading
@@ -22,7 +25,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from diffpy_cbldm.memory import COUNTS, forget
-from diffpy_cbldm.threads import allowed, alone
+from diffpy_cbldm.threads import allowed, alone, side_by_side
 
 Item = TypeVar("Item")
 
@@ -96,6 +99,22 @@ def in_turn(
         begin(item)
         found.append(_alike(function, item))
     return found
+
+
+def at_once(
+    function: Callable[[Item], Answer], items: Sequence[Item]
+) -> list[Answer]:
+    """What a function gives for each item, on all cores that may be used.
+
+    By a copy of this process where it can have one, else by threads, which
+    wait for one another most of the time.
+
+    Parameters
+    ----------
+    function, items
+        As for `shared`.
+    """
+    return (shared if may_split() else side_by_side)(function, items)
 
 
 def _alike(function: Callable[[Item], Answer], item: Item) -> Answer:
@@ -174,12 +193,16 @@ class _Copy:
     def answers(self) -> dict[int, Any]:
         """What the copy found, by place; without what it could not do."""
         try:
-            answers, said = pickle.loads(self.receiver.recv_bytes())
+            told = pickle.loads(self.receiver.recv_bytes())
         except (EOFError, OSError):  # it was ended, or could tell nothing
             return {}
-        for message, category in said:
-            warnings.warn(message, category, stacklevel=3)
-        return dict(answers)
+        for _, (_, said, logged) in sorted(told.items()):
+            for message, category in said:
+                warnings.warn(message, category, stacklevel=3)
+            for record in logged:
+                # Levels and filters of the logger have let it through.
+                logging.getLogger(record.name).callHandlers(record)
+        return {place: answer for place, (answer, _, _) in told.items()}
 
     def end(self) -> None:
         """End the copy, which after an error may be at work still."""
@@ -209,19 +232,51 @@ def _work(
     receiver.close()
     # To look through the objects of before would copy their memory.
     gc.freeze()
-    answers: dict[int, Any] = {}
+    told: dict[int, tuple[Any, list[tuple[str, type]], list[Any]]] = {}
+    logged = _gathered_records()
     with warnings.catch_warnings(record=True) as said, alone():
         for place in reversed(range(len(items))):
             if not left.acquire(block=False):
                 break
             try:
-                answers[place] = _alike(function, items[place])
+                answer = _alike(function, items[place])
             except Exception:
                 # The other process meets the same and tells the user.
                 break
-    told = [(str(w.message), w.category) for w in said or ()]
+            heard = [(str(w.message), w.category) for w in said or ()]
+            told[place] = answer, heard, [*logged]
+            logged.clear()
+            if said:
+                said.clear()
     # Not while there is work: it would wait until the other one listens.
     # And not by `send`, for which PyTorch puts tensors into files that end
     # with this process.  What cannot be pickled is made there again.
     with contextlib.suppress(Exception):
-        sender.send_bytes(pickle.dumps((answers, told)))
+        sender.send_bytes(pickle.dumps(told))
+
+
+class _Gathering(logging.handlers.QueueHandler):
+    """Keeps records as they can be pickled, in a list."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__(queue.SimpleQueue())  # which nobody waits for
+        self.records = records
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self.records.append(record)
+
+
+def _gathered_records() -> list[logging.LogRecord]:
+    """Where the log records of this process go from now on.
+
+    Handlers that write would write here as well as in the process that has
+    the answers, and those that keep records in memory would end with this
+    one.
+    """
+    records: list[logging.LogRecord] = []
+    for logger in logging.Logger.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):  # not a name in between
+            logger.handlers, logger.propagate = [], True
+    logging.getLogger().handlers = [_Gathering(records)]
+    return records

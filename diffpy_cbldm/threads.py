@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 
@@ -193,7 +193,8 @@ def side_by_side(
     """What a function gives for each item, several at a time.
 
     As many at once as `allowed` says, each with one thread, so that the
-    results do not depend on how many there are.
+    results do not depend on how many there are.  Where the system starts no
+    more of them, this thread does the rest.
     """
     threads = min(allowed(), len(items))
     if threads < 2:
@@ -209,7 +210,30 @@ def side_by_side(
     workers = ThreadPoolExecutor(threads)
     with one_thread():
         try:
-            return list(workers.map(called, items))
+            begun = _begun(workers, called, items)
+            return [
+                called(item) if answer is None else answer.result()
+                for item, answer in zip(items, begun, strict=True)
+            ]
         finally:
             # After an error, what has not begun would only delay it.
             workers.shutdown(cancel_futures=True)
+
+
+def _begun(
+    workers: ThreadPoolExecutor,
+    function: Callable[[Item], Answer],
+    items: Sequence[Item],
+) -> list[Future[Answer] | None]:
+    """The answers that threads will give; None where none can be started."""
+    begun: list[Future[Answer]] = []
+    try:
+        for item in items:
+            begun.append(workers.submit(function, item))
+        return [*begun]
+    except RuntimeError:  # the system starts no more threads
+        # What waits in the queue holds the item that was refused as well:
+        # it would be worked on twice.
+        workers.shutdown(cancel_futures=True)
+    kept = [None if one.cancelled() else one for one in begun]
+    return [*kept, *[None] * (len(items) - len(begun))]

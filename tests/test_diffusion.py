@@ -191,7 +191,7 @@ def test_algorithm_3_is_the_l1_of_the_noise():
     z_0 = torch.zeros(20_000, 1, dtype=torch.float64)
 
     def right(x, t):
-        b = (1 - SCHEDULE.abar[t]).sqrt()[:, None]
+        _, b = SCHEDULE.amounts(t, x)
         return x / b
 
     generator = torch.Generator().manual_seed(0)

@@ -8,6 +8,7 @@ import pytest
 from ase.cluster import Icosahedron, Octahedron
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.fitting import noise_beyond
 from diffpy_cbldm.fitting.noise_beyond import without_noise_beyond
 from diffpy_cbldm.fitting.qmax_edge import STEP, _sine_sums, qmax_of
 from diffpy_cbldm.fitting.qmin_edge import waves_below, without_waves_below
@@ -130,6 +131,20 @@ def test_noise_stays_where_it_cannot_be_told():
         with_noise(made(), 5.0),
     ):
         assert without_noise_beyond(other) == (other, 0.0)
+
+
+def test_what_lies_within_qmax_is_that_of_least_squares():
+    """Also at points that are not even, by the waves one by one."""
+    rng = np.random.default_rng(0)
+    r = np.sort(rng.uniform(0.5, 12.0, 700))
+    g = rng.normal(size=len(r))
+    step = np.pi / (r[-1] + noise_beyond.BEYOND)
+    waves = np.sin(np.outer(r, step * np.arange(1, int(20.0 / step) + 1)))
+    size = waves.shape[1]
+    ridge = noise_beyond.RIDGE * np.square(waves).sum() / size
+    normal = waves.T @ waves + ridge * np.eye(size)
+    exact = waves @ np.linalg.solve(normal, waves.T @ g)
+    assert noise_beyond._within(r, g, 20.0) == pytest.approx(exact, abs=1e-9)
 
 
 @pytest.mark.parametrize("where", [1.2, 14.0])

@@ -19,8 +19,9 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.model.cbldm import CbLDM
-from diffpy_cbldm.model.condition import QDAMP_UNIT, pdf_tensor, tell_qdamp
-from diffpy_cbldm.model.outline import OutlineSpace, outline_errors
+from diffpy_cbldm.model.curves import QDAMP_UNIT, pdf_tensor, tell_qdamp
+from diffpy_cbldm.model.outline import OutlineSpace
+from diffpy_cbldm.model.structure import outline_errors
 from diffpy_cbldm.search import by_model, large_model
 from diffpy_cbldm.search.by_model import cbldm_generator
 from diffpy_cbldm.search.large_match import Comparison

@@ -9,15 +9,12 @@ import threading
 import numpy as np
 import pytest
 
-import diffpy_cbldm as cb
 from diffpy_cbldm import memory
 from diffpy_cbldm.crystals import lattice_pairs
 from diffpy_cbldm.crystals.frameworks import load_frameworks
 from diffpy_cbldm.crystals.large_cuts import Ground
 from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
 from diffpy_cbldm.crystals.lattices import sphere
-from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.polishing.crystal import Crystal, Measured
 from diffpy_cbldm.search.matching import HIST_BINS, HIST_ORDER, HIST_STEP
 from diffpy_cbldm.search.pool import site_pairs
 
@@ -127,17 +124,3 @@ def test_what_one_generator_asks_for_is_forgotten_alone():
     assert load_frameworks() is not frameworks
     assert str(load_frameworks()[-1]) == str(frameworks[-1])
     assert sphere("fcc", 4.0) is here
-
-
-def test_a_lightened_crystal_answers_as_before():
-    x = 2.8 * sphere("fcc", 2.0) / 0.5**0.5
-    (pdf,) = cb.simulate([cb.Cluster("Pt", x)], rmax=15.0)
-    crystal = Crystal(x, "fcc", Measured(Target.of(pdf)))
-    basis, moved = crystal.basis, 1.01 * x[None]
-    before = basis.residuals(moved, x[None])
-    tables = basis._table[0].nbytes + basis.grid._cosines.nbytes
-    crystal.lighten()
-    assert basis._table is None and "_cosines" not in vars(basis.grid)
-    assert tables > 1e6
-    for part, again in zip(before, basis.residuals(moved, x[None])):
-        np.testing.assert_array_equal(part, again)

@@ -109,7 +109,7 @@ def test_plain_double_sum():
             total += 2 * f[symbols[i]] * f[symbols[j]] * wave
     mean = sum(f[s] for s in symbols) / len(symbols)
     f_of_q = total / (len(symbols) * mean**2)
-    r = Grid().points().numpy()
+    r = Grid().points()
     exact = 2 / np.pi * dq * np.sin(np.outer(r, q)) @ f_of_q
     # Between points of its transform the curve is read linearly.
     assert deviation(g, exact) < 1e-3

@@ -1,5 +1,6 @@
 """Work shared with a copy of the process: the same answers, nothing left."""
 
+import logging
 import os
 import pickle
 import signal
@@ -127,6 +128,51 @@ def test_warnings_of_the_copy_are_heard(two_cores):
 
     with pytest.warns(UserWarning, match="of item 3"):
         processes.shared(work, range(4))
+
+
+def test_what_the_copy_logs_is_heard_once(two_cores, caplog, capfd):
+    logger = logging.getLogger("of.a.library")
+    stream = logging.StreamHandler()
+    logger.addHandler(stream)
+
+    def work(item):
+        try:
+            raise ValueError(f"within {item}")
+        except ValueError:
+            logger.exception("item %d by %d", item, os.getpid())
+        logger.debug("not asked for")
+        time.sleep(0.1)
+        return item
+
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert processes.shared(work, range(4)) == [0, 1, 2, 3]
+    finally:
+        logger.removeHandler(stream)
+    said = capfd.readouterr().err
+    for item in range(4):
+        assert caplog.text.count(f"item {item} by") == 1
+        assert caplog.text.count(f"ValueError: within {item}") == 1
+        assert said.count(f"item {item} by") == 1
+    assert len({record.process for record in caplog.records}) == 2
+
+
+def test_what_the_copy_says_of_an_item_that_fails_is_said_once(
+    two_cores, caplog
+):
+    def work(item):
+        if item == 3:
+            logging.getLogger(__name__).warning("of item 3")
+            warnings.warn("of item 3", stacklevel=1)
+            raise ValueError("item 3")
+        time.sleep(0.1)
+
+    with (
+        pytest.warns(UserWarning) as heard,
+        pytest.raises(ValueError, match="item 3"),
+    ):
+        processes.shared(work, range(4))
+    assert len(heard) == len(caplog.records) == 1
 
 
 def test_one_process_where_the_second_core_is_not_free(monkeypatch):

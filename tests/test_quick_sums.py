@@ -104,7 +104,7 @@ def test_a_table_of_pairs_serves_a_fit(n):
             "qmax": qmax,
         }
         at = np.sort(rng.uniform(1.5, 29.9, 400))
-        grid = Grid(1.5, 30.0, at=torch.tensor(at))
+        grid = Grid(1.5, 30.0, at=at)
         g = cache.pdf(Conditions(**settings), grid, stretch=stretch)
         again = cache._of_table(
             Conditions(**settings), grid, stretch, False, 1e-10

@@ -6,6 +6,9 @@ import json
 import os
 import pathlib
 import re
+import signal
+import subprocess
+import sys
 import time
 import types
 
@@ -546,6 +549,56 @@ def test_tables(here):
 # The command and the page
 
 
+STARTING = """
+import signal
+
+from diffpy_cbldm.series import clients
+
+if __name__ == "__main__":
+    # A shell's jobs in the background are started without it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    clients.PRELOADED = ["distributed"]
+    try:
+        with clients.connected(2) as connect:
+            connect()
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_ctrl_c_while_workers_start(here):
+    """One word of it, by who was asked, and no process is left."""
+    (here / "starting.py").write_text(STARTING)
+    main = subprocess.Popen(
+        [sys.executable, "starting.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while len(running(main.pid)) < 3 and main.poll() is None:
+        time.sleep(0.02)
+    os.killpg(main.pid, signal.SIGINT)
+    out, err = main.communicate(timeout=120)
+    assert (out, err, main.returncode) == ("interrupted\n", "", 0)
+    end = time.monotonic() + 20
+    while running(main.pid) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not running(main.pid)
+
+
+def running(session):
+    """The processes of a session that have not ended."""
+    found = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            state, _, _, own = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(own) == session and state != "Z":
+                found.append(stat.parent.name)
+    return found
+
+
 @pytest.fixture
 def few_workers(monkeypatch, client):
     """Threads of this process in place of processes of their own."""
@@ -601,6 +654,27 @@ def test_a_series_on_the_command_line(octahedra, few_workers, capfd, here):
     assert os.stat("run10.html").st_mtime_ns == before
     assert pathlib.Path("run9.html").exists()
     assert len(Store("cbldm-series.db").records()) == 5
+
+
+def test_what_is_no_file_is_refused_before_workers_start(
+    octahedra, few_workers, monkeypatch, capfd, here
+):
+    (here / "folder").mkdir()
+    words = [*WORDS, "--workers", "2", "-t", "series", "--table", "t.csv"]
+    with monkeypatch.context() as patch:
+        # Nothing is left to do.
+        patch.setattr(clients, "connected", None)
+        assert cbldm.main(["folder", "missing.gr", *words]) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and "2 of 2 inputs failed" in err
+    assert "folder: is a folder" in err and "missing.gr: no such file" in err
+    assert not any(here.glob("*.html")) and not any(here.glob("*.csv"))
+    # The others are solved.
+    write_gr("a.gr", dataclasses.replace(octahedra[0], source=""))
+    assert cbldm.main(["folder", "a.gr", *words]) == 1
+    (record,) = Store("cbldm-series.db").records()
+    assert record.source == "a.gr" and record.state == "done"
+    assert "1 of 2 inputs failed: folder" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

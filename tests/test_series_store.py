@@ -1,5 +1,6 @@
 """The store of a series: once each, shared by runs, sound on a full disk."""
 
+import contextlib
 import dataclasses
 import pathlib
 import sqlite3
@@ -236,3 +237,48 @@ def test_eight_writers_to_a_file():
 def test_eight_writers_to_postgresql():
     with postgres_server() as address:
         check_writers(address)
+        check_indexes(address)
+        check_tables_of_another(address)
+
+
+INDEXES = [
+    *("keys_of_row", "number_key_values_of_row"),
+    *("species_of_row", "text_key_values_of_row"),
+]
+
+
+def check_indexes(address):
+    """The tables that ASE empties of a row have an index of its number."""
+    import psycopg2
+
+    with contextlib.closing(psycopg2.connect(address)) as link:
+        seen = link.cursor()
+        seen.execute(
+            "SELECT indexname FROM pg_indexes WHERE indexname LIKE '%_of_row' "
+            "ORDER BY indexname"
+        )
+        assert [name for (name,) in seen.fetchall()] == INDEXES
+        # As few rows as these would be read from one end to the other.
+        seen.execute("SET enable_seqscan = off")
+        seen.execute("EXPLAIN DELETE FROM text_key_values WHERE id = 3")
+        assert INDEXES[-1] in str(seen.fetchall())
+
+
+def check_tables_of_another(address):
+    """Who may write to tables of another user's, and make no index, writes."""
+    import psycopg2
+
+    with contextlib.closing(psycopg2.connect(address)) as link:
+        for line in (
+            *(f"DROP INDEX {name}" for name in INDEXES),
+            "CREATE ROLE guest LOGIN",
+            "GRANT ALL ON ALL TABLES IN SCHEMA public TO guest",
+            "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO guest",
+        ):
+            link.cursor().execute(line)
+        link.commit()
+    store = Store(address.replace("//me@", "//guest@"))
+    assert store.finish(Record("f" * 32, "guest.gr", n_atoms=7))
+    # Their owner makes them.
+    assert len(Store(address).records()) == len(KEYS) + 1
+    check_indexes(address)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from diffpy_cbldm.threads import allowed, one_thread
+from diffpy_cbldm.threads import allowed, cores, one_thread, side_by_side
 
 
 def numbers():
@@ -78,3 +78,36 @@ def test_the_cores_of_a_process_without_torch(monkeypatch, told, most):
     monkeypatch.setenv("OMP_NUM_THREADS", told)
     number = within(allowed)
     assert 1 <= number <= min(most, os.cpu_count())
+
+
+@pytest.mark.parametrize("few", [0, 1, 2])
+def test_where_no_more_threads_can_be_started(monkeypatch, few):
+    """What has been begun is done once, the rest by this thread."""
+    start, started = threading.Thread.start, []
+
+    def refused(thread):
+        if len(started) == few:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    worked = []
+
+    def square(item):
+        worked.append(item)
+        return item**2, set(numbers())
+
+    with cores(3):
+        found = side_by_side(square, range(5))
+    assert found == [(item**2, {1}) for item in range(5)]
+    assert sorted(worked) == list(range(5))
+    assert len(started) == few and not any(t.is_alive() for t in started)
+
+
+def test_an_error_of_the_work_is_not_taken_for_a_refusal():
+    def fail(item):
+        raise RuntimeError("of the work")
+
+    with cores(2), pytest.raises(RuntimeError, match="of the work"):
+        side_by_side(fail, range(3))

@@ -41,10 +41,8 @@ quick = dict(generators="library", refine=2, polish=False)
 WORK = {
     "a default job": "assert cb.solve(pdf, count=8, refine=2).candidates",
     "edits": """
-# No ball: what edits may mend.
-pdf = noisy("Pt", 3.92 * fcc[(size < 1.3) & (fcc[:, 0] > -1.1)])
-found = cb.solve(pdf, generators="library", refine=1)
-assert any(point.edits for point in found.front), found.front
+start = cb.Candidate("Pt", 3.92 * fcc[size < 1.5], structure_type="fcc")
+assert cb.polish(start, pdf)[0].rw < 1
 """,
     "a compound": """
 from diffpy_cbldm.search import cut_screening

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.model.cbldm import CbLDM
-from diffpy_cbldm.model.condition import algorithm_1, pdf_tensor
+from diffpy_cbldm.model.condition import algorithm_1
+from diffpy_cbldm.model.curves import pdf_tensor
 from diffpy_cbldm.model.diffusion import algorithm_3
 from diffpy_cbldm.model.laplacian import by_layers, laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_sample

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import pdf_from_histogram
-from diffpy_cbldm.model.condition import tell_qdamp
+from diffpy_cbldm.model.curves import tell_qdamp
 from diffpy_cbldm.settings import Model
 from training.settings import World
 

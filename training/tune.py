@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
-from diffpy_cbldm.model.cbldm import CbLDM, structures
+from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.weights import load_weights
 from diffpy_cbldm.settings import Sampling
 from training.datasets import tuning_set
@@ -56,7 +56,7 @@ def trade_off(
     single, best = [], []
     for target in targets:
         z = model.sample(target, draws, 0, sampling)
-        found = [row[0].positions for row in structures(model, z)]
+        found = [row[0].positions for row in model.structures(z)]
         g = curves(stream, found)
         rw = scaled_rw(target[start:], g[:, start:])
         single.append(float(rw.mean()))

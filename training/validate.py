@@ -21,7 +21,7 @@ from torch import Tensor
 from diffpy_cbldm.crystals.filling import Proposal
 from diffpy_cbldm.crystals.table import TEMPLATE_OF
 from diffpy_cbldm.debye.batches import padded
-from diffpy_cbldm.model.cbldm import CbLDM, structures
+from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.weights import load_weights
 from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling
 from training.settings import World
@@ -131,7 +131,7 @@ def validate(
         z = model.sample(g[i], draws, seed, sampling)
         # The prior's mean goes first: it shows what diffusion adds.
         latents = torch.cat([mean[i : i + 1], z])
-        proposals = [row[0] for row in structures(model, latents)]
+        proposals = [row[0] for row in model.structures(latents)]
         found = curves(stream, [p.positions for p in proposals])
         rw = scaled_rw(g[i, start:], found[:, start:]).cpu().numpy()
         # The best of the draws, the prior's mean not counted.

@@ -16,8 +16,8 @@ import torch
 
 from diffpy_cbldm.crystals.large_cuts import LARGE_TYPES
 from diffpy_cbldm.model.cbldm import CbLDM
-from diffpy_cbldm.model.condition import pdf_tensor
-from diffpy_cbldm.model.outline import OutlineDecoder
+from diffpy_cbldm.model.curves import pdf_tensor
+from diffpy_cbldm.model.structure import OutlineDecoder
 from diffpy_cbldm.model.weights import load_weights
 from training.large import LargeStream
 from training.settings import WORLDS

@@ -155,7 +155,8 @@ class _Run:
         self.level = common.level(self.output.verbose)
         self.types = self._output_types()
         self.stream = self.output.output == "-"
-        self.unheard = ""  # why standard output cannot be written
+        # Why standard output cannot be written.
+        self.unheard: common.NobodyListens | None = None
         if self.stream:
             writers.stream_type(self.types)
         files: settings.Inputs = tables["inputs"]
@@ -269,8 +270,8 @@ class _Run:
             self.say("Summary\n" + summary(rows.items()))
         code = self.account.close()
         if self.unheard:
-            common.complain(PROG, f"{self.unheard}; files were not affected")
-            return common.FATAL
+            files = "; files were not affected"
+            return common.unheard(PROG, self.unheard, files)
         return code
 
     def prepare(
@@ -383,7 +384,7 @@ class _Run:
             # to do.
             if not self.types and self.output.plot == "no":
                 raise
-            self.unheard = str(error)
+            self.unheard = error
 
 
 class _Bar:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import errno
 import os
 import pathlib
 import re
@@ -77,6 +78,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage: one line, exit code 1."""
         raise CbldmError(f"{message}: see {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help by `say`, which knows when nobody listens."""
+        if file is None:
+            say(self.format_help(), end="")
+        else:
+            super().print_help(file)
 
     def given(self, words: Sequence[str]) -> dict[str, Any]:
         """What the command line says, with its ``inputs``.
@@ -202,7 +210,11 @@ def complain(prog: str, message: str, kind: str = "error") -> None:
 
 
 class NobodyListens(Exception):
-    """Standard output was closed before the end, or its disk is full."""
+    """Standard output is closed, or its disk is full."""
+
+
+class ReaderLeft(NobodyListens):
+    """Who read standard output has had enough, as ``head``; no mistake."""
 
 
 def say(text: str, end: str = "\n") -> None:
@@ -220,12 +232,24 @@ def say(text: str, end: str = "\n") -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise ReaderLeft from None
         reason = (
-            "was closed before the end"
-            if isinstance(error, BrokenPipeError)
+            "was closed"
+            if error.errno == errno.EBADF
             else f"cannot be written ({error.strerror})"
         )
         raise NobodyListens(f"standard output {reason}") from None
+
+
+def unheard(prog: str, error: NobodyListens, files: str = "") -> int:
+    """Say that standard output was lost; the exit code.
+
+    Where its reader left, nothing is said, as by other tools of Unix.
+    """
+    if not isinstance(error, ReaderLeft):
+        complain(prog, f"{error}{files}")
+    return FATAL
 
 
 def _open_standard_streams() -> None:
@@ -243,11 +267,10 @@ def _open_standard_streams() -> None:
     if sys.stdin is None:
         sys.stdin = open(os.devnull)
     if sys.stdout is None:
-        # A pipe whose reader has gone.
-        reader, writer = os.pipe()
-        os.close(reader)
-        os.dup2(writer, 1)
-        os.close(writer)
+        # What cannot be written to: it was closed on purpose.
+        closed = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(closed, 1)
+        os.close(closed)
         sys.stdout = open(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")
@@ -316,8 +339,7 @@ def guarded(
         complain(prog, "interrupted; outputs that were complete are kept")
         return FATAL
     except NobodyListens as error:
-        complain(prog, str(error))
-        return FATAL
+        return unheard(prog, error)
     except Exception as error:
         complain(prog, fault(prog, error, _wants_debug(words)))
         return FATAL
@@ -418,6 +440,8 @@ def shown(prog: str, given: Mapping[str, Any], tables: Tables) -> bool:
 
         page = pathlib.Path(__file__).parent / "manual" / f"{prog}.md"
         text = page.read_text(encoding="utf-8")
-        pydoc.pager(f"{text}\n{reference(tables)}")
+        # Into a pipe it would be written without a look whether that is read.
+        show = pydoc.pager if sys.stdout.isatty() else say
+        show(f"{text}\n{reference(tables)}")
         return True
     return False

@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from diffpy_cbldm import settings
@@ -112,7 +112,7 @@ class _Series:
 
         found = [
             self.command.account.attempt(
-                name, functools.partial(inputs.locate, name, folders)
+                name, functools.partial(_located, name, folders)
             )
             for name, folders in self.command.inputs
         ]
@@ -124,6 +124,8 @@ class _Series:
 
     def run(self) -> int:
         """Solve all, and end with the page and the table."""
+        if not self.feed.open:  # each input was refused
+            return self.command.account.close()
         from diffpy_cbldm.series import clients
         from diffpy_cbldm.series.engine import Engine
 
@@ -287,6 +289,16 @@ class _Series:
         if records:
             self.command.say(series_summary(records))
         return self.command.account.close()
+
+
+def _located(name: str, folders: Sequence[str]) -> str:
+    """The path of an input, refused before workers start where it is none."""
+    from diffpy_cbldm.grfile import check_file
+
+    path = inputs.locate(name, folders)
+    if path != inputs.STDIN:
+        check_file(path)
+    return path
 
 
 def _raising(record: Any) -> Callable[[], None]:

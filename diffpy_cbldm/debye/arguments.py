@@ -3,42 +3,77 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_numpy_array,
+    is_torch_array,
+    to_device,
+)
 
+from diffpy_cbldm.debye.pair_blocks import Array, detached
 from diffpy_cbldm.errors import CbldmError
 
-Number = float | Tensor
-"""One value for all clusters, or a tensor with one for each."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Number: TypeAlias = "float | np.ndarray | Tensor"
+"""One value for all clusters, or an array or tensor with one for each."""
+
+
+def follows_gradients(x: Any) -> bool:
+    """Whether a gradient is asked for: of a tensor, and not switched off."""
+    if not getattr(x, "requires_grad", False):
+        return False
+    import torch
+
+    return torch.is_grad_enabled()
+
+
+def as_other(value: Any, like: Array) -> Array:
+    """Numbers as the array or tensor, type and place that another has.
+
+    Gradients of a tensor are kept.
+    """
+    if is_torch_array(value) and is_torch_array(like):
+        xp = array_namespace(value)
+        return to_device(
+            xp.astype(value, like.dtype, copy=False), device(like)
+        )
+    xp = array_namespace(like)
+    return xp.asarray(value, dtype=like.dtype, device=device(like))
 
 
 def checked_positions(
-    positions: Tensor, lengths: Tensor | None
-) -> tuple[Tensor, Tensor]:
+    positions: Array, lengths: Any | None
+) -> tuple[Array, Array]:
     """Positions (B, N, 3) without what padding holds, and lengths (B,).
 
     CbldmError for other shapes and types, lengths outside 1 .. N, and NaN
     in place of an atom.
     """
-    if not isinstance(positions, Tensor) or not positions.is_floating_point():
+    if not _floating(positions):
+        kind = f" of {positions.dtype}" if hasattr(positions, "dtype") else ""
         raise CbldmError(
-            f"positions is {type(positions).__name__}; expected a floating "
-            "point torch tensor: pass torch.as_tensor(x, dtype=float64)."
+            f"positions is {type(positions).__name__}{kind}; expected a "
+            "floating point array or torch tensor: pass np.asarray(x, float)."
         )
-    if positions.dim() != 3 or positions.shape[2] != 3:
+    if positions.ndim != 3 or positions.shape[2] != 3:
         raise CbldmError(
             f"positions has shape {tuple(positions.shape)}; expected "
             "(B, N, 3): pass positions[None] for one cluster."
         )
+    xp, place = array_namespace(positions), device(positions)
     batch, n = positions.shape[:2]
     if lengths is None:
-        lengths = torch.full((batch,), n)
+        lengths = xp.full((batch,), n, dtype=xp.int64, device=place)
         # One cluster, most often: a sum over all tells in a microsecond.
-        if n and math.isfinite(float(positions.detach().sum())):
-            return positions, lengths.to(positions.device)
-    lengths = torch.as_tensor(lengths).to(positions.device, torch.int64)
+        if n and math.isfinite(float(detached(positions).sum())):
+            return positions, lengths
+    lengths = xp.asarray(lengths, dtype=xp.int64, device=place)
     if lengths.shape != (batch,):
         raise CbldmError(
             f"lengths has shape {tuple(lengths.shape)}; expected ({batch},), "
@@ -49,44 +84,51 @@ def checked_positions(
             f"lengths run from {int(lengths.min())} to {int(lengths.max())}; "
             f"expected 1 to {n}, the size of positions."
         )
-    real = torch.arange(n, device=positions.device) < lengths[:, None]
-    if not bool((torch.isfinite(positions).all(2) | ~real).all()):
+    real = xp.arange(n, device=place) < lengths[:, None]
+    if not bool((xp.all(xp.isfinite(positions), axis=2) | ~real).all()):
         raise CbldmError(
             "positions hold NaN or infinite values; expected finite "
             "numbers: check how the cluster was made."
         )
     # Padding may hold anything, and must not reach the distances.
     if not bool(real.all()):
-        positions = torch.where(real[..., None], positions, 0.0)
+        positions = xp.where(real[..., None], positions, 0.0)
     return positions, lengths
 
 
-def numbers(name: str, value: Number, like: Tensor, low: float) -> Tensor:
+def _floating(x: Any) -> bool:
+    """Whether it is an array or a tensor of floating point numbers."""
+    if not (is_numpy_array(x) or is_torch_array(x)):
+        return False
+    return bool(array_namespace(x).isdtype(x.dtype, "real floating"))
+
+
+def numbers(name: str, value: Number, like: Array, low: float) -> Array:
     """One value per cluster, (B,), checked against its lower limit."""
-    # Most calls: one good number, without a tensor made to look at it.
+    xp, batch = array_namespace(like), len(like)
+    # Most calls: one good number, without an array made to look at it.
     if isinstance(value, (int, float)) and math.isfinite(value):
         if value >= low:
-            return like.new_full((len(like),), value)
-    if not isinstance(value, Tensor):
-        value = torch.as_tensor(value, dtype=torch.float64)
-    value = value.to(like.device, like.dtype)
-    batch = len(like)
-    if value.shape not in ((), (batch,)) and not (
-        name == "u_iso" and value.shape == like.shape[:2]
+            kind = {"dtype": like.dtype, "device": device(like)}
+            return xp.full((batch,), value, **kind)
+    values = as_other(value, like)
+    if values.shape not in ((), (batch,)) and not (
+        name == "u_iso" and values.shape == like.shape[:2]
     ):
         raise CbldmError(
-            f"{name} has shape {tuple(value.shape)}; expected one number "
+            f"{name} has shape {tuple(values.shape)}; expected one number "
             f"or ({batch},), one per cluster."
         )
-    least = float(value.detach().min()) if value.numel() else low
-    most = float(value.detach().max()) if value.numel() else low
+    some = 0 not in values.shape
+    least = float(detached(values).min()) if some else low
+    most = float(detached(values).max()) if some else low
     if not (least >= low and math.isfinite(most) and math.isfinite(least)):
         shown = most if least >= low else least
         limit = f"at least {low:g}" if low > -math.inf else "a finite number"
         raise CbldmError(
             f"{name} is {shown:g}; expected {limit}: correct {name}."
         )
-    return value.expand(batch) if value.dim() == 0 else value
+    return values if values.ndim else xp.broadcast_to(values, (batch,))
 
 
 def check_least_zero(**values: Any) -> None:

@@ -28,11 +28,6 @@ def padded(
     lengths : (B,) array of int64
         Numbers of atoms.
     """
-    if str(dtype).startswith("torch."):  # border: simulation asks for tensors
-        import torch
-
-        given = padded(structures, str(dtype).removeprefix("torch."), size)
-        return tuple(map(torch.from_numpy, given))  # type: ignore
     sizes = [len(structure) for structure in structures]
     if size is None:
         size = max(sizes, default=0)

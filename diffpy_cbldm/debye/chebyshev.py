@@ -14,8 +14,9 @@ from __future__ import annotations
 import functools
 import math
 
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace
+
+from diffpy_cbldm.debye.pair_blocks import Array, arange
 
 TOO_MANY = 200
 """So many terms and more cost more than the plain sum over pairs."""
@@ -59,7 +60,7 @@ def _node_count(exponent: float, base: float, precision: float) -> int:
     return TOO_MANY
 
 
-def terms(factor: Tensor, t: Tensor, count: int) -> list[Tensor]:
+def terms(factor: Array, t: Array, count: int) -> list[Array]:
     """Return factor T_m(t), m = 0 .. count - 1; t as `factor` or broadcast."""
     out = [factor, factor * t]
     for _ in range(count - 2):
@@ -67,10 +68,10 @@ def terms(factor: Tensor, t: Tensor, count: int) -> list[Tensor]:
     return out[:count]
 
 
-def coefficients(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def coefficients(count: int, like: Array) -> tuple[Array, Array]:
     """Nodes t_j (M,), and the matrix (M, M) that makes a_m of f(t_j)."""
-    order = torch.arange(count, dtype=like.dtype, device=like.device)
+    xp, order = array_namespace(like), arange(count, like)
     angle = (order + 0.5) * (math.pi / count)
-    matrix = torch.cos(order[:, None] * angle) * (2 / count)
+    matrix = xp.cos(order[:, None] * angle) * (2 / count)
     matrix[0] /= 2
-    return torch.cos(angle), matrix
+    return xp.cos(angle), matrix

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from torch import Tensor
+import numpy as np
 
 from diffpy_cbldm.debye.arguments import Number, check_ranges, numbers
-from diffpy_cbldm.debye.qgrid import R_STEP, r_grid
+from diffpy_cbldm.debye.pair_blocks import Array
+from diffpy_cbldm.debye.qgrid import R_STEP, r_points
 
 _SIGNED = ("delta1", "delta2", "scale")
 """Conditions that may be negative."""
@@ -18,8 +19,8 @@ _SIGNED = ("delta1", "delta2", "scale")
 class Conditions:
     """Motion of the atoms, Q range and resolution behind a curve G(r).
 
-    Each is one number, or a (B,) tensor where a function takes one for each
-    cluster.
+    Each is one number, or (B,) of them, an array or a tensor as the positions
+    are, where a function takes one for each cluster.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class Conditions:
     qdamp: Number = 0.0
     scale: Number = 1.0
 
-    def of_each(self, name: str, like: Tensor) -> Tensor:
+    def of_each(self, name: str, like: Array) -> Array:
         """One of them for each cluster, (B,), checked against its limit."""
         low = -math.inf if name in _SIGNED else 0.0
         return numbers(name, getattr(self, name), like, low)
@@ -61,7 +62,7 @@ class Grid:
     rmin, rmax : float, angstrom, default 0 and 30
         rmax itself is no point.
     rstep : float, angstrom, default 0.01
-    at : (M,) tensor, angstrom, optional
+    at : (M,) array, angstrom, optional
         Points in place of those in steps of `rstep`; between `rmin` and
         `rmax`.
     """
@@ -69,13 +70,13 @@ class Grid:
     rmin: float = 0.0
     rmax: float = 30.0
     rstep: float = R_STEP
-    at: Tensor | None = dataclasses.field(default=None, compare=False)
+    at: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
-    def points(self) -> Tensor:
-        """The points, (M,), see `diffpy_cbldm.debye.qgrid.r_grid`."""
+    def points(self) -> np.ndarray:
+        """The points, (M,), see `diffpy_cbldm.debye.qgrid.r_points`."""
         if self.at is not None:
             return self.at
-        return r_grid(self.rmin, self.rmax, self.rstep)
+        return r_points(self.rmin, self.rmax, self.rstep)
 
 
 def check_curve(conditions: Conditions, grid: Grid, precision: float) -> None:

@@ -20,7 +20,7 @@ from array_api_compat import array_namespace, device
 from numpy.typing import DTypeLike
 from scipy.spatial.distance import cdist
 
-from diffpy_cbldm.debye._border import checked_positions, of_each  # border
+from diffpy_cbldm.debye.arguments import checked_positions
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.kernels import (
@@ -366,7 +366,7 @@ def pdf_from_histogram(
         )
     xp = array_namespace(hist)
     u_iso, qmin, qmax, qdamp, scale = (
-        of_each(conditions, name, hist)[:, None]
+        conditions.of_each(name, hist)[:, None]
         for name in ("u_iso", "qmin", "qmax", "qdamp", "scale")
     )
     if bool((qmin >= qmax).any()):
@@ -423,7 +423,7 @@ def _by_distance(
     """
     xp = array_namespace(hist)
     values = {
-        name: of_each(conditions, name, hist)
+        name: conditions.of_each(name, hist)
         for name in ("delta1", "delta2", "qbroad", "u_iso")
     }
     u_iso = values.pop("u_iso")

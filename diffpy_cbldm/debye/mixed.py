@@ -20,19 +20,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace, device
 
-from diffpy_cbldm.debye import chebyshev, form_factors, pairgrid, qgrid
+from diffpy_cbldm.debye import (
+    chebyshev,
+    form_factors,
+    pairgrid,
+    qgrid,
+    sum_kernels,
+)
 from diffpy_cbldm.debye.arguments import (
+    Number,
+    as_other,
     check_least_zero,
     checked_positions,
     numbers,
 )
 from diffpy_cbldm.debye.conditions import Conditions, Grid, check_curve
-from diffpy_cbldm.debye.pair_sums import plain_sum
-from diffpy_cbldm.debye.pairgrid import (
+from diffpy_cbldm.debye.pair_blocks import (
     TOUCHING,
+    Array,
+    arange,
+    detached,
+)
+from diffpy_cbldm.debye.pair_sums import distances, plain_sum
+from diffpy_cbldm.debye.pairgrid import (
     fast_length,
     fold,
     sine,
@@ -47,10 +59,10 @@ PAIRS = 1 << 14
 
 
 def mixed_pdf(
-    positions: Tensor,
+    positions: Array,
     elements: Sequence[str],
     *,
-    u_iso: float | Tensor,
+    u_iso: Number,
     stype: str = "X",
     qmin: float = 0.0,
     qmax: float = 25.0,
@@ -64,15 +76,15 @@ def mixed_pdf(
     rstep: float = 0.01,
     grid: str = "whole",
     precision: float = 1e-10,
-) -> Tensor:
+) -> Array:
     """Simulate G(r) of a cluster of any elements, X-ray or neutron.
 
     Parameters
     ----------
-    positions : (N, 3) tensor, angstrom
+    positions : (N, 3) array or tensor, angstrom
     elements : N str
         Symbols as in diffpy, such as "Cd" or "Cd2+".
-    u_iso : float or (N,) tensor, A^2
+    u_iso : float or (N,) array or tensor, A^2
         Mean square displacement, for all atoms or for each.
     stype : {"X", "N"}
         X-ray form factors or neutron scattering lengths.
@@ -90,8 +102,9 @@ def mixed_pdf(
 
     Returns
     -------
-    (M,) tensor, 1/A^2, on ``debye.r_grid(rmin, rmax, rstep)``.
-    Differentiable with respect to positions and u_iso.
+    (M,) array or tensor of float64, as the positions are, 1/A^2, on
+    ``debye.r_grid(rmin, rmax, rstep)``.  Tensors are differentiable with
+    respect to positions and u_iso.
 
     Raises
     ------
@@ -117,7 +130,7 @@ def mixed_pdf(
 
 
 def evaluate(
-    positions: Tensor,
+    positions: Array,
     elements: Sequence[str],
     conditions: Conditions,
     grid: Grid,
@@ -125,7 +138,7 @@ def evaluate(
     discretisation: str = "whole",
     stype: str,
     precision: float,
-) -> Tensor:
+) -> Array:
     """`mixed_pdf`; all conditions but u_iso are numbers."""
     form_factors.check_stype(stype)
     if discretisation not in ("whole", "native"):
@@ -141,37 +154,38 @@ def evaluate(
         conditions.delta2,
         conditions.qbroad,
     )
-    i, j, d = _pairs(x)
+    xp, (i, j, d) = array_namespace(x), _pairs(x)
     (cut, dq, first, count, parts), rstep = _q_range(
         u, d, conditions, grid, discretisation
     )
     # The native calculator leaves out pairs; of others none is so long.
     near = d <= cut
     i, j, d = i[near], j[near], d[near]
-    q = torch.arange(count, dtype=torch.float64) * dq
-    kind, f, mean = scattering(elements, q, stype)
+    q = arange(count, x) * dq
+    kinds, factors, mean = scattering(elements, np.arange(count) * dq, stype)
+    f, kind = as_other(factors, x), xp.asarray(kinds, device=device(x))
 
-    w = (u[i] + u[j]) / 2 * width_ratio(d, *law).clamp(min=0)
+    w = (u[i] + u[j]) / 2 * xp.clip(width_ratio(d, *law), min=0.0)
     # Each unordered pair of elements has its own histogram.
-    low = torch.minimum(kind[i], kind[j])
-    high = torch.maximum(kind[i], kind[j])
+    low = xp.minimum(kind[i], kind[j])
+    high = xp.maximum(kind[i], kind[j])
     code = high * (high + 1) // 2 + low
     sums = _sums(d, w, code, len(f) * (len(f) + 1) // 2, q, precision)
-    total = torch.zeros_like(q)
+    total = xp.zeros_like(q)
     for b in range(len(f)):
         for a in range(b + 1):
             total = total + f[a] * f[b] * sums[b * (b + 1) // 2 + a]
-    total = total / (len(elements) * mean.square())
+    total = total / as_other(len(elements) * mean**2, x)
 
     r = grid.points()
     g = qgrid.native_curves(total[None], dq, first, r, rstep, parts)[0]
-    fall = (conditions.qdamp * r).square()
-    return g * torch.exp(-0.5 * fall) * conditions.scale
+    fall = conditions.scale * np.exp(-0.5 * (conditions.qdamp * r) ** 2)
+    return g * as_other(fall, x)
 
 
 def _q_range(
-    u: Tensor,
-    d: Tensor,
+    u: Array,
+    d: Array,
     conditions: Conditions,
     grid: Grid,
     discretisation: str,
@@ -189,11 +203,13 @@ def _q_range(
     )
     ratio = end_ratio(grid.rmin, end, *law)
     qs: tuple[Any, Any] = conditions.qmin, conditions.qmax
-    widest = float(u.detach().max())
+    widest = float(detached(u).max())
     if native:
-        given = qgrid.native_range(widest, ratio, *qs, grid.rmax, grid.rstep)
-        return (*given, 1), grid.rstep
-    longest = float(d.detach().max()) if len(d) else 0.0
+        cut, dq, first, count = qgrid.native_range(
+            widest, ratio, *qs, grid.rmax, grid.rstep
+        )
+        return (cut, dq, first, count, 1), grid.rstep
+    longest = float(detached(d).max()) if len(d) else 0.0
     # A coarse grid of r takes its points from a fine curve.
     return (
         qgrid.whole_range(widest, ratio, *qs, grid.rmax, longest),
@@ -202,8 +218,8 @@ def _q_range(
 
 
 def _checked(
-    positions: Tensor, elements: Sequence[str], u_iso: float | Tensor
-) -> tuple[Tensor, Tensor]:
+    positions: Array, elements: Sequence[str], u_iso: Number
+) -> tuple[Array, Array]:
     """Positions (N, 3) and widths (N,) in float64, or CbldmError."""
     if len(elements) != len(positions):
         raise CbldmError(
@@ -211,32 +227,33 @@ def _checked(
             f"{len(elements)} elements; expected (N, 3) and one symbol for "
             "each atom."
         )
-    batch, _ = checked_positions(positions.double()[None], None)
-    u_iso = torch.as_tensor(u_iso, dtype=torch.float64)
-    if u_iso.shape not in ((), (len(elements),)):
+    batch, _ = checked_positions(positions[None], None)
+    xp = array_namespace(batch)
+    batch = xp.astype(batch, xp.float64, copy=False)
+    u = as_other(u_iso, batch)
+    if u.shape not in ((), (len(elements),)):
         raise CbldmError(
-            f"u_iso has shape {tuple(u_iso.shape)}; expected one number or "
+            f"u_iso has shape {tuple(u.shape)}; expected one number or "
             f"({len(elements)},), one for each atom."
         )
-    u_iso = u_iso.expand(1, len(elements))
-    return batch[0], numbers("u_iso", u_iso, batch, 0.0)[0]
+    u = xp.broadcast_to(u, (1, len(elements)))
+    return batch[0], numbers("u_iso", u, batch, 0.0)[0]
 
 
 def scattering(
-    elements: Sequence[str], q: Tensor, stype: str
-) -> tuple[Tensor, Tensor, Tensor]:
+    elements: Sequence[str], q: np.ndarray, stype: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Kinds of the atoms, scattering factors of kinds, mean over the atoms.
 
     (N,) int from 0, (kinds, K) and (K,), at q (K,).
     """
     kinds = sorted(set(elements))
-    table = form_factors.factors(kinds, q.numpy(), stype)
-    f = torch.as_tensor(np.stack([table[kind] for kind in kinds]))
-    kind = torch.tensor([kinds.index(symbol) for symbol in elements])
-    atoms = torch.bincount(kind, minlength=len(kinds)).to(f.dtype)
-    mean = atoms @ f / len(kind)
+    table = form_factors.factors(kinds, q, stype)
+    f = np.stack([table[kind] for kind in kinds])
+    kind = np.array([kinds.index(symbol) for symbol in elements])
+    mean = np.bincount(kind, minlength=len(kinds)) @ f / len(kind)
     # Neutron scattering lengths have both signs: a mean may be zero.
-    if bool((mean.abs() < 1e-6 * f.abs().max()).any()):
+    if (np.abs(mean) < 1e-6 * np.abs(f).max()).any():
         raise CbldmError(
             "the mean scattering factor vanishes, by which G(r) is divided; "
             "expected a composition that scatters: correct the elements."
@@ -244,77 +261,112 @@ def scattering(
     return kind, f, mean
 
 
-def _pairs(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """First and second atom and distance of all pairs."""
-    i, j = torch.triu_indices(len(x), len(x), 1)
-    d = torch.nn.functional.pdist(x)
-    if len(d) and float(d.detach().min()) < TOUCHING:
-        at = int(d.argmin())
+def _pairs(x: Array) -> tuple[Any, Any, Array]:
+    """First and second atom and distance of all pairs, none at one place."""
+    i, j, d = distances(x)
+    shortest = float(detached(d).min()) if len(d) else math.inf
+    if shortest < TOUCHING:
+        at = int(detached(d).argmin())
         raise CbldmError(
-            f"atoms {int(i[at])} and {int(j[at])} are {float(d.min()):.2g} "
+            f"atoms {int(i[at])} and {int(j[at])} are {shortest:.2g} "
             f"apart; expected at least {TOUCHING:g}: remove the atom "
             "that stands twice at one place."
         )
     return i, j, d
 
 
-def _spread(frac: Tensor, order: int) -> Tensor:
-    """Spline weights (order, n) of the pieces at 0 <= frac < 1, (n,)."""
-    rows = frac.new_tensor(spline(order))
-    powers = [torch.ones_like(frac)]
-    for _ in range(rows.shape[1] - 1):
-        powers.append(powers[-1] * frac)
-    return rows @ torch.stack(powers)
+def _in_bins(
+    d: Array, t: Array, code: Any, out: Array, step: float, order: int
+) -> Array:
+    """Spread 2/d T_m(t) of pairs (P,) over bins, by code.
+
+    Parameters
+    ----------
+    d, t, code : (P,) arrays or tensors
+    out : (codes, bins + order + 1, M), zeros
+        Column c stands for the distance (c - order/2) * step.  An array is
+        changed in place.
+    step : float, A
+    order : int
+        Of the spline.
+    """
+    if not isinstance(out, np.ndarray):
+        return _in_bins_of_tensor(d, t, code, out, step, order)
+    pieces = np.array(spline(order))
+    for k, bins in enumerate(out):
+        mine = code == k
+        few = d[mine], np.ones(mine.sum()), t[mine]
+        # No transform of a spline is divided out: any spacing serves.
+        sum_kernels.spread_widths(
+            *few, step, pieces, 1.0, 0, bins[order // 2 :]
+        )
+    return out
+
+
+def _in_bins_of_tensor(
+    d: Any, t: Any, code: Any, out: Any, step: float, order: int
+) -> Any:
+    """`_in_bins` of tensors, with their gradients."""
+    xp = array_namespace(d)
+    codes, width, count = out.shape
+    rows = xp.asarray(spline(order), dtype=d.dtype, device=device(d))
+    pieces = xp.arange(order, 0, -1, device=device(d))[:, None]
+    flat = out.reshape(-1, count)
+    # Parts bound the memory: each pair has order * count values.
+    for k in range(0, len(d), PAIRS):
+        part = slice(k, k + PAIRS)
+        place = d[part] / step
+        cell = xp.clip(xp.floor(detached(place)), max=width - order - 1)
+        powers = [xp.ones_like(place)]
+        for _ in range(order - 1):
+            powers.append(powers[-1] * (place - cell))
+        spread = rows @ xp.stack(powers)
+        terms = xp.stack(chebyshev.terms(2 / d[part], t[part], count), axis=1)
+        index = xp.astype(cell, xp.int64) + code[part] * width + pieces
+        values = (spread[:, :, None] * terms).reshape(-1, count)
+        flat = flat.index_add(0, index.reshape(-1), values)
+    return flat.reshape(codes, width, count)
 
 
 def _sums(
-    d: Tensor, w: Tensor, code: Tensor, codes: int, q: Tensor, precision: float
-) -> Tensor:
+    d: Array, w: Array, code: Any, codes: int, q: Array, precision: float
+) -> Array:
     """Return 2 sum_p sin(Q d_p)/d_p exp(-w_p Q^2) by code, (codes, K).
 
     ``q`` (K,) is k dq from k = 0; ``d``, ``w`` and ``code`` are (P,).
     """
+    xp = array_namespace(q)
     if not len(d):
-        return q.new_zeros(codes, len(q))
+        return as_other(np.zeros((codes, len(q))), q)
     order, angle = pairgrid.spline_order(precision / 5)
     reach = math.pi / float(q[1])
     least = max(reach * float(q[-1]) / angle, len(q), 2 * order)
     bins = fast_length(least)
-    step, width = reach / bins, bins + order + 1
+    step = reach / bins
 
-    with torch.no_grad():
-        least, most = float(w.min()), float(w.max())
-    half, count = max((most - least) / 2, 1e-12), 1
-    if most > least:
+    narrow, most = float(detached(w).min()), float(detached(w).max())
+    half, count = max((most - narrow) / 2, 1e-12), 1
+    if most > narrow:
         count = chebyshev.node_count(
             half * float(q[-1]) ** 2, 0.0, precision / 3
         )
     if count == chebyshev.TOO_MANY:
         # The widest pairs are few, and would ask for terms without end.
-        wide = w > least + half
+        wide = w > narrow + half
         rest = _sums(d[~wide], w[~wide], code[~wide], codes, q, precision)
         few = [
             plain_sum(d[wide & (code == k)], w[wide & (code == k)], q)
             for k in range(codes)
         ]
-        return rest + torch.stack(few)
-    mid = (most + least) / 2
-    grid = q.new_zeros(codes * width, count)
-    pieces = torch.arange(order, 0, -1)[:, None]
-    # Parts bound the memory: each pair has order * count values.
-    for part in torch.arange(len(d)).split(PAIRS):
-        terms = chebyshev.terms(2 / d[part], (w[part] - mid) / half, count)
-        place = d[part] / step
-        cell = place.detach().floor().clamp(max=bins)
-        spread = _spread(place - cell, order)
-        index = cell.long() + code[part] * width + pieces
-        values = spread[:, :, None] * torch.stack(terms, 1)
-        grid = grid.index_add(0, index.reshape(-1), values.reshape(-1, count))
-    rows = grid.view(codes, width, count).transpose(1, 2)
-    rows = rows.reshape(codes * count, width)
+        return rest + xp.stack(few)
+    mid = (most + narrow) / 2
+    empty = as_other(np.zeros((codes, bins + order + 1, count)), q)
+    grid = _in_bins(d, (w - mid) / half, code, empty, step, order)
+    rows = xp.permute_dims(grid, (0, 2, 1)).reshape(codes * count, -1)
     waves = sine(fold(rows, bins, order), bins, len(q))
     waves = waves / window(q, step, order)
 
     t, matrix = chebyshev.coefficients(count, q)
-    damp = torch.exp(-(mid + half * t)[:, None] * q.square())
-    return (waves.view(codes, count, -1) * (matrix @ damp)).sum(1)
+    damp = xp.exp(-(mid + half * t)[:, None] * q**2)
+    waves = waves.reshape(codes, count, -1)
+    return xp.sum(waves * (matrix @ damp), axis=1)

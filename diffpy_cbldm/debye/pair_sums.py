@@ -22,13 +22,19 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from array_api_compat import array_namespace, device
+from scipy.spatial.distance import pdist
 
-from diffpy_cbldm.debye.pairgrid import (
+from diffpy_cbldm.debye.pair_blocks import (
     TOUCHING,
+    Array,
     arange,
+    detached,
+)
+from diffpy_cbldm.debye.pairgrid import (
     fast_length,
     fold,
     near_pairs,
@@ -42,7 +48,8 @@ from diffpy_cbldm.debye.pairgrid import (
 from diffpy_cbldm.debye.widths import Widths, smooth_terms
 from diffpy_cbldm.errors import CbldmError
 
-Limits = tuple[Tensor, Tensor] | None
+Limits = tuple[Any, Any] | None
+"""Distances (B,) between which pairs count, A: low < d <= high."""
 
 NEAREST = 0.5
 """Atoms nearer to each other (A) are summed pair by pair."""
@@ -53,7 +60,7 @@ class Plan:
 
     Parameters
     ----------
-    q : (K,) tensor
+    q : (K,) array or tensor
         For harmonic, k pi / reach from k = 0.
     reach : float
         Distances up to here are covered.
@@ -73,7 +80,7 @@ class Plan:
 
     def __init__(
         self,
-        q: Tensor,
+        q: Any,
         reach: float,
         harmonic: bool,
         precision: float,
@@ -93,32 +100,33 @@ class Plan:
         )
 
     @functools.cached_property
-    def _waves(self) -> Tensor:
-        x = torch.arange(self.bins + 1, dtype=torch.float64) * self.step
-        x = x.to(self.q.device)[:, None]
-        return torch.sin(x * self.q.double()).to(self.q.dtype)
+    def _waves(self) -> Any:
+        xp = array_namespace(self.q)
+        q = xp.astype(self.q, xp.float64, copy=False)
+        x = arange(self.bins + 1, q) * self.step
+        return xp.astype(xp.sin(x[:, None] * q), self.q.dtype, copy=False)
 
     @functools.cached_property
-    def spread(self) -> Tensor:
+    def spread(self) -> Any:
         """Transform of the spline at Q, (K,)."""
         return window(self.q, self.step, self.order)
 
     @functools.cached_property
-    def squared(self) -> Tensor:
+    def squared(self) -> Any:
         """Q^2, (K,)."""
-        return self.q.square()
+        return self.q**2
 
     @functools.cached_property
-    def distances(self) -> Tensor:
+    def distances(self) -> Any:
         """Where the bins stand, (bins + 1,)."""
         return arange(self.bins + 1, self.q) * self.step
 
     @functools.cached_property
-    def symbol(self) -> Tensor:
+    def symbol(self) -> Any:
         """Transform of the spline sampled on the bins, (bins + 1,)."""
         return symbol(self.bins, self.order, self.q)
 
-    def transform(self, series: Tensor) -> Tensor:
+    def transform(self, series: Array) -> Array:
         """Return sum_m series_m sin(Q m step), (..., K)."""
         if self.harmonic:
             return sine(series, self.bins, len(self.q))
@@ -129,27 +137,29 @@ class Plan:
         return Plan(self.q, self.reach, self.harmonic, self.precision, factor)
 
 
+def native_plan(dq: float, count: int, precision: float, like: Any) -> Plan:
+    """For Q = k dq, in the kind, type and place of an array."""
+    where = array_namespace(like), like.dtype, device(like)
+    return _native_plan(dq, count, precision, *where)
+
+
 @functools.lru_cache(maxsize=8)
-def native_plan(
-    dq: float,
-    count: int,
-    precision: float,
-    dtype: torch.dtype,
-    device: torch.device,
+def _native_plan(
+    dq: float, count: int, precision: float, xp: Any, dtype: Any, place: Any
 ) -> Plan:
-    """For Q = k dq; kept, as a fit asks for few grids again and again."""
-    q = torch.arange(count, dtype=dtype, device=device) * dq
+    """Kept, as a fit asks for few grids again and again."""
+    q = xp.arange(count, dtype=dtype, device=place) * dq
     return Plan(q, math.pi / dq, True, precision)
 
 
 class Bins:
     """Pairs in bins, (B, bins + 1), and what is drawn from them."""
 
-    def __init__(self, grid: Tensor, plan: Plan) -> None:
+    def __init__(self, grid: Any, plan: Plan) -> None:
         self.grid, self.plan = grid, plan
 
     @functools.cached_property
-    def masses(self) -> Tensor:
+    def masses(self) -> Any:
         """Point masses whose splines sum to the grid, (B, bins + 1).
 
         They may be multiplied with any smooth function of the distance.
@@ -161,7 +171,8 @@ class Bins:
     @functools.cached_property
     def extent(self) -> tuple[float, float]:
         """Bounds on the shortest and the longest distance."""
-        filled = self.grid.detach().any(0).nonzero()
+        xp = array_namespace(self.grid)
+        (filled,) = xp.nonzero(xp.any(detached(self.grid) != 0, axis=0))
         if not len(filled):
             return 1.0, 1.0
         step = self.plan.step
@@ -180,12 +191,12 @@ class Pairs:
     """
 
     gather: Callable[[Plan, Limits], Bins]
-    near: Callable[[Plan, Tensor], tuple[Tensor, Tensor]]
-    longest: Tensor | None = None
+    near: Callable[[Plan, Any], tuple[Any, Any]]
+    longest: Any = None
 
 
 def gather_pairs(
-    positions: Tensor, lengths: Tensor, plan: Plan, limits: Limits
+    positions: Array, lengths: Array, plan: Plan, limits: Limits
 ) -> Bins:
     """`Pairs.gather` of positions (B, N, 3)."""
     grid = pair_grid(
@@ -195,26 +206,27 @@ def gather_pairs(
 
 
 def near_distances(
-    positions: Tensor, lengths: Tensor, plan: Plan, limit: Tensor
-) -> tuple[Tensor, Tensor]:
+    positions: Array, lengths: Array, plan: Plan, limit: Array
+) -> tuple[Array, Array]:
     """`Pairs.near` of positions (B, N, 3)."""
     b, i, j = near_pairs(positions, lengths, limit, plan.step, plan.bins)
-    return b, (positions[b, i] - positions[b, j]).norm(dim=1)
+    xp = array_namespace(positions)
+    apart = positions[b, i] - positions[b, j]
+    return b, xp.linalg.vector_norm(apart, axis=1)
 
 
-def gridded_sum(
-    pairs: Pairs, widths: Widths, cut: float, plan: Plan
-) -> Tensor:
+def gridded_sum(pairs: Pairs, widths: Widths, cut: float, plan: Plan) -> Any:
     """F(Q) N, (B, K), by way of bins over the distances."""
-    ends = torch.zeros_like(widths.u), torch.full_like(widths.u, cut)
+    xp = array_namespace(plan.q)
+    ends = xp.zeros_like(widths.u), xp.full_like(widths.u, cut)
     limits = None if cut >= plan.reach * (1 - 1e-12) else ends
     bins = pairs.gather(plan, limits)
     if widths.plain:
         # One width for all pairs is a factor of the whole sum.
-        total = plan.transform(bins.grid) / plan.spread
-        return total * torch.exp(-widths.u[:, None] * plan.squared)
+        whole = plan.transform(bins.grid) / plan.spread
+        return whole * xp.exp(-widths.u[:, None] * plan.squared)
     near, far = bins.extent
-    edge = widths.edge().clamp(max=cut)
+    edge = xp.clip(widths.edge(), max=cut)
     start = max(near, float(edge.min()))
     # The terms must be smooth over the margin about every pair.
     wide = plan.margin / 0.3
@@ -226,7 +238,7 @@ def gridded_sum(
         return gridded_sum(pairs, widths, cut, finer)
     if wide > start:
         return _split_sum(pairs, widths, cut, plan)
-    total = torch.zeros((), dtype=plan.q.dtype, device=plan.q.device)
+    total: Any = 0.0
     if bool((edge >= near).any()):
         # Pairs that are cut to width 0 jump there: they get their own bins.
         zero = pairs.gather(plan, (ends[0], edge))
@@ -234,15 +246,14 @@ def gridded_sum(
         bins = pairs.gather(plan, (edge, ends[1]))
     else:
         edge = ends[0]
-    smooth = _smooth_part(bins, widths, edge.clamp(min=near), min(far, cut))
+    edge = xp.clip(edge, min=near)
+    smooth = _smooth_part(bins, widths, edge, min(far, cut))
     if smooth is None:
         return _split_sum(pairs, widths, cut, plan)
     return total + smooth
 
 
-def _smooth_part(
-    bins: Bins, widths: Widths, near: Tensor, far: float
-) -> Tensor | None:
+def _smooth_part(bins: Bins, widths: Widths, near: Any, far: float) -> Any:
     """F(Q) N of pairs at near (B,) < d <= far, None where that is no use."""
     plan = bins.plan
     expansion = smooth_terms(
@@ -260,67 +271,78 @@ def _smooth_part(
     return (plan.transform(terms) * damp).sum(0)
 
 
-def _split_sum(pairs: Pairs, widths: Widths, cut: float, plan: Plan) -> Tensor:
+def _split_sum(pairs: Pairs, widths: Widths, cut: float, plan: Plan) -> Any:
     """F(Q) N, (B, K): pairs of short distance one by one, others in bins.
 
     The bins begin a margin above the distance at which s is cut to 0, so
     that s is nowhere continued to values below 0, where exp(-U Q^2 s) grows
     without bound.
     """
-    edge = widths.edge()
+    xp, edge = array_namespace(plan.q), widths.edge()
     plan = plan.finer(1)
     floor = max(NEAREST, float(edge.min()))
     plan = plan.finer(math.ceil(plan.margin / (0.3 * floor)))
-    limit = (edge + plan.margin).clamp(min=NEAREST)
-    end = torch.full_like(limit, cut)
+    limit = xp.clip(edge + plan.margin, min=NEAREST)
+    end = xp.full_like(limit, cut)
     smooth = None
     while smooth is None:
         bins = pairs.gather(plan, (limit, end))
         near, far = bins.extent
-        smooth = _smooth_part(
-            bins, widths, limit.clamp(min=near), min(far, cut)
-        )
+        first = xp.clip(limit, min=near)
+        smooth = _smooth_part(bins, widths, first, min(far, cut))
         if smooth is None:  # s is still too steep: delta2 far below 0
             limit = 2 * limit
-    cluster, d = pairs.near(plan, limit.clamp(max=cut))
+    cluster, d = pairs.near(plan, xp.clip(limit, max=cut))
     rows = []
     for b in range(len(limit)):
         mine = d[cluster == b]
-        s = widths.take(slice(b, b + 1)).ratio(mine)[0].clamp(min=0)
-        rows.append(plain_sum(mine, s * widths.u[b], plan.q))
-    return smooth + torch.stack(rows)
+        s = widths.take(slice(b, b + 1)).ratio(mine)[0]
+        w = xp.clip(s, min=0.0) * widths.u[b]
+        rows.append(plain_sum(mine, w, plan.q))
+    return smooth + xp.stack(rows)
 
 
 def direct_sum(
-    positions: Tensor, lengths: Tensor, widths: Widths, cut: float, q: Tensor
-) -> Tensor:
+    positions: Array, lengths: Array, widths: Widths, cut: float, q: Array
+) -> Array:
     """F(Q) N, (B, K), by the plain sum over pairs: the reference."""
-    out = []
+    xp, out = array_namespace(positions), []
     for b in range(len(positions)):
-        x = positions[b : b + 1, : int(lengths[b])]
-        d = torch.pdist(x[0])[None]
-        i, j = torch.triu_indices(len(x[0]), len(x[0]), 1, device=q.device)
+        i, j, d = distances(positions[b, : int(lengths[b])])
         alone = widths.take(slice(b, b + 1))
         u = alone.u[0]
-        mean = (u[i] + u[j]) / 2 if u.dim() else u.expand(d.shape[1])
-        keep = d[0] <= cut
-        d, mean = d[:, keep], mean[keep]
-        if d.numel() and float(d.detach().min()) < TOUCHING:
+        mean = (u[i] + u[j]) / 2 if u.ndim else xp.broadcast_to(u, d.shape)
+        keep = d <= cut
+        d, mean = d[keep], mean[keep]
+        shortest = float(detached(d).min()) if len(d) else math.inf
+        if shortest < TOUCHING:
             raise CbldmError(
-                f"two atoms are {float(d.detach().min()):.2g} apart; expected "
-                f"at least {TOUCHING:g}: remove the atom that stands twice "
-                "at one place."
+                f"two atoms are {shortest:.2g} apart; expected at least "
+                f"{TOUCHING:g}: remove the atom that stands twice at one "
+                "place."
             )
-        out.append(plain_sum(d[0], alone.ratio(d).clamp(min=0)[0] * mean, q))
-    return torch.stack(out)
+        s = xp.clip(alone.ratio(d)[0], min=0.0)
+        out.append(plain_sum(d, s * mean, q))
+    return xp.stack(out)
 
 
-def plain_sum(d: Tensor, w: Tensor, q: Tensor) -> Tensor:
+def distances(x: Array) -> tuple[Any, Any, Array]:
+    """First and second atom and distance of all pairs of positions (N, 3)."""
+    i, j = np.triu_indices(len(x), 1)
+    # pdist does not lose digits as the matrix form would.
+    if isinstance(x, np.ndarray):
+        return i, j, pdist(x).astype(x.dtype, copy=False)
+    xp, place = array_namespace(x), {"device": device(x)}
+    return xp.asarray(i, **place), xp.asarray(j, **place), xp.pdist(x)
+
+
+def plain_sum(d: Array, w: Array, q: Array) -> Array:
     """Return 2 sum_p sin(Q d_p)/d_p exp(-w_p Q^2), (K,); d and w (P,)."""
-    total = torch.zeros_like(q)
+    xp = array_namespace(q)
+    total, squared = xp.zeros_like(q), q**2
     # In parts: each pair has a wave of K values.
-    for dist, width in zip(d.split(8192), w.split(8192), strict=True):
-        wave = torch.sin(dist[:, None] * q) / dist[:, None]
-        damp = torch.exp(-width[:, None] * q.square())
-        total = total + 2 * (wave * damp).sum(0)
+    for k in range(0, len(d), 8192):
+        some, width = d[k : k + 8192, None], w[k : k + 8192, None]
+        wave = xp.sin(some * q) / some * xp.exp(-width * squared)
+        total = total + 2 * xp.sum(wave, axis=0)
     return total

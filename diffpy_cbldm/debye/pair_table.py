@@ -25,7 +25,6 @@ import functools
 import math
 
 import numpy as np
-import torch
 
 from diffpy_cbldm.debye import chebyshev, sum_kernels
 from diffpy_cbldm.debye.pairgrid import fast_length, spline, spline_order
@@ -363,11 +362,8 @@ class WidthTables:
 
 @functools.cache
 def _polynomials(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`chebyshev.coefficients` as arrays of float64."""
-    angles, matrix = chebyshev.coefficients(
-        count, torch.zeros((), dtype=torch.float64)
-    )
-    return angles.numpy(), matrix.numpy()
+    """`chebyshev.coefficients` in float64, each made once."""
+    return chebyshev.coefficients(count, np.zeros(0))
 
 
 def sine(series: np.ndarray, count: int) -> np.ndarray:

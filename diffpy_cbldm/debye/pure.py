@@ -17,17 +17,20 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from array_api_compat import array_namespace, device
 
 from diffpy_cbldm.debye import quick_sums
 from diffpy_cbldm.debye.arguments import (
     Number,
+    as_other,
     checked_positions,
     numbers,
 )
 from diffpy_cbldm.debye.conditions import Conditions, Grid, check_curve
+from diffpy_cbldm.debye.pair_blocks import Array, detached
 from diffpy_cbldm.debye.pair_sums import (
     Pairs,
     Plan,
@@ -54,8 +57,8 @@ DISCRETISATIONS = ("whole", "native", "integral")
 
 
 def debye_pdf(
-    positions: Tensor,
-    lengths: Tensor | None = None,
+    positions: Array,
+    lengths: Any | None = None,
     *,
     u_iso: Number,
     qmin: float = 0.0,
@@ -72,21 +75,22 @@ def debye_pdf(
     grid: str = "whole",
     precision: float = 1e-6,
     chunk: int | None = None,
-) -> Tensor:
+) -> Array:
     """Simulate G(r) of a batch of clusters of one element.
 
     Parameters
     ----------
-    positions : (B, N, 3) tensor, angstrom
-        Clusters, padded to the longest; float32 or float64, any device.
-    lengths : (B,) tensor of int, optional
+    positions : (B, N, 3) array or tensor, angstrom
+        Clusters, padded to the longest; float32 or float64.  NumPy arrays,
+        or tensors of PyTorch on any device.
+    lengths : (B,) array or tensor of int, optional
         Numbers of atoms; default N for all.
-    u_iso : float, (B,) or (B, N) tensor, A^2
+    u_iso : float, (B,) or (B, N) of them, A^2
         Mean square displacement; one value per atom takes the direct sum.
     qmin, qmax : float, 1/A, default 0 and 25
-    qdamp, qbroad : float or (B,) tensor, 1/A, default 0
-    delta1, delta2 : float or (B,) tensor, A and A^2, default 0
-    scale, stretch : float or (B,) tensor, default 1
+    qdamp, qbroad : float or (B,) of them, 1/A, default 0
+    delta1, delta2 : float or (B,) of them, A and A^2, default 0
+    scale, stretch : float or (B,) of them, default 1
         Factors on G and on the positions.
     rmin, rmax, rstep : float, angstrom, default 0, 30, 0.01
     grid : {"whole", "native", "integral"}
@@ -104,9 +108,10 @@ def debye_pdf(
 
     Returns
     -------
-    (B, M) tensor, 1/A^2, on `r_grid(rmin, rmax, rstep)`.  Differentiable with
-    respect to positions, u_iso, qdamp, qbroad, delta1, delta2, scale and
-    stretch, at the Q grid that the values choose.
+    (B, M) array or tensor, as the positions are, 1/A^2, on `r_grid(rmin,
+    rmax, rstep)`.  Tensors are differentiable with respect to positions,
+    u_iso, qdamp, qbroad, delta1, delta2, scale and stretch, at the Q grid
+    that the values choose.
 
     Raises
     ------
@@ -129,7 +134,7 @@ def debye_pdf(
     )
 
 
-def stretched(positions: Tensor, stretch: Number) -> Tensor:
+def stretched(positions: Array, stretch: Number) -> Array:
     """Positions (B, N, 3) times a factor for all or for each cluster."""
     if isinstance(stretch, float) and stretch == 1.0:
         return positions
@@ -138,8 +143,8 @@ def stretched(positions: Tensor, stretch: Number) -> Tensor:
 
 
 def evaluate(
-    positions: Tensor,
-    lengths: Tensor,
+    positions: Array,
+    lengths: Array,
     conditions: Conditions,
     grid: Grid,
     *,
@@ -147,7 +152,7 @@ def evaluate(
     precision: float,
     chunk: int | None = None,
     cached: Pairs | None = None,
-) -> Tensor:
+) -> Array:
     """`debye_pdf` of checked, stretched positions; cached has their pairs."""
     check_curve(conditions, grid, precision)
     if discretisation not in DISCRETISATIONS:
@@ -167,12 +172,12 @@ def evaluate(
         for name in ("u_iso", "delta1", "delta2", "qbroad", "qdamp", "scale")
     )
     widths = Widths(u, d1, d2, qbroad)
-    r = grid.points().to(positions.device)
+    r, xp = grid.points(), array_namespace(positions)
     if not len(positions):
-        return positions.new_zeros(0, len(r))
+        return as_other(np.zeros((0, len(r))), positions)
     if discretisation == "integral":
-        transform = _integral(positions, conditions, grid, r, precision)
-        ways = [(torch.arange(len(positions)), transform)]
+        transform = _integral(positions, conditions, grid, precision)
+        ways = [(np.arange(len(positions)), transform)]
     else:
         longest = None
         if discretisation != "native":
@@ -182,8 +187,9 @@ def evaluate(
                 else cached.longest
             )
         ways = _sampled(widths, conditions, grid, r, precision, longest)
-    damped = qdamp.requires_grad or bool((qdamp != 0).any())
-    direct = precision < EXACT or widths.u.dim() == 2
+    damped = getattr(qdamp, "requires_grad", False) or bool((qdamp != 0).any())
+    direct = precision < EXACT or widths.u.ndim == 2
+    at = as_other(r, positions)
     out, order = [], []
     for part, transform in _parts(ways, positions, lengths, len(r), chunk):
         size = lengths[part]
@@ -197,17 +203,16 @@ def evaluate(
                 functools.partial(near_distances, x, size),
             )
             f = gridded_sum(pairs, widths.take(part), cut, transform.plan)
-        g = transform.curves(f / size[:, None])
+        g = transform.curves(f / as_other(size, f)[:, None])
         if damped:
-            fall = (qdamp[part, None] * r.to(g.dtype)).square()
-            g = g * torch.exp(-0.5 * fall)
+            g = g * xp.exp(-0.5 * (qdamp[part, None] * at) ** 2)
         out.append(g * scale[part, None])
         order.append(part)
     # Parts come by size: back to the order that was given.
-    place = torch.cat(order)
+    place, curves = xp.concat(order), xp.concat(out)
     if bool((place[1:] > place[:-1]).all()):
-        return torch.cat(out)
-    return torch.cat(out)[torch.argsort(place)]
+        return curves
+    return curves[xp.argsort(place)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,20 +231,20 @@ class _Transform:
 
     plan: Plan
     cut: float
-    curves: Callable[[Tensor], Tensor]
+    curves: Callable[[Any], Any]
 
 
 def _parts(
-    ways: list[tuple[Tensor, _Transform]],
-    positions: Tensor,
-    lengths: Tensor,
+    ways: list[tuple[np.ndarray, _Transform]],
+    positions: Array,
+    lengths: Array,
     points: int,
     chunk: int | None,
-) -> Iterator[tuple[Tensor, _Transform]]:
+) -> Iterator[tuple[Array, _Transform]]:
     """Clusters that are worked on at once, each lot with its transform."""
-    for rows, transform in ways:
+    for some, transform in ways:
         extra = 8 * points + 8 * len(transform.plan.q)
-        rows = rows.to(lengths.device)
+        rows = as_other(some, lengths)
         for part in chunks(positions, lengths[rows], extra, chunk):
             yield rows[part], transform
 
@@ -248,18 +253,19 @@ def _sampled(
     widths: Widths,
     conditions: Conditions,
     grid: Grid,
-    r: Tensor,
+    r: np.ndarray,
     precision: float,
-    longest: Tensor | None,
-) -> list[tuple[Tensor, _Transform]]:
+    longest: Array | None,
+) -> list[tuple[np.ndarray, _Transform]]:
     """Sums at even steps in Q: clusters (rows of the batch), and the sum.
 
     As diffpy.srreal does it, one Q grid for all clusters, where no longest
     distances (B,) are given; else by `whole_range`, which divides the steps
     of that grid as far as each cluster needs.
     """
-    like, qs = widths.u, (conditions.qmin, conditions.qmax)
-    widest = float(widths.u.detach().max())
+    like: Any = widths.u
+    qs: tuple[Any, Any] = conditions.qmin, conditions.qmax
+    widest = float(detached(widths.u).max())
 
     def transform(
         reach: float,
@@ -269,7 +275,7 @@ def _sampled(
         parts: int,
         rstep: float,
     ) -> _Transform:
-        plan = native_plan(dq, count, precision, like.dtype, like.device)
+        plan = native_plan(dq, count, precision, like)
         return _Transform(
             plan,
             reach,
@@ -280,7 +286,7 @@ def _sampled(
         ratio = widths.end_ratio(grid.rmin, grid.rmax)
         native = native_range(widest, ratio, *qs, grid.rmax, grid.rstep)
         shared = transform(*native, 1, grid.rstep)
-        return [(torch.arange(len(widths.delta1)), shared)]
+        return [(np.arange(len(widths.delta1)), shared)]
     ratio = widths.end_ratio(grid.rmin, whole_end(grid.rmax))
     groups: dict[tuple[float, float, int, int, int], list[int]] = {}
     for row, far in enumerate(longest.tolist()):
@@ -291,26 +297,29 @@ def _sampled(
     # A coarse grid of r takes its points from a fine curve.
     rstep = min(grid.rstep, R_STEP)
     return [
-        (torch.tensor(rows), transform(*given, rstep))
+        (np.array(rows), transform(*given, rstep))
         for given, rows in groups.items()
     ]
 
 
 def _integral(
-    positions: Tensor,
+    positions: Array,
     conditions: Conditions,
     grid: Grid,
-    r: Tensor,
     precision: float,
 ) -> _Transform:
     """The integral over Q itself, by Gauss-Legendre quadrature."""
-    far = float(positions.detach().square().sum(2).amax().sqrt() * 2)
+    xp = array_namespace(positions)
+    norms = xp.linalg.vector_norm(detached(positions), axis=2)
+    far = float(norms.max()) * 2
     # In steps of 4 A, so that few sets of nodes are made for many clusters.
     cut = 4.0 * math.ceil(far / 4 + 0.5)
-    nodes, weights = quadrature(
-        conditions.qmin, conditions.qmax, cut + grid.rmax
-    )
-    q = positions.new_tensor(nodes)
-    waves = torch.sin(q.double()[:, None] * r) * (2 / math.pi)
-    waves = (waves * r.new_tensor(weights)[:, None]).to(positions.dtype)
-    return _Transform(Plan(q, cut, False, precision), cut, lambda f: f @ waves)
+    qs: tuple[Any, Any] = conditions.qmin, conditions.qmax
+    nodes, weights = quadrature(*qs, cut + grid.rmax)
+    # Phases of hundreds of radians are taken in double precision.
+    double = {"dtype": xp.float64, "device": device(positions)}
+    q, r = xp.asarray(nodes, **double), xp.asarray(grid.points(), **double)
+    parts = xp.asarray(weights, **double) * (2 / math.pi)
+    waves = as_other(xp.sin(q[:, None] * r) * parts[:, None], positions)
+    plan = Plan(as_other(q, positions), cut, False, precision)
+    return _Transform(plan, cut, lambda f: f @ waves)

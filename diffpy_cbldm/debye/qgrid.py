@@ -22,12 +22,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace, device
 
+from diffpy_cbldm.debye.pair_blocks import Array
 from diffpy_cbldm.debye.pairgrid import sine_back
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DROP = 3.33e-6
 """Where the tail of a peak ends, relative to its height (libdiffpy)."""
@@ -159,6 +163,13 @@ def edge_weights(first: int, count: int, parts: int) -> np.ndarray:
     return np.where(k >= first, 1.0 + turn * own, 0.0)
 
 
+def series_weights(first: int, count: int, parts: int) -> np.ndarray:
+    """Weights (count,) of F in a sum, native (one part) or finer."""
+    if parts > 1:
+        return edge_weights(first, count, parts)
+    return np.where(np.arange(count) >= first, 1.0, 0.0)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class QGrid:
     """The points of a Q grid inside [Qmin, Qmax).
@@ -249,8 +260,13 @@ def transform_size(dq: float, count: int, parts: int, rstep: float) -> int:
 
 
 def native_curves(
-    f: Tensor, dq: float, first: int, r: Tensor, rstep: float, parts: int = 1
-) -> Tensor:
+    f: Array,
+    dq: float,
+    first: int,
+    r: np.ndarray,
+    rstep: float,
+    parts: int = 1,
+) -> Array:
     """Sine transform as DiffPy does it: padded, then linear in r.
 
     parts : int
@@ -258,25 +274,30 @@ def native_curves(
     """
     count = f.shape[1]
     size = transform_size(dq, count, parts, rstep)
-    if parts == 1:
-        f = f * (torch.arange(count, device=f.device) >= first)
-    else:
-        f = f * f.new_tensor(edge_weights(first, count, parts))
-    f = torch.nn.functional.pad(f, (0, size + 1 - count))
+    xp, where = array_namespace(f), {"device": device(f)}
+    weights = series_weights(first, count, parts)
+    f = f * xp.asarray(weights, dtype=f.dtype, **where)
     g = sine_back(f, size) * (2 / math.pi * dq)
     place = r * (size * dq / math.pi)
-    left = place.floor().clamp(max=2 * size - 2)
-    part = (place - left).to(f.dtype)
-    # The backward pass of gather is a plain scatter.
-    left = left.long().expand(len(g), -1)
-    return torch.lerp(g.gather(1, left), g.gather(1, left + 1), part)
+    left = np.minimum(np.floor(place), 2 * size - 2)
+    part = xp.asarray(place - left, dtype=f.dtype, **where)
+    index = xp.asarray(left.astype(np.int64), **where)
+    before = xp.take(g, index, axis=1)
+    return before + part * (xp.take(g, index + 1, axis=1) - before)
 
 
-def r_grid(rmin: float, rmax: float, rstep: float) -> Tensor:
-    """The r grid (M,) of `debye_pdf`, angstrom, float64.
+def r_points(rmin: float, rmax: float, rstep: float) -> np.ndarray:
+    """The points r (M,) of `debye_pdf`, angstrom.
 
     ceil(rmin/rstep) .. ceil(rmax/rstep) - 1, times rstep, as in DiffPy: rmax
     itself is not in it.
     """
     first, last = (math.ceil(x / rstep - 1e-8) for x in (rmin, rmax))
-    return torch.arange(first, last, dtype=torch.float64) * rstep
+    return np.arange(first, last, dtype=float) * rstep
+
+
+def r_grid(rmin: float, rmax: float, rstep: float) -> Tensor:
+    """`r_points` as a tensor of float64, for who works with tensors."""
+    import torch
+
+    return torch.from_numpy(r_points(rmin, rmax, rstep))

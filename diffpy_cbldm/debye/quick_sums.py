@@ -14,14 +14,14 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace
 
 from diffpy_cbldm.debye import qgrid, sum_kernels
+from diffpy_cbldm.debye.arguments import follows_gradients
 from diffpy_cbldm.debye.conditions import Conditions, Grid
+from diffpy_cbldm.debye.pair_blocks import TOUCHING, Array, detached, on_cpu
 from diffpy_cbldm.debye.pairgrid import (
     EXACT,
-    TOUCHING,
     fast_length,
     longest_distances,
     spline,
@@ -49,12 +49,12 @@ def _sines(n: int) -> np.ndarray:
 
 def points(grid: Grid) -> np.ndarray:
     """The points of a grid, (M,), A."""
-    return _even(grid) if grid.at is None else grid.at.numpy()
+    return _even(grid) if grid.at is None else grid.at
 
 
 @functools.lru_cache(maxsize=16)
 def _even(grid: Grid) -> np.ndarray:
-    return grid.points().numpy()
+    return grid.points()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,9 +91,7 @@ def series_of(
 ) -> Series:
     """The sum over the Q grid of `qgrid.whole_range`, for steps of r."""
     size = qgrid.transform_size(dq, count, parts, rstep)
-    weights: np.ndarray = np.where(np.arange(count) >= first, 1.0, 0.0)
-    if parts > 1:
-        weights = qgrid.edge_weights(first, count, parts)
+    weights = qgrid.series_weights(first, count, parts)
     q = np.arange(count) * dq
     return Series(
         q,
@@ -237,13 +235,13 @@ class _Batch:
 
 
 def curves(
-    positions: Tensor,
-    lengths: Tensor,
+    positions: Array,
+    lengths: Array,
     conditions: Conditions,
     grid: Grid,
     native: bool,
     precision: float,
-) -> Tensor | None:
+) -> Array | None:
     """As `pure.evaluate`, or None where that must do it.
 
     That is where a gradient is asked for, the widths depend on the distance
@@ -265,8 +263,7 @@ def curves(
 
     out = np.empty((len(batch.x), len(r)))
     if batch.x.shape[1] > LARGE and not native:
-        x = torch.from_numpy(batch.x)
-        longest = longest_distances(x, lengths, qgrid.R_END).numpy()
+        longest = longest_distances(batch.x, batch.lengths, qgrid.R_END)
         finer = list(range(len(out)))
     else:
         longest, reach = added(batch, 0.0, out)
@@ -280,47 +277,47 @@ def curves(
         one = slice(row, row + 1)
         if added(batch.take(one), float(longest[row]), out[one])[0] is None:
             return None
-    if positions.dtype == torch.float32:
-        # By NumPy: threads of PyTorch are slower to start than this is done.
-        out = out.astype(np.float32)
-    return torch.from_numpy(out).to(positions.dtype)
+    # By NumPy: threads of PyTorch are slower to start than this is done.
+    out = out.astype(_array(positions).dtype, copy=False)
+    return array_namespace(positions).asarray(out)
+
+
+def _array(x: Array) -> np.ndarray:
+    """An array, or a tensor on a CPU, as an array over the same memory."""
+    return np.asarray(detached(x))
 
 
 def _served(
-    positions: Tensor,
-    lengths: Tensor,
+    positions: Array,
+    lengths: Array,
     conditions: Conditions,
     precision: float,
 ) -> _Batch | None:
     """The batch in numbers, where `curves` serves it."""
     if precision < EXACT or not positions.shape[0]:
         return None
-    given = (*vars(conditions).values(), positions)
-    for value in given:
-        if isinstance(value, Tensor) and (
-            value.device.type != "cpu"
-            or (value.requires_grad and torch.is_grad_enabled())
+    for value in (*vars(conditions).values(), positions):
+        if hasattr(value, "device") and (
+            not on_cpu(value) or follows_gradients(value)
         ):
             return None
     for value in (conditions.delta1, conditions.delta2, conditions.qbroad):
-        zero = value == 0 if not isinstance(value, Tensor) else not value.any()
-        if not zero:
+        if value if isinstance(value, (int, float)) else (value != 0).any():
             return None
 
     def of_each(name: str, low: float) -> np.ndarray:
         value = getattr(conditions, name)
         # Most calls: one good number.
-        if not isinstance(value, Tensor) and low <= value < math.inf:
+        if isinstance(value, (int, float)) and low <= value < math.inf:
             return np.array([value] * positions.shape[0], dtype=float)
-        each = conditions.of_each(name, positions)
-        return each.detach().numpy().astype(float)
+        return _array(conditions.of_each(name, positions)).astype(float)
 
     u = of_each("u_iso", 0.0)
     if u.ndim > 1:
         return None
     return _Batch(
-        np.ascontiguousarray(positions.detach().numpy(), dtype=float),
-        np.ascontiguousarray(lengths.numpy(), dtype=np.int64),
+        np.ascontiguousarray(_array(positions), dtype=float),
+        np.ascontiguousarray(_array(lengths), dtype=np.int64),
         u,
         of_each("qdamp", 0.0),
         of_each("scale", -math.inf),

@@ -88,7 +88,7 @@ def simulate(
     given = [clusters] if is_structure(clusters) else clusters
     clusters = [as_cluster(cluster) for cluster in given]
     added = World() if world is None else as_world(world)
-    r = qgrid.r_grid(0.0, rmax, rstep).numpy()
+    r = qgrid.r_points(0.0, rmax, rstep)
     return [
         PDFData(
             r=r,
@@ -127,7 +127,7 @@ def _curves(
     clusters: Sequence[Cluster], settings: Simulation
 ) -> list[np.ndarray]:
     """G(r) of each cluster: of one element in one batch, others alone."""
-    import torch
+    import numpy as np
 
     from diffpy_cbldm.debye.batches import padded
     from diffpy_cbldm.debye.mixed import mixed_pdf
@@ -145,17 +145,16 @@ def _curves(
     )
     pure = [k for k, c in enumerate(clusters) if len(set(c.elements)) == 1]
     positions, lengths = padded(
-        [clusters[k].positions for k in pure], torch.float64
+        [clusters[k].positions for k in pure], np.float64
     )
-    with torch.no_grad():
-        batch = debye_pdf(positions, lengths, **shared).numpy()
-        curves = dict(zip(pure, batch, strict=True))
-        for k, cluster in enumerate(clusters):
-            if k not in curves:
-                curves[k] = mixed_pdf(
-                    torch.tensor(cluster.positions),
-                    cluster.elements,
-                    stype=settings.stype,
-                    **shared,
-                ).numpy()
+    batch = debye_pdf(positions, lengths, **shared)
+    curves = dict(zip(pure, batch, strict=True))
+    for k, cluster in enumerate(clusters):
+        if k not in curves:
+            curves[k] = mixed_pdf(
+                np.asarray(cluster.positions, float),
+                cluster.elements,
+                stype=settings.stype,
+                **shared,
+            )
     return [curves[k] for k in range(len(clusters))]

@@ -15,10 +15,10 @@ import dataclasses
 import math
 from typing import Any
 
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace, device
 
 from diffpy_cbldm.debye import chebyshev
+from diffpy_cbldm.debye.pair_blocks import Array, detached
 
 NEAR_ZERO = 1e-9
 """Stands for r = 0 (A), where s has no value."""
@@ -70,22 +70,23 @@ def end_ratio(
 class Widths:
     """What decides exp(-U Q^2 s(d)); each (B,), u also (B, N)."""
 
-    u: Tensor
-    delta1: Tensor
-    delta2: Tensor
-    qbroad: Tensor
+    u: Any
+    delta1: Any
+    delta2: Any
+    qbroad: Any
 
-    def take(self, index: Tensor | slice) -> Widths:
+    def take(self, index: Any) -> Widths:
         return Widths(self.u[index], *(x[index] for x in self._factors()))
 
-    def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _factors(self) -> tuple[Any, Any, Any]:
         return self.delta1, self.delta2, self.qbroad
 
     @property
     def plain(self) -> bool:
         """Whether the width is the same at every distance."""
         return not any(
-            x.requires_grad or bool((x != 0).any()) for x in self._factors()
+            getattr(x, "requires_grad", False) or bool((x != 0).any())
+            for x in self._factors()
         )
 
     @property
@@ -94,41 +95,44 @@ class Widths:
         pulled = self.delta2 < 0
         return bool(pulled.any()) and bool((pulled & (self.delta1 > 0)).any())
 
-    def ratio(self, d: Tensor) -> Tensor:
+    def ratio(self, d: Array) -> Array:
         """The factor s(d) before it is cut at 0; d (B, n) or (n,)."""
         return width_ratio(d, *(x[:, None] for x in self._factors()))
 
-    @torch.no_grad()
     def end_ratio(self, rmin: float, rmax: float) -> float:
         """As the function, the largest of all clusters."""
-        return float(
-            self.ratio(self.u.new_tensor([max(rmin, NEAR_ZERO), rmax])).max()
+        xp = array_namespace(self.u)
+        ends = xp.asarray(
+            [max(rmin, NEAR_ZERO), rmax],
+            dtype=self.u.dtype,
+            device=device(self.u),
         )
+        return float(detached(self.ratio(ends)).max())
 
-    @torch.no_grad()
-    def edge(self) -> Tensor:
+    def edge(self) -> Any:
         """The distance (B,) below which s is cut to 0."""
-        d1, d2, qb = self._factors()
-        d = (d1 + (d1 * d1 + 4 * d2).clamp(min=0).sqrt()) / 2
-        d = d.clamp(min=0)
-        if not bool(qb.any()):  # d^2 = delta1 d + delta2
+        xp = array_namespace(self.u)
+        d1, d2, qb = (detached(x) for x in self._factors())
+        d = (d1 + xp.sqrt(xp.clip(d1 * d1 + 4 * d2, min=0.0))) / 2
+        d = xp.clip(d, min=0.0)
+        if not bool((qb != 0).any()):  # d^2 = delta1 d + delta2
             return d
         for _ in range(12):  # Newton, from above on a convex function
             value = d * d + qb**2 * d**4 - d1 * d - d2
-            slope = (2 * d + 4 * qb**2 * d**3 - d1).clamp(min=1e-9)
-            d = (d - value / slope).clamp(min=0)
+            slope = xp.clip(2 * d + 4 * qb**2 * d**3 - d1, min=1e-9)
+            d = xp.clip(d - value / slope, min=0.0)
         return d
 
 
 def smooth_terms(
-    mass: Tensor,
-    x: Tensor,
+    mass: Array,
+    x: Array,
     widths: Widths,
-    near: Tensor,
+    near: Array,
     far: float,
-    q: Tensor,
+    q: Array,
     precision: float,
-) -> tuple[Tensor, Tensor] | None:
+) -> tuple[Array, Array] | None:
     """Expand exp(-U Q^2 s(x)) = sum_m a_m(Q) T_m(s); (M, B, n), (M, B, K).
 
     mass (B, n) stands at the distances x (n,); only near..far matters.  None
@@ -137,18 +141,18 @@ def smooth_terms(
     """
     # Beyond near and far no pair is felt: s is held there, which keeps its
     # span, and with it the number of terms, small.
-    inside = torch.maximum(x.clamp(max=far), near.clamp(min=1e-3)[:, None])
+    xp, u = array_namespace(q), detached(widths.u)
+    inside = xp.maximum(xp.clip(x, max=far), xp.clip(near, min=1e-3)[:, None])
     s = widths.ratio(inside)
-    with torch.no_grad():
-        low, high = s.amin(1, keepdim=True), s.amax(1, keepdim=True)
-        mid, half = (high + low) / 2, ((high - low) / 2).clamp(min=1e-6)
-        rate = float((widths.u * half[:, 0]).max()) * float(q[-1]) ** 2
-        base = float((low / half).min())
+    low = xp.min(detached(s), axis=1, keepdims=True)
+    high = xp.max(detached(s), axis=1, keepdims=True)
+    mid, half = (high + low) / 2, xp.clip((high - low) / 2, min=1e-6)
+    top = float(q[-1]) ** 2
+    rate = float((u * half[:, 0]).max()) * top
+    base = float((low / half).min())
     if base < 0:  # s < 0 somewhere: exp(-U Q^2 s) grows there
-        growth = (
-            -float((widths.u.detach() * low[:, 0]).min()) * float(q[-1]) ** 2
-        )
-        digits = math.log(precision / torch.finfo(q.dtype).eps)
+        growth = -float((u * low[:, 0]).min()) * top
+        digits = math.log(precision / float(xp.finfo(q.dtype).eps))
         if growth > min(GROWTH, max(digits, 2.0)):
             return None
     count = chebyshev.node_count(rate, base, precision)
@@ -157,7 +161,7 @@ def smooth_terms(
     terms = chebyshev.terms(mass, (s - mid) / half, count)
     t, matrix = chebyshev.coefficients(count, q)
     nodes = mid + half * t
-    damp = torch.exp(
-        -widths.u[:, None, None] * (nodes[..., None] * q.square())
-    )
-    return torch.stack(terms), torch.einsum("mj,bjk->mbk", matrix, damp)
+    damp = xp.exp(-widths.u[:, None, None] * (nodes[..., None] * q**2))
+    # The sum over nodes, with the terms in front as they are.
+    damp = xp.permute_dims(matrix @ damp, (1, 0, 2))
+    return xp.stack(terms), damp

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 
 from diffpy_cbldm.errors import CbldmError
 
-Curve = TypeVar("Curve", np.ndarray, torch.Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Curve = TypeVar("Curve", np.ndarray, Tensor)
 
 EXPLAINED = 0.03
 """Rw below which a structure explains the data: what is left may be noise."""

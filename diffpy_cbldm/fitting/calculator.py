@@ -12,8 +12,7 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from scipy.spatial.distance import pdist
 
 from diffpy_cbldm.debye import form_factors, mixed, pure, quick_sums
 from diffpy_cbldm.debye.arguments import checked_positions
@@ -39,7 +38,7 @@ class PairCache:
 
     Parameters
     ----------
-    positions : (N, 3) array or tensor, angstrom
+    positions : (N, 3) array, angstrom
 
     Raises
     ------
@@ -47,27 +46,26 @@ class PairCache:
         Wrong shape, NaN, atoms at one place.
     """
 
-    def __init__(self, positions: np.ndarray | Tensor) -> None:
-        x = torch.as_tensor(positions).detach().to(torch.float64)
+    def __init__(self, positions: np.ndarray) -> None:
+        x = np.asarray(positions, dtype=float)
         self._x, self._lengths = checked_positions(x[None], None)
         self._table: WidthTables | None = None
         # Those of large clusters are few: each stands for many pairs.
-        counted = counted_distances(x.numpy())
+        counted = counted_distances(x)
         if counted is None:
             # pdist does not lose digits as the matrix form would.
-            d = torch.pdist(self._x[0])
-            pairs = torch.ones(len(d), dtype=d.dtype)
-        else:
-            d, pairs = (torch.from_numpy(v) for v in counted)
+            d = pdist(x)
+            counted = d, np.ones(len(d))
+        d, pairs = counted
         if len(d) and float(d.min()) < TOUCHING:
             raise CbldmError(
                 f"two atoms are {float(d.min()):.2g} apart; expected at "
                 f"least {TOUCHING:g}: remove the atom that stands twice "
                 "at one place."
             )
-        self._bins = KeptBins(d.numpy(), pairs.numpy())
+        self._bins = KeptBins(d, pairs)
         if len(d):
-            self._table = WidthTables(d.numpy(), pairs.numpy())
+            self._table = WidthTables(d, pairs)
 
     def pdf(
         self,
@@ -104,18 +102,15 @@ class PairCache:
             )
             if quick is not None:
                 return quick
-        with torch.no_grad():
-            x = pure.stretched(self._x, stretch)
-            g = pure.evaluate(
-                x,
-                self._lengths,
-                conditions,
-                grid,
-                discretisation=discretisation,
-                precision=precision,
-                cached=self._bins.stretched(float(stretch)),
-            )
-        return g[0].numpy()
+        return pure.evaluate(
+            pure.stretched(self._x, stretch),
+            self._lengths,
+            conditions,
+            grid,
+            discretisation=discretisation,
+            precision=precision,
+            cached=self._bins.stretched(float(stretch)),
+        )[0]
 
     def _of_table(
         self,
@@ -136,7 +131,7 @@ class PairCache:
         if self._table is None or precision < EXACT:
             return None
         if any(
-            isinstance(x, Tensor) or not math.isfinite(x)
+            not isinstance(x, (float, int)) or not math.isfinite(x)
             for x in (u, *law, *others, stretch)
         ):
             return None
@@ -269,8 +264,7 @@ class DebyeCalculator:
             qdamp=abs(self.qdamp),
             scale=self.scale,
         )
-        at = None if self.points is None else torch.tensor(self.points)
-        grid = Grid(self.rmin, self.rmax, self.rstep, at)
+        grid = Grid(self.rmin, self.rmax, self.rstep, self.points)
         kinds, widths = _kinds(elements, u)
         if len(widths) == 1:
             if self._pairs is None:
@@ -295,17 +289,15 @@ class DebyeCalculator:
                 precision=self.precision,
             )
         if mixed_curve is None:
-            each = torch.tensor(u, dtype=torch.float64)
-            with torch.no_grad():
-                mixed_curve = mixed.evaluate(
-                    torch.tensor(positions * stretch),
-                    elements,
-                    dataclasses.replace(conditions, u_iso=each),
-                    grid,
-                    discretisation=self.grid,
-                    stype=self._radiation,
-                    precision=self.precision,
-                ).numpy()
+            mixed_curve = mixed.evaluate(
+                positions * stretch,
+                elements,
+                dataclasses.replace(conditions, u_iso=np.array(u)),
+                grid,
+                discretisation=self.grid,
+                stype=self._radiation,
+                precision=self.precision,
+            )
         return quick_sums.points(grid).copy(), mixed_curve
 
     def _mixed_pairs(

@@ -10,8 +10,6 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffpy_cbldm.debye.pair_sums import Bins, Limits, Pairs, Plan
 from diffpy_cbldm.debye.pairgrid import Moments, fold
@@ -30,8 +28,8 @@ class KeptBins:
     """
 
     def __init__(self, distances: np.ndarray, pairs: np.ndarray) -> None:
-        self._distances = torch.as_tensor(distances, dtype=torch.float64)
-        self._pairs = torch.as_tensor(pairs, dtype=torch.float64)
+        self._distances = np.asarray(distances, dtype=float)
+        self._pairs = np.asarray(pairs, dtype=float)
         self._longest = float(self._distances.max()) if len(distances) else 0.0
         self._kept: dict[tuple, Bins] = {}
 
@@ -40,7 +38,7 @@ class KeptBins:
         return Pairs(
             functools.partial(self._gather, stretch),
             functools.partial(self._near, stretch),
-            torch.tensor([self._longest * stretch], dtype=torch.float64),
+            np.array([self._longest * stretch]),
         )
 
     def _gather(self, stretch: float, plan: Plan, limits: Limits) -> Bins:
@@ -51,17 +49,18 @@ class KeptBins:
         """
         key: tuple = (plan.step, plan.bins, plan.order, stretch)
         if limits is not None:
-            key += tuple(float(x) for x in limits)
+            key += tuple(x.item() for x in limits)
         if key not in self._kept:
             t = self._distances[None] * (stretch / plan.step)
             inverse = self._pairs / t
             outside = t >= plan.bins
             if limits is not None:
-                low, high = (float(x) / plan.step for x in limits)
+                low, high = (x.item() / plan.step for x in limits)
                 outside |= (t <= low) | (t > high)
-            t.masked_fill_(outside, plan.bins + 0.5)
+            t[outside] = plan.bins + 0.5
             sums = Moments(1, plan.bins, plan.order, t)
-            sums.add(inverse, t.long(), t.frac())
+            cell = t.astype(np.int64)
+            sums.add(inverse, cell, t - cell)
             grid = sums.grid() * (2 / plan.step)
             while len(self._kept) >= KEPT:
                 self._kept.pop(next(iter(self._kept)))
@@ -70,11 +69,11 @@ class KeptBins:
         return self._kept[key]
 
     def _near(
-        self, stretch: float, plan: Plan, limit: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, stretch: float, plan: Plan, limit: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Clusters (all 0) and distances (P,) of the pairs at d <= limit."""
         t = self._distances * (stretch / plan.step)
-        near = t <= float(limit) / plan.step
-        d = t[near] * plan.step
-        d = d.repeat_interleave(self._pairs[near].round().long())
-        return torch.zeros_like(d, dtype=torch.int64), d
+        near = t <= limit.item() / plan.step
+        number = np.rint(self._pairs[near]).astype(np.int64)
+        d = np.repeat(t[near] * plan.step, number)
+        return np.zeros(len(d), np.int64), d

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from diffpy_cbldm.debye import mixed, quick_sums
 from diffpy_cbldm.debye.arguments import check_least_zero, checked_positions
@@ -69,10 +68,8 @@ class MixedPairs:
         self._element_of = [
             symbols.index(of_kind[k]) for k in range(len(of_kind))
         ]
-        x, _ = checked_positions(
-            torch.as_tensor(positions, dtype=torch.float64)[None], None
-        )
-        pairs = distances_by_kinds(x[0].numpy(), kind)
+        x, _ = checked_positions(np.asarray(positions, float)[None], None)
+        pairs = distances_by_kinds(x[0], kind)
         shortest = min((d.min() for d, _ in pairs.values()), default=math.inf)
         if shortest < TOUCHING:
             raise CbldmError(
@@ -157,10 +154,9 @@ class MixedPairs:
         if key not in self._weights:
             while len(self._weights) >= _KEPT:
                 self._weights.pop(next(iter(self._weights)))
-            q = torch.from_numpy(series.q)
-            _, f, mean = mixed.scattering(self.elements, q, stype)
-            factors = f.numpy()[self._element_of]
-            shared = series.weights / (len(self.elements) * mean.numpy() ** 2)
+            _, f, mean = mixed.scattering(self.elements, series.q, stype)
+            factors = f[self._element_of]
+            shared = series.weights / (len(self.elements) * mean**2)
             self._weights[key] = {
                 (a, b): shared * factors[a] * factors[b] for a, b in self._sums
             }
@@ -205,13 +201,10 @@ class _PairSum:
             terms = self._of_tables(*given)
         if terms is not None:
             return terms
-        one = torch.tensor([u, *law], dtype=torch.float64)[:, None]
-        dq, count = float(series.q[1]), len(series.q)
-        plan = native_plan(dq, count, precision, one.dtype, one.device)
-        with torch.no_grad():
-            pairs = self._bins.stretched(stretch)
-            binned = gridded_sum(pairs, Widths(*one), reach, plan)
-        return weights * binned[0].numpy()
+        one = np.array([u, *law])[:, None]
+        plan = native_plan(float(series.q[1]), len(series.q), precision, one)
+        pairs = self._bins.stretched(stretch)
+        return weights * gridded_sum(pairs, Widths(*one), reach, plan)[0]
 
     def _of_tables(
         self,

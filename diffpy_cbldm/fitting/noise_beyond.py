@@ -22,6 +22,7 @@ from diffpy_cbldm.fitting.effective_points import (
     share_of_range,
     share_of_waves,
 )
+from diffpy_cbldm.fitting.sine_matrix import even_waves
 from diffpy_cbldm.pdfdata import PDFData
 
 BEYOND = 10.0
@@ -67,12 +68,7 @@ def without_noise_beyond(pdf: PDFData) -> tuple[PDFData, float]:
     last = math.pi / pdf.step
     if pdf.dg is not None or len(pdf.gaps) or last < ROOM * pdf.qmax:
         return pdf, 0.0
-    step = math.pi / (float(r[-1]) + BEYOND)
-    q = step * np.arange(1, math.floor(pdf.qmax / step) + 1)
-    waves = np.sin(r[:, None] * q)
-    normal = waves.T @ waves
-    normal[np.diag_indices(len(q))] += RIDGE * np.trace(normal) / len(q)
-    kept = waves @ np.linalg.solve(normal, waves.T @ g)
+    kept = _within(r, g, pdf.qmax)
     left = g - kept
     noise = float(np.sqrt(np.mean(left**2) / (np.mean(g**2) or 1.0)))
     if not LEAST <= noise <= MOST:
@@ -83,3 +79,25 @@ def without_noise_beyond(pdf: PDFData) -> tuple[PDFData, float]:
     if share_of_range(r, left, points) < SPREAD:
         return pdf, 0.0
     return dataclasses.replace(pdf, g=kept), noise
+
+
+def _within(r: np.ndarray, g: np.ndarray, qmax: float) -> np.ndarray:
+    """What waves up to Qmax make of a curve by least squares, (n,).
+
+    r, g (n,); with a ridge of `RIDGE`.
+    """
+    step = math.pi / (float(r[-1]) + BEYOND)
+    count = math.floor(qmax / step)
+    # Those of half the step too: of them, every second one is asked for.
+    halves = np.arange(1, 2 * count + 1) * (step / 2)
+    waves = even_waves(halves, r, np.ones(len(halves)))
+    # Products of two sines are cosines of the sum and the difference, so
+    # that 2 K sums over the points, cos x = 1 - 2 sin^2(x / 2), make all K^2.
+    cosines = len(r) - 2 * np.einsum("ij,ij->i", waves, waves)
+    cosines = np.append(len(r), cosines)
+    k = np.arange(1, count + 1)
+    normal = cosines[np.abs(k[:, None] - k)] - cosines[k[:, None] + k]
+    normal /= 2
+    normal[np.diag_indices(count)] += RIDGE * np.trace(normal) / count
+    asked = waves[1::2]
+    return np.linalg.solve(normal, asked @ g) @ asked

@@ -12,8 +12,6 @@ import dataclasses
 from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.errors import CbldmError
@@ -78,13 +76,12 @@ class _Data:
 
     def __init__(self, target: Target, grid: QGrid):
         self.grid, self.qbroad = grid, target.qbroad
-        self.r, self.g = torch.tensor(target.r), torch.tensor(target.g)
-        self.w = torch.tensor(target.weights)
+        self.r, self.g, self.w = target.r, target.g, target.weights
         self.waves = sine_matrix(target.r, grid)
 
     def curves(
         self, clusters: Sequence[Shells], p: np.ndarray, slopes: bool = False
-    ) -> Tensor:
+    ) -> np.ndarray:
         """G(r) before the scale, and its derivatives if asked: (C, 1 or 5, n).
 
         p (C, 4): `PARAMETERS`, which the derivatives are by, too.
@@ -93,13 +90,16 @@ class _Data:
         f = structure_factors(
             clusters, z, uiso, delta2, self.qbroad, self.grid
         )
-        damping = torch.from_numpy(qdamp)[:, None]
-        fall = torch.exp(-0.5 * (damping * self.r) ** 2)[:, None]
+        damping = qdamp[:, None]
+        fall = np.exp(-0.5 * (damping * self.r) ** 2)[:, None]
         if not slopes:
-            return (torch.from_numpy(f[:, :1]) @ self.waves).mul_(fall)
-        out = torch.empty(len(f), 5, len(self.r), dtype=self.r.dtype)
-        out[:, :4] = (torch.from_numpy(f) @ self.waves).mul_(fall)
-        out[:, 4] = -damping * self.r**2 * out[:, 0]
+            g = (f[:, 0] @ self.waves)[:, None]
+            return np.multiply(g, fall, out=g)
+        # One product of two matrices: NumPy would make one a cluster.
+        g = f.reshape(-1, f.shape[2]) @ self.waves
+        out = np.empty((len(f), 5, len(self.r)))
+        np.multiply(g.reshape(len(f), 4, -1), fall, out=out[:, :4])
+        np.multiply(-damping * self.r**2, out[:, 0], out=out[:, 4])
         return out
 
     def rw(
@@ -107,9 +107,8 @@ class _Data:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rw with the best scale, and that scale (not below zero): (C,)."""
         g = self.curves(clusters, p)[:, 0]
-        scale = best_scale(self.g, g, self.w).clamp(min=0.0)
-        found = rw(self.g, scale[:, None] * g, self.w)
-        return np.asarray(found), np.asarray(scale)
+        scale = best_scale(self.g, g, self.w).clip(min=0.0)
+        return rw(self.g, scale[:, None] * g, self.w), scale
 
     def linearised(
         self, clusters: Sequence[Shells], p: np.ndarray
@@ -122,8 +121,8 @@ class _Data:
         curves = self.curves(clusters, p, slopes=True)
         # All that is asked for are products of curves with one another and
         # with the data.
-        products = ((curves * self.w) @ curves.transpose(1, 2)).numpy()
-        with_data = (curves @ (self.w * self.g)).numpy()
+        products = (curves * self.w) @ curves.transpose(0, 2, 1)
+        with_data = curves @ (self.w * self.g)
         own, slopes = products[:, 0, 0], products[:, 0, 1:]
         norm = own + (own == 0)  # of a curve that is 0 at all points
         seen = with_data[:, 0]
@@ -224,7 +223,7 @@ def _searched(
 
 
 def quick_fit(
-    positions_list: Sequence[np.ndarray | torch.Tensor],
+    positions_list: Sequence[np.ndarray],
     target: PDFData | Target,
     *,
     fit: Sequence[str] = PARAMETERS,
@@ -342,7 +341,7 @@ def left_over(
         fit.uiso, fit.delta2, longest=fit.stretch * cluster.longest
     )
     p = np.array([[getattr(fit, name) for name in PARAMETERS]])
-    curve = fit.scale * _Data(target, grid).curves([cluster], p)[0, 0].numpy()
+    curve = fit.scale * _Data(target, grid).curves([cluster], p)[0, 0]
     root = np.sqrt(target.weights)
     return root * (target.g - curve) / np.linalg.norm(root * target.g)
 

@@ -32,6 +32,7 @@ from diffpy_cbldm.fitting.recipe import (
     scale_unit,
     variable_names,
 )
+from diffpy_cbldm.fitting.slopes import slopes_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.together import Together, with_others
 from diffpy_cbldm.fitting.uncertainties import (
@@ -109,6 +110,9 @@ def fitted_values(recipe: FitRecipe) -> np.ndarray:
             "ftol": 1e-6,
             "max_nfev": 60,
         }
+    slopes = slopes_of(recipe)
+    if slopes is not None:
+        options["jac"] = lambda x: slopes(x * units) * (units / size)
     fit = least_squares(
         lambda x: recipe.residual(x * units) / size,
         np.clip(values / units, low + 1e-9, high - 1e-9),

@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
 from diffpy_cbldm.crystals.remembered import remembered
@@ -31,7 +30,7 @@ _APART = 1e-3
 
 
 def shells(
-    positions: np.ndarray | torch.Tensor, rmax: float = math.inf
+    positions: np.ndarray, rmax: float = math.inf
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Collapse the pair distances of a cluster into few shells.
 
@@ -67,7 +66,7 @@ def _all_shells(
 
 
 def _gathered(
-    positions: np.ndarray | torch.Tensor, rmax: float
+    positions: np.ndarray, rmax: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`shells` of atoms on no lattice."""
     moments, _ = distance_moments(
@@ -99,7 +98,7 @@ class Shells:
     weight: np.ndarray
 
     @classmethod
-    def of(cls, positions: np.ndarray | torch.Tensor) -> Shells:
+    def of(cls, positions: np.ndarray) -> Shells:
         """Those of some positions, (N, 3), A."""
         if np.ndim(positions) != 2 or len(positions) < 2:
             raise CbldmError(

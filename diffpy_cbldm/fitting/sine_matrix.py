@@ -6,8 +6,6 @@ import functools
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.kernels import wave_rows
@@ -17,7 +15,7 @@ _LARGE = 1_000_000
 """Numbers of a sine matrix that is not kept: 8 MB."""
 
 
-def sine_matrix(r: np.ndarray, grid: QGrid) -> Tensor:
+def sine_matrix(r: np.ndarray, grid: QGrid) -> np.ndarray:
     """The sine transform from F(Q) to G(r), (K, n); not to be changed.
 
     Parameters
@@ -32,13 +30,12 @@ def sine_matrix(r: np.ndarray, grid: QGrid) -> Tensor:
     return _kept_sines(*given)
 
 
-def _sines(r: bytes, q: bytes, weights: bytes) -> Tensor:
+def _sines(r: bytes, q: bytes, weights: bytes) -> np.ndarray:
     """r (n,), q and weights (K,): arrays of float64 as bytes, which can be
     compared."""
     points, waves, parts = map(np.frombuffer, (r, q, weights))
-    return torch.from_numpy(
-        even_waves(waves, points, 2.0 / math.pi * step_of(waves) * parts)
-    )
+    factors = 2.0 / math.pi * step_of(waves) * parts
+    return even_waves(waves, points, factors)
 
 
 def step_of(q: np.ndarray) -> float:
@@ -67,7 +64,7 @@ def even_waves(
 
 @quickly_made("sines")
 @functools.lru_cache(maxsize=2)
-def _kept_sines(r: bytes, q: bytes, weights: bytes) -> Tensor:
+def _kept_sines(r: bytes, q: bytes, weights: bytes) -> np.ndarray:
     """`_sines`, each made once.
 
     Fits of one curve one after the other share few Q grids, whose ends are

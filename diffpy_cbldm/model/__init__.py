@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "cbldm": ["CbLDM"],
         "recovery": ["recover"],
-        "weights": ["load_weights", "save_weights"],
+        "weights": ["load_sampler", "load_weights", "save_weights"],
     },
 )

@@ -5,24 +5,30 @@ Nothing here knows a network, a file or a device: the denoiser is a callable
 Noise is drawn by a callable ``noise() -> (B, ...)`` so that each candidate
 can have its own seed.  A sampler is a function that goes one step; `walk` is
 the loop of them all.
+
+An array is one of NumPy or a tensor of PyTorch, and what comes out is of the
+same kind.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace, device
 
+from diffpy_cbldm.model.arrays import Array
 from diffpy_cbldm.settings import Sampling
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
-Noise = Callable[[], Tensor]
+Denoiser = Callable[[Array, Array], Array]
+
+Noise = Callable[[], Array]
 
 ANCESTRAL_TREND = 0.9
 """Share of the last change of x_0 that ancestral steps extrapolate: each
@@ -37,22 +43,22 @@ class Schedule:
 
     Attributes
     ----------
-    abar : (T,) float64 tensor
+    abar : (T,) float64 array of NumPy
         prod_{s <= t} (1 - beta_s), falling.
     """
 
-    abar: Tensor
+    abar: np.ndarray
 
     @classmethod
     def cosine(cls, steps: int) -> Schedule:
         """The cosine schedule (Nichol and Dhariwal, 2021)."""
         # The offset keeps the first steps from having hardly any noise.
         s = 0.008
-        u = torch.arange(steps + 1, dtype=torch.float64) / steps
-        f = torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2
+        u = np.arange(steps + 1) / steps
+        f = np.cos((u + s) / (1 + s) * math.pi / 2) ** 2
         # The last step would wipe out the signal, and x_0 could not be told.
-        beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
-        return cls(torch.cumprod(1 - beta, 0))
+        beta = np.minimum(1 - f[1:] / f[:-1], 0.999)
+        return cls(np.cumprod(1 - beta))
 
     @property
     def steps(self) -> int:
@@ -64,27 +70,45 @@ class Schedule:
         abar = 1.0 if t < 0 else float(self.abar[t])
         return math.sqrt(abar), math.sqrt(1.0 - abar)
 
+    def amounts(self, t: Array, x: Array) -> tuple[Array, Array]:
+        """sqrt(abar_t) and sqrt(1 - abar_t) of each sample of a batch.
 
-def add_noise(
-    schedule: Schedule, x_0: Tensor, t: Tensor, eps: Tensor
-) -> Tensor:
+        Parameters
+        ----------
+        t : (B,) array of int
+        x : (B, ...) array
+            Gives type and device.
+
+        Returns
+        -------
+        two (B, 1, ...) arrays
+        """
+        xp = array_namespace(x)
+        abar = xp.asarray(self.abar, device=device(x))[t]
+        # One t for each sample, the same for all that a sample holds.
+        shape = (-1, *([1] * (x.ndim - 1)))
+        abar = xp.reshape(xp.astype(abar, x.dtype), shape)
+        return xp.sqrt(abar), xp.sqrt(1 - abar)
+
+
+def add_noise(schedule: Schedule, x_0: Array, t: Array, eps: Array) -> Array:
     """Eq. (6): x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps."""
-    abar = schedule.abar.to(x_0.device)[t].to(x_0.dtype)
-    # One t for each sample, the same for all that a sample holds.
-    abar = abar.reshape(-1, *([1] * (x_0.ndim - 1)))
-    return abar.sqrt() * x_0 + (1 - abar).sqrt() * eps
+    a, b = schedule.amounts(t, x_0)
+    return a * x_0 + b * eps
 
 
 def algorithm_3(
     denoise: Denoiser,
     schedule: Schedule,
     z_0: Tensor,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Algorithm 3: L1 between the added and the predicted noise.
 
-    t is uniform over all of 0 .. T - 1.
+    t is uniform over all of 0 .. T - 1.  Training asks for it: of tensors.
     """
+    import torch
+
     # A step of its own for each: a batch then covers the whole way.
     t = torch.randint(
         0,
@@ -137,28 +161,28 @@ class Interval(NamedTuple):
         """How much log(a / b) rises; not for the clean sample, b_s = 0."""
         return math.log(self.a_s / self.b_s) - math.log(self.a_t / self.b_t)
 
-    def x_0(self, x: Tensor, eps: Tensor) -> Tensor:
+    def x_0(self, x: Array, eps: Array) -> Array:
         """Eq. (6) solved for the clean sample that x_t and its noise tell."""
         return (x - self.b_t * eps) / self.a_t
 
 
-Past = tuple[Tensor, float]
+Past = tuple[Array, float]
 """What the step before predicted, and the width of its interval."""
 
 Step = Callable[
-    [Interval, Tensor, Tensor, Past | None, Noise], tuple[Tensor, Past | None]
+    [Interval, Array, Array, Past | None, Noise], tuple[Array, Past | None]
 ]
 """One step of a sampler: (interval, x_t, eps, past, noise) -> x_s, past."""
 
 
 def ddpm(
     interval: Interval,
-    x: Tensor,
-    eps: Tensor,
+    x: Array,
+    eps: Array,
     past: Past | None,
     noise: Noise,
     order: int = 2,
-) -> tuple[Tensor, Past | None]:
+) -> tuple[Array, Past | None]:
     """A step of ancestral sampling (DDPM), of order 1 or 2.
 
     Skipped steps use the coefficients of the skipped interval (DDIM's form
@@ -188,12 +212,12 @@ def ddpm(
 
 def ddim(
     interval: Interval,
-    x: Tensor,
-    eps: Tensor,
+    x: Array,
+    eps: Array,
     past: Past | None,
     noise: Noise,
     order: int = 2,
-) -> tuple[Tensor, Past | None]:
+) -> tuple[Array, Past | None]:
     """A step of DDIM with eta = 0 (Song et al., 2021); draws no noise.
 
     It is Euler's method for x / a in the variable b / a; order 2 is that of
@@ -210,11 +234,11 @@ def ddim(
 
 def dpm(
     interval: Interval,
-    x: Tensor,
-    eps: Tensor,
+    x: Array,
+    eps: Array,
     past: Past | None,
     noise: Noise,
-) -> tuple[Tensor, Past | None]:
+) -> tuple[Array, Past | None]:
     """A step of DPM-Solver++(2M) (Lu et al., 2022); draws no noise.
 
     The last step, to the clean sample, is of first order.
@@ -238,20 +262,20 @@ SAMPLERS: dict[str, Step] = {"ddpm": ddpm, "ddim": ddim, "dpm": dpm}
 def walk(
     denoise: Denoiser,
     schedule: Schedule,
-    x: Tensor,
+    x: Array,
     start: int,
     end: int,
     calls: int,
     noise: Noise,
     step: Step,
-) -> Tensor:
+) -> Array:
     """The loop of every sampler, from step `start` down to step `end`.
 
     Parameters
     ----------
     denoise, schedule, noise
         As in `algorithm_4`.
-    x : (B, ...) tensor
+    x : (B, ...) array
         x_t at `start`.
     start, end, calls : int
         As in `visited`.
@@ -260,7 +284,7 @@ def walk(
 
     Returns
     -------
-    (B, ...) tensor, x_t at `end`.
+    (B, ...) array, x_t at `end`.
     """
     times = [*visited(start, end, calls), end]
     # The first step has none before it, and is of first order.
@@ -275,11 +299,11 @@ def walk(
 def algorithm_4(
     denoise: Denoiser,
     schedule: Schedule,
-    prior: Tensor,
+    prior: Array,
     noise: Noise,
     how: Sampling,
     printed: bool = False,
-) -> Tensor:
+) -> Array:
     """Algorithm 4: sampling with the steps between T2 and T1 skipped.
 
     Parameters
@@ -288,7 +312,7 @@ def algorithm_4(
         (x, t) -> predicted noise.
     schedule : Schedule
         Proportions of signal.
-    prior : (B, ...) tensor
+    prior : (B, ...) array
         X*_0, a sample of the conditional prior.
     noise : callable
         Draws standard normal noise of the same shape.
@@ -303,7 +327,7 @@ def algorithm_4(
 
     Returns
     -------
-    (B, ...) tensor, X_0.
+    (B, ...) array, X_0.
 
     Raises
     ------
@@ -341,11 +365,11 @@ def algorithm_4(
 def renew(
     denoise: Denoiser,
     schedule: Schedule,
-    x_0: Tensor,
+    x_0: Array,
     noise: Noise,
     step: int,
     how: Sampling,
-) -> Tensor:
+) -> Array:
     """Noise samples to a step by Eq. (6), and denoise them again.
 
     Samples of the model's distribution stay samples of it: the smaller the
@@ -355,7 +379,7 @@ def renew(
     ----------
     denoise, schedule, noise
         As in `algorithm_4`.
-    x_0 : (B, ...) tensor
+    x_0 : (B, ...) array
     step : int
         0 <= step < T.
     how : Sampling
@@ -369,46 +393,12 @@ def renew(
     return walk(denoise, schedule, x, step, -1, calls, noise, sampler)
 
 
-class SeededNoise:
-    """Standard normal noise, one stream for each sample of a batch.
-
-    So a sample does not depend on which others are drawn beside it.
-
-    Parameters
-    ----------
-    seed : int
-        Of all samples.
-    indices : sequence of int
-        The number of each sample; with `seed` it gives the stream.
-    like : (...) tensor
-        Has the shape of one sample, its type and its device.
-    """
-
-    def __init__(self, seed: int, indices: Sequence[int], like: Tensor):
-        self.like = like
-        self.generators = [
-            torch.Generator().manual_seed(_mix(seed, i)) for i in indices
-        ]
-
-    def __call__(self) -> Tensor:
-        """The next (B, ...) of the streams."""
-        # Drawn on the CPU: other devices have other streams.
-        rows = [
-            torch.randn(self.like.shape, generator=g) for g in self.generators
-        ]
-        return torch.stack(rows).to(self.like)
-
-
-def _mix(seed: int, index: int) -> int:
-    """One 63-bit seed from two numbers."""
-    state = np.random.SeedSequence([seed, index]).generate_state(2)
-    return int(state[0]) << 31 ^ int(state[1])
-
-
 def _share(calls: int, part: int, steps: int) -> int:
     """The calls that a part of all steps takes; at least one."""
     return max(1, round(calls * part / steps))
 
 
-def _full(x: Tensor, t: int) -> Tensor:
-    return torch.full((len(x),), t, dtype=torch.long, device=x.device)
+def _full(x: Array, t: int) -> Array:
+    """Step t for each sample of a batch, (B,) int64."""
+    xp = array_namespace(x)
+    return xp.full((len(x),), t, dtype=xp.int64, device=device(x))

@@ -1,134 +1,64 @@
-"""Building blocks that several networks share."""
+"""Blocks of PyTorch's layers, and what their normal densities need.
+
+What the blocks compute is in `diffpy_cbldm.model.blocks`.
+"""
 
 from __future__ import annotations
 
-import math
+import functools
+from collections.abc import Callable
+from types import SimpleNamespace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-
-def groups(channels: int) -> int:
-    """Number of normalisation groups for a number of channels."""
-    return math.gcd(channels, 8)
-
-
-class ConvBlock(nn.Module):
-    """Residual block of two convolutions, in one or two dimensions.
-
-    Parameters
-    ----------
-    channels : int
-        Channels in and out.
-    dim : int
-        1 or 2.
-    embedding : int
-        Width of an embedding that shifts the features; 0 for none.
-    """
-
-    def __init__(self, channels: int, dim: int, embedding: int = 0):
-        super().__init__()
-        conv = nn.Conv1d if dim == 1 else nn.Conv2d
-        self.dim = dim
-        self.norm1 = nn.GroupNorm(groups(channels), channels)
-        self.conv1 = conv(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(groups(channels), channels)
-        self.conv2 = conv(channels, channels, 3, padding=1)
-        self.shift = nn.Linear(embedding, channels) if embedding else None
-
-    def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
-        """(B, C, ...) and an optional (B, E) embedding -> (B, C, ...)."""
-        h = self.conv1(nn.functional.silu(self.norm1(x)))
-        if self.shift is not None and e is not None:
-            # One shift a channel, the same at every place.
-            s = self.shift(nn.functional.silu(e))
-            h = h + s.reshape(*s.shape, *([1] * self.dim))
-        return x + self.conv2(nn.functional.silu(self.norm2(h)))
+from diffpy_cbldm.model import blocks
+from diffpy_cbldm.model.blocks import (
+    ConvBlockBase,
+    DenseBlockBase,
+    SelfAttentionBase,
+)
 
 
-class DenseBlock(nn.Module):
-    """Residual block of two dense layers."""
+class ConvBlock(ConvBlockBase, nn.Module):
+    """`ConvBlockBase` in PyTorch."""
 
-    def __init__(self, width: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, width) -> (B, width)."""
-        return x + self.body(x)
+    kit = nn
 
 
-def dense(inputs: int, width: int, blocks: int) -> nn.Sequential:
-    """A dense layer followed by residual blocks and a normalisation."""
-    return nn.Sequential(
-        nn.Linear(inputs, width),
-        *(DenseBlock(width) for _ in range(blocks)),
-        nn.LayerNorm(width),
-        nn.SiLU(),
-    )
+class DenseBlock(DenseBlockBase, nn.Module):
+    """`DenseBlockBase` in PyTorch."""
+
+    kit = nn
 
 
-class SelfAttention(nn.Module):
-    """Self-attention over the pixels of a feature map."""
+class SelfAttention(SelfAttentionBase, nn.Module):
+    """`SelfAttentionBase` in PyTorch."""
 
-    def __init__(self, channels: int, heads: int = 4):
-        super().__init__()
-        # The heads share the channels evenly.
-        heads = math.gcd(channels, heads)
-        self.norm = nn.GroupNorm(groups(channels), channels)
-        self.attend = nn.MultiheadAttention(channels, heads, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        flat = self.norm(x).flatten(2).transpose(1, 2)
-        out, _ = self.attend(flat, flat, flat, need_weights=False)
-        return x + out.transpose(1, 2).reshape(x.shape)
+    kit = nn
 
 
-def step_embedding(t: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding of the diffusion step.
+KIT = SimpleNamespace(
+    **{name: getattr(nn, name) for name in blocks.LAYERS},
+    ConvBlock=ConvBlock,
+    DenseBlock=DenseBlock,
+    SelfAttention=SelfAttention,
+)
+"""PyTorch's layers and the blocks of them."""
 
-    Parameters
-    ----------
-    t : (B,) tensor
-        Step numbers.
-    width : int
-        Even width of the result.
-    """
-    # Periods from a few steps to many times T: near and far steps differ.
-    rates = torch.exp(
-        torch.arange(width // 2, device=t.device)
-        * (-math.log(10000.0) / (width // 2))
-    )
-    angle = t[:, None].float() * rates
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
+dense = functools.partial(blocks.dense, KIT)
+"""`blocks.dense` of PyTorch's layers."""
 
 
-def narrow_normal(flat: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance of a latent, the latter between -10 and 0.
+class Buffered:
+    """Of modules: arrays that are no weights move with them."""
 
-    It starts at -5: with little noise in z_x the decoder learns at once, and
-    the widths open later where the PDF leaves a choice.
+    register_buffer: Callable[..., None]
 
-    Parameters
-    ----------
-    flat : (B, 2 * side^2) tensor
-        What a network emits.
-    side : int
-        Side of the latent.
-
-    Returns
-    -------
-    mean, logvar : (B, 1, side, side) tensors
-    """
-    mean, logvar = flat.reshape(len(flat), 2, 1, side, side).unbind(1)
-    # Smooth, where a clamp would leave what lies outside without gradient.
-    return mean, 5.0 * torch.tanh(logvar / 5.0) - 5.0
+    def keep(self, name: str, array: np.ndarray) -> None:
+        """Hold an array; it is not among the weights."""
+        self.register_buffer(name, torch.as_tensor(array), persistent=False)
 
 
 def gaussian_sample(

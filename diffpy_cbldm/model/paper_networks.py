@@ -8,12 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from diffpy_cbldm.model.layers import (
-    ConvBlock,
-    SelfAttention,
-    groups,
-    narrow_normal,
-)
+from diffpy_cbldm.model.blocks import groups, narrow_normal
+from diffpy_cbldm.model.layers import ConvBlock, SelfAttention
 from diffpy_cbldm.settings import Model
 
 

@@ -8,35 +8,37 @@ and L follow exactly.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from diffpy_cbldm.crystals.filling import SHAPE_UNIT
-from diffpy_cbldm.crystals.lattices import PLANE_MARGIN, TEMPLATES
-from diffpy_cbldm.crystals.table import TEMPLATE_OF, Table
+from diffpy_cbldm.crystals.lattices import TEMPLATES
+from diffpy_cbldm.crystals.table import Table
+from diffpy_cbldm.model.architecture import (
+    Decoded,
+    DecoderBase,
+    OutlineDecoderBase,
+    PriorBase,
+    SitesBase,
+)
+from diffpy_cbldm.model.blocks import narrow_normal
 from diffpy_cbldm.model.layers import (
+    KIT,
+    Buffered,
     ConvBlock,
     dense,
     gaussian_kl,
     gaussian_sample,
-    narrow_normal,
 )
-from diffpy_cbldm.model.outline import (
-    TYPE_WEIGHT,
-    OutlineDecoder,
-    OutlineSpace,
-    outline_errors,
-)
+from diffpy_cbldm.model.outline import Outlined, OutlineSpace
 from diffpy_cbldm.model.paper_networks import (
     PaperDecoder,
     PaperEncoder,
     PatchDecoder,
     PatchEncoder,
 )
-from diffpy_cbldm.settings import CRYSTAL_TYPES, Model
+from diffpy_cbldm.settings import Model
 
 SHAPE_WIDTHS = (0.005, 0.005, 0.02)
 """Widths of the normal densities of strain and relaxation in the loss."""
@@ -44,83 +46,35 @@ SHAPE_WIDTHS = (0.005, 0.005, 0.02)
 EXTENT_WIDTH = 0.25
 """Width of the Laplace density of extents in the loss, bond lengths."""
 
+TYPE_WEIGHT = 10.0
+"""Of the type in the loss: the extents are many, and would drown it."""
 
-class Sites(nn.Module):
-    """The template sites as tensors, all templates one after another.
+SIZE_WIDTH = 0.02
+"""Width of the normal density of the size, ln(N) / 3, in the loss."""
+
+OUTLINE_WIDTH = 0.04
+"""Width of the Laplace density of extents, in units of the size."""
+
+BETWEEN_WIDTH = 0.3
+"""Width of the normal density of ln(1 + layers between two twin planes)."""
+
+
+class Sites(Buffered, SitesBase, nn.Module):
+    """`SitesBase` in PyTorch.
 
     Attributes
     ----------
     xyz : (S, 3) tensor
         Positions in bond lengths.
-    slices : dict of str to slice
-        Where the sites of each template lie.
-    allowed : (8, S) bool tensor
-        Which sites each of `diffpy_cbldm.settings.CRYSTAL_TYPES` may fill.
-    extents : dict of str to slice
-        Where the directions of each template lie among all.
     """
 
     xyz: Tensor
-    allowed: Tensor
 
     def __init__(self, table: Table):
-        super().__init__()
-        self.slices: dict[str, slice] = {}
-        start = 0
-        for name in TEMPLATES:
-            end = start + len(table.sites[name])
-            self.slices[name] = slice(start, end)
-            start = end
+        super().__init__(table)
         xyz = np.concatenate([table.sites[n] for n in TEMPLATES])
-        allowed = torch.zeros(len(CRYSTAL_TYPES), start, dtype=torch.bool)
-        for i, kind in enumerate(CRYSTAL_TYPES):
-            allowed[i, self.slices[TEMPLATE_OF[kind]]] = True
         # Not among the weights: the table, which they name, holds them.
-        self.register_buffer("xyz", torch.as_tensor(xyz), persistent=False)
-        self.register_buffer("allowed", allowed, persistent=False)
-        self.count = start
-        self.extents: dict[str, slice] = {}
-        start = 0
-        for name in TEMPLATES:
-            heights = table.heights(name)
-            self.register_buffer(
-                f"heights_{name}",
-                torch.as_tensor(heights, dtype=torch.float32),
-                persistent=False,
-            )
-            self.extents[name] = slice(start, start + heights.shape[1])
-            start += heights.shape[1]
-        self.directions = start
-
-    def depths(self, extents: Tensor, kinds: Tensor | None = None) -> Tensor:
-        """How deep each site lies inside the planes that bound a cluster.
-
-        Parameters
-        ----------
-        extents : (B, K) tensor
-            How far out the atoms of each cluster lie in the directions of
-            each template (`diffpy_cbldm.crystals.lattices.directions`).
-        kinds : (B,) tensor, optional
-            Spares what these types (places in `CRYSTAL_TYPES`) do not need:
-            there the depth is 0.
-
-        Returns
-        -------
-        (B, S) tensor, bond lengths; below zero outside.
-        """
-        depths = []
-        for name, part in self.extents.items():
-            heights = getattr(self, f"heights_{name}")
-            rows = torch.arange(len(extents), device=extents.device)
-            # (B, S, K) is large: only the rows that the loss will read.
-            if kinds is not None:
-                on_template = self.allowed[:, self.slices[name].start]
-                rows = on_template[kinds].nonzero()[:, 0]
-            room = extents[rows, None, part] + PLANE_MARGIN - heights
-            depth = extents.new_zeros(len(extents), len(heights))
-            # The nearest plane bounds: a site is as deep as it lies inside.
-            depths.append(depth.index_copy(0, rows, room.min(2).values))
-        return torch.cat(depths, 1)
+        self.keep("xyz", xyz)
 
 
 class Encoder(nn.Module):
@@ -158,100 +112,34 @@ class Encoder(nn.Module):
         return narrow_normal(self.head(self.mix(flat)), self.side)
 
 
-class Prior(nn.Module):
-    """q(z_x | c_0): a normal with mean and width from an MLP."""
+class Prior(PriorBase, nn.Module):
+    """`PriorBase` in PyTorch."""
 
-    def __init__(self, settings: Model, condition: int):
-        super().__init__()
-        width, self.side = settings.prior_width, settings.latent_size
-        self.body = dense(condition, width, settings.prior_blocks)
-        self.head = nn.Linear(width, 2 * self.side**2)
-
-    def forward(self, c_0: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, c, n) -> mean and log-variance, (B, 1, 16, 16) each."""
-        flat = self.head(self.body(c_0.flatten(1)))
-        return narrow_normal(flat, self.side)
+    kit = KIT
 
 
-class Decoded(NamedTuple):
-    """What the decoder of sites emits.
+class Decoder(Buffered, DecoderBase, nn.Module):
+    """`DecoderBase` in PyTorch."""
 
-    Attributes
-    ----------
-    kinds : (B, 8) tensor
-        Logits of `diffpy_cbldm.settings.CRYSTAL_TYPES`.
-    sites : (B, S) tensor
-        Logits of the occupancies.
-    shape : (B, 3) tensor
-        Strain and relaxation as in `diffpy_cbldm.crystals.cuts.deformed`.
-    extents : (B, K) tensor
-        How far out the atoms lie, see `Sites.depths`.
-    """
-
-    kinds: Tensor
-    sites: Tensor
-    shape: Tensor
-    extents: Tensor
-
-
-class Decoder(nn.Module):
-    """D_x(z_x): structure type and occupancies of the template sites.
-
-    A cluster is bounded by planes, whose distances the network finds as
-    plain numbers; the depth of a site inside them, times a sharpness, is
-    added to a logit of its own.  So unseen polyhedra come out whole.
-    """
-
-    template: Tensor
+    kit = KIT
 
     def __init__(self, settings: Model, sites: Sites):
-        super().__init__()
-        width = settings.decoder_width
-        self.body = dense(
-            settings.latent_size**2, width, settings.decoder_blocks
-        )
-        self.types = nn.Linear(width, len(CRYSTAL_TYPES))
-        # Occupancies go by shapes: few combinations of them are needed.
-        rank = settings.decoder_rank
-        last = nn.Linear(rank or width, sites.count)
+        super().__init__(settings, sites)
+        last = self.sites[-1] if settings.decoder_rank else self.sites
         # At first most sites are empty, as in the end.
         nn.init.constant_(last.bias, -2.0)
-        self.sites: nn.Module = last
-        if rank:
-            first = nn.Linear(width, rank, bias=False)
-            self.sites = nn.Sequential(first, last)
-        self.shape = nn.Linear(width, 3)
-        self.extents = nn.Linear(width, sites.directions)
-        self.sharpness = nn.Linear(width, len(TEMPLATES))
         # At first the same for every latent, with planes at 2 bonds.
         nn.init.zeros_(self.shape.weight)
         nn.init.zeros_(self.extents.weight)
         nn.init.constant_(self.extents.bias, 2.0)
         nn.init.zeros_(self.sharpness.weight)
         nn.init.constant_(self.sharpness.bias, 1.0)
-        self.depths = sites.depths
-        # Which template, and so which sharpness, each site belongs to.
-        counts = [part.stop - part.start for part in sites.slices.values()]
-        template = torch.repeat_interleave(torch.tensor(counts))
-        self.register_buffer("template", template, persistent=False)
 
-    def likeliest(self, z: Tensor) -> Tensor:
-        """(B, 1, 16, 16) -> places in `CRYSTAL_TYPES`, (B,)."""
-        return self.types(self.body(z.flatten(1))).argmax(1)
 
-    def forward(self, z: Tensor, kinds: Tensor | None = None) -> Decoded:
-        """(B, 1, 16, 16) -> what a cluster is.
+class OutlineDecoder(OutlineDecoderBase, nn.Module):
+    """`OutlineDecoderBase` in PyTorch."""
 
-        `kinds` tells whose sites will be read, see `Sites.depths`.
-        """
-        h = self.body(z.flatten(1))
-        extents = self.extents(h)
-        # Above 0: planes never favour a site outside over one inside.
-        sharpness = nn.functional.softplus(self.sharpness(h))
-        depths = self.depths(extents, kinds)
-        logits = self.sites(h) + depths * sharpness[:, self.template]
-        shape = SHAPE_UNIT * self.shape(h)
-        return Decoded(self.types(h), logits, shape, extents)
+    kit = KIT
 
 
 class StructureVAE(nn.Module):
@@ -386,6 +274,30 @@ def shape_errors(
         "shape": 0.5 * miss.square().sum(1).mean(),
         "extents": apart.sum(1).mean(),
     }
+
+
+def outline_errors(
+    decoded: Outlined, target: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Negative log densities of an outline, nats a particle."""
+    widths = decoded.scalars.new_tensor(
+        [SIZE_WIDTH, OUTLINE_WIDTH, BETWEEN_WIDTH]
+    )
+    scalars = (decoded.scalars - target["scalars"]) / widths
+    # Not a number: this particle has no such plane or direction.
+    size, between = scalars[:, 0], scalars[:, 2].nan_to_num()
+    extents = (decoded.extents - target["extents"]).nan_to_num()
+    apart = extents.abs().sum(1) / OUTLINE_WIDTH + scalars[:, 1].abs()
+    return {
+        "type": nn.functional.cross_entropy(decoded.kinds, target["type"]),
+        "shape": 0.5 * (_robust(size) + between.square()).mean(),
+        "extents": apart.mean(),
+    }
+
+
+def _robust(x: Tensor) -> Tensor:
+    """x^2 near 0, and 2 |x| - 1 far from it."""
+    return torch.where(x.abs() < 1, x.square(), 2 * x.abs() - 1)
 
 
 def soft_laplacian_error(

@@ -14,16 +14,17 @@ costs two scalar products.
 from __future__ import annotations
 
 import copy
-import functools
 import math
 
 import numpy as np
-from scipy.linalg import hankel, lapack, solve_triangular, toeplitz
+from scipy.linalg import solve_triangular
 
 from diffpy_cbldm.debye.widths import width_ratio
+from diffpy_cbldm.fitting.pair_kernels import pair_cells, pair_waves
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.polishing.kernels import atom_rates, pair_cells, pair_waves
+from diffpy_cbldm.polishing.grids import SineGrid
+from diffpy_cbldm.polishing.kernels import atom_rates
 
 FOLLOWING = (0.003, 0.3, 1.0, 0.001)
 """By how much stretch and Uiso (both relative), delta2 (A^2) and the square
@@ -32,89 +33,11 @@ of Qdamp (1/A^2) may follow an edit."""
 _CELL = 0.02
 """Cells of distances (A) about whose centres vectors are linear."""
 
-UNSEEN = 1e-8
-"""Share of a wave's square that nothing shows in the range."""
-
 _MANY = 128
 """Distances whose waves are held at a time."""
 
 _MARGIN = 50
 """Cells beyond the longest distance that are tabulated, for longer ones."""
-
-
-class SineGrid:
-    """The sines of a Q grid at the points of r, which bases share.
-
-    The grid depends on Uiso a little.
-
-    Parameters
-    ----------
-    target, fit, longest
-        As for `PairBasis`.
-
-    Attributes
-    ----------
-    first, step, count : int, float (1/A), int
-        Q is step times first, first + 1, ..., so many.
-    wave : (K,) array, 1/A
-        Q.
-    sines : (n, K) array
-        Times 2/pi and the step in Q.
-    reach : float, angstrom
-        No pair is longer.
-    """
-
-    def __init__(self, target: Target, fit: QuickFit, longest: float = 0.0):
-        grid = target.q_grid(fit.uiso, fit.delta2, longest=longest)
-        self.wave, self.reach, self._parts = grid.q, grid.reach, grid.parts
-        self.count, self.step = len(grid.q), float(grid.q[1] - grid.q[0])
-        self.first = round(grid.q[0] / self.step)
-        r = target.r[:, None]
-        self._factor = 2 / math.pi * self.step * np.ones(self.count)
-        if grid.parts > 1:
-            self._factor *= grid.weights
-        # In place: the matrix takes 10 MB and more.
-        self.sines = r * grid.q
-        np.sin(self.sines, out=self.sines)
-        self.sines *= self._factor
-        self._r = r
-
-    @functools.cached_property
-    def _cosines(self) -> np.ndarray:
-        """Of Q_k - Q_l and Q_k + Q_l, all multiples of the step."""
-        near = np.arange(self.count)
-        far = 2 * self.first + np.arange(2 * self.count - 1)
-        both = np.concatenate([near, far]) * self.step
-        angles = both[:, None] * self._r.T
-        return np.cos(angles, out=angles)
-
-    def gram(self, weights: np.ndarray) -> np.ndarray:
-        """Weighted products of the sines, summed over r, (K, K).
-
-        weights : (n,) array
-        """
-        # 2 sin a sin b = cos(a - b) - cos(a + b): all products follow from
-        # the sums of 3 K cosines.
-        sums = self._cosines @ weights
-        near, far = sums[: self.count], sums[self.count :]
-        rows = toeplitz(near) - hankel(
-            far[: self.count], far[self.count - 1 :]
-        )
-        return 0.5 * rows * self._factor * self._factor[:, None]
-
-    def lighten(self) -> None:
-        """Drop the cosines, which are made again for the next `gram`."""
-        self.__dict__.pop("_cosines", None)
-
-    def serves(
-        self, target: Target, fit: QuickFit, longest: float = 0.0
-    ) -> bool:
-        """Whether another fit asks for the same grid, to 0.02 A in r."""
-        grid = target.q_grid(fit.uiso, fit.delta2, longest=longest)
-        return (
-            grid.parts == self._parts
-            and abs(grid.base - self.reach / self._parts) < 0.02
-        )
 
 
 class PairBasis:
@@ -170,18 +93,7 @@ class PairBasis:
 
     def _decompose(self) -> None:
         """Find the curves that the waves can make in the range."""
-        # Of the waves many combinations do not show in the range: they are
-        # left out.  Any orthonormal basis of the others serves, and Cholesky's
-        # takes a tenth of the time of the eigenvectors.
-        gram = self.grid.gram(self._fall**2)
-        least = UNSEEN * gram.diagonal().max()
-        factor, order, rank, _ = lapack.dpstrf(gram, tol=least, lower=1)
-        # gram[order][:, order] is L L^T, and the basis holds the waves
-        # order[:rank] in turn.
-        self._lower = np.tril(factor)[:rank, :rank]
-        self._kept = order[:rank] - 1
-        self._rows = np.empty((self.grid.count, rank))
-        self._rows[order - 1] = np.tril(factor)[:, :rank]
+        self._lower, self._kept, self._rows = self.grid.bases.of(self._fall)
 
     def _seen(self, curve: np.ndarray) -> np.ndarray:
         """A curve at the points of r, (n,), on the basis, (m,)."""
@@ -321,11 +233,6 @@ class PairBasis:
             self._table = self._waves(centres)
         wave, slope = self._table
         return wave[:cells], slope[:cells]
-
-    def lighten(self) -> None:
-        """Drop tables that are made again when they are asked for."""
-        self._table = None
-        self.grid.lighten()
 
     def residuals(
         self, many: np.ndarray, changes: np.ndarray | None = None

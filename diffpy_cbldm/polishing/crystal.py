@@ -22,7 +22,7 @@ from diffpy_cbldm.fitting import moves
 from diffpy_cbldm.fitting.effective_points import FEWEST
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.polishing.basis import PairBasis, SineGrid
+from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.costs import (
     BONDS_AN_EDIT,
     criterion_of,
@@ -32,6 +32,7 @@ from diffpy_cbldm.polishing.costs import (
 )
 from diffpy_cbldm.polishing.descent import descended
 from diffpy_cbldm.polishing.editor import Editor
+from diffpy_cbldm.polishing.grids import shared_grid
 from diffpy_cbldm.polishing.sites import more_sites
 from diffpy_cbldm.polishing.tabu import search
 
@@ -143,8 +144,6 @@ class Measured:
             counts = (held if part == "held" else ~held).astype(float)
             target = target.with_weights(target.weights * counts)
         self.target = target
-        # Shared with copies at other Qdamp: the grid does not depend on it.
-        self._grids: dict[str, SineGrid] = {}
         width = (target.r[-1] - target.r[0]) * counts.mean()
         q_range = target.qmax - target.qmin
         self.points = max(FEWEST, share * width * q_range / math.pi)
@@ -153,11 +152,6 @@ class Measured:
     def has_signal(self) -> bool:
         """Whether the curve is not 0 at all points that count."""
         return bool((self.target.weights * self.target.g**2).any())
-
-    def lighten(self) -> None:
-        """Drop the tables of the last grid, see `PairBasis.lighten`."""
-        if "last" in self._grids:
-            self._grids["last"].lighten()
 
     def at_qdamp(self, qdamp: float) -> Measured:
         """The same with Qdamp (1/A) held at a value."""
@@ -185,13 +179,8 @@ class Measured:
 
         positions (n, 3), A, tell how long pairs may be.
         """
-        longest = diameter(positions)
-        grid = self._grids.get("last")
-        if grid and not grid.serves(self.target, fit, longest):
-            grid = None
-        basis = PairBasis(self.target, fit, grid=grid, longest=longest)
-        self._grids["last"] = basis.grid
-        return basis
+        grid = shared_grid(self.target, fit, diameter(positions))
+        return PairBasis(self.target, fit, grid=grid)
 
 
 class Crystal:
@@ -371,11 +360,6 @@ class Crystal:
 
     def _restore(self, state) -> None:
         self.lattice, self.bond, self.values, self.fit, self.basis = state
-
-    def lighten(self) -> None:
-        """Drop tables that are made again when they are asked for: 10 MB."""
-        self.basis.lighten()
-        self.data.lighten()
 
     def eased(self) -> PairBasis:
         """The basis on which the fit's parameters follow."""

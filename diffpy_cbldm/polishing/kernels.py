@@ -1,4 +1,4 @@
-"""The inner loops of polishing, compiled: pairs of atoms, waves, edits.
+"""The inner loops of polishing, compiled: sums of waves, slopes, edits.
 
 All arrays are of double precision and contiguous, numbers of pairs int32, so
 that each loop is compiled once.
@@ -13,115 +13,80 @@ import numpy as np
 from diffpy_cbldm.compiled import ahead, compiled, compiled_sums
 
 
-@ahead("float64[:, :, ::1], float64[:, :, ::1], float64, float64, int64")
+@ahead("float64, int64, float64[::1], float64[::1]")
 @compiled
-def pair_cells(
-    many: np.ndarray,
-    changes: np.ndarray,
-    reach: float,
-    width: float,
-    cells: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over the pairs of atoms whose distance lies in the same cell.
+def cosine_sums(
+    step: float, count: int, points: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Sums of cosines over the points of r, at even steps of Q from 0.
+
+    From one Q to the next the phase turns by an angle: no cosine is taken.
 
     Parameters
     ----------
-    many : (t, 3, n) array
-        Positions of the same atoms in several states; coordinates stand in
-        rows, so that the compiler takes several atoms at once.
-    changes : (k, 3, n) array
-        Ways in which the atoms may move, the same for all states.
-    reach : float
-        Pairs so far apart or farther do not count.
-    width : float
-        Of a cell, in the unit of `many`.
-    cells : int
-        So many that the last one ends beyond `reach`.
-
-    Returns
-    -------
-    counts : (cells, t, 2) array
-        The number of pairs, and the sum of the squares of their offsets from
-        the centre of the cell.
-    rates : (cells, t, 1 + k) array
-        The sum of the offsets, and of what each change adds to the distances.
-    """
-    states, size, moves = len(many), many.shape[2], len(changes)
-    counts = np.zeros((cells, states, 2))
-    rates = np.zeros((cells, states, 1 + moves))
-    d, along = np.empty(size), np.empty((moves, size))
-    for t in range(states):
-        x = many[t]
-        for i in range(size):
-            a, b, c = x[0, i], x[1, i], x[2, i]
-            for j in range(i):
-                u, v, w = a - x[0, j], b - x[1, j], c - x[2, j]
-                d[j] = math.sqrt(u * u + v * v + w * w)
-            for k in range(moves):
-                way = changes[k]
-                p, q, r = way[0, i], way[1, i], way[2, i]
-                for j in range(i):
-                    here = (a - x[0, j]) * (p - way[0, j])
-                    here += (b - x[1, j]) * (q - way[1, j])
-                    here += (c - x[2, j]) * (r - way[2, j])
-                    along[k, j] = here / d[j]
-            for j in range(i):
-                if d[j] >= reach:
-                    continue
-                cell = int(d[j] / width)
-                off = d[j] - (cell + 0.5) * width
-                counts[cell, t, 0] += 1.0
-                counts[cell, t, 1] += off * off
-                rates[cell, t, 0] += off
-                for k in range(moves):
-                    rates[cell, t, 1 + k] += along[k, j]
-    return counts, rates
-
-
-@ahead("float64[::1], float64[::1], int64, float64, int64")
-@compiled
-def pair_waves(
-    distance: np.ndarray,
-    width: np.ndarray,
-    first: int,
-    step: float,
-    count: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """sin(Q d) exp(-w Q^2) / d on an even grid of Q, and its slope in d.
-
-    Parameters
-    ----------
-    distance, width : (n,) arrays, A and A^2
-        d and w of each pair; in the slope w stays.
-    first : int
     step : float, 1/A
-        Q begins at first * step.
     count : int
-        Points of Q.
+    points, weights : (n,) arrays, A and of any unit
 
     Returns
     -------
-    waves, slopes : (n, count) arrays
+    (count,) array
+        sum_i weights_i cos(k step points_i)
     """
-    waves = np.empty((len(distance), count))
-    slopes = np.empty((len(distance), count))
-    for i in range(len(distance)):
-        d, w, q = distance[i], width[i] * step * step, first * step
-        sine, cosine = math.sin(q * d), math.cos(q * d)
-        by_sine, by_cosine = math.sin(step * d), math.cos(step * d)
-        # From one Q to the next the phase turns by an angle, and the decay
-        # falls by a factor that itself falls evenly: no sine, no exponential.
-        fall = math.exp(-w * first * first) / d
-        factor, even = math.exp(-w * (2 * first + 1)), math.exp(-2 * w)
-        for k in range(count):
-            waves[i, k] = sine * fall
-            slopes[i, k] = ((first + k) * step * cosine - sine / d) * fall
-            turned = cosine * by_cosine - sine * by_sine
-            sine = sine * by_cosine + cosine * by_sine
-            cosine = turned
-            fall *= factor
-            factor *= even
-    return waves, slopes
+    cosine, sine = weights.copy(), np.zeros(len(points))
+    along, turn = np.cos(step * points), np.sin(step * points)
+    sums = np.zeros(count)
+    for k in range(count):
+        # Eight sums side by side: one alone waits for itself.
+        parts = np.zeros(8)
+        whole = len(points) - len(points) % 8
+        for first in range(0, whole, 8):
+            for i in range(8):
+                parts[i] += cosine[first + i]
+        total = 0.0
+        for i in range(8):
+            total += parts[i]
+        for i in range(whole, len(points)):
+            total += cosine[i]
+        sums[k] = total
+        for i in range(len(points)):
+            new = cosine[i] * along[i] - sine[i] * turn[i]
+            sine[i] = sine[i] * along[i] + cosine[i] * turn[i]
+            cosine[i] = new
+    return sums
+
+
+@ahead("float64[::1], int64, float64[::1]")
+@compiled
+def sine_products(
+    sums: np.ndarray, first: int, factors: np.ndarray
+) -> np.ndarray:
+    """Products of sines from sums of cosines.
+
+    2 sin a sin b = cos(a - b) - cos(a + b): all products follow from few.
+
+    Parameters
+    ----------
+    sums : (2 first + 2 K - 1,) array
+        Those of `cosine_sums`.
+    first : int
+        The number of the first step.
+    factors : (K,) array
+        Of the sines.
+
+    Returns
+    -------
+    (K, K) array
+    """
+    count = len(factors)
+    out = np.empty((count, count))
+    for k in range(count):
+        for j in range(k + 1):
+            one = sums[k - j] - sums[2 * first + k + j]
+            one *= 0.5 * factors[k] * factors[j]
+            out[k, j] = one
+            out[j, k] = one
+    return out
 
 
 @ahead("float64[:, ::1], float64[:, ::1], float64, float64")

@@ -13,8 +13,10 @@ import numpy as np
 from scipy.linalg import eigh
 
 from diffpy_cbldm.fitting.quickfit import QuickFit
-from diffpy_cbldm.polishing.basis import PairBasis, SineGrid
+from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.polishing.basis import PairBasis
 from diffpy_cbldm.polishing.crystal import Measured
+from diffpy_cbldm.polishing.grids import SineGrid
 
 PERIOD = 1.2
 """Half the period of the grid that spans the range, over its end."""
@@ -47,6 +49,13 @@ class LongBasis(PairBasis):
 
 class LongMeasured(Measured):
     """`Measured` for particles that are longer than the range."""
+
+    def __init__(
+        self, target: Target, part: str = "all", share: float = 1.0
+    ) -> None:
+        super().__init__(target, part, share)
+        # Shared with copies at other Qdamp: the grid does not depend on it.
+        self._grids: dict[str, SineGrid] = {}
 
     def basis(self, fit: QuickFit, positions: np.ndarray) -> LongBasis:
         # The longest distance itself would take all pairs; none is longer

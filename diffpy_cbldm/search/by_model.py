@@ -13,7 +13,6 @@ import numpy as np
 
 from diffpy_cbldm import memory
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
@@ -25,7 +24,7 @@ from diffpy_cbldm.settings import MAX_ATOMS, Solve
 from diffpy_cbldm.threads import one_thread
 
 if TYPE_CHECKING:
-    from diffpy_cbldm.model.cbldm import CbLDM
+    from diffpy_cbldm.model.drawing import Drawing
 
 HULLED, FACETED = 16, 6
 """Latents of each round that are decoded to polyhedra as well, and numbers
@@ -93,7 +92,6 @@ def cbldm_generator(
         such fit as well.
     """
     question = _Question.of(Target.of(pdf, rmin, rmax))
-    device = _device(device)
     target = question.target
     sizes = _sizes(question, seed, device, large) if large else SMALL_ALONE
     few: tuple[Candidate, ...] = ()
@@ -226,20 +224,15 @@ def forget() -> None:
         kept.cache_clear()
 
 
-def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
+def _search(model: Drawing, target: Target, seed: int, worth: float) -> Pool:
     """Latents of a model and their structures, compared with a PDF.
 
     worth : Rw above which latents are not noised and surfaces not moved, as
     larger particles fit.
     """
-    import torch
-
-    from diffpy_cbldm.model.cbldm import structures
-
     grid = model.grid() * target.bond
     points = np.interp(grid, *target.curve, left=0.0, right=0.0)
-    curve = torch.as_tensor(points, dtype=torch.float32)
-    curve = curve.to(model.latent_scale.device)
+    curve = model.to_own(points)
     pool = Pool(target)
     # Round 0 draws from the model; later rounds noise the best latents and
     # denoise them again, which stays in the model's distribution.
@@ -251,13 +244,14 @@ def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
             z = model.sample(curve, POPULATION if sites else LAPLACIANS, seed)
         else:
             parents = pool.best_latents(POPULATION // 4)
-            z = parents.repeat(4, 1, 1, 1)[:POPULATION]
-            z = model.renew(curve, z, NOISED_TO, seed + k * 1_000_003)
-        fresh = pool.add(z, structures(model, z, SIZES))
+            start = np.tile(parents, (4, 1, 1, 1))[:POPULATION]
+            near = seed + k * 1_000_003
+            z = model.renew(curve, model.to_own(start), NOISED_TO, near)
+        fresh = pool.add(model.to_numpy(z), model.structures(z, SIZES))
         if sites:
             # Polyhedra take longer to decode: only of promising latents.
             fresh = pool.best_of(fresh, HULLED)
-            planes = torch.stack([pool.latents[i] for i in fresh])
+            planes = model.to_own(np.stack([pool.latents[i] for i in fresh]))
             pool.extend(fresh, model.decode_hulls(planes, FACETED))
         pool.learn()
     pool.settle()
@@ -269,21 +263,8 @@ def _search(model: CbLDM, target: Target, seed: int, worth: float) -> Pool:
 
 @memory.quickly_made(memory.PROPOSALS)
 @functools.cache
-def _model(weights: str, device: str) -> CbLDM:
-    from diffpy_cbldm.model.weights import load_weights
+def _model(weights: str, device: str) -> Drawing:
+    from diffpy_cbldm.model.weights import load_sampler
 
     with one_thread():
-        return load_weights(weights, device)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise CbldmError(
-            "device is 'cuda', but no CUDA device is there: pass "
-            "--device cpu."
-        )
-    return name
+        return load_sampler(weights, device)

@@ -46,9 +46,7 @@ from diffpy_cbldm.search.large_moves import neighbours, restacked
 from diffpy_cbldm.search.pool import as_good, varied
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from diffpy_cbldm.model.cbldm import CbLDM
+    from diffpy_cbldm.model.drawing import Drawing
 
 FIRST, LATENTS, FEWEST = 16, 64, 16
 """Latents that are read before the bond length is fitted, and after it; and
@@ -133,41 +131,34 @@ class Found:
     family: str
 
 
-def read_curve(model: CbLDM, target: Target, bond: float) -> Tensor:
-    """The PDF as the model reads it, (M,)."""
-    import torch
-
-    from diffpy_cbldm.model.condition import tell_qdamp
+def read_curve(model: Drawing, target: Target, bond: float) -> np.ndarray:
+    """The PDF as the model reads it, (M,) float32."""
+    from diffpy_cbldm.model.curves import tell_qdamp
 
     g, measured = regrid(target.pdf, rmax=target.rmax)
     r = np.arange(len(g))[measured] * 0.01
     grid = model.grid() * bond
     points = np.interp(grid, r, g[measured], left=0.0, right=0.0)
     damping = np.nan if target.qdamp is None else target.qdamp * bond
-    told = tell_qdamp(
-        torch.as_tensor(points, dtype=torch.float32)[None],
-        torch.tensor([damping]),
-    )
-    return told[0]
+    curve = points[None].astype(np.float32)
+    return tell_qdamp(curve, np.array([damping], np.float32))[0]
 
 
 def drawn(
-    model: CbLDM, target: Target, bond: float, count: int, seed: int
+    model: Drawing, target: Target, bond: float, count: int, seed: int
 ) -> list[Told]:
     """What latents tell of a PDF, the first the likeliest of all."""
-    import torch
-
     from diffpy_cbldm.model.outline import OutlineSpace
 
-    curve = read_curve(model, target, bond).to(model.latent_scale.device)
-    with torch.no_grad():
-        mean = model.structure.prior(model.c_0(curve[None]))[0]
-        z = torch.cat([mean, model.sample(curve, count - 1, seed)])
-        decoded = model.decode_outlines(z)
+    curve = model.to_own(read_curve(model, target, bond))
+    latents = model.prior_mean(curve), model.sample(curve, count - 1, seed)
+    z = np.concatenate([model.to_numpy(part) for part in latents])
+    decoded = model.decode_outlines(model.to_own(z))
     space = OutlineSpace()
-    kinds = decoded.kinds.argmax(1).tolist()
-    scalars = decoded.scalars.double().cpu().numpy()
-    extents = decoded.extents.double().cpu().numpy()
+    logits, scalars, extents = (
+        model.to_numpy(part).astype(float) for part in decoded
+    )
+    kinds = logits.argmax(1).tolist()
     told = []
     for kind, (size, radius, layers), row in zip(kinds, scalars, extents):
         crystal = LARGE_TYPES[kind]
@@ -402,7 +393,7 @@ class Search:
 
 
 def search_large(
-    model: CbLDM, target: Target, seed: int, first: Sequence[Told]
+    model: Drawing, target: Target, seed: int, first: Sequence[Told]
 ) -> Search:
     """All particles of a search for one PDF.
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diffpy_cbldm.debye._border import debye_pdf  # border: pure.debye_pdf
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.conditions import Conditions
 from diffpy_cbldm.debye.histogram import (
     cluster_histograms,
     pdf_from_histogram,
 )
+from diffpy_cbldm.debye.pure import debye_pdf
 from diffpy_cbldm.debye.qgrid import QGrid
 from diffpy_cbldm.fitting.agreement import rw_scaled
 from diffpy_cbldm.fitting.quickfit import scaled_fit

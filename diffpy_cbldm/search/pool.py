@@ -306,12 +306,7 @@ class Pool:
         """(n, 1, 16, 16), n at most count: latents of the best structures."""
         found = (self.entries[k].latent for k in self.order())
         latents = dict.fromkeys(i for i in found if i is not None)
-        chosen = [self.latents[i] for i in list(latents)[:count]]
-        if not isinstance(chosen[0], np.ndarray):  # border: by_model
-            import torch
-
-            return torch.stack(chosen)
-        return np.stack(chosen)
+        return np.stack([self.latents[i] for i in list(latents)[:count]])
 
 
 def varied(sizes: list[int], good: list[bool], count: int) -> list[int]:

@@ -11,6 +11,8 @@ import functools
 import importlib.util
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -113,20 +115,45 @@ def _local(workers: int, memory: int) -> Iterator[Client]:
         # Workers are forked off a process that has imported what they need:
         # one that died is back at once, and they share that memory.
         how[_START] = "forkserver"
-    with (
-        dask.config.set(how),
-        _preloaded(),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=f"{memory}MB",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-        _kept_up(cluster, workers),
-    ):
-        yield client
+    with contextlib.ExitStack() as stack:
+        try:
+            # What is half started, or half closed, nobody could close.
+            with uninterrupted():
+                stack.enter_context(dask.config.set(how))
+                _preload()
+                cluster = stack.enter_context(
+                    LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        memory_limit=f"{memory}MB",
+                        dashboard_address="127.0.0.1:0",
+                        silence_logs=50,
+                    )
+                )
+                client = stack.enter_context(Client(cluster))
+                stack.enter_context(_kept_up(cluster, workers))
+            yield client
+        finally:
+            with uninterrupted():
+                stack.close()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Answer Ctrl-C at the end of what is done here, not within."""
+    # Of other threads, none is interrupted.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        # Also in place of an error: what was asked to end may have failed.
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -152,16 +179,26 @@ def _kept_up(cluster: Any, workers: int) -> Iterator[None]:
         cluster.loop.add_callback(regular.stop)
 
 
-@contextlib.contextmanager
-def _preloaded() -> Iterator[None]:
+def _preload() -> None:
     """Let the process that workers are forked off import `PRELOADED`."""
+    from multiprocessing import forkserver, resource_tracker
+
     from distributed.utils import get_mp_context
 
     # Dask sets a list of its own when it first asks for processes.
     context = get_mp_context()
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(PRELOADED)
-    yield
+    if context.get_start_method() != "forkserver":
+        return
+    context.set_forkserver_preload(PRELOADED)
+    # Ctrl-C goes to all processes of a terminal.  This one answers it, and
+    # ends the others; they inherit that it is blocked.  Not by the start of
+    # the tracker, which lifts the block of whoever starts it.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _client(where: str) -> Client:

@@ -35,7 +35,7 @@ from diffpy_cbldm.search.by_cutting import (
     fit_spheres,
     furthest,
 )
-from diffpy_cbldm.search.generators import METALS, propose
+from diffpy_cbldm.search.generators import METALS
 from diffpy_cbldm.settings import R_MAX
 from diffpy_cbldm.solving.clock import Clock
 from diffpy_cbldm.solving.compound_doubts import (
@@ -63,6 +63,7 @@ from diffpy_cbldm.solving.polish_stage import CHARGE, kinds_of
 from diffpy_cbldm.solving.ranking import filled_up, ordered
 from diffpy_cbldm.solving.small_angles import settle
 from diffpy_cbldm.solving.solution import Solution
+from diffpy_cbldm.solving.two_cores import proposed_by
 from diffpy_cbldm.solving.verdict import Verdict, judge
 
 BETTER = 0.97
@@ -299,14 +300,7 @@ def _of_others(
     starts: tuple[Candidate, ...],
 ) -> Found:
     """What another generator proposes, with quick fits."""
-    drawn = propose(
-        target,
-        count=used.count,
-        seed=used.seed,
-        generators=(name,),
-        device=used.device,
-        starts=starts,
-    )
+    drawn = proposed_by(name, target, used, starts)
     return [(c, fit_cluster(c.elements, c.positions, target)) for c in drawn]
 
 

@@ -32,12 +32,11 @@ from diffpy_cbldm.polishing.front import (
     other_sizes,
     pareto,
 )
-from diffpy_cbldm.processes import may_split, shared
+from diffpy_cbldm.processes import at_once, shared
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange, atom_range, spread
 from diffpy_cbldm.solving.relaxed_library import Relaxed, relaxed_library
 from diffpy_cbldm.solving.solution import FrontPoint
-from diffpy_cbldm.threads import side_by_side
 
 STRETCH = 0.05
 """Structures that differ by less in size alone are one: it is refined."""
@@ -121,8 +120,6 @@ def edit_best(
         "kinds": [k for k in kinds_of(used.polish) if k != CHARGE],
         "limit": used.roughness,
     }
-    # Threads wait for one another most of the time.
-    at_once = shared if may_split() else side_by_side
     fronts = at_once(
         lambda start: edit(start, target, **how), _to_polish(starts)
     )

@@ -22,10 +22,10 @@ from diffpy_cbldm.polishing.candidates import Front, edited_from
 from diffpy_cbldm.polishing.crystal import Crystal, Measured, Polished
 from diffpy_cbldm.polishing.front import SYMMETRIC, predicted, sound
 from diffpy_cbldm.polishing.orbits import roughly_relaxed, settled
+from diffpy_cbldm.processes import at_once
 from diffpy_cbldm.search.by_library import screened_library
 from diffpy_cbldm.search.by_shells import asks_for_shells
 from diffpy_cbldm.solving.plainest import EXPLAINED
-from diffpy_cbldm.threads import side_by_side
 
 FEWEST = 20
 """Atoms of a cluster whose orbits are more than its size."""
@@ -86,16 +86,16 @@ def relaxed_library(
     known = any("orbits" in c.edits for c in starts)
     if known or not asks_for_shells(target):
         return Relaxed()
-    found = _ideal(target)
+    ideal = _ideal(target)
     give_back()  # what the fits of all have left behind
-    met = _met(found, target)
+    met = _met(ideal, target)
     taken = {(c.structure_type, len(c)) for c in starts}
     for k in sorted(met, key=lambda k: met[k].criterion)[:EDITED]:
-        start, fit = found[k]
+        start, fit = ideal[k]
         if (start.structure_type, len(start)) in taken:
             continue
-        ideal = _crystal(start, fit, target).judged()
-        front = _front(start, ideal, met[k], target, used.roughness)
+        as_fitted = _crystal(start, fit, target).judged()
+        front = _front(start, as_fitted, met[k], target, used.roughness)
         if front.changed and front.holds:
             return Relaxed([front], list(met.values()))
     return Relaxed([], list(met.values()))
@@ -104,7 +104,7 @@ def relaxed_library(
 def _crystal(start: Candidate, fit: QuickFit, target: Target) -> Crystal:
     """An ideal cluster as fitted, on data of its own.
 
-    What is kept with the data must not depend on which thread is first.
+    What is kept with the data must not depend on which cluster is first.
     """
     data, kind = Measured(target), start.structure_type
     return Crystal(start.positions, kind, data, fit=fit)
@@ -118,22 +118,19 @@ def _met(
     Only the best after the first descent go on.
     """
 
-    def roughly(one: tuple[Candidate, QuickFit]) -> Crystal | None:
+    def first(one: tuple[Candidate, QuickFit]) -> Polished | None:
         rough = roughly_relaxed(_crystal(*one, target), TRIES)
-        if rough is not None:
-            rough.lighten()  # all of them wait for the last one
-        return rough
+        return rough.judged() if rough else None
 
-    def ended(one: Crystal) -> Polished | None:
-        found = settled(one)
-        one.lighten()
-        return found
+    def further(k: int) -> Polished | None:
+        kind, p = ideal[k][0].structure_type, found[k]
+        data = Measured(target)
+        return settled(Crystal(p.lattice, kind, data, p.values, p.fit))
 
-    rough = side_by_side(roughly, ideal)
-    found = {k: one.judged() for k, one in enumerate(rough) if one}
+    rough = at_once(first, ideal)
+    found = {k: one for k, one in enumerate(rough) if one}
     best = sorted(found, key=lambda k: found[k].criterion)[:SETTLED]
-    ends = side_by_side(ended, [one for k in best if (one := rough[k])])
-    every = found | dict(zip(best, ends))
+    every = found | dict(zip(best, at_once(further, best)))
     return {k: p for k, p in every.items() if p is not None}
 
 

@@ -42,15 +42,7 @@ def proposed(
     """What the generators propose, and those that proposed nothing."""
 
     def drawn_by(name: str) -> list[Candidate]:
-        drawn = propose(
-            target,
-            count=used.count,
-            seed=used.seed,
-            generators=(name,),
-            device=used.device,
-            starts=starts,
-            crystals=crystals,
-        )
+        drawn = proposed_by(name, target, used, starts, crystals)
         # What another generator asks for needs the place.
         forget(PROPOSALS)
         return drawn
@@ -70,6 +62,25 @@ def proposed(
             "the generator library, which always answers."
         )
     return pool, silent
+
+
+def proposed_by(
+    name: str,
+    target: Target,
+    used: settings.Solve,
+    starts: tuple[Candidate, ...],
+    crystals: Sequence[Any] = (),
+) -> list[Candidate]:
+    """What one generator proposes under the settings of a job."""
+    return propose(
+        target,
+        count=used.count,
+        seed=used.seed,
+        generators=(name,),
+        device=used.device,
+        starts=starts,
+        crystals=crystals,
+    )
 
 
 def fitted(

@@ -23,7 +23,7 @@ from diffpy_cbldm.errors import CbldmWarning
 from diffpy_cbldm.files import packaged
 from diffpy_cbldm.grfile import parse
 from diffpy_cbldm.model import weights
-from diffpy_cbldm.model.diffusion import SeededNoise
+from diffpy_cbldm.model.noise import SeededNoise
 from diffpy_cbldm.search import screening_set
 from diffpy_cbldm.threads import one_thread, side_by_side
 
@@ -206,8 +206,9 @@ def test_damaged_weights(harm, shipped, here, monkeypatch, capfd):
         )
     name = "small" if shipped else WEIGHTS.name
     remedy = "reinstall" if shipped else "copy both files again"
-    with pytest.raises(cb.CbldmError, match=f"damaged.*{remedy}"):
-        weights.load_weights(name)
+    for load in (weights.load_weights, weights.load_sampler):
+        with pytest.raises(cb.CbldmError, match=f"damaged.*{remedy}"):
+            load(name)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"table": 3}'])
@@ -227,7 +228,7 @@ def test_the_command_says_what_to_do(capfd, monkeypatch):
 
     by_model._model.cache_clear()
     by_model._drawn.cache_clear()
-    monkeypatch.setattr(weights, "load_weights", damaged)
+    monkeypatch.setattr(weights, "load_sampler", damaged)
     measured()
     assert cbldm.main(["oct.gr", "--generators", "cbldm", "-t", "res"]) == 1
     err = capfd.readouterr().err
@@ -364,7 +365,7 @@ def test_the_largest_seed_works_everywhere():
 @pytest.mark.parametrize("seed", [0, 2**31, 2**32 + 1, 2**62, LAST])
 def test_seeds_of_any_size_are_taken(seed):
     # Later rounds of the model add to it.
-    noise = SeededNoise(seed + 1_000_003, [0, 2**31], torch.zeros(3))
+    noise = SeededNoise(seed + 1_000_003, [0, 2**31], torch.zeros(16))
     assert torch.isfinite(noise()).all()
     assert options.convert(seed_option(), str(seed)) == seed
     options.check(seed_option(), seed)

@@ -250,7 +250,6 @@ def in_a_shell(redirected, *words):
     [
         (">&-", "standard output was closed"),
         ("<&- >&-", "standard output was closed"),
-        ("| true", "standard output was closed"),
         ("> /dev/full", "standard output cannot be written (No space left"),
     ],
 )
@@ -264,6 +263,24 @@ def test_standard_output_that_cannot_be_written(redirected, text):
     pathlib.Path("a.res").unlink()
     code, err = in_a_shell(redirected, "a.gr", "-t", "res", "-o", "-")
     assert code == 2 and text in err and "Traceback" not in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="shells of Unix")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["a.gr", "-t", "res"],
+        ["a.gr", "-t", "res", "-o", "-"],
+        ["--help"],
+        ["--manual"],
+    ],
+)
+def test_a_reader_that_has_had_enough_is_no_error(words):
+    code, err = in_a_shell("| true", *words)
+    # With -o - the tables stand on standard error.
+    assert code == 2 and "cbldm" not in err and "Traceback" not in err
+    assert "Errno" not in err and ("-o" in words or not err)
+    assert ("a.res" in names()) == (words[1:] == ["-t", "res"])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="shells of Unix")

@@ -30,7 +30,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffpy_cbldm.crystals.alike import rmsd
-from diffpy_cbldm.model.cbldm import CbLDM, structures
+from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.weights import load_weights, read_weights
 from diffpy_cbldm.search.matching import rw_raw
 from diffpy_cbldm.settings import STRUCTURE_TYPES, Sampling
@@ -129,7 +129,7 @@ def ablate(
         counter.calls, begin = 0, time.perf_counter()
         for target, kind, xyz in zip(targets, kinds, truth):
             z = draw(model, target, draws)
-            found = [row[0] for row in structures(model, z)]
+            found = [row[0] for row in model.structures(z)]
             g = curves(stream, [p.positions for p in found])
             # More fitted parameters would hide the differences.
             rw = scaled_rw(target[start:], g[:, start:])

@@ -35,6 +35,7 @@ from diffpy_cbldm.cluster import Candidate, Cluster
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.simulation import simulate
 from diffpy_cbldm.fitting.agreement import rw
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.search.by_library import library_generator
@@ -79,14 +80,14 @@ def generator(system: str, weights: str = "small") -> Generator:
         # told the answer.
         exclude = np.flatnonzero(held_out(load_table())).tolist()
 
-        def library(pdf: PDFData, **words: Any) -> list[Candidate]:
+        def library(pdf: PDFData | Target, **words: Any) -> list[Candidate]:
             return library_generator(pdf, exclude=exclude, **words)
 
         return library
     if system.startswith("cbldm"):
         name = _weights_of(system, weights)
 
-        def model(pdf: PDFData, **words: Any) -> list[Candidate]:
+        def model(pdf: PDFData | Target, **words: Any) -> list[Candidate]:
             return cbldm_generator(pdf, weights=name, **words)
 
         return model
@@ -154,12 +155,15 @@ def row(
         Whether the best one is polished as well.
     """
     pdf = measured(case, how, index)
+    # Free where it was drawn: of instruments it is less, and fits would end
+    # at that limit.
+    target = Target.of(pdf, qdamp_range=how.qdamp)
     # Of the processor: other work on the machine does not count.
     start = time.process_time()
-    found = make(pdf, count=count, seed=0)
+    found = make(target, count=count, seed=0)
     proposed = time.process_time()
     # Two refinements for each system, whatever it proposed.
-    best, _ = best_of(found, pdf, heldout=False, warm=True)
+    best, _ = best_of(found, target, heldout=False, warm=True)
     done = time.process_time()
     out = {
         "system": system,
@@ -174,7 +178,7 @@ def row(
     }
     if polished:
         no = refusal(out["bond"])
-        out["polished"] = no or polished_scores(best, pdf, case)
+        out["polished"] = no or polished_scores(best, target, case)
     # Coordinates of all rows would make the files many times as long.
     if index in EXAMPLES and how == Conditions():
         out["positions"] = np.round(best.positions, 2).tolist()
@@ -200,13 +204,13 @@ def refusal(bond: float) -> dict[str, str] | None:
 
 
 def polished_scores(
-    best: Candidate, pdf: PDFData, case: Case
+    best: Candidate, target: Target, case: Case
 ) -> dict[str, Any]:
     """The lowest Rw of the front that polishing finds."""
     from diffpy_cbldm.polishing.candidates import polish
 
     start = time.process_time()
-    front = polish(best, pdf)
+    front = polish(best, target)
     # The front goes from rough to smooth; here the fit alone counts.
     last = min(front, key=lambda c: c.rw)
     seconds = round(time.process_time() - start, 2)

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.model.cbldm import CbLDM, settled
-from diffpy_cbldm.model.diffusion import SeededNoise, algorithm_4
+from diffpy_cbldm.model.diffusion import algorithm_4
 from diffpy_cbldm.model.laplacian import (
     DEGREE_SCALE,
     by_layers,
@@ -42,6 +42,7 @@ from diffpy_cbldm.model.laplacian import (
     weights,
     weights_of,
 )
+from diffpy_cbldm.model.noise import SeededNoise
 from diffpy_cbldm.model.recovery import recover
 from diffpy_cbldm.model.weights import load_weights
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, Sampling

@@ -170,7 +170,8 @@ COLUMNS = """
   scale.  (All generators stretch their candidates to the PDF. All but the
   regressors and the classifier also rank them by a fit.)
 - Rw is that of the best of {candidates} candidates (a regressor has one) after
-  SrFit has refined scale, stretch, Uiso, delta2 and Qdamp.
+  SrFit has refined scale, stretch, Uiso, delta2 and Qdamp, this between the
+  ends from which the simulation drew it.
 - Solved means the right N and an RMSD below {solved} A.
 - Neither `library` nor `mining` knows a held-out geometry.
 - The conditions of the simulation are those of the paper's Table 1.
