@@ -11,9 +11,12 @@ import pytest
 
 from diffpy_cbldm import memory
 from diffpy_cbldm.crystals import lattice_pairs
+from diffpy_cbldm.crystals.frameworks import load_frameworks
 from diffpy_cbldm.crystals.large_cuts import Ground
 from diffpy_cbldm.crystals.lattice_pairs import lattice_distances
 from diffpy_cbldm.crystals.lattices import sphere
+from diffpy_cbldm.search.matching import HIST_BINS, HIST_ORDER, HIST_STEP
+from diffpy_cbldm.search.pool import site_pairs
 
 
 def _resident():
@@ -110,3 +113,14 @@ def test_sites_alone_are_forgotten(monkeypatch):
     # What was counted of a cluster is still there.
     monkeypatch.setattr(lattice_pairs, "site_distances", None)
     assert (lattice_distances(here * 2.8)[1] == before[1]).all()
+
+
+def test_what_one_generator_asks_for_is_forgotten_alone():
+    frameworks, here = load_frameworks(), sphere("fcc", 4.0)
+    pairs = site_pairs("fcc", HIST_STEP, HIST_BINS, HIST_ORDER)
+    memory.forget(memory.PROPOSALS)
+    again = site_pairs("fcc", HIST_STEP, HIST_BINS, HIST_ORDER)
+    assert again is not pairs and (again.classes == pairs.classes).all()
+    assert load_frameworks() is not frameworks
+    assert str(load_frameworks()[-1]) == str(frameworks[-1])
+    assert sphere("fcc", 4.0) is here

@@ -22,9 +22,10 @@ from diffpy_cbldm.fitting.orbit_moves import MOST_SHELLS, twisted
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.polishing.crystal import Measured
 from diffpy_cbldm.polishing.orbits import relaxed_orbits
-from diffpy_cbldm.search import by_shells
+from diffpy_cbldm.search import by_shells, framework_screening
 from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.search.by_shells import shells_generator
+from diffpy_cbldm.search.matching import Motion
 from diffpy_cbldm.solving.relaxed_library import relaxed_library
 from training.make_frameworks import TOUCHING, seeds, sites
 
@@ -362,3 +363,16 @@ def test_native_recipe_with_orbits():
         found, error = done.parameters[name]
         assert found == pytest.approx(value, abs=1e-3)
         assert np.isfinite(error)
+
+
+def test_frameworks_are_compared_in_pieces(monkeypatch):
+    known = load_frameworks()[:: len(load_frameworks()) // 40]
+    monkeypatch.setattr(framework_screening, "load_frameworks", lambda: known)
+    x = 2.88 * known[17].positions
+    (pdf,) = cb.simulate(cb.Cluster(("Au",) * len(x), x), rmax=20.0)
+    given = Target.of(pdf), 2.88, Motion()
+    rw, bonds = framework_screening.compare_frameworks(*given)
+    assert rw.argmin() == 17 and bonds[17] == pytest.approx(2.88, rel=1e-3)
+    monkeypatch.setattr(framework_screening, "AT_ONCE", 7)
+    pieces = framework_screening.compare_frameworks(*given)
+    np.testing.assert_allclose(pieces, (rw, bonds), atol=1e-5)

@@ -17,6 +17,7 @@ from diffpy_cbldm.cluster import Candidate
 from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.fitting.quickfit import QuickFit, quick_fit
 from diffpy_cbldm.fitting.target import Target
+from diffpy_cbldm.memory import give_back
 from diffpy_cbldm.polishing.candidates import Front, edited_from
 from diffpy_cbldm.polishing.crystal import Crystal, Measured, Polished
 from diffpy_cbldm.polishing.front import SYMMETRIC, predicted, sound
@@ -90,6 +91,7 @@ def relaxed_library(
     if known or not asks_for_shells(target):
         return Relaxed()
     ideal = _ideal(target)
+    give_back()  # what the fits of all have left behind
     met = _met(ideal, target)
     taken = {(c.structure_type, len(c)) for c in starts}
     for k in sorted(met, key=lambda k: met[k].criterion)[:EDITED]:
