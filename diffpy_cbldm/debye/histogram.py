@@ -37,9 +37,9 @@ from diffpy_cbldm.debye.pair_blocks import (
     on_cpu,
 )
 from diffpy_cbldm.debye.pairgrid import (
-    Moments,
     chunks,
     fold,
+    from_moments,
     pair_grid,
     sine,
     sine_back,
@@ -272,11 +272,9 @@ def _spread(
     -------
     (C, bins) float64 array; each pair counts both ways.
     """
-    count, cells, _ = moments.shape
-    total = Moments(count, cells, order, moments)
-    total.cells[:, :, :-1] = np.moveaxis(moments[:, :, :order], 2, 0)
-    grid = np.zeros((count, bins + order + 1))
-    np.multiply(total.grid(), 2 / step, out=grid[:, : cells + order + 1])
+    filled = from_moments(np.moveaxis(moments[:, :, :order], 2, 1))
+    grid = np.zeros((len(moments), bins + order + 1))
+    np.multiply(filled, 2 / step, out=grid[:, : filled.shape[1]])
     return fold(grid, bins, order)[:, :bins]
 
 

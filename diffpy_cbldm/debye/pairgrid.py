@@ -249,13 +249,13 @@ class Moments:
     """Sums of w f^k, k < order, over the pairs of each cell."""
 
     def __init__(self, batch: int, bins: int, order: int, like: Any):
-        self._xp = array_namespace(like)
+        xp = array_namespace(like)
         self.exact, self.like = on_cpu(like), like
         # Atomic additions of floats come in any order; of integers they
         # agree.
-        self.cells = self._xp.zeros(
+        self.cells = xp.zeros(
             (order, batch, bins + 1),
-            dtype=like.dtype if self.exact else self._xp.int64,
+            dtype=like.dtype if self.exact else xp.int64,
             device=device(like),
         )
 
@@ -279,19 +279,24 @@ class Moments:
 
     def grid(self) -> Any:
         """Return the bins (B, bins + order + 1)."""
-        xp, like = self._xp, self.like
-        order, batch, bins = self.cells.shape
-        cells = self.cells
+        cells = self.cells[:, :, :-1]
         if not self.exact:
-            cells = (cells.double() * 2.0**-40).to(like.dtype)
-        kind = {"dtype": like.dtype, "device": device(like)}
-        rows = xp.asarray(spline(order), **kind)
-        spread = (rows @ cells.reshape(order, -1)).reshape(cells.shape)
-        bins -= 1
-        out = xp.zeros((batch, bins + order + 1), **kind)
-        for j in range(order):
-            out[:, order - j : order - j + bins] += spread[j, :, :bins]
-        return out
+            cells = (cells.double() * 2.0**-40).to(self.like.dtype)
+        return from_moments(array_namespace(cells).moveaxis(cells, 0, 1))
+
+
+def from_moments(cells: Array) -> Array:
+    """The bins (B, n + order + 1) of the moments of n cells (B, order, n)."""
+    xp = array_namespace(cells)
+    batch, order, count = cells.shape
+    kind = {"dtype": cells.dtype, "device": device(cells)}
+    # One product for each cluster: OpenBLAS takes a hundred times as long for
+    # low matrices of more than some 20,000 columns.
+    spread = xp.asarray(spline(order), **kind) @ cells
+    out = xp.zeros((batch, count + order + 1), **kind)
+    for j in range(order):
+        out[:, order - j : order - j + count] += spread[:, j]
+    return out
 
 
 # --------------------------------------------------------- sine transforms
