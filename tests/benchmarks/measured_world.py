@@ -3,6 +3,8 @@
     python -m tests.benchmarks.measured_world [--count 400] [--json FILE]
     python -m tests.benchmarks.measured_world --first 520 --count 100
     python -m tests.benchmarks.measured_world --json FILE --count 0
+    python -m tests.benchmarks.measured_world --json OTHER --cases 4 6 106 \
+        --generators library,screen
 
 Each case is a powder of metal particles with known atoms, measured under its
 own conditions (`case`): ideal and random shapes of 20 to 3,000 atoms, spreads
@@ -12,8 +14,8 @@ else: a liquid, a bulk crystal, noise, a compound named after its metal, F(Q)
 or g(r).  What `solve` says is kept in the JSON file, from which a run that
 was stopped goes on; ``--count 0`` prints the tables of what is there.
 
-The generator is the library and nothing is polished, so that a case takes
-seconds; the truth serves for the figures alone.
+The generator is the library, unless others are named, and nothing is polished,
+so that a case takes seconds; the truth serves for the figures alone.
 """
 
 from __future__ import annotations
@@ -180,12 +182,12 @@ def case(number: int) -> Case:
     )
 
 
-def record(number: int) -> dict[str, Any]:
+def record(number: int, generators: str = "library") -> dict[str, Any]:
     """What `solve` says of a case, beside its truth."""
     one = case(number)
     begun = time.perf_counter()
     solution = cb.solve(
-        one.pdf, generators="library", count=24, refine=4, polish=False
+        one.pdf, generators=generators, count=24, refine=4, polish=False
     )
     atoms = solution.atoms
     best, verdict = solution.candidates[0], solution.verdict
@@ -236,16 +238,19 @@ def main() -> None:
         action="store_true",
         help="also print what the package's tables should hold",
     )
+    parser.add_argument("--cases", type=int, nargs="+", help="these alone")
+    parser.add_argument("--generators", default="library")
     parser.add_argument("--json", type=Path, default=Path("world.json"))
     words = parser.parse_args()
     rows: list[dict[str, Any]] = []
     if words.json.exists():
         rows = json.loads(words.json.read_text())
     done = {row["number"] for row in rows}
-    for number in range(words.first, words.first + words.count):
+    numbers = range(words.first, words.first + words.count)
+    for number in words.cases or numbers:
         if number in done:
             continue
-        rows.append(record(number))
+        rows.append(record(number, words.generators))
         write_atomic(words.json, json.dumps(rows))
         if math.log2(max(len(rows), 1)).is_integer():
             print(f"{len(rows)} cases", flush=True)
