@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.sigutils import normalize_signature
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -72,7 +73,9 @@ def compile_now() -> None:
                 return
             # Under NUMBA_DISABLE_JIT there is nothing to compile.
             if kernel.__module__ == name and hasattr(kernel, "compile"):
-                kernel.compile(types)
+                # The cache knows a kernel by its types as they are spelt:
+                # those of a call are no text.
+                kernel.compile(normalize_signature(types)[0])
                 time.sleep(_PAUSE)
 
 

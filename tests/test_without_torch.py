@@ -94,7 +94,6 @@ NEEDED = {
 """What some work needs beside the package."""
 
 
-@pytest.mark.xfail(strict=False, reason="other parts import it still")
 @pytest.mark.parametrize("name", WORK)
 def test_work_without_gradients_imports_no_torch(name):
     if name in NEEDED and importlib.util.find_spec(NEEDED[name]) is None:
@@ -134,7 +133,6 @@ def test_what_is_imported_at_once_is_found():
     assert list(imported_at_once(tree.body)) == ["b", "d.e"]
 
 
-@pytest.mark.xfail(strict=False, reason="other parts import it still")
 def test_only_networks_and_gradients_import_torch_at_once():
     found = [
         str(path.relative_to(PACKAGE))

@@ -114,6 +114,13 @@ def screen(
     bonds : (C,) array, angstrom
         The bond length that gives it.
     """
+    if len(hist) == 1:
+        # BLAS sums the product of one row in another order: company is no
+        # matter for a cluster.
+        rw, bonds = screen(
+            hist.repeat(2, 0), lengths.repeat(2, 0), target, bond, motion
+        )
+        return rw[:1], bonds[:1]
     dampings = motion.dampings(target)
     data, mask, total = _stretched_data(target, bond, dampings)
     share = hist / lengths.astype(hist.dtype)[:, None]
