@@ -46,7 +46,7 @@ def ahead(types: str) -> Callable[[Kernel], Kernel]:
     """
 
     def told(kernel: Kernel) -> Kernel:
-        _AHEAD.append((kernel, f"({types})"))
+        _AHEAD.append((kernel, f"({types},)"))
         return kernel
 
     return told

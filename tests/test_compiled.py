@@ -81,6 +81,34 @@ def test_several_first_starts_at_once(module, tmp_path):
     assert again.stdout == "10.0\n"
 
 
+def test_what_is_compiled_ahead_is_found_by_a_call_later(module):
+    """Under the types of a call, not under the words that told them."""
+
+    def run(words):
+        done = subprocess.run(
+            [sys.executable, "-c", "import numpy\nimport loops\n" + words],
+            cwd=module.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    ahead = """
+from diffpy_cbldm import compiled
+compiled.ahead("float64[::1]")(loops.total)
+compiled.IN_A_JOB = ("loops",)
+compiled.compile_now()
+"""
+    assert run(ahead) == []
+    called = """
+loops.total(numpy.arange(5.0))
+stats = loops.total.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+    assert run(called) == ["1", "0"]
+
+
 JOB = """
 import threading
 
@@ -108,7 +136,7 @@ def test_kernels_are_compiled_ahead_for_the_types_that_a_job_has():
     )
     # Any other type would be compiled when it comes, and the wait be longer.
     counts = dict(line.split() for line in run.stdout.splitlines())
-    assert len(counts) == 18
+    assert len(counts) == 20
     assert set(counts.values()) == {"1"}
     for name in compiled.IN_A_JOB:
         module = importlib.import_module(name)
