@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from diffpy_cbldm.fitting import pair_kernels
 from diffpy_cbldm.polishing import kernels
 
 RNG = np.random.default_rng(4)
@@ -24,7 +25,7 @@ def test_pairs_by_cells():
     cell = (d / WIDTH).astype(int)
     off = d - (cell + 0.5) * WIDTH
     other = RNG.normal(size=(25, 3))
-    counts, rates = kernels.pair_cells(
+    counts, rates = pair_kernels.pair_cells(
         np.array([x.T, other.T]), changes, REACH, WIDTH, CELLS
     )
     moments = counts[:, 0, 0], rates[:, 0, 0], counts[:, 0, 1]
@@ -52,7 +53,7 @@ def test_waves_of_pairs(first):
         d = d[:, None]
         return np.sin(q * d) * np.exp(-w * q**2) / d
 
-    waves, slopes = kernels.pair_waves(d, width, first, step, count)
+    waves, slopes = pair_kernels.pair_waves(d, width, first, step, count)
     assert np.allclose(waves, plain(d), rtol=0, atol=1e-11 * waves.max())
     h = 1e-5
     numeric = (plain(d + h) - plain(d - h)) / (2 * h)
