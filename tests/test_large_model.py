@@ -1,6 +1,7 @@
 """The model of large particles: tensors, losses, search."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from diffpy_cbldm.search.large_moves import layers, neighbours, restacked
 from diffpy_cbldm.search.pool import POPULATION
 from diffpy_cbldm.settings import PRESETS
 from diffpy_cbldm.threads import one_thread
+from training.evaluation import evaluate, large
 from training.large import LargeStream, histogram, random_particle
 from training.losses import stage_losses
 from training.settings import WORLDS, Training
@@ -341,3 +343,29 @@ def test_other_weights_are_refused_for_large_particles():
     target = measured(ball(radius=2.1), rmax=30.0)
     with pytest.raises(CbldmError, match="expected 'outline'"):
         cbldm_generator(target, count=4, large="small")
+
+
+def test_an_evaluation_goes_on_with_the_next_particle(tmp_path, monkeypatch):
+    """A particle has a row of each generator and one of the whole job."""
+    monkeypatch.setattr(
+        large,
+        "_figures",
+        lambda name, case, *_: {"generator": name, "n": case.number},
+    )
+    monkeypatch.setattr(
+        large,
+        "_stated",
+        lambda case, _: {"generator": large.STATED, "n": case.number},
+    )
+    monkeypatch.setattr(evaluate, "large_report", lambda rows: "")
+
+    def rows(count):
+        path = tmp_path / "rows.json"
+        words = ["--split", "large", "--structures", str(count)]
+        words += ["--workers", "1", "--resume", "--json", str(path)]
+        evaluate.evaluate_large(evaluate.make_parser().parse_args(words))
+        return json.loads(path.read_text())["large"]
+
+    assert rows(1) == rows(2)[: len(large.ROWS)]
+    found = [(row["n"], row["generator"]) for row in rows(2)]
+    assert found == [(n, name) for n in range(2) for name in large.ROWS]

@@ -53,7 +53,7 @@ from training.evaluation.cases import (
     target_of,
 )
 from training.evaluation.jobs import solved
-from training.evaluation.large import GENERATORS as LARGE_GENERATORS
+from training.evaluation.large import ROWS as LARGE_ROWS
 from training.evaluation.large import (
     large_cases,
     large_report,
@@ -265,10 +265,10 @@ def evaluate_large(options: argparse.Namespace) -> None:
     rows = solved(
         jobs,
         solve_large,
-        len(LARGE_GENERATORS),
+        len(LARGE_ROWS),
         "large",
         options.workers,
-        known[: len(LARGE_GENERATORS) * len(jobs)],
+        known[: len(LARGE_ROWS) * len(jobs)],
         keep,
     )
     print(f"\n{options.structures} PDFs of large particles")

@@ -36,6 +36,9 @@ GENERATORS = ("cbldm", "library", "screen")
 STATED = "solve"
 """The whole job with its defaults, for the range that it tells."""
 
+ROWS = (*GENERATORS, STATED)
+"""The rows of a case."""
+
 SIZES = (257, 5000)
 """Numbers of atoms, drawn evenly on a logarithmic scale."""
 
