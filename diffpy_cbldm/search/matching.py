@@ -232,30 +232,43 @@ def _curve_matrix(
     # In steps, so that what was made serves the next clusters.
     rows = min(bins, math.ceil(used / _ROWS) * _ROWS)
     with _MAKING:  # threads that ask for the same make it once
-        return _made_matrix(rows, bins, points, conditions)
+        return _matrix(bins, points, conditions).first(rows)
 
 
-@functools.lru_cache(maxsize=8)
-def _made_matrix(
-    rows: int, bins: int, points: int, conditions: Conditions
-) -> np.ndarray:
-    """`_curve_matrix` with so many rows, (rows, points)."""
-    # A product with it is faster than two transforms of each cluster, and
-    # ends where the clusters end.  In parts, as the transforms take ten times
-    # the memory of what they give.
-    out = np.empty((rows, points), np.float32)
-    for first in range(0, rows, _ROWS):
-        part = out[first : first + _ROWS]
-        ones: np.ndarray = np.eye(len(part), bins, first, dtype=np.float32)
-        part[:] = pdf_from_histogram(
+class _Matrix:
+    """The rows of `_curve_matrix`, which are made as they are asked for.
+
+    Larger clusters ask for more of them; those of the smaller ones stay.
+    """
+
+    def __init__(self, bins: int, points: int, conditions: Conditions):
+        self.bins, self.conditions = bins, conditions
+        self.rows = np.empty((0, points), np.float32)
+
+    def first(self, count: int) -> np.ndarray:
+        """The first rows, (count, points)."""
+        # A product with it is faster than two transforms of each cluster, and
+        # ends where the clusters end.  In parts, as the transforms take ten
+        # times the memory of what they give.
+        missing = range(len(self.rows), count, _ROWS)
+        parts = [self._part(k, min(_ROWS, count - k)) for k in missing]
+        if parts:
+            self.rows = np.concatenate([self.rows, *parts])
+        return self.rows[:count]
+
+    def _part(self, first: int, count: int) -> np.ndarray:
+        ones: np.ndarray = np.eye(count, self.bins, first, dtype=np.float32)
+        return pdf_from_histogram(
             ones,
-            np.ones(len(part)),
-            conditions,
+            np.ones(count),
+            self.conditions,
             step=HIST_STEP,
-            points=points,
+            points=self.rows.shape[1],
             order=HIST_ORDER,
         )
-    return out
+
+
+_matrix = functools.lru_cache(maxsize=16)(_Matrix)
 
 
 def histograms(structures: Sequence[np.ndarray]) -> np.ndarray:
