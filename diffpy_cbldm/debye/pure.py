@@ -108,10 +108,10 @@ def debye_pdf(
 
     Returns
     -------
-    (B, M) array or tensor, as the positions are, 1/A^2, on `r_grid(rmin,
-    rmax, rstep)`.  Tensors are differentiable with respect to positions,
-    u_iso, qdamp, qbroad, delta1, delta2, scale and stretch, at the Q grid
-    that the values choose.
+    (B, M) array or tensor, as the positions are, 1/A^2
+        On `r_grid(rmin, rmax, rstep)`.  Tensors are differentiable with
+        respect to positions, u_iso, qdamp, qbroad, delta1, delta2, scale and
+        stretch, at the Q grid that the values choose.
 
     Raises
     ------
