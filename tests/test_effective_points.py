@@ -1,10 +1,13 @@
 """Of how many independent points a misfit speaks."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from diffpy_cbldm.fitting.effective_points import (
     FEWEST,
+    _powers,
     effective_points,
     share_of_range,
     share_of_waves,
@@ -105,3 +108,27 @@ def test_no_misfit_says_nothing_against_the_points():
         on.independent_points
     )
     assert share_of_waves(on.r, np.zeros(len(on.r)), on.qmin, on.qmax) == 1.0
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-6, 0.004])
+def test_powers_are_those_of_the_sums_also_off_an_even_grid(off):
+    rng = np.random.default_rng(3)
+    r = np.arange(1.5, 12, 0.02)
+    r += off * rng.uniform(-1, 1, len(r))
+    misfit, step = rng.normal(size=len(r)), 2 * np.pi / (0.02 * len(r))
+    turns = np.arange(2, 60)[:, None] * step * r
+    expected = (np.cos(turns) @ misfit) ** 2 + (np.sin(turns) @ misfit) ** 2
+    found = _powers(r, misfit, step, 2, 59)
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-3 * len(r))
+
+
+@pytest.mark.parametrize("off", [0.0, 0.002])
+def test_a_long_range_takes_little_memory(off):
+    r = np.arange(0, 100, 0.01)
+    r[1:-1] += off * np.sin(r[1:-1])
+    misfit = np.random.default_rng(4).normal(size=len(r))
+    tracemalloc.start()
+    share_of_waves(r, misfit, 0.0, 40.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30e6  # all sines at once: 100 MB each

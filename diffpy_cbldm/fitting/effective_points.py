@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy import fft
 
 BLOCK = 2.5
 """The power is compared between blocks of r so wide, angstrom."""
@@ -29,6 +30,12 @@ BLOCK = 2.5
 FEWEST = 10.0
 """No misfit counts as fewer points: scale, stretch, Uiso, delta2 and Qdamp
 are fitted, and something must be left to judge by."""
+
+ON_GRID = 1e-3
+"""Turn of the fastest wave by which points may be off an even grid, radian."""
+
+AT_ONCE = 1 << 18
+"""Sines that are made at once where points are off it."""
 
 
 def effective_points(
@@ -68,10 +75,26 @@ def share_of_waves(
     step = 2 * math.pi / length
     first = max(1, math.ceil(qmin / step))
     last = min(math.floor(qmax / step), (len(r) - 1) // 2)
-    turns = np.arange(first, last + 1)[:, None] * step * r
-    power = (np.cos(turns) @ misfit) ** 2 + (np.sin(turns) @ misfit) ** 2
     # Each wave has two amplitudes, of its cosine and of its sine.
-    return _evenness(power, 2)
+    return _evenness(_powers(r, misfit, step, first, last), 2)
+
+
+def _powers(
+    r: np.ndarray, misfit: np.ndarray, step: float, first: int, last: int
+) -> np.ndarray:
+    """Squares of the amplitudes of the waves first .. last times a step."""
+    turns = np.arange(first, last + 1) * step
+    off = r - np.linspace(r[0], r[-1], len(r))
+    if np.abs(off).max() * last * step < ON_GRID:
+        # Where the points begin shifts phases alone.
+        found = fft.rfft(misfit)[first : last + 1]
+    else:
+        # In parts: all sines of a long range at once would take 1 GB.
+        parts = np.array_split(turns, 1 + len(turns) * len(r) // AT_ONCE)
+        found = np.concatenate(
+            [np.exp(1j * x[:, None] * r) @ misfit for x in parts]
+        )
+    return found.real**2 + found.imag**2
 
 
 def share_of_range(r: np.ndarray, misfit: np.ndarray, points: float) -> float:
