@@ -103,8 +103,8 @@ def __getattr__(name: str) -> Any:
         return _imported(name)
     from diffpy_cbldm.memory import settle_objects
 
-    # All that PyTorch makes at its import stays: to look through it for
-    # garbage, on the way and once after it, takes 0.3 s each.
+    # All that numba, SciPy or PyTorch make at their import stays: to look
+    # through it for garbage takes 0.3 s each time where PyTorch is.
     gc.disable()
     try:
         return _imported(name)

@@ -1,6 +1,6 @@
 """How the inner loops are compiled: by numba, once, and kept on disk.
 
-A loop over pairs of atoms has no fast form in NumPy or PyTorch where it is
+A loop over pairs of atoms has no fast form in NumPy where it is
 short: most of the time goes into making arrays.  Such loops stand in modules
 named ``kernels`` and are marked with `compiled`.
 """

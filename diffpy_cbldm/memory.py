@@ -103,7 +103,7 @@ def settle_objects() -> None:
 def rare_collection() -> Iterator[None]:
     """Look for garbage `RARER` times less often while a job runs.
 
-    A job makes few cycles, next to the objects that PyTorch and SrFit hold
+    A job makes few cycles, next to the objects that numba and SrFit hold
     for good.  May be entered by several threads at once; the last one to
     leave restores what was there.
     """

@@ -2,7 +2,7 @@
 
 The sum of `diffpy_cbldm.debye.pair_sums` with the same bins, splines and Q
 grids, for pairs that all have one width.  A curve of a small cluster takes
-0.1 ms: no tensor is made for a step, and the loops are compiled
+0.1 ms: few arrays are made for a step, and the loops are compiled
 (`diffpy_cbldm.debye.sum_kernels`).
 """
 
@@ -277,7 +277,7 @@ def curves(
         one = slice(row, row + 1)
         if added(batch.take(one), float(longest[row]), out[one])[0] is None:
             return None
-    # By NumPy: threads of PyTorch are slower to start than this is done.
+    # Back in the caller's kind and type: tensors for tensors.
     out = out.astype(_array(positions).dtype, copy=False)
     return array_namespace(positions).asarray(out)
 

@@ -208,7 +208,7 @@ class DebyeGenerator(ProfileGenerator):
         self.refresh()
 
     def parallel(self, ncpu: int, mapfunc: Any = None) -> None:
-        """Accept DiffPy's call; torch already uses the cores it is given."""
+        """Accept DiffPy's call; large sums share the cores by themselves."""
 
     def set_qmax(self, qmax: float) -> None:
         """Set Qmax, 1/A."""

@@ -15,7 +15,6 @@ import functools
 import json
 import math
 import os
-import pathlib
 import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -313,8 +312,3 @@ def _record(row: Any) -> Record:
         if name in known:
             known[name] = int(known[name])
     return Record(row.unique_id, **known)
-
-
-def default_path() -> pathlib.Path:
-    """Where the store of a series is where nobody says."""
-    return pathlib.Path("cbldm-series.db")

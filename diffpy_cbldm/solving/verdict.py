@@ -23,9 +23,6 @@ from diffpy_cbldm.solving.doubt_table import (
     rivals,
 )
 
-STATES = ("good", "doubted", "none")
-"""What an answer may be."""
-
 WORDS = {0.05: "very well", 0.11: "well", 0.2: "fairly", 0.3: "poorly"}
 """How good a fit is called below these Rw; "well" ends where the doubts of a
 large misfit begin (`FACTS`)."""
