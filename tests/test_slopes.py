@@ -5,6 +5,7 @@ import pytest
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.fitting.recipe import make_recipe, variable_names
+from diffpy_cbldm.fitting.refinement import fitted_values
 from diffpy_cbldm.fitting.slopes import slopes_of
 from diffpy_cbldm.renames import modern
 
@@ -77,3 +78,32 @@ def test_other_recipes_have_none(measured):
     recipe = _recipe(measured, ("orbits",))
     modern(recipe).add_variable(recipe.cluster.G1.delta1, 0.0)
     assert slopes_of(recipe) is None
+
+
+def test_what_was_added_to_a_recipe_is_no_part_of_the_slopes(measured):
+    def strained():
+        recipe = _recipe(measured, ("strain",))
+        assert slopes_of(recipe) is not None
+        return recipe, modern(recipe)
+
+    recipe, renamed = strained()
+    # The misfit has one number more.
+    renamed.add_soft_bounds("strain_xx", ub=0.01, sig=0.001)
+    assert slopes_of(recipe) is None
+    recipe, renamed = strained()
+    renamed.add_constraint(recipe.strain_yy, "strain_xx")
+    assert slopes_of(recipe) is None
+    recipe, renamed = strained()
+    recipe.cluster.G1.delta1.value = 0.5
+    assert slopes_of(recipe) is None
+    recipe, renamed = strained()
+    recipe._weights[0] = 2.0
+    assert slopes_of(recipe) is None
+
+
+def test_a_recipe_with_a_restraint_is_refined(measured):
+    """By differences: the misfit has more numbers than the data."""
+    recipe = _recipe(measured, ("strain",), rmax=12.0)
+    modern(recipe).add_soft_bounds("strain_xx", lb=0.02, ub=0.02, sig=1e-4)
+    recipe.residual(fitted_values(recipe))
+    assert recipe.strain_xx.value == pytest.approx(0.02, abs=2e-3)

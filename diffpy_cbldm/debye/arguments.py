@@ -43,8 +43,23 @@ def as_other(value: Any, like: Array) -> Array:
         return to_device(
             xp.astype(value, like.dtype, copy=False), device(like)
         )
+    if follows_gradients(value):
+        raise CbldmError(
+            "a condition is a tensor that asks for gradients, but positions "
+            "are a NumPy array, which has none; expected tensors: pass "
+            "torch.as_tensor(positions)."
+        )
     xp = array_namespace(like)
+    # Without gradients a tensor that could have them is one like others.
+    value = value.detach() if is_torch_array(value) else value
     return xp.asarray(value, dtype=like.dtype, device=device(like))
+
+
+def native(positions: Any) -> Any:
+    """Arrays of NumPy as those of PyTorch are: in this machine's bytes."""
+    if not is_numpy_array(positions) or positions.dtype.isnative:
+        return positions
+    return positions.astype(positions.dtype.newbyteorder("="))
 
 
 def checked_positions(
@@ -55,6 +70,7 @@ def checked_positions(
     CbldmError for other shapes and types, lengths outside 1 .. N, and NaN
     in place of an atom.
     """
+    positions = native(positions)
     if not _floating(positions):
         kind = f" of {positions.dtype}" if hasattr(positions, "dtype") else ""
         raise CbldmError(

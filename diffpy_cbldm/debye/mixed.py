@@ -20,7 +20,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_numpy_array,
+    is_torch_array,
+)
 
 from diffpy_cbldm.debye import (
     chebyshev,
@@ -221,16 +226,19 @@ def _checked(
     positions: Array, elements: Sequence[str], u_iso: Number
 ) -> tuple[Array, Array]:
     """Positions (N, 3) and widths (N,) in float64, or CbldmError."""
-    if len(elements) != len(positions):
+    batch: Any = positions
+    if is_numpy_array(positions) or is_torch_array(positions):
+        # Whole numbers serve, too.
+        xp = array_namespace(positions)
+        batch = xp.astype(positions, xp.float64, copy=False)[None]
+    batch, _ = checked_positions(batch, None)
+    if len(elements) != batch.shape[1]:
         raise CbldmError(
             f"positions has shape {tuple(positions.shape)} for "
             f"{len(elements)} elements; expected (N, 3) and one symbol for "
             "each atom."
         )
-    batch, _ = checked_positions(positions[None], None)
-    xp = array_namespace(batch)
-    batch = xp.astype(batch, xp.float64, copy=False)
-    u = as_other(u_iso, batch)
+    xp, u = array_namespace(batch), as_other(u_iso, batch)
     if u.shape not in ((), (len(elements),)):
         raise CbldmError(
             f"u_iso has shape {tuple(u.shape)}; expected one number or "

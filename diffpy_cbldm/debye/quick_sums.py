@@ -14,7 +14,7 @@ import math
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_torch_array
 
 from diffpy_cbldm.debye import qgrid, sum_kernels
 from diffpy_cbldm.debye.arguments import follows_gradients
@@ -297,7 +297,8 @@ def _served(
     if precision < EXACT or not positions.shape[0]:
         return None
     for value in (*vars(conditions).values(), positions):
-        if hasattr(value, "device") and (
+        # Numbers of NumPy have a device, too, and are neither.
+        if is_torch_array(value) and (
             not on_cpu(value) or follows_gradients(value)
         ):
             return None

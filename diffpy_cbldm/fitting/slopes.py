@@ -32,6 +32,9 @@ from diffpy_cbldm.fitting.recipe import (
 from diffpy_cbldm.fitting.sine_matrix import sine_matrix
 from diffpy_cbldm.settings import MAX_ATOMS
 
+_EDGES = 3
+"""The constraints of a recipe as it is made: zoomscale sets the edges."""
+
 _CELL = 1e-3
 """Pairs whose distances differ by less (A) are taken at their mean."""
 
@@ -50,7 +53,7 @@ def slopes_of(recipe: FitRecipe) -> Slopes | None:
         of large clusters are counted by their lattice.
     """
     moves = move_names_of(recipe)
-    if not moves or len(contributions_of(recipe)) > 1:
+    if not moves or not _as_made(recipe):
         return None
     generator = recipe.cluster.G1
     structure = getattr(generator, "structure", None)
@@ -64,6 +67,20 @@ def slopes_of(recipe: FitRecipe) -> Slopes | None:
     if not {"s1", ZOOM, *widths} <= {*variable_names(recipe)} <= known:
         return None
     return Slopes(recipe, widths)
+
+
+def _as_made(recipe: FitRecipe) -> bool:
+    """Whether it has one PDF, and nothing that was added after it was made.
+
+    What is added, such as a restraint or a strain that follows another one,
+    is part of the misfit, and nothing here knows of it.
+    """
+    (_, weight), *others = contributions_of(recipe)
+    if others or weight != 1 or recipe.cluster.G1.delta1.value:
+        return False
+    # SrFit gathers restraints and constraints, also those of the parts.
+    recipe._prepare()
+    return len(recipe._oconstraints) == _EDGES and not recipe._restraintlist
 
 
 class Slopes:

@@ -80,7 +80,7 @@ def double_loop(x: Tensor) -> Tensor:
         [(torch.sin(part * d) / d).sum(1) for part in q[:, None].split(32)]
     )
     f = f * torch.exp(-U * q**2) / len(x)
-    r = qgrid.r_grid(0, 30, 0.01)
+    r = qgrid.r_points(0, 30, 0.01)
     return qgrid.native_curves(f[None], dq, first, r, 0.01)
 
 
