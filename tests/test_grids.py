@@ -1,5 +1,8 @@
 """Sines of a Q grid, their products, and which fits share them."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -64,3 +67,19 @@ def test_near_fits_share_a_grid_whichever_is_first(target):
     # That of its own Uiso, to less than any curve shows.
     own = SineGrid(target, _fit(0.016), 8.0)
     assert other is not grid and abs(other.reach - own.reach) < 0.02
+
+
+def test_threads_may_share_a_grid():
+    """Jobs in threads of one process fit the same points of r."""
+    bases, interval = Bases(lambda weights: np.eye(3)), sys.getswitchinterval()
+
+    def ask(seed):
+        for k in np.random.default_rng(seed).integers(0, 40, 4000):
+            bases.of(np.array([float(k)]))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as workers:
+            list(workers.map(ask, range(4)))
+    finally:
+        sys.setswitchinterval(interval)

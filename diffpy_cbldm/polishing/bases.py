@@ -43,7 +43,8 @@ class Bases:
         if found is None:
             found = decomposed(self._gram(fall**2))
             if len(self._made) >= KEPT:
-                self._made.pop(next(iter(self._made)), None)
+                # A list at once: other threads may share the grid.
+                self._made.pop(list(self._made)[0], None)
             self._made[key] = found
         return found
 
