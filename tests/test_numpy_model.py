@@ -19,6 +19,7 @@ from diffpy_cbldm.model.weights import (
     TRAINING_ONLY,
     load_sampler,
     load_weights,
+    read_arrays,
     save_weights,
 )
 from diffpy_cbldm.settings import PRESETS
@@ -291,3 +292,19 @@ def test_weights_that_do_not_fit_their_record(load, tmp_path):
     path.with_suffix(".json").write_text(json.dumps({**record, "sha256": ""}))
     with pytest.raises(CbldmError, match="no settings of a model"):
         load(str(path))
+
+
+def test_weights_of_bfloat16_are_read(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "wide.safetensors"
+    save_weights(CbLDM(NARROW["sites"]), path, {})
+    record = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**record, "sha256": ""}))
+    before = read_arrays(str(path))[0]
+    save_file({k: v.bfloat16() for k, v in load_file(path).items()}, path)
+    after = read_arrays(str(path))[0]
+    assert before.keys() == after.keys()
+    for name, array in after.items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, before[name], rtol=2**-8)

@@ -16,7 +16,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,16 +174,26 @@ def read_arrays(
 
 def _singles(path: Path, without: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file in single precision."""
+    starts = tuple(f"{part}." for part in without)
+    try:
+        found = _tensors(path, starts, "numpy")
+        return {key: value.astype(np.float32) for key, value in found}
+    except TypeError:  # bfloat16, which NumPy does not have
+        found = _tensors(path, starts, "pt")
+        return {key: value.float().numpy() for key, value in found}
+
+
+def _tensors(
+    path: Path, without: tuple[str, ...], framework: str
+) -> Iterator[tuple[str, Any]]:
+    """The tensors of a safetensors file whose names do not begin so."""
     from safetensors import safe_open
 
-    starts = tuple(f"{part}." for part in without)
-    arrays = {}
-    with safe_open(path, framework="numpy") as stream:
+    with safe_open(path, framework=framework) as stream:
         # One at a time: the halves need not all be held as well.
         for key in stream.keys():
-            if not key.startswith(starts):
-                arrays[key] = stream.get_tensor(key).astype(np.float32)
-    return arrays
+            if not key.startswith(without):
+                yield key, stream.get_tensor(key)
 
 
 def _sha256(path: Path) -> str:
