@@ -4,7 +4,7 @@
     python -m tests.benchmarks.measured_world --first 520 --count 100
     python -m tests.benchmarks.measured_world --json FILE --count 0
     python -m tests.benchmarks.measured_world --json OTHER --cases 4 6 106 \
-        --generators library,screen
+        --generators library --polish no
 
 Each case is a powder of metal particles with known atoms, measured under its
 own conditions (`case`): ideal and random shapes of 20 to 3,000 atoms, spreads
@@ -14,24 +14,29 @@ else: a liquid, a bulk crystal, noise, a compound named after its metal, F(Q)
 or g(r).  What `solve` says is kept in the JSON file, from which a run that
 was stopped goes on; ``--count 0`` prints the tables of what is there.
 
-The generator is the library, unless others are named, and nothing is polished,
-so that a case takes seconds; the truth serves for the figures alone.
+The jobs are those of `solve` with all its defaults, unless generators are
+named; the truth serves for the figures alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
-import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 import diffpy_cbldm as cb
-from diffpy_cbldm.crystals.bonds import nearest_neighbour_distance
+from diffpy_cbldm.crystals.bonds import (
+    nearest_neighbour_distance,
+    shortest_bond,
+)
 from diffpy_cbldm.crystals.particles import MultiplyTwinned
 from diffpy_cbldm.crystals.radii import neighbour_distance
 from diffpy_cbldm.crystals.random_particles import RandomParticle
@@ -39,9 +44,13 @@ from diffpy_cbldm.crystals.table import load_table
 from diffpy_cbldm.debye.world import World
 from diffpy_cbldm.files import write_atomic
 from diffpy_cbldm.fitting.measured import powder_of
+from diffpy_cbldm.solving import solver
+from diffpy_cbldm.solving.atom_range import AtomRange
+from diffpy_cbldm.solving.judging import judged
 from diffpy_cbldm.solving.size_evidence import SizeEvidence
 from diffpy_cbldm.solving.world_range import across
 from tests.benchmarks import no_particle, polish, world_tables
+from training.evaluation.jobs import solved
 
 SEED = 20_270
 
@@ -182,13 +191,22 @@ def case(number: int) -> Case:
     )
 
 
-def record(number: int, generators: str = "library") -> dict[str, Any]:
-    """What `solve` says of a case, beside its truth."""
+def record(job: tuple[int, str, bool]) -> list[dict[str, Any]]:
+    """What `solve` says of a case, beside its truth.
+
+    Parameters
+    ----------
+    job : (int, str, bool)
+        The number of the case, generators (empty for those of a default
+        job), and whether the best candidates are edited.
+    """
+    number, generators, polish_them = job
     one = case(number)
     begun = time.perf_counter()
-    solution = cb.solve(
-        one.pdf, generators=generators, count=24, refine=4, polish=False
-    )
+    asked = {"generators": generators} if generators else {}
+    # A worker is one process: its answer is that of two cores.
+    with edits_heard() as edited:
+        solution = cb.solve(one.pdf, polish=polish_them, cores=1, **asked)
     atoms = solution.atoms
     best, verdict = solution.candidates[0], solution.verdict
     assert verdict is not None
@@ -199,8 +217,10 @@ def record(number: int, generators: str = "library") -> dict[str, Any]:
         reach=across(best.positions) / solution.settings["rmax"],
         known=one.pdf.qdamp is not None,
     )
-    return {
+    row = {
         "number": number,
+        "asked": generators or "default",
+        "polish": polish_them,
         "kind": one.kind,
         "number_mean": one.number_mean,
         "weight_mean": one.weight_mean,
@@ -211,6 +231,8 @@ def record(number: int, generators: str = "library") -> dict[str, Any]:
         "world": one.world,
         "type": best.structure_type,
         "atoms": len(best),
+        "stated": [atoms.low, atoms.high] if atoms else None,
+        "edited": edited[-1],
         "rw": best.rw,
         "evidence": dataclasses.asdict(seen),
         "state": verdict.state,
@@ -219,7 +241,43 @@ def record(number: int, generators: str = "library") -> dict[str, Any]:
         "score": verdict.score,
         "types": list(verdict.types),
         "doubts": {d.name: d.value for d in verdict.doubts},
+        "candidates": [
+            _described(c) for c in solution.candidates if c.rw is not None
+        ],
         "seconds": time.perf_counter() - begun,
+    }
+    return [row]
+
+
+@contextlib.contextmanager
+def edits_heard() -> Iterator[list[list[int] | None]]:
+    """The range of N of the edits, which is part of what is stated."""
+    heard: list[list[int] | None] = [None]
+
+    def listening(
+        answer: Any, ranked: Any, edited: AtomRange | None, sizes: Any
+    ) -> Any:
+        heard.append(edited and [edited.low, edited.high])
+        return judged(answer, ranked, edited, sizes)
+
+    with mock.patch.object(solver, "judged", listening):
+        yield heard
+
+
+def _described(one: cb.Candidate) -> dict[str, Any]:
+    """What is kept of a refined candidate."""
+    return {
+        "generator": one.generator,
+        "type": one.structure_type,
+        "atoms": len(one),
+        "rw": one.rw,
+        "heldout": one.rw_heldout,
+        "edits": list(map(str, one.edits)),
+        "parameters": {
+            name: value for name, (value, _) in one.parameters.items()
+        },
+        "uiso": min(one.uiso.values(), default=0.0),
+        "shortest": shortest_bond(one.positions),
     }
 
 
@@ -239,7 +297,9 @@ def main() -> None:
         help="also print what the package's tables should hold",
     )
     parser.add_argument("--cases", type=int, nargs="+", help="these alone")
-    parser.add_argument("--generators", default="library")
+    parser.add_argument("--generators", default="")
+    parser.add_argument("--polish", choices=("yes", "no"), default="yes")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", type=Path, default=Path("world.json"))
     words = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -247,13 +307,16 @@ def main() -> None:
         rows = json.loads(words.json.read_text())
     done = {row["number"] for row in rows}
     numbers = range(words.first, words.first + words.count)
-    for number in words.cases or numbers:
-        if number in done:
-            continue
-        rows.append(record(number, words.generators))
-        write_atomic(words.json, json.dumps(rows))
-        if math.log2(max(len(rows), 1)).is_integer():
-            print(f"{len(rows)} cases", flush=True)
+    jobs = [
+        (number, words.generators, words.polish == "yes")
+        for number in words.cases or numbers
+        if number not in done
+    ]
+
+    def keep(some: list[dict[str, Any]]) -> None:
+        write_atomic(words.json, json.dumps(rows + some))
+
+    rows += solved(jobs, record, 1, "world", words.workers, keep=keep)
     print(world_tables.tables(rows))
     if words.first:
         print(world_tables.stated(rows))

@@ -339,7 +339,7 @@ def _doubts(rows: Sequence[Row]) -> str:
     crossed = crossed_score(rows)
     for title, of in (
         ("score", score),
-        ("score, crossed", lambda r: crossed[r["number"]]),
+        ("score, crossed", lambda r: crossed.get(r["number"], math.nan)),
     ):
         doubted = [
             share(x, lambda r, of=of: of(r) >= DOUBTED)
