@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffpy_cbldm.debye import debye_pdf, mixed_pdf
+from diffpy_cbldm.debye import debye_pdf, mixed_pdf, r_grid
 from diffpy_cbldm.errors import CbldmError
 
 X = np.array([[0.0, 0.0, 0.0], [2.8, 0.0, 0.0], [0.0, 2.9, 0.0]])
@@ -37,6 +37,27 @@ def test_the_order_of_bytes_does_not_matter(dtype, others):
     assert g.dtype.isnative and g.dtype == np.dtype(dtype).newbyteorder("=")
     exact = debye_pdf(X[None], **PLAIN, **others)
     np.testing.assert_allclose(g, exact, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.float16])
+@pytest.mark.parametrize("grid", ["whole", "native", "integral"])
+def test_unusual_precisions_are_summed_as_double(dtype, grid):
+    x = np.stack([X, 1.05 * X]).astype(dtype)
+    g = debye_pdf(x, **PLAIN, grid=grid, delta2=1.0)
+    assert g.dtype == np.float64
+    exact = debye_pdf(x.astype(float), **PLAIN, grid=grid, delta2=1.0)
+    np.testing.assert_array_equal(g, exact)
+    some = mixed_pdf(x[0], ELEMENTS, **PLAIN)
+    same = mixed_pdf(x[0].astype(float), ELEMENTS, **PLAIN)
+    np.testing.assert_array_equal(some, same)
+
+
+@pytest.mark.parametrize(
+    "range_of_r", [(3, 1, 0.01), (-1, 3, 0.01), (0, 3, 0), (0, np.nan, 0.01)]
+)
+def test_a_grid_without_points_is_an_error(range_of_r):
+    with pytest.raises(CbldmError, match="rmin < rmax"):
+        r_grid(*range_of_r)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])

@@ -56,10 +56,16 @@ def as_other(value: Any, like: Array) -> Array:
 
 
 def native(positions: Any) -> Any:
-    """Arrays of NumPy as those of PyTorch are: in this machine's bytes."""
-    if not is_numpy_array(positions) or positions.dtype.isnative:
+    """Arrays of NumPy as sums take them: float32 or float64 of this machine.
+
+    Other floating point numbers, of 16 or 80 bits, become float64.
+    """
+    if not is_numpy_array(positions):
         return positions
-    return positions.astype(positions.dtype.newbyteorder("="))
+    kind = positions.dtype.newbyteorder("=")
+    if kind.kind == "f" and kind not in (np.float32, np.float64):
+        kind = np.dtype(float)
+    return positions.astype(kind, copy=False)
 
 
 def checked_positions(

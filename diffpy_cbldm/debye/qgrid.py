@@ -29,6 +29,7 @@ from array_api_compat import array_namespace, device
 
 from diffpy_cbldm.debye.pair_blocks import Array
 from diffpy_cbldm.debye.pairgrid import sine_back
+from diffpy_cbldm.errors import CbldmError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -291,7 +292,17 @@ def r_points(rmin: float, rmax: float, rstep: float) -> np.ndarray:
 
     ceil(rmin/rstep) .. ceil(rmax/rstep) - 1, times rstep, as in DiffPy: rmax
     itself is not in it.
+
+    Raises
+    ------
+    CbldmError
+        rmin < 0, rmin >= rmax, or a step that is no positive number.
     """
+    if not (0 <= rmin < rmax < math.inf and 0 < rstep < math.inf):
+        raise CbldmError(
+            f"rmin, rmax and rstep are {rmin:g}, {rmax:g} and {rstep:g}; "
+            "expected 0 <= rmin < rmax and a step above 0: correct them."
+        )
     first, last = (math.ceil(x / rstep - 1e-8) for x in (rmin, rmax))
     return np.arange(first, last, dtype=float) * rstep
 
