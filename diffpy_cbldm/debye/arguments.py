@@ -9,7 +9,6 @@ import numpy as np
 from array_api_compat import (
     array_namespace,
     device,
-    is_numpy_array,
     is_torch_array,
     to_device,
 )
@@ -31,6 +30,13 @@ def follows_gradients(x: Any) -> bool:
     import torch
 
     return torch.is_grad_enabled()
+
+
+def as_tensor(values: np.ndarray) -> Tensor:
+    """An array as a tensor over the same memory."""
+    import torch
+
+    return torch.from_numpy(values)
 
 
 def as_other(value: Any, like: Array) -> Array:
@@ -60,7 +66,7 @@ def native(positions: Any) -> Any:
 
     Other floating point numbers, of 16 or 80 bits, become float64.
     """
-    if not is_numpy_array(positions):
+    if not isinstance(positions, np.ndarray):
         return positions
     kind = positions.dtype.newbyteorder("=")
     if kind.kind == "f" and kind not in (np.float32, np.float64):
@@ -88,13 +94,14 @@ def checked_positions(
             f"positions has shape {tuple(positions.shape)}; expected "
             "(B, N, 3): pass positions[None] for one cluster."
         )
-    xp, place = array_namespace(positions), device(positions)
     batch, n = positions.shape[:2]
+    # Arrays, most often: a sum over all tells in a microsecond.
+    if lengths is None and n and isinstance(positions, np.ndarray):
+        if math.isfinite(float(positions.sum())):
+            return positions, np.full((batch,), n, dtype=np.int64)
+    xp, place = array_namespace(positions), device(positions)
     if lengths is None:
         lengths = xp.full((batch,), n, dtype=xp.int64, device=place)
-        # One cluster, most often: a sum over all tells in a microsecond.
-        if n and math.isfinite(float(detached(positions).sum())):
-            return positions, lengths
     lengths = xp.asarray(lengths, dtype=xp.int64, device=place)
     if lengths.shape != (batch,):
         raise CbldmError(
@@ -120,7 +127,9 @@ def checked_positions(
 
 def _floating(x: Any) -> bool:
     """Whether it is an array or a tensor of floating point numbers."""
-    if not (is_numpy_array(x) or is_torch_array(x)):
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind == "f"
+    if not is_torch_array(x):
         return False
     return bool(array_namespace(x).isdtype(x.dtype, "real floating"))
 

@@ -26,6 +26,7 @@ from diffpy_cbldm.debye import quick_sums
 from diffpy_cbldm.debye.arguments import (
     Number,
     as_other,
+    as_tensor,
     checked_positions,
     numbers,
 )
@@ -122,16 +123,26 @@ def debye_pdf(
     Source: Farrow & Billinge, Acta Cryst. A 65, 232 (2009); grid rules of
     libdiffpy 1.4.
     """
-    positions, lengths = checked_positions(positions, lengths)
-    return evaluate(
-        stretched(positions, stretch),
+    conditions = Conditions(
+        u_iso, delta1, delta2, qbroad, qmin, qmax, qdamp, scale
+    )
+    # A step on a small tensor takes ten times that on an array.
+    bare = None
+    if isinstance(stretch, (int, float)) and grid != "integral":
+        bare = quick_sums.bare(positions, conditions, precision)
+    x: Any = positions if bare is None else bare
+    x, lengths = checked_positions(x, lengths)
+    g: Any = evaluate(
+        stretched(x, stretch),
         lengths,
-        Conditions(u_iso, delta1, delta2, qbroad, qmin, qmax, qdamp, scale),
+        conditions,
         Grid(rmin, rmax, rstep),
         discretisation=grid,
         precision=precision,
         chunk=chunk,
     )
+    out: Any = g if bare is None else as_tensor(g)
+    return out
 
 
 def stretched(positions: Array, stretch: Number) -> Array:

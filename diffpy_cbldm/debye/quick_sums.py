@@ -14,10 +14,10 @@ import math
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_torch_array
+from array_api_compat import is_torch_array
 
 from diffpy_cbldm.debye import qgrid, sum_kernels
-from diffpy_cbldm.debye.arguments import follows_gradients
+from diffpy_cbldm.debye.arguments import as_tensor, follows_gradients
 from diffpy_cbldm.debye.conditions import Conditions, Grid
 from diffpy_cbldm.debye.pair_blocks import TOUCHING, Array, detached, on_cpu
 from diffpy_cbldm.debye.pairgrid import (
@@ -279,12 +279,46 @@ def curves(
             return None
     # Back in the caller's kind and type: tensors for tensors.
     out = out.astype(_array(positions).dtype, copy=False)
-    return array_namespace(positions).asarray(out)
+    return out if isinstance(positions, np.ndarray) else as_tensor(out)
 
 
 def _array(x: Array) -> np.ndarray:
     """An array, or a tensor on a CPU, as an array over the same memory."""
     return np.asarray(detached(x))
+
+
+def bare(
+    positions: Array, conditions: Conditions, precision: float
+) -> np.ndarray | None:
+    """A tensor's numbers as an array over the same memory.
+
+    None of an array, and where `curves` must leave the tensor to others.
+    """
+    if isinstance(positions, np.ndarray) or not is_torch_array(positions):
+        return None
+    if not _serves(positions, conditions, precision):
+        return None
+    return _array(positions)
+
+
+def _serves(
+    positions: Array, conditions: Conditions, precision: float
+) -> bool:
+    """Whether `curves` can serve such positions and conditions."""
+    if precision < EXACT:
+        return False
+    for value in (*vars(conditions).values(), positions):
+        # Numbers of NumPy have a device, too, and are neither.
+        if isinstance(value, (int, float, np.ndarray)):
+            continue
+        if is_torch_array(value) and (
+            not on_cpu(value) or follows_gradients(value)
+        ):
+            return False
+    for value in (conditions.delta1, conditions.delta2, conditions.qbroad):
+        if value if isinstance(value, (int, float)) else (value != 0).any():
+            return False
+    return True
 
 
 def _served(
@@ -294,17 +328,10 @@ def _served(
     precision: float,
 ) -> _Batch | None:
     """The batch in numbers, where `curves` serves it."""
-    if precision < EXACT or not positions.shape[0]:
+    if not positions.shape[0]:
         return None
-    for value in (*vars(conditions).values(), positions):
-        # Numbers of NumPy have a device, too, and are neither.
-        if is_torch_array(value) and (
-            not on_cpu(value) or follows_gradients(value)
-        ):
-            return None
-    for value in (conditions.delta1, conditions.delta2, conditions.qbroad):
-        if value if isinstance(value, (int, float)) else (value != 0).any():
-            return None
+    if not _serves(positions, conditions, precision):
+        return None
 
     def of_each(name: str, low: float) -> np.ndarray:
         value = getattr(conditions, name)
