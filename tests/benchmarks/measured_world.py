@@ -235,6 +235,7 @@ def record(job: tuple[int, str, bool]) -> list[dict[str, Any]]:
         "edited": edited[-1],
         "rw": best.rw,
         "evidence": dataclasses.asdict(seen),
+        "of_powders": bool(atoms and atoms.evidence),
         "state": verdict.state,
         "reason": verdict.kind,
         "at_least": verdict.at_least,
