@@ -25,7 +25,6 @@ from diffpy_cbldm.solving.size_evidence import (
     SizeEvidence,
     conformal,
 )
-from diffpy_cbldm.solving.world_range import range_of
 from tests.benchmarks.no_particle import KINDS
 
 FALSE_ALARMS = 0.13
@@ -63,10 +62,55 @@ def seen(row: Row) -> SizeEvidence:
     return SizeEvidence(**row["evidence"])
 
 
+SINGLE = "one particle"
+"""The stratum of data that one particle explains."""
+
+
+def stratum(row: Row) -> str:
+    """The part of all answers to which one belongs."""
+    return seen(row).stratum if powder(row) else SINGLE
+
+
+def powder(row: Row) -> bool:
+    """Whether the range is that of powders: one particle has no other."""
+    return bool(row.get("of_powders", True))
+
+
+def kept(row: Row) -> Ends:
+    """What the stated range holds whatever the facts say: edits, the answer.
+
+    As `diffpy_cbldm.solving.world_range.on_powders` joins them.
+    """
+    one, edited = seen(row), row.get("edited")
+    low, high = edited or (one.low, one.high)
+    if one.second:
+        return one.atoms, one.atoms
+    return min(low, row["atoms"]), max(high, row["atoms"])
+
+
+def reach(row: Row, mean: str = "weight_mean") -> float:
+    """Up to how many spreads the range must go to hold a mean."""
+    low, high = kept(row)
+    if low <= row[mean] <= high:
+        return 0.0
+    return seen(row).score(row[mean])
+
+
+def ends(row: Row, factor: float) -> Ends:
+    """The range that is stated with so many spreads."""
+    if not powder(row):
+        low, high = row["stated"]
+        return low, high
+    (least, most), (low, high) = kept(row), seen(row).ends(factor)
+    return min(least, low), max(most, high)
+
+
 def held(row: Row, share: float = 0.9, mean: str = "weight_mean") -> bool:
     """Whether the range of N, by the facts of the package, holds the mean."""
-    one = seen(row)
-    return one.score(row[mean]) <= FACTORS[one.stratum][share]
+    if not powder(row):
+        low, high = row["stated"]
+        return bool(low <= row[mean] <= high)
+    return reach(row, mean) <= FACTORS[seen(row).stratum][share]
 
 
 def named(row: Row) -> bool:
@@ -100,7 +144,7 @@ def bonds(rows: Sequence[Row]) -> dict[str, dict[float, float]]:
         some = [
             abs(math.log(r["bond"] / r["true_bond"]))
             for r in rows
-            if seen(r).stratum == name and r.get("true_bond")
+            if stratum(r) == name and r.get("true_bond")
         ]
         found[name] = {s: round(conformal(some, s), 4) for s in SHARES}
     return found
@@ -109,9 +153,9 @@ def bonds(rows: Sequence[Row]) -> dict[str, dict[float, float]]:
 def types(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
     """What `TYPES` should be."""
     found: dict[str, list[bool]] = {}
-    for r in rows:
+    for r in filter(powder, rows):
         rivals = len(r["types"]) > 1
-        kind = "rivals" if rivals else seen(r).stratum.split(",")[0]
+        kind = "rivals" if rivals else stratum(r).split(",")[0]
         found.setdefault(kind, []).append(first_right(r))
     return {kind: (sum(some), len(some)) for kind, some in found.items()}
 
@@ -125,8 +169,8 @@ def factors(rows: Sequence[Row]) -> dict[str, dict[float, float]]:
     """What `FACTORS` should be, by stratum and share."""
     found = {}
     for name in FACTORS:
-        some = [r for r in rows if seen(r).stratum == name]
-        scores = [seen(r).score(r["weight_mean"]) for r in some]
+        some = [r for r in rows if stratum(r) == name]
+        scores = list(map(reach, some))
         found[name] = {s: round(conformal(scores, s), 2) for s in SHARES}
     return found
 
@@ -135,8 +179,10 @@ def factors(rows: Sequence[Row]) -> dict[str, dict[float, float]]:
 def told_by(rows: Sequence[Row]) -> Iterator[dict[str, dict[float, float]]]:
     """The facts of ranges as these cases ask for, and their `FACTORS`."""
     known = size_evidence.CENTRE, size_evidence.SPREAD
-    some = [seen(r) for r in rows]
-    found = size_evidence.fitted(some, [r["weight_mean"] for r in rows])
+    some = list(filter(powder, rows))
+    found = size_evidence.fitted(
+        list(map(seen, some)), [r["weight_mean"] for r in some]
+    )
     size_evidence.CENTRE, size_evidence.SPREAD = found
     try:
         yield factors(rows)
@@ -154,10 +200,8 @@ def crossed_ranges(rows: Sequence[Row]) -> dict[int, dict[float, Ends]]:
             continue
         with told_by(others) as limits:
             for r in mine:
-                one = seen(r)
-                found[r["number"]] = {
-                    s: one.ends(limits[one.stratum][s]) for s in SHARES
-                }
+                by_share = limits.get(stratum(r), dict.fromkeys(SHARES, 0.0))
+                found[r["number"]] = {s: ends(r, by_share[s]) for s in SHARES}
     return found
 
 
@@ -257,8 +301,8 @@ def tables(rows: Sequence[Row]) -> str:
 def stated(rows: Sequence[Row]) -> str:
     """How often the package's own ranges hold, for cases it has not seen."""
     some = particles(rows)
-    ends = [range_of(seen(r)) for r in some]
-    wide = np.median([one.high / one.low for one in ends])
+    found = [ends(r, FACTORS[seen(r).stratum][0.9]) for r in some]
+    wide = np.median([high / low for low, high in found])
     return (
         f"the ranges that the package states hold "
         f"{share(some, held)}, high over low {wide:.1f} in the median"
@@ -289,15 +333,15 @@ def _ranges(rows: Sequence[Row]) -> str:
         return inside
 
     lines = []
-    for name in [*FACTORS, "all"]:
+    for name in [*FACTORS, SINGLE, "all"]:
         some = [
             r
             for r in rows
-            if name in (seen(r).stratum, "all") and r["number"] in found
+            if name in (stratum(r), "all") and r["number"] in found
         ]
         ratios = [np.log(seen(r).atoms / r["weight_mean"]) for r in some]
-        ends = [found[r["number"]][0.9] for r in some]
-        wide = [high / low for low, high in ends] or [1.0]
+        nine = [found[r["number"]][0.9] for r in some]
+        wide = [high / low for low, high in nine] or [1.0]
         lines.append(
             [
                 name,
