@@ -29,10 +29,11 @@ from diffpy_cbldm.solving.sizes import SizeAtQdamp
 EXACT = 0.002
 """A lower Rw still is that of data without noise."""
 
-LARGE_OFF = {True: 0.06, False: 0.17}
+LARGE_OFF = 0.06
 """By how much log N of a particle of more than 256 atoms that explains the
-data is off at most in nine of ten, Qdamp known or not: of the first 64 and 64
-particles of ``training.evaluation.evaluate --split large``, noise 0.5 %."""
+data is off at most in nine of ten, beside what edits and others say: of the
+200 particles of ``training.evaluation.evaluate --split large``, noise 0.5 %.
+"""
 
 
 def stated_range(
@@ -105,7 +106,7 @@ def on_powders(
         None where `atoms` is and the structure explains the data.
     """
     if best.rw is None or best.rw < EXPLAINED:
-        return atoms and _about_large(_joined(atoms, alike), best, target)
+        return atoms and _about_large(_joined(atoms, alike), best)
     seen = SizeEvidence(
         atoms=len(best),
         low=alike.low,
@@ -128,16 +129,14 @@ def on_powders(
     return _with_answer(range_of(seen), beside.n_atoms)
 
 
-def _about_large(
-    atoms: AtomRange, best: Candidate, target: Target
-) -> AtomRange:
+def _about_large(atoms: AtomRange, best: Candidate) -> AtomRange:
     """The range of a large particle that explains the data, wide enough.
 
     Edits meet few sizes of it: its shape has too many ways to differ.
     """
     if len(best) <= MAX_ATOMS or (best.rw or 0.0) < EXACT:
         return atoms
-    factor = math.exp(LARGE_OFF[target.qdamp is not None])
+    factor = math.exp(LARGE_OFF)
     n = len(best)
     low, high = math.ceil(n / factor), math.floor(n * factor)
     return _joined(atoms, AtomRange(n, low, high, atoms.share))
