@@ -7,6 +7,7 @@ named ``kernels`` and are marked with `compiled`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import threading
@@ -16,6 +17,10 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.sigutils import normalize_signature
+
+from diffpy_cbldm.kernel_cache import OneAtATime
+from diffpy_cbldm.processes import beside, may_split
+from diffpy_cbldm.threads import allowed
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -28,6 +33,9 @@ IN_A_JOB = (
     "diffpy_cbldm.polishing.kernels",
 )
 """Modules of kernels, in the order in which a job calls them."""
+
+Typed = tuple[Any, tuple[Any, ...]]
+"""A kernel and the types that it is called with."""
 
 _AHEAD: list[tuple[Any, str]] = []
 """Kernels and the types that they are called with."""
@@ -54,29 +62,60 @@ def ahead(types: str) -> Callable[[Kernel], Kernel]:
 
 @functools.cache
 def compile_ahead() -> None:
-    """Begin to compile the kernels of a job in a thread, once a process.
+    """Begin to compile the kernels of a job, once a process.
 
-    At the first start of an installation the compiler, which most of the
-    time holds no lock of Python, works beside what the job begins with.  A
-    kernel that is called before its turn is compiled by its caller.
+    At the first start of an installation the compiler works beside the job:
+    on a second core in a copy of this process, which fills the cache, where
+    there can be one; else in a thread.  A kernel that is called before its
+    turn is compiled by its caller.  On one core nothing is won by compiling
+    what a job may never call.
     """
-    threading.Thread(target=compile_now, name="compile ahead").start()
+    if allowed() == 1:
+        return
+    missing = [typed for typed in _kernels() if not _on_disk(*typed)]
+    # What a copy cannot keep on disk does not come back.
+    kept = all(isinstance(k._cache, OneAtATime) for k, _ in missing)
+    in_copy = kept and may_split()
+    if missing and not (in_copy and beside(compile_beside, missing)):
+        threading.Thread(target=compile_now, name="compile ahead").start()
 
 
 def compile_now() -> None:
     """Compile the kernels of a job, as long as somebody may call them."""
+    for kernel, types in _kernels():
+        # The process ends once this thread does.
+        if not threading.main_thread().is_alive():
+            return
+        kernel.compile(types)
+        time.sleep(_PAUSE)
+
+
+def compile_beside(kernels: list[Typed]) -> None:
+    """Fill the cache, but for what other processes compile meanwhile."""
+    for kernel, types in kernels:
+        if not kernel._cache.elsewhere():
+            kernel.compile(types)
+
+
+def _on_disk(kernel: Any, types: tuple[Any, ...]) -> bool:
+    """Whether a later call finds the kernel in the cache."""
+    cache = kernel._cache
+    return isinstance(cache, OneAtATime) and cache.has(types, kernel.targetctx)
+
+
+def _kernels() -> list[Typed]:
+    """Kernels of a job and the types that they are called with, in turn."""
     for name in IN_A_JOB:
         importlib.import_module(name)
-        for kernel, types in _AHEAD:
-            # The process ends once this thread does.
-            if not threading.main_thread().is_alive():
-                return
-            # Under NUMBA_DISABLE_JIT there is nothing to compile.
-            if kernel.__module__ == name and hasattr(kernel, "compile"):
-                # The cache knows a kernel by its types as they are spelt:
-                # those of a call are no text.
-                kernel.compile(normalize_signature(types)[0])
-                time.sleep(_PAUSE)
+    # Under NUMBA_DISABLE_JIT there is nothing to compile.
+    return [
+        # The cache knows a kernel by its types as they are spelt: those of
+        # a call are no text.
+        (kernel, normalize_signature(types)[0])
+        for name in IN_A_JOB
+        for kernel, types in _AHEAD
+        if kernel.__module__ == name and hasattr(kernel, "compile")
+    ]
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -106,9 +145,9 @@ def compiled_sums(function: Kernel) -> Kernel:
 
 
 def _made(function: Kernel, **options: Any) -> Kernel:
-    try:
-        return cast(
-            Kernel, numba.njit(cache=True, nogil=True, **options)(function)
-        )
-    except RuntimeError:  # numba finds no folder
-        return cast(Kernel, numba.njit(nogil=True, **options)(function))
+    kernel = numba.njit(nogil=True, **options)(function)
+    # Under NUMBA_DISABLE_JIT it is the function itself.
+    if hasattr(kernel, "compile"):
+        with contextlib.suppress(RuntimeError):  # numba finds no folder
+            kernel._cache = OneAtATime(function)
+    return cast(Kernel, kernel)

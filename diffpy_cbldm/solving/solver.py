@@ -216,10 +216,10 @@ def solve(
     target = with_others(target, others)
     clock = Clock(progress, steps=len(generators) + 3 + refine)
     check_edits(used.polish, is_compound(pdf, crystals))
-    compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with use_cores(cores), one_thread(), rare_collection():
+        compile_ahead()
         if is_compound(pdf, crystals):
             found, used = solve_compound(
                 target, used, crystals, tuple(starts), clock

@@ -1,0 +1,185 @@
+"""Who compiles the loops of a job at a first start, and for how long."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from diffpy_cbldm import compiled
+
+LOOPS = """
+from diffpy_cbldm.compiled import ahead, compiled
+
+
+@ahead("float64[::1]")
+@compiled
+def total(values):
+    found = 0.0
+    for value in values:
+        found += value
+    return found
+"""
+
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux copies processes"
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a module of one kernel, and two cores."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    (tmp_path / "loops.py").write_text(LOOPS)
+    return tmp_path
+
+
+AHEAD = """
+import multiprocessing
+import sys
+import threading
+
+import numpy
+
+import loops
+from diffpy_cbldm import compiled, threads
+
+compiled.IN_A_JOB = ("loops",)
+wait = threading.Event()
+if "thread" in sys.argv:
+    threading.Thread(target=wait.wait).start()
+with threads.cores(1 if "core" in sys.argv else 2):
+    compiled.compile_ahead()
+    print(len(multiprocessing.active_children()))
+    print([thread.name for thread in threading.enumerate()][-1])
+wait.set()
+for work in (*multiprocessing.active_children(), *threading.enumerate()[1:]):
+    work.join()
+print(len(loops.total.signatures))
+print(loops.total(numpy.arange(5.0)))
+print(sum(loops.total.stats.cache_misses.values()))
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        # A copy fills the cache, and the call finds it there.
+        ([], ["1", "MainThread", "0", "10.0", "0"]),
+        # Beside other threads there is none.
+        (["thread"], ["0", "compile ahead", "1", "10.0", "1"]),
+        # On one core the call compiles.
+        (["core"], ["0", "MainThread", "0", "10.0", "1"]),
+    ],
+)
+def test_who_compiles_ahead(folder, words, told):
+    def run():
+        return subprocess.run(
+            [sys.executable, "-c", AHEAD, *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+
+    first = run()
+    assert first.stdout.splitlines() == told, first.stderr
+    # At the next start nothing is left to do.
+    assert run().stdout.split() == ["0", "MainThread", "0", "10.0", "0"] or (
+        words == ["thread"]
+    )
+
+
+def test_without_a_compiler_nothing_is_compiled(folder, monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    words = """
+import loops
+from diffpy_cbldm import compiled
+
+compiled.IN_A_JOB = ("loops",)
+compiled.compile_ahead()
+compiled.compile_now()
+print(loops.total([1.0, 2.0]))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.split() == ["3.0"], run.stderr
+
+
+SLOW = """
+import time
+
+import loops
+from diffpy_cbldm import compiled, threads
+
+
+def slow(kernels):
+    print("begun", flush=True)
+    time.sleep(60)
+
+
+compiled.IN_A_JOB, compiled.compile_beside = ("loops",), slow
+with threads.cores(2):
+    compiled.compile_ahead()
+time.sleep(60)
+"""
+
+
+@linux
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_the_copy_that_compiles_ends_with_its_process(folder, name):
+    run = subprocess.Popen(
+        [sys.executable, "-c", SLOW],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout.readline() == "begun\n"
+    # Ctrl-C goes to both.
+    tell = os.killpg if name == "SIGINT" else os.kill
+    tell(run.pid, getattr(signal, name))
+    # The copy holds the other end of the pipe as long as it lives.
+    said = run.communicate(timeout=30)[1]
+    assert run.returncode != 0
+    assert said.count("Traceback") == (name == "SIGINT")
+
+
+JOB = """
+import diffpy_cbldm as cb
+from diffpy_cbldm import compiled
+from diffpy_cbldm.crystals.table import load_table
+
+table = load_table()
+place = next(k for k in range(len(table)) if 50 < len(table.positions(k)) < 80)
+atoms = 2.8 * table.positions(place)
+(pdf,) = cb.simulate([cb.Cluster("Pt", atoms)], rmax=15.0)
+cb.solve(pdf, count=16, refine=1, cores=1)
+for kernel, types in compiled._kernels():
+    print(kernel.__name__, int(set(kernel.signatures) <= {types}))
+"""
+
+
+def test_kernels_are_compiled_ahead_for_the_types_that_a_job_has():
+    run = subprocess.run(
+        [sys.executable, "-c", JOB],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Any other type would be compiled when it comes, and the wait be longer.
+    counts = dict(line.split() for line in run.stdout.splitlines())
+    assert len(counts) == 20
+    assert set(counts.values()) == {"1"}
+    for name in compiled.IN_A_JOB:
+        module = importlib.import_module(name)
+        own = [k for k, x in vars(module).items() if hasattr(x, "py_func")]
+        assert {k for k in own if k[0] != "_"} <= set(counts)
