@@ -159,7 +159,7 @@ def test_what_is_compiled_ahead_is_found_by_a_call_later(module):
     ahead = """
 from diffpy_cbldm import compiled
 compiled.ahead("float64[::1]")(loops.total)
-compiled.IN_A_JOB = ("loops",)
+compiled.IN_A_JOB = ("loops:total",)
 compiled.compile_now()
 """
     assert run(ahead) == []
