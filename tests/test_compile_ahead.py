@@ -186,3 +186,25 @@ def test_all_kernels_whose_types_are_told_have_their_turn():
         importlib.import_module(name.partition(":")[0])
     told = {name for name in compiled._TYPES if name.startswith("diffpy")}
     assert sorted(compiled.IN_A_JOB) == sorted(told)
+
+
+BAR = """
+import sys
+import threading
+
+from diffpy_cbldm.commands.cbldm import _Bar
+
+sys.stderr.isatty = lambda: True
+with _Bar(show=True) as bar:
+    bar.update("quick fit", 1, 4)
+    assert bar.bar is not None
+    print(threading.active_count())
+"""
+
+
+def test_the_bar_of_the_command_leaves_the_second_core_to_the_job():
+    """There are no copies of a process that has other threads."""
+    run = subprocess.run(
+        [sys.executable, "-c", BAR], capture_output=True, text=True
+    )
+    assert run.stdout.split() == ["1"], run.stderr
