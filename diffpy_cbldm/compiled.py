@@ -8,19 +8,14 @@ named ``kernels`` and are marked with `compiled`.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.sigutils import normalize_signature
 
 from diffpy_cbldm.kernel_cache import OneAtATime
-from diffpy_cbldm.processes import beside, may_split
-from diffpy_cbldm.threads import allowed
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -62,12 +57,9 @@ Typed = tuple[Any, tuple[Any, ...]]
 _TYPES: dict[str, str] = {}
 """What each kernel is called with, by its name as in `IN_A_JOB`."""
 
-_PAUSE = 0.002
-"""Seconds between two kernels: who waits for the compiler gets it."""
-
 
 def ahead(types: str) -> Callable[[Kernel], Kernel]:
-    """Tell the types that a kernel is called with, for `compile_ahead`.
+    """Tell the types that a kernel is called with, for `compiling`.
 
     Parameters
     ----------
@@ -82,60 +74,19 @@ def ahead(types: str) -> Callable[[Kernel], Kernel]:
     return told
 
 
-@functools.cache
-def compile_ahead() -> None:
-    """Begin to compile the kernels of a job, once a process.
+def typed(names: Iterable[str]) -> dict[str, Typed]:
+    """Kernels named as in `IN_A_JOB`, with what they are called with.
 
-    At the first start of an installation the compiler works beside the job:
-    on a second core in a copy of this process, which fills the cache, where
-    there can be one; else in a thread.  A kernel that is called before its
-    turn is compiled by its caller.  On one core nothing is won by compiling
-    what a job may never call.
+    Under ``NUMBA_DISABLE_JIT`` there is nothing to compile, and none.
     """
-    if allowed() == 1:
-        return
-    missing = [typed for typed in _kernels() if not _on_disk(*typed)]
-    # What a copy cannot keep on disk does not come back.
-    kept = all(isinstance(k._cache, OneAtATime) for k, _ in missing)
-    in_copy = kept and may_split()
-    if missing and not (in_copy and beside(compile_beside, missing)):
-        threading.Thread(target=compile_now, name="compile ahead").start()
-
-
-def compile_now() -> None:
-    """Compile the kernels of a job, as long as somebody may call them."""
-    for kernel, types in _kernels():
-        # The process ends once this thread does.
-        if not threading.main_thread().is_alive():
-            return
-        kernel.compile(types)
-        time.sleep(_PAUSE)
-
-
-def compile_beside(kernels: list[Typed]) -> None:
-    """Fill the cache, but for what other processes compile meanwhile."""
-    for kernel, types in kernels:
-        if not kernel._cache.elsewhere():
-            kernel.compile(types)
-
-
-def _on_disk(kernel: Any, types: tuple[Any, ...]) -> bool:
-    """Whether a later call finds the kernel in the cache."""
-    cache = kernel._cache
-    return isinstance(cache, OneAtATime) and cache.has(types, kernel.targetctx)
-
-
-def _kernels() -> list[Typed]:
-    """Those of `IN_A_JOB` with the types that they are called with."""
-    found = []
-    for name in IN_A_JOB:
+    found = {}
+    for name in names:
         module, _, own = name.partition(":")
         kernel = getattr(importlib.import_module(module), own)
-        # Under NUMBA_DISABLE_JIT there is nothing to compile.
         if hasattr(kernel, "compile"):
             # The cache knows a kernel by its types as they are spelt: those
             # of a call are no text.
-            found.append((kernel, normalize_signature(_TYPES[name])[0]))
+            found[name] = kernel, normalize_signature(_TYPES[name])[0]
     return found
 
 

@@ -173,8 +173,6 @@ def _call_quietly(
 ) -> None:
     """What the copy does that `beside` makes."""
     _become_copy(mask)
-    # It does not live long enough for garbage to matter.
-    gc.disable()
     _gathered_records()
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")

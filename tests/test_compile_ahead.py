@@ -45,19 +45,24 @@ import threading
 import numpy
 
 import loops
-from diffpy_cbldm import compiled, threads
+from diffpy_cbldm import compiled, compiling, threads
 
 compiled.IN_A_JOB = ("loops:total",)
 wait = threading.Event()
 if "thread" in sys.argv:
     threading.Thread(target=wait.wait).start()
+if "frozen" in sys.argv:
+    sys.frozen = True
 with threads.cores(1 if "core" in sys.argv else 2):
-    compiled.compile_ahead()
-    print(len(multiprocessing.active_children()))
-    print([thread.name for thread in threading.enumerate()][-1])
+    compiling.compile_ahead()
+copies = multiprocessing.active_children()
+made = [t for t in threading.enumerate() if t.name == "compile ahead"]
+print(len(copies), len(compiling._STARTED), len(made))
 wait.set()
-for work in (*multiprocessing.active_children(), *threading.enumerate()[1:]):
+for work in (*copies, *made):
     work.join()
+for work in compiling._STARTED:
+    work.wait()
 print(len(loops.total.signatures))
 print(loops.total(numpy.arange(5.0)))
 print(sum(loops.total.stats.cache_misses.values()))
@@ -69,11 +74,13 @@ print(sum(loops.total.stats.cache_misses.values()))
     ("words", "told"),
     [
         # A copy fills the cache, and the call finds it there.
-        ([], ["1", "MainThread", "0", "10.0", "0"]),
-        # Beside other threads there is none.
-        (["thread"], ["0", "compile ahead", "1", "10.0", "1"]),
+        ([], "1 0 0 0 10.0 0"),
+        # There is none of a process with other threads.
+        (["thread"], "0 1 0 0 10.0 0"),
+        # A program that is no interpreter cannot start another one.
+        (["thread", "frozen"], "0 0 1 1 10.0 1"),
         # On one core the call compiles.
-        (["core"], ["0", "MainThread", "0", "10.0", "1"]),
+        (["core"], "0 0 0 0 10.0 1"),
     ],
 )
 def test_who_compiles_ahead(folder, words, told):
@@ -86,22 +93,20 @@ def test_who_compiles_ahead(folder, words, told):
         )
 
     first = run()
-    assert first.stdout.splitlines() == told, first.stderr
+    assert first.stdout.split() == told.split(), first.stderr
     # At the next start nothing is left to do.
-    assert run().stdout.split() == ["0", "MainThread", "0", "10.0", "0"] or (
-        words == ["thread"]
-    )
+    assert run().stdout.split() == "0 0 0 0 10.0 0".split()
 
 
 def test_without_a_compiler_nothing_is_compiled(folder, monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     words = """
 import loops
-from diffpy_cbldm import compiled
+from diffpy_cbldm import compiled, compiling
 
 compiled.IN_A_JOB = ("loops:total",)
-compiled.compile_ahead()
-compiled.compile_now()
+compiling.compile_ahead()
+compiling.compile_now()
 print(loops.total([1.0, 2.0]))
 """
     run = subprocess.run(
@@ -117,17 +122,20 @@ SLOW = """
 import time
 
 import loops
-from diffpy_cbldm import compiled, threads
+from diffpy_cbldm import compiled, compiling, threads
 
 
-def slow(kernels):
+def slow(names):
     print("begun", flush=True)
     time.sleep(60)
 
 
-compiled.IN_A_JOB, compiled.compile_beside = ("loops:total",), slow
+compiled.IN_A_JOB, compiling.fill_cache = ("loops:total",), slow
+"""
+
+BEGIN = """
 with threads.cores(2):
-    compiled.compile_ahead()
+    compiling.compile_ahead()
 time.sleep(60)
 """
 
@@ -136,7 +144,7 @@ time.sleep(60)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_the_copy_that_compiles_ends_with_its_process(folder, name):
     run = subprocess.Popen(
-        [sys.executable, "-c", SLOW],
+        [sys.executable, "-c", SLOW + BEGIN],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -153,6 +161,21 @@ def test_the_copy_that_compiles_ends_with_its_process(folder, name):
     assert said.count("Traceback") == (name == "SIGINT")
 
 
+def test_an_interpreter_that_compiles_ends_with_the_process(folder):
+    alone = "compiling.compile_for_parent(['loops:total'])"
+    run = subprocess.Popen(
+        [sys.executable, "-c", SLOW + alone],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert run.stdout.readline().split() == [b"begun"]
+    # As it is when the one that holds the other end is no more.
+    run.stdin.close()
+    assert run.wait(timeout=30) == 0
+    run.stdout.close()
+
+
 JOB = """
 import diffpy_cbldm as cb
 from diffpy_cbldm import compiled
@@ -163,7 +186,7 @@ place = next(k for k in range(len(table)) if 50 < len(table.positions(k)) < 80)
 atoms = 2.8 * table.positions(place)
 (pdf,) = cb.simulate([cb.Cluster("Pt", atoms)], rmax=15.0)
 cb.solve(pdf, count=16, refine=1, cores=1)
-for kernel, types in compiled._kernels():
+for kernel, types in compiled.typed(compiled.IN_A_JOB).values():
     print(kernel.__name__, int(set(kernel.signatures) <= {types}))
 """
 

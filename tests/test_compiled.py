@@ -157,10 +157,10 @@ def test_what_is_compiled_ahead_is_found_by_a_call_later(module):
         return done.stdout.split()
 
     ahead = """
-from diffpy_cbldm import compiled
+from diffpy_cbldm import compiled, compiling
 compiled.ahead("float64[::1]")(loops.total)
 compiled.IN_A_JOB = ("loops:total",)
-compiled.compile_now()
+compiling.compile_now()
 """
     assert run(ahead) == []
     called = """

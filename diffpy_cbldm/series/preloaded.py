@@ -9,7 +9,7 @@ import gc
 import distributed  # noqa: F401
 
 import diffpy_cbldm.solving.solver  # noqa: F401
-from diffpy_cbldm.compiled import compile_now
+from diffpy_cbldm.compiling import compile_now
 
 # Otherwise each worker loads the compiler, 60 MB, and asks it for the same.
 compile_now()

@@ -10,7 +10,7 @@ from typing import Any
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.compiled import compile_ahead
+from diffpy_cbldm.compiling import compile_ahead
 from diffpy_cbldm.crystals.crystal import crystal_of, each_crystal
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal, fit_crystal
