@@ -36,6 +36,14 @@ IN_A_JOB = (
     "diffpy_cbldm.debye.sum_kernels:sum_widths",
     "diffpy_cbldm.debye.sum_kernels:begin",
     "diffpy_cbldm.fitting.kernels:wave_rows",
+)
+"""Kernels that most jobs call, in turn; but `wave_rows` is called first.
+
+A job needs that one at once, and compiles it itself while a copy of the
+process begins with what comes next.
+"""
+
+IN_EDITS = (
     "diffpy_cbldm.polishing.kernels:cosine_sums",
     "diffpy_cbldm.polishing.kernels:sine_products",
     "diffpy_cbldm.fitting.pair_kernels:pair_cells",
@@ -45,17 +53,13 @@ IN_A_JOB = (
     "diffpy_cbldm.polishing.kernels:swapped",
     "diffpy_cbldm.polishing.kernels:atom_rates",
 )
-"""Kernels that most jobs call, in turn; but `wave_rows` is called first.
-
-A job needs that one at once, and compiles it itself while a copy of the
-process begins with what comes next.
-"""
+"""Kernels that edits call, and some of them relaxed frameworks, in turn."""
 
 Typed = tuple[Any, tuple[Any, ...]]
 """A kernel and the types that it is called with."""
 
 _TYPES: dict[str, str] = {}
-"""What each kernel is called with, by its name as in `IN_A_JOB`."""
+"""What each kernel is called with, by its name as there."""
 
 
 def ahead(types: str) -> Callable[[Kernel], Kernel]:

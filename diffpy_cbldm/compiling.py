@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from multiprocessing import spawn
 
 from diffpy_cbldm import compiled
@@ -37,17 +38,22 @@ _STARTED: list[subprocess.Popen[bytes]] = []
 
 
 @functools.cache
-def compile_ahead() -> None:
-    """Begin to compile the kernels of a job, once a process.
+def compile_ahead(names: tuple[str, ...]) -> None:
+    """Begin to compile kernels that are not on disk, once a process.
 
     By a copy of this process where there can be one, else by an interpreter
     of its own: a thread would share Python's lock with the job.  There is
     but that where no folder can be written.  On one core nothing is won by
     compiling what a job may never call.
+
+    Parameters
+    ----------
+    names : tuple of str
+        As in `compiled.IN_A_JOB`.
     """
     if allowed() == 1:
         return
-    wanted = compiled.typed(compiled.IN_A_JOB)
+    wanted = compiled.typed(names)
     kept = all(isinstance(k._cache, OneAtATime) for k, _ in wanted.values())
     missing = [
         name
@@ -56,7 +62,9 @@ def compile_ahead() -> None:
     ]
     if not missing or (kept and _by_another_process(missing)):
         return
-    threading.Thread(target=compile_now, name="compile ahead").start()
+    threading.Thread(
+        target=compile_now, args=(missing,), name="compile ahead"
+    ).start()
 
 
 def _by_another_process(names: list[str]) -> bool:
@@ -66,9 +74,9 @@ def _by_another_process(names: list[str]) -> bool:
     return _by_an_interpreter(names)
 
 
-def compile_now() -> None:
-    """Compile the kernels of a job, as long as somebody may call them."""
-    for kernel, types in compiled.typed(compiled.IN_A_JOB).values():
+def compile_now(names: Iterable[str]) -> None:
+    """Compile or load kernels, as long as somebody may call them."""
+    for kernel, types in compiled.typed(names).values():
         # The process ends once this thread does.
         if not threading.main_thread().is_alive():
             return

@@ -45,16 +45,15 @@ import threading
 import numpy
 
 import loops
-from diffpy_cbldm import compiled, compiling, threads
+from diffpy_cbldm import compiling, threads
 
-compiled.IN_A_JOB = ("loops:total",)
 wait = threading.Event()
 if "thread" in sys.argv:
     threading.Thread(target=wait.wait).start()
 if "frozen" in sys.argv:
     sys.frozen = True
 with threads.cores(1 if "core" in sys.argv else 2):
-    compiling.compile_ahead()
+    compiling.compile_ahead(("loops:total",))
 copies = multiprocessing.active_children()
 made = [t for t in threading.enumerate() if t.name == "compile ahead"]
 print(len(copies), len(compiling._STARTED), len(made))
@@ -102,11 +101,10 @@ def test_without_a_compiler_nothing_is_compiled(folder, monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     words = """
 import loops
-from diffpy_cbldm import compiled, compiling
+from diffpy_cbldm import compiling
 
-compiled.IN_A_JOB = ("loops:total",)
-compiling.compile_ahead()
-compiling.compile_now()
+compiling.compile_ahead(("loops:total",))
+compiling.compile_now(["loops:total"])
 print(loops.total([1.0, 2.0]))
 """
     run = subprocess.run(
@@ -121,8 +119,7 @@ print(loops.total([1.0, 2.0]))
 SLOW = """
 import time
 
-import loops
-from diffpy_cbldm import compiled, compiling, threads
+from diffpy_cbldm import compiling, threads
 
 
 def slow(names):
@@ -130,12 +127,12 @@ def slow(names):
     time.sleep(60)
 
 
-compiled.IN_A_JOB, compiling.fill_cache = ("loops:total",), slow
+compiling.fill_cache = slow
 """
 
 BEGIN = """
 with threads.cores(2):
-    compiling.compile_ahead()
+    compiling.compile_ahead(("loops:total",))
 time.sleep(60)
 """
 
@@ -186,7 +183,8 @@ place = next(k for k in range(len(table)) if 50 < len(table.positions(k)) < 80)
 atoms = 2.8 * table.positions(place)
 (pdf,) = cb.simulate([cb.Cluster("Pt", atoms)], rmax=15.0)
 cb.solve(pdf, count=16, refine=1, cores=1)
-for kernel, types in compiled.typed(compiled.IN_A_JOB).values():
+names = compiled.IN_A_JOB + compiled.IN_EDITS
+for kernel, types in compiled.typed(names).values():
     print(kernel.__name__, int(set(kernel.signatures) <= {types}))
 """
 
@@ -205,10 +203,11 @@ def test_kernels_are_compiled_ahead_for_the_types_that_a_job_has():
 
 
 def test_all_kernels_whose_types_are_told_have_their_turn():
-    for name in compiled.IN_A_JOB:
+    names = compiled.IN_A_JOB + compiled.IN_EDITS
+    for name in names:
         importlib.import_module(name.partition(":")[0])
     told = {name for name in compiled._TYPES if name.startswith("diffpy")}
-    assert sorted(compiled.IN_A_JOB) == sorted(told)
+    assert sorted(names) == sorted(told)
 
 
 BAR = """

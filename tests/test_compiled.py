@@ -159,8 +159,7 @@ def test_what_is_compiled_ahead_is_found_by_a_call_later(module):
     ahead = """
 from diffpy_cbldm import compiled, compiling
 compiled.ahead("float64[::1]")(loops.total)
-compiled.IN_A_JOB = ("loops:total",)
-compiling.compile_now()
+compiling.compile_now(["loops:total"])
 """
     assert run(ahead) == []
     called = """

@@ -278,10 +278,10 @@ class _Run:
 
     def _compile(self) -> None:
         """Begin to compile at a first start, beside what is imported."""
-        from diffpy_cbldm import compiling, threads
+        from diffpy_cbldm import compiled, compiling, threads
 
         with threads.cores(self.search["cores"]):
-            compiling.compile_ahead()
+            compiling.compile_ahead(compiled.IN_A_JOB)
 
     def prepare(
         self, name: str, folders: Sequence[str], others: set[pathlib.Path]

@@ -10,6 +10,7 @@ from typing import Any
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
+from diffpy_cbldm.compiled import IN_A_JOB, IN_EDITS
 from diffpy_cbldm.compiling import compile_ahead
 from diffpy_cbldm.crystals.crystal import crystal_of, each_crystal
 from diffpy_cbldm.errors import CbldmError
@@ -219,7 +220,7 @@ def solve(
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with use_cores(cores), one_thread(), rare_collection():
-        compile_ahead()
+        compile_ahead(IN_A_JOB)
         if is_compound(pdf, crystals):
             found, used = solve_compound(
                 target, used, crystals, tuple(starts), clock
@@ -250,8 +251,11 @@ def _solve(
     ranked = rank_quickly(pool, target)
     forget()  # edits take the most memory
     chosen = to_refine(ranked, used.refine, generators)
+    unedited = used.polish == "yes" and futile(ranked)
+    if used.polish != "no" and not unedited:
+        compile_ahead(IN_EDITS)
     refined, sizes = fitted(ranked, chosen, crystal, target, used, clock)
-    if used.polish == "yes" and futile(ranked):
+    if unedited:
         edits = Edits([], (), None)
         notes.append(UNEDITED)
     else:
