@@ -17,6 +17,7 @@ from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal, fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.ligands import check_ligand
+from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.together import (
@@ -251,9 +252,7 @@ def _solve(
     ranked = rank_quickly(pool, target)
     forget()  # edits take the most memory
     chosen = to_refine(ranked, used.refine, generators)
-    unedited = used.polish == "yes" and futile(ranked)
-    if used.polish != "no" and not unedited:
-        compile_ahead(IN_EDITS)
+    unedited = _left_unedited(ranked, used)
     refined, sizes = fitted(ranked, chosen, crystal, target, used, clock)
     if unedited:
         edits = Edits([], (), None)
@@ -301,6 +300,16 @@ def _solve(
         beside=beside,
         **other_ranges(candidates[0], atoms, verdict),
     )
+
+
+def _left_unedited(
+    ranked: Sequence[tuple[Candidate, QuickFit]], used: settings.Solve
+) -> bool:
+    """Whether edits are asked for in vain; else their loops are compiled."""
+    unedited = used.polish == "yes" and futile(ranked)
+    if used.polish != "no" and not unedited:
+        compile_ahead(IN_EDITS)
+    return unedited
 
 
 def _edited(
