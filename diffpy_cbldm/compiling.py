@@ -7,6 +7,7 @@ caller, and one that is being made is waited for.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import os
@@ -34,7 +35,7 @@ compiling.compile_for_parent({names!r})
 """What an interpreter does that fills the cache."""
 
 _STARTED: list[subprocess.Popen[bytes]] = []
-"""Such interpreters: each ends where nobody holds it any more."""
+"""Such interpreters: each ends with this process, however that ends."""
 
 
 @functools.cache
@@ -129,4 +130,12 @@ def _by_an_interpreter(names: list[str]) -> bool:
     except OSError:
         return False
     _STARTED.append(made)
+    # Python would warn of a process that is left behind.
+    atexit.register(_end, made)
     return True
+
+
+def _end(made: subprocess.Popen[bytes]) -> None:
+    """End an interpreter, which what it has not made yet does not harm."""
+    made.kill()
+    made.wait()
