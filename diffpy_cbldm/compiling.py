@@ -138,4 +138,4 @@ def _by_an_interpreter(names: list[str]) -> bool:
 def _end(made: subprocess.Popen[bytes]) -> None:
     """End an interpreter, which what it has not made yet does not harm."""
     made.kill()
-    made.wait()
+    made.communicate()
