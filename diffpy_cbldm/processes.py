@@ -147,6 +147,74 @@ def may_split() -> bool:
     )
 
 
+def beside(function: Callable[[Item], None], item: Item) -> bool:
+    """Let a copy of this process call a function, and do not wait for it.
+
+    The copy ends with this process at the latest, whatever ends that; what
+    the function raises is lost.
+
+    Parameters
+    ----------
+    function : callable
+        What it does is left on disk.
+    item : object
+        What it is called with.
+
+    Returns
+    -------
+    bool
+        False where the system refuses a copy.
+    """
+    return _forked(_call_quietly, function, item) is not None
+
+
+def _call_quietly(
+    function: Callable[[Item], None], item: Item, mask: set[signal.Signals]
+) -> None:
+    """What the copy does that `beside` makes."""
+    _become_copy(mask)
+    _gathered_records()
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        function(item)
+
+
+def _forked(target: Callable[..., None], *args: Any) -> Any:
+    """A copy of this process that calls a function; None if refused.
+
+    Its last argument is the mask of signals, which `_become_copy` takes.
+    """
+    fork = multiprocessing.get_context("fork")
+    # None comes to the copy before it has dropped what answers them.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    process = fork.Process(target=target, args=(*args, mask), daemon=True)
+    try:
+        with warnings.catch_warnings():
+            # Newer Pythons warn of the idle threads of BLAS as well,
+            # which ends them before a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+    except OSError:  # no memory, or no more processes
+        return None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return process
+
+
+def _become_copy(mask: set[signal.Signals]) -> None:
+    """What a copy does first: it ends with its parent, and asks nobody."""
+    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
+    # What a caller does when it is told to end is done once.
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    # Ctrl-C goes to both processes; the other one answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    # To look through the objects of before would copy their memory.
+    gc.freeze()
+
+
 class _Copy:
     """The copy of this process, as this process sees it."""
 
@@ -165,25 +233,11 @@ class _Copy:
             receiver, sender = fork.Pipe(duplex=False)
         except (ImportError, OSError):  # no semaphores, as in some containers
             return None
-        # None comes to the copy before it has dropped what answers them.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        process = fork.Process(
-            target=_work,
-            args=(function, items, left, receiver, sender, mask),
-            daemon=True,
-        )
-        try:
-            with warnings.catch_warnings():
-                # Newer Pythons warn of the idle threads of BLAS as well,
-                # which ends them before a fork.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                process.start()
-        except OSError:  # no memory, or no more processes
+        process = _forked(_work, function, items, left, receiver, sender)
+        sender.close()
+        if process is None:
             receiver.close()
             return None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            sender.close()
         return cls(process, left, receiver)
 
     def take(self, place: int) -> bool:
@@ -221,17 +275,8 @@ def _work(
     mask: set[signal.Signals],
 ) -> None:
     """What the copy does: items from the last one on, and tell the answers."""
-    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
-    # What a caller does when it is told to end is done once.
-    for number in signal.valid_signals():
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
-    # Ctrl-C goes to both processes; the other one answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    _become_copy(mask)
     receiver.close()
-    # To look through the objects of before would copy their memory.
-    gc.freeze()
     told: dict[int, tuple[Any, list[tuple[str, type]], list[Any]]] = {}
     logged = _gathered_records()
     with warnings.catch_warnings(record=True) as said, alone():

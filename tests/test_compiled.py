@@ -1,14 +1,16 @@
 """Compiled loops, wherever the package is installed and whoever runs it."""
 
-import importlib
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from diffpy_cbldm import compiled
+from diffpy_cbldm import kernel_cache
 
 MODULE = """
 from diffpy_cbldm.compiled import compiled
@@ -26,7 +28,10 @@ if __name__ == "__main__":
     import numpy
 
     print(total(numpy.arange(5.0)))
+    print(sum(total.stats.cache_misses.values()))
 """
+
+posix = pytest.mark.skipif(os.name != "posix", reason="files are not locked")
 
 
 @pytest.fixture
@@ -46,11 +51,15 @@ def module(tmp_path, monkeypatch):
     return folder / "loops.py"
 
 
-def _total(path):
+def _kernel(path):
     spec = importlib.util.spec_from_file_location("loops", path)
     loops = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loops)
-    return loops.total(np.array([1.0, 2.0]))
+    return loops.total
+
+
+def _total(path):
+    return _kernel(path)(np.array([1.0, 2.0]))
 
 
 def _kept(folder):
@@ -74,11 +83,64 @@ def test_several_first_starts_at_once(module, tmp_path):
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    assert [run.communicate(timeout=120)[0] for run in runs] == ["10.0\n"] * 3
-    assert _kept(tmp_path / "cache") == {".nbi", ".nbc"}
+    told = [run.communicate(timeout=120)[0].split() for run in runs]
+    # One has compiled, the others waited for it.
+    if os.name == "posix":
+        assert sorted(told) == [["10.0", "0"], ["10.0", "0"], ["10.0", "1"]]
     # And one more reads what they left behind.
     again = subprocess.run(command, capture_output=True, text=True)
-    assert again.stdout == "10.0\n"
+    assert again.stdout.split() == ["10.0", "0"]
+    assert _kept(tmp_path / "cache") == {".nbi", ".nbc"}
+    assert not [*(tmp_path / "cache").rglob("*.lock")]
+
+
+KILLED = """
+import os
+import signal
+
+import numpy
+from numba.core import event
+
+import loops
+
+
+class Killer(event.Listener):
+    def on_start(self, what):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_end(self, what):
+        pass
+
+
+event.register("numba:compile", Killer())
+loops.total(numpy.arange(5.0))
+"""
+
+
+@posix
+def test_after_a_killed_compiler_the_next_start_compiles(module, tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED], cwd=module.parent)
+    assert killed.returncode == -signal.SIGKILL
+    assert [*(tmp_path / "cache").rglob("*.lock")]  # it was at work
+    for told in (["10.0", "1"], ["10.0", "0"]):
+        begin = time.monotonic()
+        run = subprocess.run(
+            [sys.executable, str(module)], capture_output=True, text=True
+        )
+        assert run.stdout.split() == told
+        assert time.monotonic() - begin < kernel_cache.LONGEST
+    assert _kept(tmp_path / "cache") == {".nbi", ".nbc"}
+
+
+@posix
+def test_who_holds_a_lock_for_too_long_is_not_waited_for(module, monkeypatch):
+    monkeypatch.setattr(kernel_cache, "LONGEST", 0.05)
+    total = _kernel(module)
+    lock = kernel_cache._locked(total._cache._lock_path)
+    assert total._cache.elsewhere()
+    assert total(np.array([1.0, 2.0])) == 3.0
+    os.close(lock)
+    assert not total._cache.elsewhere()
 
 
 def test_what_is_compiled_ahead_is_found_by_a_call_later(module):
@@ -95,10 +157,9 @@ def test_what_is_compiled_ahead_is_found_by_a_call_later(module):
         return done.stdout.split()
 
     ahead = """
-from diffpy_cbldm import compiled
+from diffpy_cbldm import compiled, compiling
 compiled.ahead("float64[::1]")(loops.total)
-compiled.IN_A_JOB = ("loops",)
-compiled.compile_now()
+compiling.compile_now(["loops:total"])
 """
     assert run(ahead) == []
     called = """
@@ -107,38 +168,3 @@ stats = loops.total.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
     assert run(called) == ["1", "0"]
-
-
-JOB = """
-import threading
-
-import diffpy_cbldm as cb
-from diffpy_cbldm import compiled
-from diffpy_cbldm.crystals.table import load_table
-
-table = load_table()
-place = next(k for k in range(len(table)) if 50 < len(table.positions(k)) < 80)
-atoms = 2.8 * table.positions(place)
-(pdf,) = cb.simulate([cb.Cluster("Pt", atoms)], rmax=15.0)
-cb.solve(pdf, count=16, refine=1)
-[t.join() for t in threading.enumerate() if t.name == "compile ahead"]
-for kernel, _ in compiled._AHEAD:
-    print(kernel.__name__, len(kernel.signatures))
-"""
-
-
-def test_kernels_are_compiled_ahead_for_the_types_that_a_job_has():
-    run = subprocess.run(
-        [sys.executable, "-c", JOB],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    # Any other type would be compiled when it comes, and the wait be longer.
-    counts = dict(line.split() for line in run.stdout.splitlines())
-    assert len(counts) == 20
-    assert set(counts.values()) == {"1"}
-    for name in compiled.IN_A_JOB:
-        module = importlib.import_module(name)
-        own = [k for k, x in vars(module).items() if hasattr(x, "py_func")]
-        assert {k for k in own if k[0] != "_"} <= set(counts)

@@ -262,6 +262,8 @@ class _Run:
             )
             if prepared is not None:
                 ready.append((name, prepared))
+        if ready:
+            self._compile()
         for name, prepared in ready:
             rows[name] = self.account.attempt(
                 name, partial(self.solve, *prepared)
@@ -273,6 +275,13 @@ class _Run:
             files = "; files were not affected"
             return common.unheard(PROG, self.unheard, files)
         return code
+
+    def _compile(self) -> None:
+        """Begin to compile at a first start, beside what is imported."""
+        from diffpy_cbldm import compiled, compiling, threads
+
+        with threads.cores(self.search["cores"]):
+            compiling.compile_ahead(compiled.IN_A_JOB)
 
     def prepare(
         self, name: str, folders: Sequence[str], others: set[pathlib.Path]
@@ -408,7 +417,11 @@ class _Bar:
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(
+            class Bar(tqdm):
+                # Its thread would keep the job from the second core.
+                monitor_interval = 0
+
+            self.bar = Bar(
                 total=steps,
                 file=sys.stderr,
                 leave=False,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled
+from diffpy_cbldm.compiled import ahead, compiled
 
 
 @compiled
@@ -93,6 +93,7 @@ def column_pairs(
     return out
 
 
+@ahead("float32[:, :, ::1], int64[::1], boolean")
 @compiled
 def counted_squares(
     counts: np.ndarray, shape: np.ndarray, layered: bool
@@ -117,10 +118,12 @@ def counted_squares(
     a, b, c = counts.shape
     u_end, v_end, w_end = shape[0] - 1, shape[1] - 1, shape[2] - 1
     if layered:
-        most = u_end**2 + v_end**2 + u_end * v_end + 2 * w_end**2
+        most = u_end * u_end + v_end * v_end + u_end * v_end
+        most += 2 * w_end * w_end
     else:
-        most = u_end**2 + v_end**2 + w_end**2
-    out = np.zeros(most + 1)
+        most = u_end * u_end + v_end * v_end + w_end * w_end
+    out = np.empty(most + 1)
+    out[:] = 0.0
     for u in range(-u_end, u_end + 1):
         for v in range(-v_end, v_end + 1):
             row = counts[u % a, v % b]

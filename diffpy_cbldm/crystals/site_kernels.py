@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled
+from diffpy_cbldm.compiled import ahead, compiled
 
 
 @compiled
@@ -42,6 +42,7 @@ def farthest_points(places: np.ndarray, count: int, first: int) -> np.ndarray:
     return chosen
 
 
+@ahead("float64[:, ::1], float64[:, ::1], float64[::1], float64, float64")
 @compiled
 def field_sums(
     sites: np.ndarray,
@@ -64,7 +65,7 @@ def field_sums(
     -------
     (S,) array of float64
     """
-    out = np.zeros(len(sites))
+    out = np.empty(len(sites))
     for i in range(len(sites)):
         x, y, z = sites[i, 0], sites[i, 1], sites[i, 2]
         total = 0.0
@@ -79,6 +80,10 @@ def field_sums(
     return out
 
 
+@ahead(
+    "float64[:, ::1], float32[:, ::1], float64[::1], float64[::1], "
+    "float64[::1], float64, float64"
+)
 @compiled
 def growths(
     places: np.ndarray,

@@ -66,8 +66,8 @@ def spread_pairs(x, lengths, step, pieces, sines, out, longest):
     n, order = len(sines), len(pieces)
     # Within a bin the spline is a polynomial of the fraction f: the pairs
     # leave the sums of 2/d f^k, and what is beyond the bins goes to the last.
-    cells = np.zeros((n + 1, order))
-    bins = np.zeros(n + 1)
+    cells, bins = np.empty((n + 1, order)), np.empty(n + 1)
+    cells[:], bins[n] = 0.0, 0.0
     square = np.empty(x.shape[1])
     least, inverse = math.inf, 1.0 / step
     for b in range(len(x)):
@@ -136,7 +136,8 @@ def between_transforms(waves, u, lengths, squared, weights, sines, out):
         Set to the y_j above of the terms.
     """
     count, m = len(squared), len(sines)
-    terms = np.zeros(m + 1)
+    terms = np.empty(m + 1)
+    terms[:] = 0.0
     for b in range(len(waves)):
         odd = -0.5 * waves[b, 0].real
         for k in range(count):
@@ -169,7 +170,8 @@ def sampled(waves, r, per_step, fall, scale, out):
         Set to G(r).
     """
     m = 2 * (waves.shape[1] - 1)
-    curve = np.zeros(m + 1)
+    curve = np.empty(m + 1)
+    curve[m] = 0.0
     for b in range(len(waves)):
         odd = -0.5 * waves[b, 0].real
         for k in range(m // 2):
@@ -182,7 +184,8 @@ def sampled(waves, r, per_step, fall, scale, out):
             value = curve[left]
             value += (place - left) * (curve[left + 1] - value)
             if fall[b] != 0.0:
-                value *= math.exp(-0.5 * (fall[b] * r[i]) ** 2)
+                width = fall[b] * r[i]
+                value *= math.exp(-0.5 * (width * width))
             out[b, i] = scale[b] * value
 
 

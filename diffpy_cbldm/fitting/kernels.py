@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from diffpy_cbldm.compiled import ahead, compiled
@@ -105,12 +107,18 @@ def wave_rows(first, step, points, factors, out):
     out : (K, n) array of float64
         Set to factors_k sin(Q_k r).
     """
-    wave, other = np.sin(first * points), np.cos(first * points)
-    turn, along = np.sin(step * points), np.cos(step * points)
+    size = len(points)
+    wave, other = np.empty(size), np.empty(size)
+    turn, along = np.empty(size), np.empty(size)
+    for i in range(size):
+        wave[i] = math.sin(first * points[i])
+        other[i] = math.cos(first * points[i])
+        turn[i] = math.sin(step * points[i])
+        along[i] = math.cos(step * points[i])
     for k in range(len(factors)):
-        factor = factors[k]
-        for i in range(len(points)):
-            out[k, i] = factor * wave[i]
+        factor, row = factors[k], out[k]
+        for i in range(size):
+            row[i] = factor * wave[i]
             new = wave[i] * along[i] + other[i] * turn[i]
             other[i] = other[i] * along[i] - wave[i] * turn[i]
             wave[i] = new
@@ -136,15 +144,22 @@ def damped_waves(first, step, distances, widths, factors, out):
         Set to factors sin(Q_k d) exp(-widths Q_k^2).
     """
     count, size = out.shape
-    wave, other = np.sin(first * distances), np.cos(first * distances)
-    turn, along = np.sin(step * distances), np.cos(step * distances)
-    fall = factors * np.exp(-widths * first**2)
-    # To the next Q: exp(-w (2 Q_k step + step^2)), which has a ratio too.
-    ratio = np.exp(-widths * (2 * first * step + step**2))
-    again = np.exp(-2 * widths * step**2)
+    wave, other = np.empty(size), np.empty(size)
+    turn, along = np.empty(size), np.empty(size)
+    fall, ratio, again = np.empty(size), np.empty(size), np.empty(size)
+    square, change = first * first, 2 * first * step + step * step
+    for i in range(size):
+        d, w = distances[i], widths[i]
+        wave[i], other[i] = math.sin(first * d), math.cos(first * d)
+        turn[i], along[i] = math.sin(step * d), math.cos(step * d)
+        fall[i] = factors[i] * math.exp(-w * square)
+        # To the next Q: exp(-w (2 Q_k step + step^2)), which has a ratio too.
+        ratio[i] = math.exp(-w * change)
+        again[i] = math.exp(-2 * w * (step * step))
     for k in range(count):
+        row = out[k]
         for i in range(size):
-            out[k, i] = fall[i] * wave[i]
+            row[i] = fall[i] * wave[i]
             new = wave[i] * along[i] + other[i] * turn[i]
             other[i] = other[i] * along[i] - wave[i] * turn[i]
             wave[i] = new

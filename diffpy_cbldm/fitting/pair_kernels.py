@@ -47,8 +47,9 @@ def pair_cells(
         The sum of the offsets, and of what each change adds to the distances.
     """
     states, size, moves = len(many), many.shape[2], len(changes)
-    counts = np.zeros((cells, states, 2))
-    rates = np.zeros((cells, states, 1 + moves))
+    counts = np.empty((cells, states, 2))
+    rates = np.empty((cells, states, 1 + moves))
+    counts[:], rates[:] = 0.0, 0.0
     d, along = np.empty(size), np.empty((moves, size))
     for t in range(states):
         x = many[t]

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from diffpy_cbldm.compiled import compiled
+from diffpy_cbldm.compiled import ahead, compiled
 
 
 @compiled
@@ -132,6 +132,10 @@ def layer_counts(
                             offsets[1, cell] += d
 
 
+@ahead(
+    "float64[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1], "
+    "float64, int64, float64"
+)
 @compiled
 def led_places(
     x: np.ndarray,
@@ -165,7 +169,9 @@ def led_places(
     place : (p, 3) array
     """
     side = 2 * half + 1
-    seen = np.full(side**3, -1)
+    cells = side * side * side
+    seen = np.empty(cells, np.int64)
+    seen[:] = -1
     key, place = [], []
     for i in range(len(x)):
         # Steps of a lattice before their reverses.
@@ -185,14 +191,14 @@ def led_places(
                     seen[cell] = i
                     free = True
                     for k in range(step_starts[i], step_starts[i + 1]):
-                        away = (x[steps[k], 0] - x[i, 0] - a) ** 2
-                        away += (x[steps[k], 1] - x[i, 1] - b) ** 2
-                        away += (x[steps[k], 2] - x[i, 2] - c) ** 2
-                        if away <= occupied**2:
+                        u = x[steps[k], 0] - x[i, 0] - a
+                        v = x[steps[k], 1] - x[i, 1] - b
+                        w = x[steps[k], 2] - x[i, 2] - c
+                        if u * u + v * v + w * w <= occupied * occupied:
                             free = False
                             break
                     if free:
-                        key.append(i * side**3 + cell)
+                        key.append(i * cells + cell)
                         place.append((x[i, 0] + a, x[i, 1] + b, x[i, 2] + c))
     out = np.empty((len(place), 3))
     for p in range(len(place)):

@@ -33,23 +33,29 @@ def cosine_sums(
     (count,) array
         sum_i weights_i cos(k step points_i)
     """
-    cosine, sine = weights.copy(), np.zeros(len(points))
-    along, turn = np.cos(step * points), np.sin(step * points)
-    sums = np.zeros(count)
+    size = len(points)
+    cosine, sine = np.empty(size), np.empty(size)
+    along, turn = np.empty(size), np.empty(size)
+    for i in range(size):
+        cosine[i], sine[i] = weights[i], 0.0
+        along[i] = math.cos(step * points[i])
+        turn[i] = math.sin(step * points[i])
+    sums, parts = np.empty(count), np.empty(8)
+    whole = size - size % 8
     for k in range(count):
         # Eight sums side by side: one alone waits for itself.
-        parts = np.zeros(8)
-        whole = len(points) - len(points) % 8
+        for i in range(8):
+            parts[i] = 0.0
         for first in range(0, whole, 8):
             for i in range(8):
                 parts[i] += cosine[first + i]
         total = 0.0
         for i in range(8):
             total += parts[i]
-        for i in range(whole, len(points)):
+        for i in range(whole, size):
             total += cosine[i]
         sums[k] = total
-        for i in range(len(points)):
+        for i in range(size):
             new = cosine[i] * along[i] - sine[i] * turn[i]
             sine[i] = sine[i] * along[i] + cosine[i] * turn[i]
             cosine[i] = new
@@ -108,7 +114,8 @@ def atom_rates(
     -------
     (n, 3, m) array
     """
-    rates = np.zeros((len(x), 3, slopes.shape[1]))
+    rates = np.empty((len(x), 3, slopes.shape[1]))
+    rates[:] = 0.0
     for i in range(len(x)):
         for j in range(len(x)):
             a, b, c = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
@@ -185,13 +192,14 @@ def swapped(
     y, total : (m,) arrays
         total is F.
     """
-    out = np.zeros((2, len(away), len(there)))
+    out = np.empty((2, len(away), len(there)))
     without = np.empty(len(y))
     for a in range(len(away)):
         for k in range(len(y)):
             without[k] = total[k] - sums[away[a], k]
         for b in range(len(there)):
             if not allowed[a, b]:
+                out[0, a, b], out[1, a, b] = 0.0, 0.0
                 continue
             # The new atom has no pair with the one that has left.
             site, kind = there[b], index[away[a], there[b]]

@@ -10,12 +10,14 @@ from typing import Any
 from diffpy_cbldm import options, settings
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.cluster import Candidate
-from diffpy_cbldm.compiled import compile_ahead
+from diffpy_cbldm.compiled import IN_A_JOB, IN_EDITS
+from diffpy_cbldm.compiling import compile_ahead
 from diffpy_cbldm.crystals.crystal import crystal_of, each_crystal
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal, fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.ligands import check_ligand
+from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.signal_end import signal_end
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.together import (
@@ -216,10 +218,10 @@ def solve(
     target = with_others(target, others)
     clock = Clock(progress, steps=len(generators) + 3 + refine)
     check_edits(used.polish, is_compound(pdf, crystals))
-    compile_ahead()
     # The pieces are small: on a busy machine threads would wait for one
     # another at every step, ten times as long as the work takes.
     with use_cores(cores), one_thread(), rare_collection():
+        compile_ahead(IN_A_JOB)
         if is_compound(pdf, crystals):
             found, used = solve_compound(
                 target, used, crystals, tuple(starts), clock
@@ -250,8 +252,9 @@ def _solve(
     ranked = rank_quickly(pool, target)
     forget()  # edits take the most memory
     chosen = to_refine(ranked, used.refine, generators)
+    unedited = _left_unedited(ranked, used)
     refined, sizes = fitted(ranked, chosen, crystal, target, used, clock)
-    if used.polish == "yes" and futile(ranked):
+    if unedited:
         edits = Edits([], (), None)
         notes.append(UNEDITED)
     else:
@@ -297,6 +300,16 @@ def _solve(
         beside=beside,
         **other_ranges(candidates[0], atoms, verdict),
     )
+
+
+def _left_unedited(
+    ranked: Sequence[tuple[Candidate, QuickFit]], used: settings.Solve
+) -> bool:
+    """Whether edits are asked for in vain; else their loops are compiled."""
+    unedited = used.polish == "yes" and futile(ranked)
+    if used.polish != "no" and not unedited:
+        compile_ahead(IN_EDITS)
+    return unedited
 
 
 def _edited(

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -77,11 +78,15 @@ def _seconds(build: builds.Build, *words: str) -> float:
 
 
 def first_start(build: builds.Build, case: same_answers.Case) -> Timed:
-    """Seconds of a job without compiled loops on disk, and of the next."""
+    """Seconds of a job without compiled loops on disk, and of the next.
+
+    Processor time is that of all processes, and of the job twice.
+    """
     words = [build.python, "-I", SCRIPT, "job", case.path, case.composition]
     with tempfile.TemporaryDirectory() as folder:
-        times = []
+        times, used = [], []
         for _ in range(2):
+            before = _children()
             done = subprocess.run(
                 words,
                 cwd=os.sep,
@@ -91,11 +96,21 @@ def first_start(build: builds.Build, case: same_answers.Case) -> Timed:
                 env={**os.environ, "NUMBA_CACHE_DIR": folder},
             )
             times.append(json.loads(done.stdout.splitlines()[-1])["wall_s"])
+            used.append(_children() - before)
     return {
         "no_cache_s": times[0],
         "cache_s": times[1],
         "compiling_s": times[0] - times[1],
+        "no_cache_cpu_s": used[0],
+        "cache_cpu_s": used[1],
+        "compiling_cpu_s": used[0] - used[1],
     }
+
+
+def _children() -> float:
+    """Processor time of the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def clusters_for(work: Path) -> tuple[Path, Path]:
