@@ -18,6 +18,7 @@ from diffpy_cbldm.polishing.candidates import (
     edit,
     edited_from,
     edited_type,
+    predicting,
 )
 from diffpy_cbldm.polishing.crystal import Measured, Polished
 from diffpy_cbldm.polishing.evidence import (
@@ -35,7 +36,7 @@ from diffpy_cbldm.polishing.front import (
 from diffpy_cbldm.processes import at_once, shared
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange, atom_range, spread
-from diffpy_cbldm.solving.relaxed_library import Relaxed, relaxed_library
+from diffpy_cbldm.solving.relaxed_library import Met, Relaxed, relaxed_library
 from diffpy_cbldm.solving.solution import FrontPoint
 
 STRETCH = 0.05
@@ -113,9 +114,15 @@ def kinds_of(text: str) -> tuple[str, ...]:
 
 
 def edit_best(
-    starts: list[Candidate], target: Target, used: settings.Solve
+    starts: list[Candidate],
+    target: Target,
+    used: settings.Solve,
+    made: Met | None = None,
 ) -> Edits:
-    """Edit some candidates, and refine what the data support."""
+    """Edit some candidates, and refine what the data support.
+
+    made : what `relaxed_ahead` gave.
+    """
     how: dict[str, Any] = {
         "kinds": [k for k in kinds_of(used.polish) if k != CHARGE],
         "limit": used.roughness,
@@ -128,25 +135,30 @@ def edit_best(
         known = [c.rw for c in starts if c.rw is not None]
         known += [p.rw for front in fronts for p in front.found]
         least = min(known, default=math.inf)
-        relaxed = relaxed_library(starts, target, used, least)
+        relaxed = relaxed_library(starts, target, used, least, made)
         fronts += relaxed.fronts
     if not fronts:
         return Edits([], (), None)
+    own = [front.share for front in fronts]
     fronts, relaxed, share = _judged_alike(fronts, relaxed, target)
-    # Edits count only where they predict r that was left out.
-    held = [front for front in fronts if front.holds]
-    some = any(front.changed for front in held)
     # Kinds that are named are made all the same.
-    if used.polish == "yes" and share < 1:
-        asked = _asked_for(fronts, target)
-        held = [
-            dataclasses.replace(f, found=tuple(filter(asked, f.found)))
-            for f in held
-        ]
-    else:
-        asked = _any
+    some = used.polish == "yes" and share < 1
+    asked = _asked_for(fronts, target) if some else _any
+    unseen = len(fronts) - len(relaxed.fronts)
+
+    def holds(k: int) -> bool:
+        if k >= unseen:
+            return True  # it was asked before
+        made = predicting(fronts[k], target, share=own[k], **how)
+        return made.holds
+
+    held = _held(fronts, asked, holds)
     if not any(front.changed for front in held):
-        return Edits([], (), _range_without_edits(fronts), refused=some)
+        refused = some and any(
+            front.changed and holds(k) for k, front in enumerate(fronts)
+        )
+        atoms = _range_without_edits(fronts)
+        return Edits([], (), atoms, refused=refused)
     near = min((best(front.found) for front in held), key=_criterion)
     sizes = other_sizes(
         near, near.start.structure_type, target, share=share, **how
@@ -167,6 +179,28 @@ def edit_best(
     atoms = _atoms(answer, fronts, met, bool(answer.edits))
     around = _around_relaxed(held, relaxed)
     return Edits(refined, tuple(points), atoms, around)
+
+
+def _held(
+    fronts: Sequence[Front],
+    asked: Callable[[Edited], bool],
+    holds: Callable[[int], bool],
+) -> list[Front]:
+    """The fronts whose edits hold, with those alone that are asked for.
+
+    Edits count only where they predict r that was left out.  What is a third
+    of the work: where the misfit asks for none of a front's, they are not
+    looked at, and its start stays.
+
+    holds : whether the edits of a front, by its place, hold
+    """
+    left = [
+        dataclasses.replace(front, found=tuple(filter(asked, front.found)))
+        for front in fronts
+    ]
+    open_ones = [k for k, front in enumerate(left) if front.changed]
+    known = dict(zip(open_ones, at_once(holds, open_ones)))
+    return [front for k, front in enumerate(left) if known.get(k, True)]
 
 
 def _judged_alike(
