@@ -36,7 +36,7 @@ from diffpy_cbldm.polishing.front import (
 )
 from diffpy_cbldm.polishing.large import large_edits
 from diffpy_cbldm.polishing.orbits import SIGNIFICANT
-from diffpy_cbldm.settings import Solve
+from diffpy_cbldm.settings import MAX_ATOMS, Solve
 
 LATTICE = {"oct": "fcc"}
 """What an edited cluster is called: its crystal, not its shape."""
@@ -166,7 +166,8 @@ def edit(
         kinds=kinds,
         limit=limit,
     )
-    give_back()
+    if len(x) > MAX_ATOMS:
+        give_back()
     share = evidence_share(found, target)
     judged = by_evidence(found, target, share)
     traced = (edited_from(start, judged[0], p) for p in judged)
@@ -203,7 +204,8 @@ def predicting(
         limit=limit,
         share=made.share if share is None else share,
     )
-    give_back()
+    if len(made.start) > MAX_ATOMS:
+        give_back()
     return dataclasses.replace(made, seen=seen)
 
 
