@@ -52,7 +52,12 @@ LARGE_COUNT = 2
 """Of these at most so many of more than 256 atoms: they take seconds each."""
 
 LAYER = 0.05
-"""Large particles of one type that differ in N by less are a layer apart."""
+"""Particles of one type that differ in N by less are a layer apart."""
+
+MISFIT = 0.1
+"""Rw of the best candidate above which no two starts that differ by less than
+a layer are edited: what is left is no matter of some surface atoms, and both
+end at the same misfit."""
 
 REFINED_COUNT = 3
 """Further structures of the front that are refined, by the criterion."""
@@ -118,24 +123,27 @@ def edit_best(
     target: Target,
     used: settings.Solve,
     made: Met | None = None,
+    least: float = 0.0,
 ) -> Edits:
     """Edit some candidates, and refine what the data support.
 
     made : what `relaxed_ahead` gave.
+    least : Rw of the best that was refined.
     """
     how: dict[str, Any] = {
         "kinds": [k for k in kinds_of(used.polish) if k != CHARGE],
         "limit": used.roughness,
     }
     fronts = at_once(
-        lambda start: edit(start, target, **how), _to_polish(starts)
+        lambda start: edit(start, target, **how),
+        _to_polish(starts, used.polish == "yes" and least > MISFIT),
     )
     relaxed = Relaxed()
     if "orbits" in how["kinds"]:
         known = [c.rw for c in starts if c.rw is not None]
         known += [p.rw for front in fronts for p in front.found]
-        least = min(known, default=math.inf)
-        relaxed = relaxed_library(starts, target, used, least, made)
+        found = min(known, default=math.inf)
+        relaxed = relaxed_library(starts, target, used, found, made)
         fronts += relaxed.fronts
     if not fronts:
         return Edits([], (), None)
@@ -256,9 +264,11 @@ def _around_relaxed(
     return _atoms(best, (), [*met, *relaxed.met], True)
 
 
-def _to_polish(starts: list[Candidate]) -> list[Candidate]:
+def _to_polish(starts: list[Candidate], misfit: bool) -> list[Candidate]:
     """The first of each generator, and then the best of the others.
 
+    Of those of one generator that are a layer apart the first alone, where a
+    misfit is left that neither will explain.
     No framework whose orbits were relaxed: it is edited already, and its
     sites are those of no crystal that could go on.
     """
@@ -274,11 +284,21 @@ def _to_polish(starts: list[Candidate]) -> list[Candidate]:
             and not any(_nearly(c, other) for other in large)
         ):
             chosen.append(c)
-    return chosen[:POLISHED_COUNT]
+    chosen = chosen[:POLISHED_COUNT]
+    if not misfit:
+        return chosen
+    return [
+        c
+        for k, c in enumerate(chosen)
+        if not any(
+            c.generator == other.generator and _nearly(c, other)
+            for other in chosen[:k]
+        )
+    ]
 
 
 def _nearly(a: Candidate, b: Candidate) -> bool:
-    """Whether edits lead from one large particle to the other."""
+    """Whether edits lead from one particle to the other."""
     apart = abs(len(a) - len(b)) / len(a)
     return a.structure_type == b.structure_type and apart < LAYER
 

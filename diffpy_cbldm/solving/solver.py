@@ -258,7 +258,8 @@ def _solve(
     else:
         give_back()  # what the fits have left behind
         best = [ranked[i][0] for i in chosen]
-        edits = _edited(best, target, used, clock, made)
+        least = min((c.rw for c, _ in refined if c.rw), default=0.0)
+        edits = _edited(best, target, used, clock, made, least)
         refined += without_copies(edits.refined, [c for c, _ in refined])
         notes += [REFUSED] if edits.refused else []
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
@@ -307,12 +308,13 @@ def _edited(
     used: settings.Solve,
     clock: Clock,
     made: Met | None,
+    least: float,
 ) -> Edits:
     """What edits of some candidates give, where any are asked for."""
     if used.polish == "no":
         return Edits([], (), None)
     clock.begin("polish")
-    return edit_best(starts, target, used, made)
+    return edit_best(starts, target, used, made, least)
 
 
 def _doubts_of(
