@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from diffpy_cbldm.crystals.frameworks import load_frameworks
 from diffpy_cbldm.debye import kernels as pairs
 from diffpy_cbldm.debye.histogram import cluster_histograms, pair_histogram
+from diffpy_cbldm.debye.orbit_histograms import orbit_histograms
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.fitting import kernels as waves
 from diffpy_cbldm.fitting.sine_matrix import even_waves
@@ -20,7 +22,10 @@ def test_moments_of_pairs(inverse):
     out = np.zeros((4, 60, pairs.MOMENTS))
     flat = np.ascontiguousarray(np.concatenate(clusters).T)
     low, high = 0.1, 50.0
-    below = pairs.pair_moments(flat, starts, 10.0, low, high, inverse, out)
+    every = np.zeros(flat.shape[1])
+    below = pairs.pair_moments(
+        flat, starts, every, 10.0, low, high, inverse, out
+    )
     assert below == 1
     for x, found in zip(clusters, out, strict=True):
         expected = np.zeros_like(found)
@@ -32,6 +37,16 @@ def test_moments_of_pairs(inverse):
                     part = (t % 1) ** np.arange(pairs.MOMENTS)
                     expected[int(t)] += weight * part
         assert np.allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_pairs_of_orbits_by_one_atom_of_each():
+    known = load_frameworks()
+    some = [known[k] for k in range(0, len(known), 131)]
+    grid = {"step": 0.02, "bins": 500, "order": 6}
+    found = orbit_histograms([one.shells for one in some], **grid)
+    all_pairs = cluster_histograms([one.positions for one in some], **grid)
+    assert len({one.group for one in some}) > 4 and all_pairs.max() > 10
+    assert np.allclose(found, all_pairs, rtol=1e-5, atol=1e-4)
 
 
 def test_counts_of_sites():

@@ -124,3 +124,21 @@ def test_what_one_generator_asks_for_is_forgotten_alone():
     assert load_frameworks() is not frameworks
     assert str(load_frameworks()[-1]) == str(frameworks[-1])
     assert sphere("fcc", 4.0) is here
+
+
+@pytest.mark.parametrize("words", ["", "memory.end_at_once(); "])
+def test_a_command_ends_without_a_look_for_garbage(words):
+    code = "import gc; from diffpy_cbldm import memory; gc.disable(); " + words
+    code += "x = type('X', (), {'__del__': lambda _: print('found')})(); "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "x.x = x"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ("" if words else "found\n")
+
+
+def test_counts_are_forgotten_and_their_memory_stays(monkeypatch):
+    monkeypatch.setattr(memory, "give_back", lambda: pytest.fail("given back"))
+    memory.forget(memory.COUNTS)

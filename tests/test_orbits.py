@@ -26,7 +26,7 @@ from diffpy_cbldm.search import by_shells, framework_screening
 from diffpy_cbldm.search.by_library import library_rw
 from diffpy_cbldm.search.by_shells import shells_generator
 from diffpy_cbldm.search.matching import Motion
-from diffpy_cbldm.solving.relaxed_library import relaxed_library
+from diffpy_cbldm.solving.relaxed_library import relaxed_ahead, relaxed_library
 from training.make_frameworks import TOUCHING, seeds, sites
 
 ICO = Icosahedron("Au", 3).positions
@@ -266,6 +266,19 @@ def test_ideal_clusters_of_the_library_are_relaxed():
     used = settings.Solve()
     found = relaxed_library([], target, used)
     assert any(len(p.positions) == 105 for p in found.met)
+    # A core that has nothing to do makes the same beforehand, unless what
+    # was proposed may explain the data, or has relaxed orbits.
+    poor = cb.Candidate("Au", 2.88 * table.positions(0), generator="screen")
+    made = relaxed_ahead([poor], target)
+    again = relaxed_library([], target, used, made=made)
+    assert [p.rw for p in again.met] == [p.rw for p in found.met]
+    framework = dataclasses.replace(poor, edits=("orbits",))
+    for some in (
+        [cb.Candidate("Au", cluster.positions)],
+        [poor, framework],
+        [],
+    ):
+        assert relaxed_ahead(some, target) is None
     best = min(
         (p for front in found.fronts for p in front.changed),
         key=lambda p: p.criterion,

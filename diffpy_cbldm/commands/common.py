@@ -21,6 +21,7 @@ from diffpy_cbldm import options
 from diffpy_cbldm._version import __version__
 from diffpy_cbldm.databases import masked
 from diffpy_cbldm.errors import CbldmError
+from diffpy_cbldm.memory import end_at_once
 
 FINE, MISTAKE, FATAL = 0, 1, 2
 """Exit codes: all went well, a mistake in the input, anything else."""
@@ -324,7 +325,9 @@ def guarded(
     words : sequence of str or None
         The arguments; those of the process where None.
     """
-    words = sys.argv[1:] if words is None else words
+    if words is None:
+        words = sys.argv[1:]
+        end_at_once()  # this process is the command's own
     _open_standard_streams()
     _settle_home()
     try:

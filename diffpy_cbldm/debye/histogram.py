@@ -114,7 +114,7 @@ class SitePairs:
         cells = 1 + int(t.max(initial=0.0))
         moments = np.zeros((len(clusters), cells, MOMENTS))
         class_moments(counts, t, moments)
-        return _spread(moments, *self._grid).astype(np.float32)
+        return spread_moments(moments, *self._grid).astype(np.float32)
 
 
 def _classes(sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -252,11 +252,11 @@ def cluster_histograms(
         if below:
             # The slower way names the atoms in its error.
             pair_grid(*padded(part, np.float64), None, step, bins, order)
-        out[first : first + count] = _spread(moments, step, bins, order)
+        out[first : first + count] = spread_moments(moments, step, bins, order)
     return out
 
 
-def _spread(
+def spread_moments(
     moments: np.ndarray, step: float, bins: int, order: int
 ) -> np.ndarray:
     """What pairs leave in the bins, from their moments in cells.
@@ -315,7 +315,8 @@ def distance_moments(
     out = np.zeros((len(clusters), cells, MOMENTS))
     # As floats alone: for other types the loop would be compiled again.
     ends = float(low), float(min(high, cells))
-    below = pair_moments(flat, starts, 1.0 / step, *ends, inverse, out)
+    every = np.zeros(flat.shape[1])
+    below = pair_moments(flat, starts, every, 1 / step, *ends, inverse, out)
     return out, below
 
 

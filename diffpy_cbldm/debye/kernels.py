@@ -13,15 +13,17 @@ MOMENTS = 6
 
 
 @ahead(
-    "float64[:, ::1], int64[::1], float64, float64, float64, boolean, "
-    "float64[:, :, ::1]"
+    "float64[:, ::1], int64[::1], float64[::1], float64, float64, float64, "
+    "boolean, float64[:, :, ::1]"
 )
 @compiled
-def pair_moments(x, starts, per_step, low, high, inverse, out):
+def pair_moments(x, starts, shares, per_step, low, high, inverse, out):
     """Add up what the pairs of clusters leave in cells of distance.
 
     With t the distance in steps, each pair i < j adds w f^p to
-    ``out[cluster, int(t), p]``, where f = t - int(t) and w is 1/t or 1.
+    ``out[cluster, int(t), p]``, where f = t - int(t) and w is 1/t or 1.  Of a
+    cluster that begins with atoms of some share, each of these and any other
+    atom make a pair, which counts times the share.
 
     Parameters
     ----------
@@ -29,6 +31,8 @@ def pair_moments(x, starts, per_step, low, high, inverse, out):
         Positions of all clusters, one after the other.
     starts : (C + 1,) array of int64
         Where each cluster begins in `x`, and where the last one ends.
+    shares : (n,) array of float64
+        0 for all atoms of a cluster of which all pairs count.
     per_step : float, one over the unit of `x`
     low, high : float
         Pairs with t < low or t >= high are left out.
@@ -48,22 +52,29 @@ def pair_moments(x, starts, per_step, low, high, inverse, out):
         cells = out[c]
         first, last = starts[c], starts[c + 1]
         xs, ys, zs = x[0, first:last], x[1, first:last], x[2, first:last]
+        few = shares[first] > 0
         for i in range(last - first):
+            if few and not shares[first + i] > 0:
+                break
             xi, yi, zi = xs[i], ys[i], zs[i]
+            partners = last - first if few else i
+            share = shares[first + i] if few else 1.0
             # Distances first, in a loop that works on several at once.
-            for j in range(i):
+            for j in range(partners):
                 dx, dy, dz = xs[j] - xi, ys[j] - yi, zs[j] - zi
                 d = math.sqrt(dx * dx + dy * dy + dz * dz) * per_step
                 t[j] = d
                 per_t[j] = 1.0 / d
-            for j in range(i):
+            if few:
+                t[i] = high  # no pair of its own
+            for j in range(partners):
                 d = t[j]
                 if d < low:
                     below += 1
                 elif d < high:
                     k = int(d)
                     f = d - k
-                    w = per_t[j] if inverse else 1.0
+                    w = share * per_t[j] if inverse else share
                     # Written out: products of pairs do not wait in a row.
                     square = f * f
                     w2 = w * square

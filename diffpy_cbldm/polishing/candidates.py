@@ -36,7 +36,7 @@ from diffpy_cbldm.polishing.front import (
 )
 from diffpy_cbldm.polishing.large import large_edits
 from diffpy_cbldm.polishing.orbits import SIGNIFICANT
-from diffpy_cbldm.settings import Solve
+from diffpy_cbldm.settings import MAX_ATOMS, Solve
 
 LATTICE = {"oct": "fcc"}
 """What an edited cluster is called: its crystal, not its shape."""
@@ -88,7 +88,7 @@ class Front:
         The start as fitted, and structures of rising roughness.
     seen : tuple of float
         Rw on blocks of r that were left out, of the start and of the
-        polished structure, both fitted to the rest.
+        polished structure, both fitted to the rest; see `predicting`.
     share : float
         Of the independent points that count as evidence, see
         `diffpy_cbldm.polishing.evidence`.
@@ -143,7 +143,7 @@ def edit(
     kinds: Sequence[str] = EDIT_KINDS,
     limit: float = ROUGHNESS,
 ) -> Front:
-    """Edit a candidate, and see whether that holds on r left out.
+    """Edit a candidate; whether that holds on r left out, see `predicting`.
 
     Parameters
     ----------
@@ -151,6 +151,11 @@ def edit(
     target : Target, or PDFData with the default range
     kinds, limit
         As for `diffpy_cbldm.polishing.front.front`.
+
+    Returns
+    -------
+    Front
+        As if all edits held.
     """
     target = Target.of(target)
     x, kind = start.positions, start.structure_type
@@ -161,15 +166,46 @@ def edit(
         kinds=kinds,
         limit=limit,
     )
-    give_back()
+    if len(x) > MAX_ATOMS:
+        give_back()
     share = evidence_share(found, target)
     judged = by_evidence(found, target, share)
     traced = (edited_from(start, judged[0], p) for p in judged)
-    made = Front(start, tuple(traced), (1.0, 0.0), share)
+    return Front(start, tuple(traced), (1.0, 0.0), share)
+
+
+def predicting(
+    made: Front,
+    target: Target,
+    *,
+    kinds: Sequence[str] = EDIT_KINDS,
+    limit: float = ROUGHNESS,
+    share: float | None = None,
+) -> Front:
+    """The same with what its edits predict of r that was left out.
+
+    Parameters
+    ----------
+    made : Front
+        Of `edit`.  One in which nothing changed stays as it is.
+    target : Target
+    kinds, limit
+        As for `edit`.
+    share : float, optional
+        Of the independent points; default that of the front.
+    """
     if not made.changed:
         return made
-    seen = predicted(x, kind, target, kinds=kinds, limit=limit, share=share)
-    give_back()
+    seen = predicted(
+        made.start.positions,
+        made.start.structure_type,
+        target,
+        kinds=kinds,
+        limit=limit,
+        share=made.share if share is None else share,
+    )
+    if len(made.start) > MAX_ATOMS:
+        give_back()
     return dataclasses.replace(made, seen=seen)
 
 
@@ -310,12 +346,8 @@ def polish(
     """
     target = Target.of(pdf, rmin, rmax)
     candidate = candidate_of(candidate)
-    made = edit(
-        candidate,
-        target,
-        kinds=check_kinds(kinds),
-        limit=roughness,
-    )
+    how: dict[str, Any] = {"kinds": check_kinds(kinds), "limit": roughness}
+    made = predicting(edit(candidate, target, **how), target, **how)
     first = refine(candidate, target, backend=backend)
     if not made.changed:
         return [first]

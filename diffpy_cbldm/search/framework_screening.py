@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from diffpy_cbldm.crystals.frameworks import load_frameworks
+from diffpy_cbldm.debye.orbit_histograms import orbit_histograms
 from diffpy_cbldm.fitting.target import Target
-from diffpy_cbldm.search.matching import Motion, histograms, screen
+from diffpy_cbldm.search.matching import (
+    HIST_BINS,
+    HIST_ORDER,
+    HIST_STEP,
+    Motion,
+    screen,
+)
 
 AT_ONCE = 512
 """Frameworks that are compared at a time."""
@@ -34,7 +41,12 @@ def compare_frameworks(
     # In pieces: histograms and curves of all would take 60 MB.
     for first in range(0, len(known), AT_ONCE):
         part = known[first : first + AT_ONCE]
-        hist = histograms([framework.positions for framework in part])
+        hist = orbit_histograms(
+            [framework.shells for framework in part],
+            step=HIST_STEP,
+            bins=HIST_BINS,
+            order=HIST_ORDER,
+        )
         atoms = np.array([len(framework) for framework in part])
         found.append(screen(hist, atoms, target, bond, motion))
     rw, bonds = zip(*found)

@@ -18,6 +18,7 @@ from diffpy_cbldm.polishing.candidates import (
     edit,
     edited_from,
     edited_type,
+    predicting,
 )
 from diffpy_cbldm.polishing.crystal import Measured, Polished
 from diffpy_cbldm.polishing.evidence import (
@@ -35,7 +36,7 @@ from diffpy_cbldm.polishing.front import (
 from diffpy_cbldm.processes import at_once, shared
 from diffpy_cbldm.settings import MAX_ATOMS
 from diffpy_cbldm.solving.atom_range import AtomRange, atom_range, spread
-from diffpy_cbldm.solving.relaxed_library import Relaxed, relaxed_library
+from diffpy_cbldm.solving.relaxed_library import Met, Relaxed, relaxed_library
 from diffpy_cbldm.solving.solution import FrontPoint
 
 STRETCH = 0.05
@@ -51,7 +52,12 @@ LARGE_COUNT = 2
 """Of these at most so many of more than 256 atoms: they take seconds each."""
 
 LAYER = 0.05
-"""Large particles of one type that differ in N by less are a layer apart."""
+"""Particles of one type that differ in N by less are a layer apart."""
+
+MISFIT = 0.1
+"""Rw of the best candidate above which no two starts that differ by less than
+a layer are edited: what is left is no matter of some surface atoms, and both
+end at the same misfit."""
 
 REFINED_COUNT = 3
 """Further structures of the front that are refined, by the criterion."""
@@ -113,40 +119,54 @@ def kinds_of(text: str) -> tuple[str, ...]:
 
 
 def edit_best(
-    starts: list[Candidate], target: Target, used: settings.Solve
+    starts: list[Candidate],
+    target: Target,
+    used: settings.Solve,
+    made: Met | None = None,
+    least: float = 0.0,
 ) -> Edits:
-    """Edit some candidates, and refine what the data support."""
+    """Edit some candidates, and refine what the data support.
+
+    made : what `relaxed_ahead` gave.
+    least : Rw of the best that was refined.
+    """
     how: dict[str, Any] = {
         "kinds": [k for k in kinds_of(used.polish) if k != CHARGE],
         "limit": used.roughness,
     }
     fronts = at_once(
-        lambda start: edit(start, target, **how), _to_polish(starts)
+        lambda start: edit(start, target, **how),
+        _to_polish(starts, used.polish == "yes" and least > MISFIT),
     )
     relaxed = Relaxed()
     if "orbits" in how["kinds"]:
         known = [c.rw for c in starts if c.rw is not None]
         known += [p.rw for front in fronts for p in front.found]
-        least = min(known, default=math.inf)
-        relaxed = relaxed_library(starts, target, used, least)
+        found = min(known, default=math.inf)
+        relaxed = relaxed_library(starts, target, used, found, made)
         fronts += relaxed.fronts
     if not fronts:
         return Edits([], (), None)
+    own = [front.share for front in fronts]
     fronts, relaxed, share = _judged_alike(fronts, relaxed, target)
-    # Edits count only where they predict r that was left out.
-    held = [front for front in fronts if front.holds]
-    some = any(front.changed for front in held)
     # Kinds that are named are made all the same.
-    if used.polish == "yes" and share < 1:
-        asked = _asked_for(fronts, target)
-        held = [
-            dataclasses.replace(f, found=tuple(filter(asked, f.found)))
-            for f in held
-        ]
-    else:
-        asked = _any
+    some = used.polish == "yes" and share < 1
+    asked = _asked_for(fronts, target) if some else _any
+    unseen = len(fronts) - len(relaxed.fronts)
+
+    def holds(k: int) -> bool:
+        if k >= unseen:
+            return True  # it was asked before
+        made = predicting(fronts[k], target, share=own[k], **how)
+        return made.holds
+
+    held = _held(fronts, asked, holds)
     if not any(front.changed for front in held):
-        return Edits([], (), _range_without_edits(fronts), refused=some)
+        refused = some and any(
+            front.changed and holds(k) for k, front in enumerate(fronts)
+        )
+        atoms = _range_without_edits(fronts)
+        return Edits([], (), atoms, refused=refused)
     near = min((best(front.found) for front in held), key=_criterion)
     sizes = other_sizes(
         near, near.start.structure_type, target, share=share, **how
@@ -167,6 +187,28 @@ def edit_best(
     atoms = _atoms(answer, fronts, met, bool(answer.edits))
     around = _around_relaxed(held, relaxed)
     return Edits(refined, tuple(points), atoms, around)
+
+
+def _held(
+    fronts: Sequence[Front],
+    asked: Callable[[Edited], bool],
+    holds: Callable[[int], bool],
+) -> list[Front]:
+    """The fronts whose edits hold, with those alone that are asked for.
+
+    Edits count only where they predict r that was left out.  What is a third
+    of the work: where the misfit asks for none of a front's, they are not
+    looked at, and its start stays.
+
+    holds : whether the edits of a front, by its place, hold
+    """
+    left = [
+        dataclasses.replace(front, found=tuple(filter(asked, front.found)))
+        for front in fronts
+    ]
+    open_ones = [k for k, front in enumerate(left) if front.changed]
+    known = dict(zip(open_ones, at_once(holds, open_ones)))
+    return [front for k, front in enumerate(left) if known.get(k, True)]
 
 
 def _judged_alike(
@@ -222,9 +264,11 @@ def _around_relaxed(
     return _atoms(best, (), [*met, *relaxed.met], True)
 
 
-def _to_polish(starts: list[Candidate]) -> list[Candidate]:
+def _to_polish(starts: list[Candidate], misfit: bool) -> list[Candidate]:
     """The first of each generator, and then the best of the others.
 
+    Of those of one generator that are a layer apart the first alone, where a
+    misfit is left that neither will explain.
     No framework whose orbits were relaxed: it is edited already, and its
     sites are those of no crystal that could go on.
     """
@@ -240,11 +284,21 @@ def _to_polish(starts: list[Candidate]) -> list[Candidate]:
             and not any(_nearly(c, other) for other in large)
         ):
             chosen.append(c)
-    return chosen[:POLISHED_COUNT]
+    chosen = chosen[:POLISHED_COUNT]
+    if not misfit:
+        return chosen
+    return [
+        c
+        for k, c in enumerate(chosen)
+        if not any(
+            c.generator == other.generator and _nearly(c, other)
+            for other in chosen[:k]
+        )
+    ]
 
 
 def _nearly(a: Candidate, b: Candidate) -> bool:
-    """Whether edits lead from one large particle to the other."""
+    """Whether edits lead from one particle to the other."""
     apart = abs(len(a) - len(b)) / len(a)
     return a.structure_type == b.structure_type and apart < LAYER
 

@@ -44,6 +44,16 @@ EDITED = 2
 """Of these the best that predicts r that was left out is an edit; so many are
 asked."""
 
+FORESEEN = 0.1
+"""Rw of the best proposal so far above which edits of it will hardly explain
+the data, so that relaxed clusters will be asked for."""
+
+Ideal = list[tuple[Candidate, QuickFit]]
+"""Ideal clusters as they fit."""
+
+Met = tuple[Ideal, dict[int, Polished]]
+"""Ideal clusters, and those of them that were relaxed, by their places."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Relaxed:
@@ -66,6 +76,7 @@ def relaxed_library(
     target: Target,
     used: settings.Solve,
     least: float = math.inf,
+    made: Met | None = None,
 ) -> Relaxed:
     """Relax icosahedra and decahedra.
 
@@ -77,6 +88,8 @@ def relaxed_library(
     used : settings.Solve
     least : float
         The least Rw of all else, edited or not.
+    made : Met, optional
+        What `relaxed_ahead` gave.
 
     Returns
     -------
@@ -90,9 +103,7 @@ def relaxed_library(
     known = any("orbits" in c.edits for c in starts)
     if known or not asks_for_shells(target):
         return Relaxed()
-    ideal = _ideal(target)
-    give_back()  # what the fits of all have left behind
-    met = _met(ideal, target)
+    ideal, met = made or _made(target)
     taken = {(c.structure_type, len(c)) for c in starts}
     for k in sorted(met, key=lambda k: met[k].criterion)[:EDITED]:
         start, fit = ideal[k]
@@ -103,6 +114,38 @@ def relaxed_library(
         if front.changed and front.holds:
             return Relaxed([front], list(met.values()))
     return Relaxed([], list(met.values()))
+
+
+def relaxed_ahead(proposed: Sequence[Candidate], target: Target) -> Met | None:
+    """What `relaxed_library` will need, on a core that has nothing to do.
+
+    Parameters
+    ----------
+    proposed : sequence of Candidate
+        By generators that have answered already; the best of each before
+        its others.
+    target : Target
+
+    Returns
+    -------
+    Met or None
+        None where it may be that nothing will be relaxed.
+    """
+    known = any("orbits" in c.edits for c in proposed)
+    if known or not asks_for_shells(target):
+        return None
+    firsts = {c.generator: c.positions for c in reversed(proposed)}
+    fits = quick_fit([*firsts.values()], target, scan=(0.0,))
+    if min((fit.rw for fit in fits), default=0.0) < FORESEEN:
+        return None
+    return _made(target)
+
+
+def _made(target: Target) -> Met:
+    """Ideal clusters with orbits, relaxed."""
+    ideal = _ideal(target)
+    give_back()  # what the fits of all have left behind
+    return ideal, _met(ideal, target)
 
 
 def _crystal(start: Candidate, fit: QuickFit, target: Target) -> Crystal:
@@ -153,7 +196,7 @@ def _front(
     return Front(start, traced, seen)
 
 
-def _ideal(target: Target) -> list[tuple[Candidate, QuickFit]]:
+def _ideal(target: Target) -> Ideal:
     """The ideal clusters with orbits to relax that fit best as they are."""
     table, (rw, bonds) = load_table(), screened_library(target)
     places = [

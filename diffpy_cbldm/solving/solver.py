@@ -67,6 +67,7 @@ from diffpy_cbldm.solving.polish_stage import (
     without_copies,
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
+from diffpy_cbldm.solving.relaxed_library import Met
 from diffpy_cbldm.solving.solution import Solution
 from diffpy_cbldm.solving.two_cores import fitted, proposed
 from diffpy_cbldm.threads import cores as use_cores
@@ -244,7 +245,7 @@ def _solve(
     generators = used.generators.split(",")
     given = target.pdf
     target, told = settle(target, used.small_angle)
-    pool, silent = proposed(target, used, crystals, starts, clock)
+    pool, silent, made = proposed(target, used, crystals, starts, clock)
     crystal = fit_crystal(target)
     unheard = [f"The generator {name} proposed nothing." for name in silent]
     notes = [*notes, *told, *unheard]
@@ -259,7 +260,9 @@ def _solve(
         notes.append(UNEDITED)
     else:
         give_back()  # what the fits have left behind
-        edits = _edited([ranked[i][0] for i in chosen], target, used, clock)
+        best = [ranked[i][0] for i in chosen]
+        least = min((c.rw for c, _ in refined if c.rw), default=0.0)
+        edits = _edited(best, target, used, clock, made, least)
         refined += without_copies(edits.refined, [c for c, _ in refined])
         notes += [REFUSED] if edits.refused else []
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
@@ -317,12 +320,14 @@ def _edited(
     target: Target,
     used: settings.Solve,
     clock: Clock,
+    made: Met | None,
+    least: float,
 ) -> Edits:
     """What edits of some candidates give, where any are asked for."""
     if used.polish == "no":
         return Edits([], (), None)
     clock.begin("polish")
-    return edit_best(starts, target, used)
+    return edit_best(starts, target, used, made, least)
 
 
 def _doubts_of(

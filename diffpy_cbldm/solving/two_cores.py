@@ -26,7 +26,12 @@ from diffpy_cbldm.search.generators import (
     propose,
 )
 from diffpy_cbldm.solving.clock import Clock
+from diffpy_cbldm.solving.polish_stage import kinds_of
+from diffpy_cbldm.solving.relaxed_library import Met, relaxed_ahead
 from diffpy_cbldm.solving.sizes import SizeAtQdamp, sizes_by_qdamp
+
+AHEAD = "relaxed clusters of the library"
+"""What is made beside the proposals, where a core has the time."""
 
 MOVED = 1e-4
 """Where the first orbit of a relaxed framework begins, bond lengths."""
@@ -38,22 +43,36 @@ def proposed(
     crystals: Sequence[Any],
     starts: tuple[Candidate, ...],
     clock: Clock,
-) -> tuple[list[Candidate], list[str]]:
-    """What the generators propose, and those that proposed nothing."""
+) -> tuple[list[Candidate], list[str], Met | None]:
+    """What the generators propose, and those that proposed nothing.
 
-    def drawn_by(name: str) -> list[Candidate]:
-        drawn = proposed_by(name, target, used, starts, crystals)
+    And what the edits will need of the library, where a copy of the process
+    had the time to make it.
+    """
+    here: dict[str, list[Candidate]] = {}
+
+    def drawn_by(name: str) -> Any:
+        if name == AHEAD:
+            # Without the answers of those behind it, as on one core, it
+            # would be made in vain where a framework is proposed.
+            behind = order[order.index(AHEAD) + 1 :]
+            if not {*behind} <= {*here}:
+                return None
+            return relaxed_ahead([c for n in behind for c in here[n]], target)
+        here[name] = proposed_by(name, target, used, starts, crystals)
         # What another generator asks for needs the place.
         forget(PROPOSALS)
-        return drawn
+        return here[name]
+
+    def begin(name: str) -> None:
+        if name != AHEAD:
+            clock.begin(f"propose ({name})")
 
     names = used.generators.split(",")
-    # The model takes the longest, and a copy of a process has no CUDA.
-    order = sorted(names, key=lambda name: name != "cbldm")
+    order = _in_order(names, used)
     # What the generators of others need of this process we cannot know.
     ask = shared if set(names) <= {*built_in()} else in_turn
-    drawn = ask(drawn_by, order, lambda name: clock.begin(f"propose ({name})"))
-    found = dict(zip(order, drawn))
+    found = dict(zip(order, ask(drawn_by, order, begin)))
     pool = [candidate for name in names for candidate in found[name]]
     silent = [n for n in names if not found[n] and n not in MAY_BE_SILENT]
     if not pool:
@@ -61,7 +80,19 @@ def proposed(
             "No generator proposed a structure; expected at least one: add "
             "the generator library, which always answers."
         )
-    return pool, silent
+    return pool, silent, found.get(AHEAD)
+
+
+def _in_order(names: Sequence[str], used: settings.Solve) -> list[str]:
+    """Generators and `AHEAD`, those that this process begins with first."""
+    # The model takes the longest, and a copy of a process has no CUDA.
+    order = sorted(names, key=lambda name: name != "cbldm")
+    if "library" in names and "orbits" in kinds_of(used.polish):
+        others = [n for n in order if n not in ("cbldm", "library")]
+        if others:
+            own = [n for n in order if n not in others]
+            return [*own, AHEAD, *others]
+    return order
 
 
 def proposed_by(
