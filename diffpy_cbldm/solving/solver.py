@@ -260,18 +260,17 @@ def _solve(
         notes.append(UNEDITED)
     else:
         give_back()  # what the fits have left behind
+        plain = [c for c, _ in refined]
         best = [ranked[i][0] for i in chosen]
-        least = min((c.rw for c, _ in refined if c.rw), default=0.0)
-        edits = _edited(best, target, used, clock, made, least)
-        refined += without_copies(edits.refined, [c for c, _ in refined])
+        edits = _edited(best, target, used, clock, made, plain)
+        refined += without_copies(edits.refined, plain)
         notes += [REFUSED] if edits.refused else []
     rest = [(c, f.rw) for i, (c, f) in enumerate(ranked) if i not in chosen]
     order = ordered([c for c, _ in refined], target)
     everything = [*(refined[i] for i in order), *rest]
     candidates = [c for c, _ in everything]
-    largest = largest_proposed(generators)
+    largest, part = largest_proposed(generators), used.sublattice is not None
     clock.begin("sizes")
-    part = used.sublattice is not None
     answer = Answer(candidates, target, crystal, largest, given, part)
     edited = edits.range_of(candidates[0])
     beside, verdict, atoms = judged(answer, ranked, edited, sizes)
@@ -321,12 +320,16 @@ def _edited(
     used: settings.Solve,
     clock: Clock,
     made: Met | None,
-    least: float,
+    plain: Sequence[Candidate],
 ) -> Edits:
-    """What edits of some candidates give, where any are asked for."""
+    """What edits of some candidates give, where any are asked for.
+
+    plain : the same and others as they were refined
+    """
     if used.polish == "no":
         return Edits([], (), None)
     clock.begin("polish")
+    least = min((c.rw for c in plain if c.rw), default=0.0)
     return edit_best(starts, target, used, made, least)
 
 
