@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +15,7 @@ from diffpy_cbldm.fitting.agreement import EXPLAINED
 from diffpy_cbldm.fitting.quickfit import quick_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.pdfdata import PDFData
+from diffpy_cbldm.search.asked_before import ANSWERS, Question
 from diffpy_cbldm.search.large_model import Told, drawn, search_large
 from diffpy_cbldm.search.pool import POPULATION, Pool, as_good
 from diffpy_cbldm.search.surfaces import move_surfaces
@@ -91,7 +90,7 @@ def cbldm_generator(
         other one has a number of atoms that none before it has, as long as
         such fit as well.
     """
-    question = _Question.of(Target.of(pdf, rmin, rmax))
+    question = Question.of(Target.of(pdf, rmin, rmax))
     target = question.target
     sizes = _sizes(question, seed, device, large) if large else SMALL_ALONE
     few: tuple[Candidate, ...] = ()
@@ -123,27 +122,6 @@ def _least_rw(some: Sequence[Candidate], target: Target) -> float:
     return min(fit.rw for fit in quick_fit(found, target))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Question:
-    """A target by what it holds, so that it is known when it comes again."""
-
-    digest: bytes
-    target: Target = dataclasses.field(compare=False)
-
-    @classmethod
-    def of(cls, target: Target) -> _Question:
-        state = hashlib.sha256()
-        for column in (*target.curve, target.r, target.g, target.weights):
-            state.update(column.tobytes())
-        plain = (
-            *(target.element, target.rmin, target.rmax, target.bond),
-            *(target.qmin, target.qmax, target.qdamp, target.qbroad),
-            target.stype,
-        )
-        state.update(repr(plain).encode())
-        return cls(state.digest(), target)
-
-
 class Sizes(NamedTuple):
     """Which models are asked."""
 
@@ -163,7 +141,7 @@ FITTED = 4
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _sizes(question: _Question, seed: int, device: str, weights: str) -> Sizes:
+def _sizes(question: Question, seed: int, device: str, weights: str) -> Sizes:
     """The sizes that a PDF may be of, as the large model reads it."""
     told = _told(question, seed, device, weights)
     atoms = np.array([one.atoms for one in told])
@@ -173,7 +151,7 @@ def _sizes(question: _Question, seed: int, device: str, weights: str) -> Sizes:
 
 @functools.lru_cache(maxsize=KEPT)
 def _told(
-    question: _Question, seed: int, device: str, weights: str
+    question: Question, seed: int, device: str, weights: str
 ) -> tuple[Told, ...]:
     """What the first latents tell, read at the bond of the first peak."""
     target = question.target
@@ -184,7 +162,7 @@ def _told(
 
 @functools.lru_cache(maxsize=KEPT)
 def _drawn_large(
-    question: _Question, count: int, seed: int, device: str, weights: str
+    question: Question, count: int, seed: int, device: str, weights: str
 ) -> tuple[Candidate, ...]:
     """The large candidates of a PDF, drawn once."""
     model = _model(weights, device)
@@ -200,7 +178,7 @@ def _drawn_large(
 
 @functools.lru_cache(maxsize=KEPT)
 def _drawn(
-    question: _Question,
+    question: Question,
     count: int,
     seed: int,
     device: str,
@@ -220,7 +198,7 @@ def _drawn(
 
 def forget() -> None:
     """Draw anew for PDFs that were solved before, as timings need it."""
-    for kept in (_drawn, _drawn_large, _sizes, _told):
+    for kept in (_drawn, _drawn_large, _sizes, _told, ANSWERS):
         kept.cache_clear()
 
 

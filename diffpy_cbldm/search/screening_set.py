@@ -150,7 +150,7 @@ def load_set() -> np.ndarray:
     CbldmError
         No set belongs to the clusters that are drawn here.
     """
-    for count, path in _kept():
+    for count, path in kept_sets():
         if count < SHIPPED:
             warnings.warn(
                 f"{path} holds {count} clusters and is left out, as "
@@ -253,7 +253,7 @@ def _path(count: int) -> Path:
     return cache_folder() / f"screening-{VERSION}-{digest}-{count}.npy"
 
 
-def _kept() -> list[tuple[int, Path]]:
+def kept_sets() -> list[tuple[int, Path]]:
     """Sizes and files of the sets in the cache folder, the largest first."""
     try:
         beginning = _path(0).stem.removesuffix("0")

@@ -20,11 +20,13 @@ from diffpy_cbldm.fitting.refinement import refine
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.memory import PROPOSALS, forget
 from diffpy_cbldm.processes import in_turn, shared
+from diffpy_cbldm.search.asked_before import ANSWERS, Question
 from diffpy_cbldm.search.generators import (
     MAY_BE_SILENT,
     built_in,
     propose,
 )
+from diffpy_cbldm.search.screening_set import kept_sets
 from diffpy_cbldm.solving.clock import Clock
 from diffpy_cbldm.solving.polish_stage import kinds_of
 from diffpy_cbldm.solving.relaxed_library import Met, relaxed_ahead
@@ -49,7 +51,49 @@ def proposed(
     And what the edits will need of the library, where a copy of the process
     had the time to make it.
     """
+    names = used.generators.split(",")
+
+    def make() -> dict[str, Any]:
+        return _drawn(names, target, used, crystals, starts, clock)
+
+    # What others propose may depend on what we cannot know.
+    if {*names} <= {*built_in()} and not starts and not crystals:
+        asked = (
+            *(Question.of(target), used.generators, used.count, used.seed),
+            *(used.device, _relaxes(used), *kept_sets(), propose),
+        )
+        for name in names if asked in ANSWERS else ():
+            clock.begin(f"propose ({name})")
+        found = ANSWERS.of(asked, make, _atoms)
+    else:
+        found = make()
+    pool = [candidate for name in names for candidate in found[name]]
+    silent = [n for n in names if not found[n] and n not in MAY_BE_SILENT]
+    if not pool:
+        raise CbldmError(
+            "No generator proposed a structure; expected at least one: add "
+            "the generator library, which always answers."
+        )
+    return pool, silent, found.get(AHEAD)
+
+
+def _atoms(found: dict[str, Any]) -> int:
+    """Those of all proposals."""
+    some = (found[name] for name in found if name != AHEAD)
+    return sum(len(candidate) for drawn in some for candidate in drawn)
+
+
+def _drawn(
+    names: Sequence[str],
+    target: Target,
+    used: settings.Solve,
+    crystals: Sequence[Any],
+    starts: tuple[Candidate, ...],
+    clock: Clock,
+) -> dict[str, Any]:
+    """What each generator proposes, and what stands under `AHEAD`."""
     here: dict[str, list[Candidate]] = {}
+    order = _in_order(names, used)
 
     def drawn_by(name: str) -> Any:
         if name == AHEAD:
@@ -68,26 +112,22 @@ def proposed(
         if name != AHEAD:
             clock.begin(f"propose ({name})")
 
-    names = used.generators.split(",")
-    order = _in_order(names, used)
     # What the generators of others need of this process we cannot know.
-    ask = shared if set(names) <= {*built_in()} else in_turn
-    found = dict(zip(order, ask(drawn_by, order, begin)))
-    pool = [candidate for name in names for candidate in found[name]]
-    silent = [n for n in names if not found[n] and n not in MAY_BE_SILENT]
-    if not pool:
-        raise CbldmError(
-            "No generator proposed a structure; expected at least one: add "
-            "the generator library, which always answers."
-        )
-    return pool, silent, found.get(AHEAD)
+    ask = shared if {*names} <= {*built_in()} else in_turn
+    return dict(zip(order, ask(drawn_by, order, begin)))
+
+
+def _relaxes(used: settings.Solve) -> bool:
+    """Whether clusters of the library may be relaxed in a job."""
+    library = "library" in used.generators.split(",")
+    return library and "orbits" in kinds_of(used.polish)
 
 
 def _in_order(names: Sequence[str], used: settings.Solve) -> list[str]:
     """Generators and `AHEAD`, those that this process begins with first."""
     # The model takes the longest, and a copy of a process has no CUDA.
     order = sorted(names, key=lambda name: name != "cbldm")
-    if "library" in names and "orbits" in kinds_of(used.polish):
+    if _relaxes(used):
         others = [n for n in order if n not in ("cbldm", "library")]
         if others:
             own = [n for n in order if n not in others]
