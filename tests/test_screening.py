@@ -254,9 +254,15 @@ def test_data_that_end_early_and_a_wide_q_range():
     assert len(best) == len(truth) and rmsd(best.positions, truth) < 0.02
 
 
-def test_screening_is_fast():
+def test_ten_thousand_clusters_take_not_much_longer_than_one():
+    """Processor time: most is what all of them share."""
     (pdf,) = cb.simulate([cb.Cluster("Pt", cluster(9, 2.77))])
-    hist = shipped_set()
-    start = time.perf_counter()
-    rough_rw(hist, Target.of(pdf).with_qdamp(None), BOND_CHANGES, Motion())
-    assert time.perf_counter() - start < 2.0  # 0.1 s on a quiet core
+    hist, target = shipped_set(), Target.of(pdf).with_qdamp(None)
+
+    def seconds(some):
+        start = time.process_time()
+        rough_rw(some, target, BOND_CHANGES, Motion())
+        return time.process_time() - start
+
+    one = min(seconds(hist[:1]) for _ in range(2))
+    assert len(hist) == 10_000 and seconds(hist) < 30 * one
