@@ -17,7 +17,7 @@ from diffpy_cbldm.output.results import result
 from diffpy_cbldm.solving.abstaining import reason
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubt_facts import DOUBTED, FACTS
-from diffpy_cbldm.solving.doubt_table import TESTS, Answer
+from diffpy_cbldm.solving.doubt_table import TESTS, Answer, measured
 from diffpy_cbldm.solving.other_ranges import BondRange
 from diffpy_cbldm.solving.verdict import headline, judge
 from tests.benchmarks.no_particle import (
@@ -126,6 +126,27 @@ def test_a_liquid_has_no_structure(monkeypatch):
     assert kind(hard_spheres(), 0.3) == "liquid or glass"
     monkeypatch.setattr(abstaining, "_rw_beyond", lambda *a: 0.1)
     assert kind(hard_spheres(), 0.3) is None
+
+
+@pytest.mark.parametrize("before, expected", [(0.1, True), (0.01, False)])
+def test_edits_do_not_hide_the_blur_of_a_liquid(monkeypatch, before, expected):
+    """Sites that imitate a wave take up what a Uiso at its bound was."""
+    from diffpy_cbldm.solving import abstaining
+
+    monkeypatch.setattr(abstaining, "_rw_beyond", lambda *a: 0.1)
+    one = answer(hard_spheres(), 0.155)
+    (plain,) = one.candidates
+    name = f"{plain.elements[0]}_Uiso"
+    plain = dataclasses.replace(plain, parameters={name: (before, 0.0)})
+    edited = dataclasses.replace(
+        plain, rw=0.04, parameters={name: (0.039, 0.0)}, edits=("sites",)
+    )
+    some = dataclasses.replace(one, candidates=[edited, plain])
+    assert (reason(some) is not None) == expected
+    assert some.uiso == before
+    doubt = next(d for d in measured(some) if d.name == "uiso")
+    assert doubt.value == before and doubt.raised == expected
+    assert ("without edits" in doubt.text) == expected
 
 
 def test_a_compound_or_another_metal_has_none():

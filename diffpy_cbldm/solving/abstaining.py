@@ -262,8 +262,9 @@ def _liquid(answer: Answer) -> Reason | None:
     wave, decay = fit_wave(target)
     if wave >= WAVE:
         return None
-    blurred = min(answer.best.uiso.values(), default=0.0) > BLURRED
-    # A structure whose shells are blurred away is a wave as well.
+    # A structure whose shells are blurred away is a wave as well.  Edits take
+    # the blur upon them, by atoms that stand where no crystal has any.
+    blurred = answer.uiso > BLURRED
     if wave >= _rw_beyond(answer, BEYOND * bond) and not blurred:
         return None
     return Reason(

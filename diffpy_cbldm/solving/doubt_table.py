@@ -128,6 +128,17 @@ class Answer:
         return doubts.unedited(self.candidates).rw or self.rw
 
     @property
+    def uiso(self) -> float:
+        """The least Uiso (A^2) of the best structure without edits.
+
+        Light atoms of a compound move more, and hide behind its heavy ones.
+        """
+        best = self.best
+        if best.edits:
+            best = doubts.unedited(self.candidates)
+        return min(best.uiso.values(), default=0.0)
+
+    @property
     def bond(self) -> float | None:
         """Of the first peak, angstrom; None where there is none."""
         return doubts.bond_of(self.target)
@@ -279,11 +290,6 @@ def _limit(answer: Answer) -> float:
     return len(answer.best) / answer.largest
 
 
-def _uiso(answer: Answer) -> float:
-    # Light atoms of a compound move more, and hide behind its heavy ones.
-    return min(answer.best.uiso.values(), default=0.0)
-
-
 def _range(answer: Answer) -> float:
     if answer.bond is None:
         return 0.0
@@ -403,9 +409,10 @@ TESTS = (
     _Test(
         "uiso",
         "its atoms would move too far",
-        _uiso,
-        lambda answer, value: f"Uiso is {value:.3f} A^2, more than atoms of a "
-        f"crystal usually move: the structure is blurred to fit, which a "
+        lambda answer: answer.uiso,
+        lambda answer, value: f"Uiso is {value:.3f} A^2"
+        f"{' without edits' if answer.best.edits else ''}, more than atoms of "
+        f"a crystal usually move: the structure is blurred to fit, which a "
         f"wrong type, a liquid or particles unlike one another ask for.",
     ),
 )
