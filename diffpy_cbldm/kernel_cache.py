@@ -18,6 +18,8 @@ from typing import Any
 
 from numba.core.caching import FunctionCache
 
+from diffpy_cbldm.interrupts import answer
+
 if sys.platform != "win32":
     import fcntl
 
@@ -108,6 +110,8 @@ class OneAtATime(FunctionCache):
             try:
                 self._held = _locked(self._lock_path)
             except BlockingIOError:
+                # Ctrl-C waits for a compilation, but not for another's.
+                answer()
                 time.sleep(_PAUSE)
             except OSError:  # some network folders know no locks
                 return False

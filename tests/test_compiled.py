@@ -179,6 +179,62 @@ def test_what_is_damaged_on_disk_is_compiled_again(module, suffix, left):
     assert again.stats.cache_hits.total() == 1
 
 
+INTERRUPTED = """
+import os
+import signal
+
+import numpy
+from numba.core import event
+
+import loops
+
+
+class Interrupter(event.Listener):
+    def on_start(self, what):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def on_end(self, what):
+        pass
+
+
+event.register("numba:compile", Interrupter())
+try:
+    loops.total(numpy.arange(5.0))
+except KeyboardInterrupt:
+    print(len(loops.total.signatures), signal.getsignal(signal.SIGINT))
+print(loops.total(numpy.arange(5.0)), loops.total.stats.cache_misses.total())
+"""
+
+
+@posix
+def test_ctrl_c_waits_until_a_kernel_is_compiled(module):
+    """An exception amid numba may be lost, or leave it broken."""
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        cwd=module.parent,
+        capture_output=True,
+        text=True,
+    )
+    told = f"1 {signal.default_int_handler}\n10.0 1\n"
+    assert run.stdout == told, run.stderr
+
+
+@posix
+def test_ctrl_c_does_not_wait_for_another_compiler(module, monkeypatch):
+    total = _kernel(module)
+    lock = kernel_cache._locked(total._cache._lock_path)
+
+    def interrupt(pause):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(kernel_cache.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        total(np.array([1.0, 2.0]))
+    os.close(lock)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert total(np.array([1.0, 2.0])) == 3.0
+
+
 @posix
 def test_who_holds_a_lock_for_too_long_is_not_waited_for(module, monkeypatch):
     monkeypatch.setattr(kernel_cache, "LONGEST", 0.05)
