@@ -158,3 +158,25 @@ def test_lists_are_conditions_and_words_are_not(name, kind):
 def test_the_error_tells_the_tensor_that_was_given(kind):
     with pytest.raises(CbldmError, match=f"Tensor of {kind}"):
         debye_pdf(torch.tensor(X[None]).to(kind), **PLAIN)
+
+
+@pytest.mark.parametrize(
+    "name", ["qdamp", "qbroad", "delta1", "delta2", "scale", "qmin", "rmax"]
+)
+def test_conditions_of_a_mixed_cluster_are_one_number(name):
+    exact = mixed_pdf(X, ELEMENTS, **{**PLAIN, name: 1.0})
+    for one in (np.array(1.0), torch.tensor(1.0)):
+        if name not in ("qmin", "rmax"):
+            g = mixed_pdf(X, ELEMENTS, **{**PLAIN, name: one})
+            np.testing.assert_array_equal(g, exact)
+    followed = torch.tensor(1.0, requires_grad=True)
+    for wrong in ("x", None, [1.0, 2.0], 1j, followed):
+        with pytest.raises(CbldmError, match=f"{name} is"):
+            mixed_pdf(X, ELEMENTS, **{**PLAIN, name: wrong})
+
+
+def test_words_are_no_widths_of_a_mixed_cluster():
+    for x in (X, torch.tensor(X)):
+        for wrong in ("x", None, 1j):
+            with pytest.raises(CbldmError, match="u_iso is"):
+                mixed_pdf(x, ELEMENTS, u_iso=wrong)

@@ -164,6 +164,37 @@ def _floating(x: Any) -> bool:
     return bool(array_namespace(x).isdtype(x.dtype, "real floating"))
 
 
+def converted(name: str, value: Any, like: Array) -> Array:
+    """`as_other` of what a user gave; CbldmError for what is no number."""
+    try:
+        return as_other(value, like)
+    except CbldmError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise CbldmError(
+            f"{name} is {value!r}; expected a number, or an array of them: "
+            f"correct {name}."
+        ) from error
+
+
+def one_number(name: str, value: Any) -> float:
+    """A condition that is one for all; CbldmError for what is none."""
+    if isinstance(value, (int, float)):
+        return value
+    tensor = is_torch_array(value)
+    try:
+        given = as_array(value) if tensor else value
+        found = math.nan if value is None else float(given)
+    except (TypeError, ValueError):
+        found = math.nan
+    if math.isnan(found) or follows_gradients(value):
+        plain = ", without a gradient" if tensor else ""
+        raise CbldmError(
+            f"{name} is {value!r}; expected one number{plain}: correct {name}."
+        )
+    return found
+
+
 def numbers(name: str, value: Number, like: Array, low: float) -> Array:
     """One value per cluster, (B,), checked against its lower limit."""
     xp, batch = array_namespace(like), len(like)
@@ -172,15 +203,7 @@ def numbers(name: str, value: Number, like: Array, low: float) -> Array:
         if value >= low:
             kind = {"dtype": like.dtype, "device": device(like)}
             return xp.full((batch,), value, **kind)
-    try:
-        values = as_other(value, like)
-    except CbldmError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise CbldmError(
-            f"{name} is {value!r}; expected a number, or one for each "
-            f"cluster: correct {name}."
-        ) from error
+    values = converted(name, value, like)
     if values.shape not in ((), (batch,)) and not (
         name == "u_iso" and values.shape == like.shape[:2]
     ):
@@ -202,7 +225,8 @@ def numbers(name: str, value: Number, like: Array, low: float) -> Array:
 
 def check_least_zero(**values: Any) -> None:
     """CbldmError for a value that is negative or not finite."""
-    for name, value in values.items():
+    for name, given in values.items():
+        value = one_number(name, given)
         if not math.isfinite(value) or value < 0:
             raise CbldmError(
                 f"{name} is {value:g}; expected a finite number of at "
