@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core.sigutils import normalize_signature
 
+from diffpy_cbldm.interrupts import in_one_piece
 from diffpy_cbldm.kernel_cache import OneAtATime
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -127,6 +128,8 @@ def _made(function: Kernel, **options: Any) -> Kernel:
     kernel = numba.njit(nogil=True, **options)(function)
     # Under NUMBA_DISABLE_JIT it is the function itself.
     if hasattr(kernel, "compile"):
+        # Calls that miss their types come here as well.
+        kernel.compile = in_one_piece(kernel.compile)
         with contextlib.suppress(RuntimeError):  # numba finds no folder
             kernel._cache = OneAtATime(function)
     return cast(Kernel, kernel)

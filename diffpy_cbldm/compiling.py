@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable
 from multiprocessing import spawn
 
+import diffpy_cbldm
 from diffpy_cbldm import compiled
 from diffpy_cbldm.kernel_cache import OneAtATime
 from diffpy_cbldm.processes import beside, may_split
@@ -28,11 +29,17 @@ _PAUSE = 0.002
 
 _RUN = """
 import sys
-sys.path[:] = {path!r}
+sys.path[:] = [{folder!r}, *{path!r}]
+import diffpy_cbldm
+del sys.path[0]
 from diffpy_cbldm import compiling
 compiling.compile_for_parent({names!r})
 """
-"""What an interpreter does that fills the cache."""
+"""What an interpreter does that fills the cache.
+
+The cache belongs to the package as this process found it; the folder of that
+stands first for no other module.
+"""
 
 _STARTED: list[subprocess.Popen[bytes]] = []
 """Such interpreters: each ends with this process, however that ends."""
@@ -117,7 +124,8 @@ def _by_an_interpreter(names: list[str]) -> bool:
     executable = spawn.get_executable()
     if getattr(sys, "frozen", False) or not executable:
         return False
-    words = _RUN.format(path=sys.path, names=names)
+    folder = os.path.dirname(diffpy_cbldm.__path__[0])
+    words = _RUN.format(folder=folder, path=sys.path, names=names)
     try:
         made = subprocess.Popen(
             [executable, "-c", words],

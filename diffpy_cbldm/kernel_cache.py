@@ -4,6 +4,8 @@ numba keeps what it compiled, but two processes that miss the same loop both
 compile it.  Here the first one holds a lock file meanwhile; the others read
 what it has made.  The system frees the lock of a process that ends, however
 it ends, and where there are no locks each process compiles for itself.
+What cannot be read is compiled again, and what cannot be kept serves all the
+same.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import time
 from typing import Any
 
 from numba.core.caching import FunctionCache
+
+from diffpy_cbldm.interrupts import answer
 
 if sys.platform != "win32":
     import fcntl
@@ -48,25 +52,45 @@ class OneAtATime(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """What is on disk; None where this process is to compile it."""
-        found = super().load_overload(sig, target_context)
+        found = self._read(sig, target_context)
         # A compilation that failed, or that Ctrl-C has ended, was not saved.
         self._release()
         if found is None and self._take():
             # Somebody may have made it until the lock was free.
-            found = super().load_overload(sig, target_context)
+            found = self._read(sig, target_context)
             if found is not None:
                 self._release()
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled and let the others read it."""
-        super().save_overload(sig, data)
-        self._release()
+        try:
+            # A full disk, or a file of another user: the job goes on.
+            with contextlib.suppress(Exception):
+                super().save_overload(sig, data)
+        finally:
+            self._release()
+
+    def _read(self, sig: Any, target_context: Any) -> Any:
+        """What is on disk; None where that is damaged, or not to be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # of half a file pickle raises anything
+            self._drop()
+            return None
+
+    def _drop(self) -> None:
+        """Leave nothing that neither this process nor another can read."""
+        with contextlib.suppress(OSError):
+            os.remove(self._cache_file._index_path)
 
     def has(self, types: Any, target_context: Any) -> bool:
         """Whether the kernel is on disk for these types, which is quick."""
         key = self._index_key(types, target_context.codegen())
-        return self._cache_file.load(key) is not None
+        try:
+            return self._cache_file.load(key) is not None
+        except Exception:  # as where it is read
+            return False
 
     def elsewhere(self) -> bool:
         """Whether another process compiles the kernel now."""
@@ -86,6 +110,8 @@ class OneAtATime(FunctionCache):
             try:
                 self._held = _locked(self._lock_path)
             except BlockingIOError:
+                # Ctrl-C waits for a compilation, but not for another's.
+                answer()
                 time.sleep(_PAUSE)
             except OSError:  # some network folders know no locks
                 return False

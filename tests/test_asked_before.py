@@ -1,13 +1,15 @@
 """Proposals are kept for a PDF that comes again, and only for that one."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.crystals.table import load_table
-from diffpy_cbldm.search import asked_before
+from diffpy_cbldm.errors import CbldmWarning
+from diffpy_cbldm.search import asked_before, screening_set
 from diffpy_cbldm.search.asked_before import Answers, Question
 from diffpy_cbldm.solving import two_cores
 
@@ -120,6 +122,20 @@ def test_only_the_last_answers_are_kept(monkeypatch):
     assert "a" not in some
 
 
+def test_a_set_that_is_made_again_is_asked_anew(
+    pdf, asked, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CBLDM_CACHE", str(tmp_path))
+    kept = screening_set._path(screening_set.SHIPPED + 1)
+    for content, count in (("damaged", 1), ("damaged", 1), ("again", 2)):
+        if not kept.exists() or kept.read_text() != content:
+            kept.write_text(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CbldmWarning)
+            cb.solve(pdf, generators="screen", **QUICK)
+        assert len(asked) == count
+
+
 def test_a_question_is_what_the_data_hold(pdf):
     from diffpy_cbldm.fitting.target import Target
 
@@ -128,3 +144,16 @@ def test_a_question_is_what_the_data_hold(pdf):
     noisy = pdf.g + 1e-9 * np.random.default_rng(0).normal(size=len(pdf.g))
     other = dataclasses.replace(pdf, g=noisy)
     assert Question.of(Target.of(pdf)) != Question.of(Target.of(other))
+
+
+def test_data_beyond_the_range_may_tell_the_curve_in_it():
+    from diffpy_cbldm.fitting.target import Target
+
+    r = np.arange(0.0, 80.0, 0.02) + 0.003  # between the points of the grid
+    g = np.sin(2.3 * r) * np.exp(-r / 20)
+    pdf = cb.PDFData(r, g, composition="Pt", qmin=0.0, qmax=25.0)
+    other = dataclasses.replace(pdf, g=np.where(r > 60.001, -3 * g, g))
+    one, two = Target.of(pdf, rmax=60.0), Target.of(other, rmax=60.0)
+    assert np.array_equal(one.curve, two.curve)
+    assert not np.array_equal(one.far_curve, two.far_curve)
+    assert Question.of(one) != Question.of(two)

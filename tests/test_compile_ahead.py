@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -95,6 +96,39 @@ def test_who_compiles_ahead(folder, words, told):
     assert first.stdout.split() == told.split(), first.stderr
     # At the next start nothing is left to do.
     assert run().stdout.split() == "0 0 0 0 10.0 0".split()
+
+
+ELSEWHERE = """
+import os
+
+import diffpy_cbldm
+from diffpy_cbldm import compiled, compiling
+
+print(diffpy_cbldm.__path__[0])
+os.chdir(os.path.expanduser("~"))
+name = "diffpy_cbldm.fitting.kernels:sine_sums"
+(kernel, types), = compiled.typed([name]).values()
+print(kernel._cache.has(types, kernel.targetctx))
+print(compiling._by_an_interpreter([name]))
+compiling._STARTED[0].wait()
+print(kernel._cache.has(types, kernel.targetctx))
+"""
+
+
+def test_an_interpreter_has_the_package_that_started_it(folder):
+    """Also where that lay in a folder which is the present one no more."""
+    package = pathlib.Path(compiled.__file__).parent
+    strange = folder / "a folder é"
+    strange.mkdir()
+    (strange / package.name).symlink_to(package)
+    run = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        cwd=strange,
+        capture_output=True,
+        text=True,
+    )
+    told = [str(strange / package.name), "False", "True", "True"]
+    assert run.stdout.splitlines() == told, run.stderr
 
 
 def test_without_a_compiler_nothing_is_compiled(folder, monkeypatch):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numba
 import numpy as np
 import pytest
 
@@ -130,6 +131,108 @@ def test_after_a_killed_compiler_the_next_start_compiles(module, tmp_path):
         assert run.stdout.split() == told
         assert time.monotonic() - begin < kernel_cache.LONGEST
     assert _kept(tmp_path / "cache") == {".nbi", ".nbc"}
+
+
+FULL = """
+import resource
+
+import numpy
+
+import loops
+
+# A file that grows beyond a few bytes is refused, as on a full disk.
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+print(loops.total(numpy.arange(5.0)), loops.total.stats.cache_misses.total())
+print(loops.total._cache._held)
+"""
+
+
+@posix
+def test_on_a_full_disk_a_job_goes_on(module, tmp_path):
+    for words, told in ((FULL, ["10.0", "1", "None"]), (None, ["10.0", "1"])):
+        command = ["-c", words] if words else [str(module)]
+        run = subprocess.run(
+            [sys.executable, *command],
+            cwd=module.parent,
+            capture_output=True,
+            text=True,
+        )
+        assert run.stdout.split() == told, run.stderr
+        assert not [*(tmp_path / "cache").rglob("*.lock")]
+    assert _kept(tmp_path / "cache") == {".nbi", ".nbc"}
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [0, 1, 60])
+def test_what_is_damaged_on_disk_is_compiled_again(module, suffix, left):
+    assert _total(module) == 3.0
+    (path,) = (module.parent.parent / "cache").rglob(f"*.{suffix}")
+    path.write_bytes(path.read_bytes()[:left])
+    total = _kernel(module)
+    types = (numba.types.float64[::1],)
+    assert not total._cache.has(types, total.targetctx)
+    assert total(np.array([1.0, 2.0])) == 3.0
+    # And kept for the next one.
+    again = _kernel(module)
+    assert again._cache.has(types, again.targetctx)
+    assert again(np.array([1.0, 2.0])) == 3.0
+    assert again.stats.cache_hits.total() == 1
+
+
+INTERRUPTED = """
+import os
+import signal
+
+import numpy
+from numba.core import event
+
+import loops
+
+
+class Interrupter(event.Listener):
+    def on_start(self, what):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def on_end(self, what):
+        pass
+
+
+event.register("numba:compile", Interrupter())
+try:
+    loops.total(numpy.arange(5.0))
+except KeyboardInterrupt:
+    print(len(loops.total.signatures), signal.getsignal(signal.SIGINT))
+print(loops.total(numpy.arange(5.0)), loops.total.stats.cache_misses.total())
+"""
+
+
+@posix
+def test_ctrl_c_waits_until_a_kernel_is_compiled(module):
+    """An exception amid numba may be lost, or leave it broken."""
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        cwd=module.parent,
+        capture_output=True,
+        text=True,
+    )
+    told = f"1 {signal.default_int_handler}\n10.0 1\n"
+    assert run.stdout == told, run.stderr
+
+
+@posix
+def test_ctrl_c_does_not_wait_for_another_compiler(module, monkeypatch):
+    total = _kernel(module)
+    lock = kernel_cache._locked(total._cache._lock_path)
+
+    def interrupt(pause):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(kernel_cache.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        total(np.array([1.0, 2.0]))
+    os.close(lock)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert total(np.array([1.0, 2.0])) == 3.0
 
 
 @posix

@@ -13,7 +13,7 @@ from array_api_compat import (
     to_device,
 )
 
-from diffpy_cbldm.debye.pair_blocks import Array, detached
+from diffpy_cbldm.debye.pair_blocks import Array, as_array, detached
 from diffpy_cbldm.errors import CbldmError
 
 if TYPE_CHECKING:
@@ -24,12 +24,18 @@ Number: TypeAlias = "float | np.ndarray | Tensor"
 
 
 def follows_gradients(x: Any) -> bool:
-    """Whether a gradient is asked for: of a tensor, and not switched off."""
-    if not getattr(x, "requires_grad", False):
+    """Whether a gradient is asked for: of a tensor, and not switched off.
+
+    Or a derivative along with the value, which PyTorch's sum refuses.
+    """
+    if not is_torch_array(x):
         return False
     import torch
+    from torch.autograd import forward_ad
 
-    return torch.is_grad_enabled()
+    if x.requires_grad and torch.is_grad_enabled():
+        return True
+    return forward_ad.unpack_dual(x).tangent is not None
 
 
 def as_tensor(values: np.ndarray) -> Tensor:
@@ -57,15 +63,18 @@ def as_other(value: Any, like: Array) -> Array:
         )
     xp = array_namespace(like)
     # Without gradients a tensor that could have them is one like others.
-    value = value.detach() if is_torch_array(value) else value
+    value = as_array(value) if is_torch_array(value) else value
     return xp.asarray(value, dtype=like.dtype, device=device(like))
 
 
 def native(positions: Any) -> Any:
-    """Arrays of NumPy as sums take them: float32 or float64 of this machine.
+    """Positions as sums take them: float32 or float64 of this machine.
 
     Other floating point numbers, of 16 or 80 bits, become float64.
     """
+    if is_torch_array(positions):
+        short = positions.is_floating_point() and positions.itemsize < 4
+        return positions.double() if short else positions
     if not isinstance(positions, np.ndarray):
         return positions
     kind = positions.dtype.newbyteorder("=")
@@ -102,7 +111,7 @@ def checked_positions(
     xp, place = array_namespace(positions), device(positions)
     if lengths is None:
         lengths = xp.full((batch,), n, dtype=xp.int64, device=place)
-    lengths = xp.asarray(lengths, dtype=xp.int64, device=place)
+    lengths = _whole(lengths, positions)
     if lengths.shape != (batch,):
         raise CbldmError(
             f"lengths has shape {tuple(lengths.shape)}; expected ({batch},), "
@@ -125,6 +134,27 @@ def checked_positions(
     return positions, lengths
 
 
+def _whole(lengths: Any, like: Array) -> Array:
+    """Numbers of atoms as integers, where the positions are."""
+    xp, place = array_namespace(like), device(like)
+    if is_torch_array(lengths) and isinstance(like, np.ndarray):
+        lengths = as_array(lengths)
+    try:
+        found = xp.asarray(lengths, device=place)
+    except (TypeError, ValueError):
+        found = None
+    whole = found is not None and xp.isdtype(found.dtype, "integral")
+    # Whole numbers may come as floating point, but a part of an atom may not.
+    if found is not None and xp.isdtype(found.dtype, "real floating"):
+        whole = bool((found == xp.round(found)).all())
+    if not whole:
+        raise CbldmError(
+            f"lengths is {lengths!r}; expected whole numbers of atoms, one "
+            "for each cluster: pass integers."
+        )
+    return xp.astype(found, xp.int64, copy=False)
+
+
 def _floating(x: Any) -> bool:
     """Whether it is an array or a tensor of floating point numbers."""
     if isinstance(x, np.ndarray):
@@ -132,6 +162,37 @@ def _floating(x: Any) -> bool:
     if not is_torch_array(x):
         return False
     return bool(array_namespace(x).isdtype(x.dtype, "real floating"))
+
+
+def converted(name: str, value: Any, like: Array) -> Array:
+    """`as_other` of what a user gave; CbldmError for what is no number."""
+    try:
+        return as_other(value, like)
+    except CbldmError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise CbldmError(
+            f"{name} is {value!r}; expected a number, or an array of them: "
+            f"correct {name}."
+        ) from error
+
+
+def one_number(name: str, value: Any) -> float:
+    """A condition that is one for all; CbldmError for what is none."""
+    if isinstance(value, (int, float)):
+        return value
+    tensor = is_torch_array(value)
+    try:
+        given = as_array(value) if tensor else value
+        found = math.nan if value is None else float(given)
+    except (TypeError, ValueError):
+        found = math.nan
+    if math.isnan(found) or follows_gradients(value):
+        plain = ", without a gradient" if tensor else ""
+        raise CbldmError(
+            f"{name} is {value!r}; expected one number{plain}: correct {name}."
+        )
+    return found
 
 
 def numbers(name: str, value: Number, like: Array, low: float) -> Array:
@@ -142,7 +203,7 @@ def numbers(name: str, value: Number, like: Array, low: float) -> Array:
         if value >= low:
             kind = {"dtype": like.dtype, "device": device(like)}
             return xp.full((batch,), value, **kind)
-    values = as_other(value, like)
+    values = converted(name, value, like)
     if values.shape not in ((), (batch,)) and not (
         name == "u_iso" and values.shape == like.shape[:2]
     ):
@@ -164,7 +225,8 @@ def numbers(name: str, value: Number, like: Array, low: float) -> Array:
 
 def check_least_zero(**values: Any) -> None:
     """CbldmError for a value that is negative or not finite."""
-    for name, value in values.items():
+    for name, given in values.items():
+        value = one_number(name, given)
         if not math.isfinite(value) or value < 0:
             raise CbldmError(
                 f"{name} is {value:g}; expected a finite number of at "

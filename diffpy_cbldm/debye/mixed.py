@@ -39,7 +39,9 @@ from diffpy_cbldm.debye.arguments import (
     as_other,
     check_least_zero,
     checked_positions,
+    converted,
     numbers,
+    one_number,
 )
 from diffpy_cbldm.debye.conditions import Conditions, Grid, check_curve
 from diffpy_cbldm.debye.pair_blocks import (
@@ -120,9 +122,15 @@ def mixed_pdf(
     Source: Farrow & Billinge, Acta Cryst. A 65, 232 (2009); Faber & Ziman,
     Phil. Mag. 11, 153 (1965), for the weights; grid rules of libdiffpy 1.4.
     """
-    conditions = Conditions(
-        u_iso, delta1, delta2, qbroad, qmin, qmax, qdamp, scale
-    )
+    plain = {
+        "delta1": delta1,
+        "delta2": delta2,
+        "qbroad": qbroad,
+        "qdamp": qdamp,
+        "scale": scale,
+    }
+    each = {name: one_number(name, value) for name, value in plain.items()}
+    conditions = Conditions(u_iso, qmin=qmin, qmax=qmax, **each)
     return evaluate(
         positions,
         elements,
@@ -238,7 +246,7 @@ def _checked(
             f"{len(elements)} elements; expected (N, 3) and one symbol for "
             "each atom."
         )
-    xp, u = array_namespace(batch), as_other(u_iso, batch)
+    xp, u = array_namespace(batch), converted("u_iso", u_iso, batch)
     if u.shape not in ((), (len(elements),)):
         raise CbldmError(
             f"u_iso has shape {tuple(u.shape)}; expected one number or "

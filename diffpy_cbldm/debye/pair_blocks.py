@@ -44,6 +44,21 @@ def detached(x: Array) -> Array:
     return x if isinstance(x, np.ndarray) else x.detach()
 
 
+def as_array(x: Array) -> np.ndarray:
+    """The numbers alone as an array, over the same memory where it can be.
+
+    NumPy knows no negated views, nor the type bfloat16.
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    import torch
+
+    plain = x.detach().cpu().resolve_neg()
+    if plain.dtype is torch.bfloat16:
+        plain = plain.double()
+    return plain.numpy()
+
+
 def blocks(x: Array) -> Iterator[tuple[int, int, int]]:
     """First shift, number of shifts and atoms of each block of pairs.
 

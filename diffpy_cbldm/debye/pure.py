@@ -185,7 +185,8 @@ def evaluate(
     widths = Widths(u, d1, d2, qbroad)
     r, xp = grid.points(), array_namespace(positions)
     if not len(positions):
-        return as_other(np.zeros((0, len(r))), positions)
+        # The sum over no positions: gradients go on to them.
+        return as_other(np.zeros((0, len(r))), positions) + positions.sum()
     if discretisation == "integral":
         transform = _integral(positions, conditions, grid, precision)
         ways = [(np.arange(len(positions)), transform)]

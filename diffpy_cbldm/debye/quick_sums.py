@@ -19,7 +19,7 @@ from array_api_compat import is_torch_array
 from diffpy_cbldm.debye import qgrid, sum_kernels
 from diffpy_cbldm.debye.arguments import as_tensor, follows_gradients
 from diffpy_cbldm.debye.conditions import Conditions, Grid
-from diffpy_cbldm.debye.pair_blocks import TOUCHING, Array, detached, on_cpu
+from diffpy_cbldm.debye.pair_blocks import TOUCHING, Array, as_array, on_cpu
 from diffpy_cbldm.debye.pairgrid import (
     EXACT,
     fast_length,
@@ -278,13 +278,8 @@ def curves(
         if added(batch.take(one), float(longest[row]), out[one])[0] is None:
             return None
     # Back in the caller's kind and type: tensors for tensors.
-    out = out.astype(_array(positions).dtype, copy=False)
+    out = out.astype(as_array(positions).dtype, copy=False)
     return out if isinstance(positions, np.ndarray) else as_tensor(out)
-
-
-def _array(x: Array) -> np.ndarray:
-    """An array, or a tensor on a CPU, as an array over the same memory."""
-    return np.asarray(detached(x))
 
 
 def bare(
@@ -292,13 +287,18 @@ def bare(
 ) -> np.ndarray | None:
     """A tensor's numbers as an array over the same memory.
 
-    None of an array, and where `curves` must leave the tensor to others.
+    None of an array, and where `curves` must leave the tensor to others; of
+    what is no batch of positions `arguments.checked_positions` tells.
     """
     if isinstance(positions, np.ndarray) or not is_torch_array(positions):
         return None
+    if not positions.is_floating_point() or positions.itemsize < 4:
+        return None
+    if positions.ndim != 3:
+        return None
     if not _serves(positions, conditions, precision):
         return None
-    return _array(positions)
+    return as_array(positions)
 
 
 def _serves(
@@ -315,8 +315,12 @@ def _serves(
             not on_cpu(value) or follows_gradients(value)
         ):
             return False
-    for value in (conditions.delta1, conditions.delta2, conditions.qbroad):
-        if value if isinstance(value, (int, float)) else (value != 0).any():
+    for name in ("delta1", "delta2", "qbroad"):
+        value = getattr(conditions, name)
+        if isinstance(value, (int, float)):
+            if value:
+                return False
+        elif (conditions.of_each(name, positions) != 0).any():
             return False
     return True
 
@@ -338,14 +342,14 @@ def _served(
         # Most calls: one good number.
         if isinstance(value, (int, float)) and low <= value < math.inf:
             return np.array([value] * positions.shape[0], dtype=float)
-        return _array(conditions.of_each(name, positions)).astype(float)
+        return as_array(conditions.of_each(name, positions)).astype(float)
 
     u = of_each("u_iso", 0.0)
     if u.ndim > 1:
         return None
     return _Batch(
-        np.ascontiguousarray(_array(positions), dtype=float),
-        np.ascontiguousarray(_array(lengths), dtype=np.int64),
+        np.ascontiguousarray(as_array(positions), dtype=float),
+        np.ascontiguousarray(as_array(lengths), dtype=np.int64),
         u,
         of_each("qdamp", 0.0),
         of_each("scale", -math.inf),

@@ -32,7 +32,11 @@ class Question:
     def of(cls, target: Target) -> Question:
         """The question that a target asks."""
         state = hashlib.sha256()
-        for column in (*target.curve, target.r, target.g, target.weights):
+        # Of the data also what lies beyond: between uneven or shifted points
+        # all of them tell the curve.
+        data = target.pdf.r, target.pdf.g
+        fitted = target.r, target.g, target.weights
+        for column in (*data, *target.curve, *fitted):
             state.update(column.tobytes())
         plain = (
             *(target.element, target.rmin, target.rmax, target.bond),

@@ -13,6 +13,7 @@ the user's cache folder.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import shutil
@@ -268,6 +269,19 @@ def kept_sets() -> list[tuple[int, Path]]:
         and (size := Path(name).stem.removeprefix(beginning)).isdecimal()
     ]
     return sorted(kept, reverse=True)
+
+
+def state_of_sets() -> tuple[tuple[Path, int, int], ...]:
+    """The files of `kept_sets`, their bytes and when they were changed (ns).
+
+    A set may be made again, or damaged, under the name that it had.
+    """
+    seen = []
+    for _, path in kept_sets():
+        with contextlib.suppress(OSError):  # removed meanwhile
+            told = path.stat()
+            seen.append((path.resolve(), told.st_size, told.st_mtime_ns))
+    return tuple(seen)
 
 
 def _read(path: Path, count: int, first: int = 0) -> np.ndarray | None:

@@ -26,7 +26,7 @@ from diffpy_cbldm.search.generators import (
     built_in,
     propose,
 )
-from diffpy_cbldm.search.screening_set import kept_sets
+from diffpy_cbldm.search.screening_set import state_of_sets
 from diffpy_cbldm.solving.clock import Clock
 from diffpy_cbldm.solving.polish_stage import kinds_of
 from diffpy_cbldm.solving.relaxed_library import Met, relaxed_ahead
@@ -60,7 +60,7 @@ def proposed(
     if {*names} <= {*built_in()} and not starts and not crystals:
         asked = (
             *(Question.of(target), used.generators, used.count, used.seed),
-            *(used.device, _relaxes(used), *kept_sets(), propose),
+            *(used.device, _relaxes(used), *state_of_sets(), propose),
         )
         for name in names if asked in ANSWERS else ():
             clock.begin(f"propose ({name})")
