@@ -319,8 +319,6 @@ def main() -> None:
 
     rows += solved(jobs, record, 1, "world", words.workers, keep=keep)
     print(world_tables.tables(rows))
-    if words.first:
-        print(world_tables.stated(rows))
     if words.facts:
         print(world_tables.facts(rows))
 

@@ -295,18 +295,35 @@ def tables(rows: Sequence[Row]) -> str:
     """All tables as markdown."""
     some = particles(rows)
     first = f"{len(rows)} cases, {len(some)} particles with an answer"
-    return "\n\n".join([first, _ranges(some), _doubts(some), _none(rows)])
+    parts = [first, _ranges(some), stated(rows), _doubts(some), _none(rows)]
+    return "\n\n".join(parts)
 
 
 def stated(rows: Sequence[Row]) -> str:
-    """How often the package's own ranges hold, for cases it has not seen."""
-    some = particles(rows)
-    found = [ends(r, FACTORS[seen(r).stratum][0.9]) for r in some]
-    wide = np.median([high / low for low, high in found])
-    return (
-        f"the ranges that the package states hold "
-        f"{share(some, held)}, high over low {wide:.1f} in the median"
-    )
+    """How often the ranges that a user was told hold, by stratum."""
+    head = ["stratum", "stated range holds", "number mean", "high over low"]
+    lines = []
+    for name in [*FACTORS, SINGLE, "all"]:
+        some = [
+            r
+            for r in particles(rows)
+            if name in (stratum(r), "all") and r.get("stated")
+        ]
+        wide = [r["stated"][1] / r["stated"][0] for r in some] or [1.0]
+        lines.append(
+            [
+                name,
+                share(some, _in_stated("weight_mean")),
+                share(some, _in_stated("number_mean")),
+                f"{np.median(wide):.2f}",
+            ]
+        )
+    return _lines(head, lines)
+
+
+def _in_stated(mean: str) -> Callable[[Row], bool]:
+    """Whether the range that was stated holds a mean."""
+    return lambda row: row["stated"][0] <= row[mean] <= row["stated"][1]
 
 
 def _lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
