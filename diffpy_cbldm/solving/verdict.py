@@ -23,7 +23,7 @@ from diffpy_cbldm.solving.doubt_table import (
     rivals,
 )
 
-WORDS = {0.05: "very well", 0.11: "well", 0.2: "fairly", 0.3: "poorly"}
+WORDS = {0.05: "very well", 0.092: "well", 0.2: "fairly", 0.3: "poorly"}
 """How good a fit is called below these Rw; "well" ends where the doubts of a
 large misfit begin (`FACTS`)."""
 

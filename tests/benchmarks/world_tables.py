@@ -300,8 +300,9 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def stated(rows: Sequence[Row]) -> str:
-    """How often the ranges that a user was told hold, by stratum."""
-    head = ["stratum", "stated range holds", "number mean", "high over low"]
+    """How often ranges hold: as they were stated, and by today's facts."""
+    head = ["stratum", "as stated", "high over low", "by today's facts"]
+    head += ["number mean", "high over low"]
     lines = []
     for name in [*FACTORS, SINGLE, "all"]:
         some = [
@@ -309,21 +310,25 @@ def stated(rows: Sequence[Row]) -> str:
             for r in particles(rows)
             if name in (stratum(r), "all") and r.get("stated")
         ]
-        wide = [r["stated"][1] / r["stated"][0] for r in some] or [1.0]
-        lines.append(
-            [
-                name,
-                share(some, _in_stated("weight_mean")),
-                share(some, _in_stated("number_mean")),
-                f"{np.median(wide):.2f}",
-            ]
-        )
+        then = [r["stated"] for r in some]
+        now = [ends(r, FACTORS[seen(r).stratum][0.9]) for r in some]
+        wide = [
+            f"{np.median([high / low for low, high in x] or [1.0]):.2f}"
+            for x in (then, now)
+        ]
+        shares = [share(some, of) for of in (_as_stated, held, _number_held)]
+        lines.append([name, shares[0], wide[0], *shares[1:], wide[1]])
     return _lines(head, lines)
 
 
-def _in_stated(mean: str) -> Callable[[Row], bool]:
-    """Whether the range that was stated holds a mean."""
-    return lambda row: row["stated"][0] <= row[mean] <= row["stated"][1]
+def _as_stated(row: Row) -> bool:
+    """Whether the range that was stated holds the weight mean."""
+    low, high = row["stated"]
+    return bool(low <= row["weight_mean"] <= high)
+
+
+def _number_held(row: Row) -> bool:
+    return held(row, mean="number_mean")
 
 
 def _lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
