@@ -202,29 +202,29 @@ def test_doubts_where_only_small_particles_were_proposed(world):
 
 def test_doubts_about_a_misfit_that_is_no_noise(world):
     flag = "uneven misfit: half of it from 1.5 to 4.0 A"
-    world.add("cbldm", 0.1, 0.1, flags=(flag,))
+    world.add("cbldm", 0.094, 0.094, flags=(flag,))
     (text,) = cb.solve(a_pdf(reach=12.0), generators="cbldm").warnings
     assert "no noise, half of it from 1.5 to 4.0 A:" in text
 
 
 def test_more_atoms_than_generators_propose(world):
     """Polishing adds atoms."""
-    world.add("other", 0.1, 0.1, n=300)
+    world.add("other", 0.09, 0.09, n=300)
     (text,) = cb.solve(a_pdf(reach=12.0), generators="other").warnings
     assert "300 atoms, beyond the limit of 256" in text
 
 
 def test_no_doubts(world):
-    world.add("library", 0.11, 0.105)
-    world.add("cbldm", 0.1, 0.1)
-    world.add("screen", 0.13, 0.125)
+    world.add("library", 0.1, 0.095)
+    world.add("cbldm", 0.09, 0.09)
+    world.add("screen", 0.12, 0.115)
     sol = cb.solve(a_pdf(reach=12.0))
     assert sol.warnings == () and not sol.atoms.doubted
     text = sol.explain()
     assert "not like them" not in text
-    assert "The best is fcc with 6 atoms from cbldm: Rw 0.100" in text
+    assert "The best is fcc with 6 atoms from cbldm: Rw 0.090" in text
     assert (
-        "Best Rw by generator: cbldm 0.100, library 0.105, screen 0.125"
+        "Best Rw by generator: cbldm 0.090, library 0.095, screen 0.115"
         in (text)
     )
 
