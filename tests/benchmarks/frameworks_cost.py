@@ -1,7 +1,7 @@
 """What frameworks and relaxed orbits cost a job that may not need them.
 
     python -m tests.benchmarks.frameworks_cost [FOLDER] [--files Au144pMBA ...]
-        [--simulated ico55 ...] [--harm 0]
+        [--simulated ico55 ...] [--harm 0] [--whole 0]
 
 For each PDF the processor time of a default run on one core, and the share of
 it in the generator ``shells``, in the relaxed icosahedra and decahedra of the
@@ -15,13 +15,23 @@ of 55 atoms, a random cut of 150 atoms, a decahedron of 192, noise of 1 %.
 (`training.evaluation.cases`); in how many a framework is looked at or
 proposed; where one is proposed, the default run with and without
 ``shells`` is compared.
+
+``--whole N``: of each file, N commands with all defaults and N without
+``shells`` and edited orbits, in turn, each a process of its own on all cores;
+medians of their wall and processor time, and what the defaults take over the
+others.  Both edit and refine as many structures: where there are no relaxed
+ones, others take their places.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
+import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +58,19 @@ OFF_CENTRE = np.array([0.31, 0.17, 0.42])
 
 SQUEEZED = np.array([1.0, 0.9, 1.15])
 """Its axes are to one another as the inverse of these."""
+
+COMMAND = """
+import sys
+from diffpy_cbldm.commands.cbldm import main
+from diffpy_cbldm.solving import polish_stage
+left_out = sys.argv.pop(1)
+polish_stage.EDIT_KINDS = tuple(
+    kind for kind in polish_stage.EDIT_KINDS if kind != left_out
+)
+raise SystemExit(main())
+"""
+"""`cbldm` without a kind of edit that nobody asks for by name: edits that are
+named are made where the defaults make none."""
 
 
 def ideal(kind: str, atoms: int) -> np.ndarray:
@@ -177,6 +200,41 @@ def harm(count: int) -> None:
         )
 
 
+def spent_by(words: Sequence[str]) -> tuple[float, float]:
+    """Wall and processor time of a command, with its copies, s."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begin = time.perf_counter()
+    subprocess.run(words, check=True, capture_output=True)
+    wall = time.perf_counter() - begin
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    user = after.ru_utime - before.ru_utime
+    return wall, user + after.ru_stime - before.ru_stime
+
+
+def whole(path: Path, repeats: int) -> None:
+    """What a command takes with frameworks and orbits, and without."""
+    names = [n for n in Solve.generators.split(",") if n != "shells"]
+    ways = {
+        way: [sys.executable, "-c", COMMAND, left_out, str(path), *more]
+        for way, left_out, more in (
+            ("defaults", "", ()),
+            ("without", "orbits", ("--generators", ",".join(names))),
+        )
+    }
+    took: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    for _ in range(repeats):
+        for way, words in ways.items():
+            took[way].append(spent_by(words))
+    medians = {
+        way: [statistics.median(kind) for kind in zip(*pairs)]
+        for way, pairs in took.items()
+    }
+    for way, (wall, processor) in medians.items():
+        print(f"{path.stem:10} {way:8} {wall:.2f} s, {processor:.2f} s of CPU")
+    wall, processor = np.divide(medians["defaults"], medians["without"])
+    print(f"{path.stem:10} ratio    {wall:.2f}, {processor:.2f}", flush=True)
+
+
 def main() -> None:
     """Print one line for each PDF."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -184,7 +242,12 @@ def main() -> None:
     parser.add_argument("--files", nargs="*", default=FILES)
     parser.add_argument("--simulated", nargs="*", default=list(SIMULATED))
     parser.add_argument("--harm", type=int, default=0)
+    parser.add_argument("--whole", type=int, default=0, metavar="N")
     asked = parser.parse_args()
+    if asked.whole:
+        for name in asked.files:
+            whole(asked.folder / f"{name}.gr", asked.whole)
+        return
     for name in asked.files:
         cost(name, cb.read_pdf(asked.folder / f"{name}.gr"))
     for name in asked.simulated:
