@@ -27,7 +27,7 @@ from diffpy_cbldm.debye.pairgrid import (
     spline,
     spline_order,
 )
-from diffpy_cbldm.threads import side_by_side
+from diffpy_cbldm.threads import allowed, side_by_side
 
 AT_ONCE = 1 << 15
 """Bins worked on at once: they stay in the cache."""
@@ -406,7 +406,10 @@ def _add_curves(
         return True
 
     parts = [slice(k, k + count) for k in range(0, len(out), count)]
-    if len(parts) > 1 and batch.x.shape[0] * batch.x.shape[1] ** 2 > MANY:
+    pairs = batch.x.shape[0] * batch.x.shape[1] ** 2
+    # No products of matrices here: one thread needs no limit to theirs,
+    # which takes as long as twenty clusters.
+    if len(parts) > 1 and pairs > MANY and allowed() > 1:
         apart = side_by_side(add, parts)
     else:
         apart = [add(rows) for rows in parts]
