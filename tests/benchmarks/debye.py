@@ -5,7 +5,7 @@ Run as ``python -m tests.benchmarks.debye [--quick | --docs | --stream]``.
 fresh noise on them.  Deviations are relative to the highest peak of the same
 curve from the direct sum in float64; DebyeCalculator has a Q grid and a
 normalisation of its own, so its deviation is taken after fitting a scale.
-``--docs`` writes the tables and the plot of time against N and rmax to
+``--docs`` writes the tables and the plot of time against N and rmax anew, in
 ``docs/explanation/debye.md`` and ``docs/debye.svg``; ``--stream`` simulates
 100,000 clusters.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import pathlib
+import re
 import resource
 import time
 from collections.abc import Callable
@@ -312,62 +313,18 @@ def plot(points: list[list[float]]) -> None:
         figure.savefig(unfinished, metadata={"Date": None})
 
 
-INTRO = """# The Debye engine
+def updated(page: str, lines: list[str]) -> str:
+    """A page with some of its tables written anew, known by their heads.
 
-This page explains how G(r) of a cluster is calculated, and how fast.
-
-`diffpy_cbldm.debye.debye_pdf` puts the pair distances of each cluster into
-bins with B-splines, transforms the bins, and divides by the transform of the
-spline. The bins are as coarse as `precision` allows. The time is proportional
-to the number of pairs for large clusters, and to the number of points for
-small ones. `calculator.PairCache` keeps the pairs of one cluster for a fit:
-as sums over Q for a dozen widths, of which a curve is made without a loop over
-pairs.
-
-| step | where |
-| --- | --- |
-| pairs to bins, fast sine transforms | `debye.pairgrid` |
-| the sum over pairs, F(Q) | `debye.pair_sums` |
-| how the width of a peak depends on the distance | `debye.widths` |
-| the same as Chebyshev terms | `debye.chebyshev` |
-| the Q grid of DiffPy, and from F(Q) to G(r) | `debye.qgrid` |
-| batches of one element; several elements | `debye.pure`; `debye.mixed` |
-| one element and one width, where no gradient is wanted | `debye.quick_sums` |
-| the pairs of one cluster, kept for a fit | `debye.pair_table` |
-| the same by pairs of kinds of atoms | `fitting.mixed_pairs` |
-| one count of pairs for many conditions | `debye.histogram` |
-
-## Time against size and range
-
-One thread, 3000 points to 30 A unless said otherwise, Qmax 25 1/A. The table
-is written by `python -m tests.benchmarks.debye --docs`. Each time is the
-shortest of several runs on two shared cores: compare rows, not machines.
-
-![Time against the number of atoms](../debye.svg)
-
-"""
-
-
-PEERS = """
-## Comparison with other programs
-
-Milliseconds per PDF from the same command, so on the same machine.
-
-- The engine's columns are for batches of 256, with two threads if nothing else
-  is said; "one alone" is a single cluster with new positions at every call, on
-  one thread.
-- The double loop is plain torch in float32, one cluster.
-- DebyeCalculator (1.1.1, if it is installed) gets new positions at every call,
-  one cluster. It has its own Q grid, and deviates from the exact curve by 1e-3
-  to 2e-2 of the highest peak. Its curves have half of the usual scale, and
-  pairs beyond rmax come back folded in, at distances that the particle does
-  not have (`findings/debyecalculator_scale.sh`).
-
-`python -m tests.benchmarks.debye` prints all of these with their deviations.
-`python -m tests.benchmarks.srfit` times SrFit residuals and fits.
-`python -m tests.benchmarks.mixed` times refinements of two elements, with and
-without kept pairs.
-"""
+    lines : the tables, with an empty line after each
+    """
+    for table in "\n".join(lines).strip().split("\n\n"):
+        head = table.splitlines()[0]
+        old = re.search(re.escape(head) + r"\n(\|.*\n)*", page)
+        if old is None:
+            raise SystemExit(f"the page has no table that begins {head}")
+        page = page.replace(old[0], table + "\n")
+    return page
 
 
 def main() -> None:
@@ -381,9 +338,9 @@ def main() -> None:
     elif options.docs:
         lines, points = complexity(options.quick)
         plot(points)
-        lines += [PEERS, *peers()]
+        lines += ["", *peers()]
         page = DOCS / "explanation" / "debye.md"
-        write_atomic(page, INTRO + "\n".join(lines) + "\n")
+        write_atomic(page, updated(page.read_text(), lines))
         print("\n".join(lines))
     elif options.quick:
         compare([147], [1, 64], [1])
