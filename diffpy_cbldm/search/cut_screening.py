@@ -60,8 +60,10 @@ sizes beside the best."""
 PARENTS, CHILDREN = 12, 8
 """So many of the best shapes are varied, each so often."""
 
-ROUNDS = 3
-"""Times that the best shapes are varied."""
+ROUNDS = 6
+"""Times that the best shapes are varied.  After three, five seeds came to an
+Rw of 0.117 to 0.118 for a measured ceria, after six to 0.116 to 0.117, after
+ten to 0.116: answers then hang less on near-ties."""
 
 ABOUT = (0.75, 1.35)
 """Sizes of these over that of the best particle of the shape."""
