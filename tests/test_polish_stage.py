@@ -1,5 +1,6 @@
-"""Which edits are asked what they predict of r that was left out."""
+"""Which edits are asked what they predict, and which one is marked."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy as np
 import diffpy_cbldm as cb
 from diffpy_cbldm import threads
 from diffpy_cbldm.polishing.candidates import Front
-from diffpy_cbldm.solving.polish_stage import _held, _to_polish
+from diffpy_cbldm.solving.polish_stage import _held, _to_polish, marked
+from diffpy_cbldm.solving.solution import FrontPoint
 
 
 def a_front(*edits):
@@ -63,3 +65,31 @@ def test_starts_a_layer_apart_are_edited_once_where_a_misfit_is_left():
     told = [[starts.index(c) for c in _to_polish(starts, m)] for m in (0, 1)]
     # Of each generator the first, and then the best of the others.
     assert told == [[0, 1, 2, 3], [0, 1, 2]]
+
+
+def test_the_front_marks_the_answer():
+    """The ranking may prefer another one than the criterion of edits."""
+
+    def point(edits, rw, knee, roughness=15.0):
+        return FrontPoint(
+            "library", "dec", 100, rw, roughness, 1.0, edits, 8.0, knee
+        )
+
+    front = [
+        point(("orbits",), 0.11, False),
+        point((), 0.16, True),
+        point(("sites",), 0.09, False, 17.0),
+    ]
+    atoms = 2.8 * np.indices((5, 5, 4)).reshape(3, -1).T
+    best = cb.Candidate(
+        ("Au",) * 100, atoms, "dec", generator="library", edits=("orbits",)
+    )
+    # What was marked is beaten by the answer, and stood there for its mark.
+    assert [(p.edits, p.knee) for p in marked(front, best)] == [
+        (("orbits",), True),
+        (("sites",), False),
+    ]
+    other = dataclasses.replace(best, generator="cbldm")
+    assert marked(front, other) == tuple(front)
+    plain = dataclasses.replace(best, edits=())
+    assert [p.knee for p in marked(front, plain)] == [False, True, False]

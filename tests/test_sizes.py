@@ -13,7 +13,12 @@ from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.output.tables import sizes_table
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubts import qdamp_doubts
-from diffpy_cbldm.solving.sizes import covering, sizes_by_qdamp
+from diffpy_cbldm.solving.sizes import (
+    SizeAtQdamp,
+    by_qdamp,
+    covering,
+    sizes_by_qdamp,
+)
 from diffpy_cbldm.solving.solution import Solution
 
 SITES = sphere("fcc", 7.0) * 2.77
@@ -84,6 +89,27 @@ def test_what_is_printed(found):
         "0.05",
     ]
     assert f"{sizes[0].n_atoms} at 0.02" in solution._about_sizes()[0]
+
+
+@pytest.mark.parametrize(
+    "counts, edited, said",
+    [
+        ((100, 130), False, "atoms at the Qdamp (1/A) of common instruments: "
+         "100 at 0.02, 130 at 0.05"),
+        ((144, 144), False, "0.02 to 0.05 1/A) the number of atoms is 144."),
+        ((100, 106), True, "of the best structure without edits is 100 to"),
+    ],
+)  # fmt: skip
+def test_a_size_that_hangs_on_qdamp_is_told_from_one_that_does_not(
+    counts, edited, said
+):
+    sizes = [
+        SizeAtQdamp(qdamp, n, "fcc", 0.1, n, 0.2)
+        for qdamp, n in zip((0.02, 0.05), counts, strict=True)
+    ]
+    text = by_qdamp(sizes, edited)
+    assert said in text
+    assert ("and with it the size" in text) == (counts[1] > 1.1 * counts[0])
 
 
 def test_a_fit_that_ends_at_a_bound_is_a_doubt(found):

@@ -218,6 +218,33 @@ def test_the_verdict_follows_the_score():
     assert not any(d.text for d in bad.doubts if not d.raised)
 
 
+def test_types_that_fit_as_well_are_those_of_the_headline():
+    """What fits worse is no rival, wherever another one is named."""
+    found = answer(measured_particle(), 0.08)
+    others = [
+        dataclasses.replace(found.best, structure_type=kind, rw=rw)
+        for kind, rw in (("stacked", 0.079), ("dec", 0.09))
+    ]
+    found = dataclasses.replace(found, candidates=[found.best, *others])
+    told = judge(found)
+    assert told.types == ("fcc", "stacked")
+    (text,) = (d.text for d in told.raised if d.name == "types")
+    assert "stacked 0.079" in text and "dec" not in text
+
+
+def test_where_there_is_no_structure_nothing_of_it_is_doubted():
+    short = measured_particle(OCTAHEDRON, 4.2)
+    told = judge(answer(dataclasses.replace(short, composition="Na"), 0.4))
+    names = {doubt.name for doubt in told.raised}
+    assert told.state == "none" and {"rw", "range", "neighbours"} <= names
+    # What is wrong with the data is said all the same.
+    said = " ".join(told.texts)
+    assert "metallic Na" in said and "so few shells" in said
+    assert "Rw" not in said
+    bad = judge(answer(measured_particle(), 0.4))
+    assert bad.texts == tuple(doubt.text for doubt in bad.raised)
+
+
 def test_headlines_have_at_most_four_lines():
     atoms = AtomRange(79, 70, 90, 0.9)
     for one in (answer(measured_particle(), 0.003), answer(bulk())):

@@ -52,11 +52,7 @@ from diffpy_cbldm.solving.compound_sizes import (
     compound_sizes,
 )
 from diffpy_cbldm.solving.doubt_table import Answer
-from diffpy_cbldm.solving.doubts import (
-    once,
-    qdamp_doubts,
-    size_doubts,
-)
+from diffpy_cbldm.solving.doubts import once
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import without_slow
 from diffpy_cbldm.solving.polish_stage import CHARGE, kinds_of
@@ -127,8 +123,8 @@ def solve_compound(
     warnings = (
         *target.pdf.warnings,
         *(one for one in (slow, note) if one),
-        *_doubts(best, sphere, target),
-        *(doubt.text for doubt in verdict.raised),
+        *verdict.texts,
+        *(_doubts(best, sphere, target) if verdict.state != "none" else ()),
         *prototype_doubts(cuts.crystals, bool(crystals)),
         *unlike,
         *mixture_notes(best, cuts.alloys, target, used.seed),
@@ -239,8 +235,6 @@ def _doubts(
 ) -> list[str]:
     """Why the particle may be another than the best structure."""
     return [
-        *size_doubts(best, target, MOST, "pieces of crystals"),
-        *qdamp_doubts(best, target),
         *width_doubts(best),
         *sphere_doubts(best, sphere),
         *bulk_doubts(best, sphere, target),

@@ -269,6 +269,12 @@ def _second(answer: Answer) -> float:
     return 0.0 if both is None else 1 - both.rw / both.rw_alone
 
 
+def types_alike(answer: Answer) -> dict[str, float]:
+    """The least Rw of each other type that fits about as well."""
+    limit = answer.rw / FACTS["types"].threshold
+    return {kind: rw for kind, rw in rivals(answer).items() if rw < limit}
+
+
 def _types(answer: Answer) -> float:
     """Rw of the answer over that of the next type, at most 1 or so."""
     least = min(rivals(answer).values(), default=np.inf)
@@ -395,7 +401,7 @@ TESTS = (
         _types,
         lambda answer, value: "Other types fit about as well as "
         f"{answer.best.structure_type}, Rw {answer.rw:.3f}: "
-        + ", ".join(f"{k} {rw:.3f}" for k, rw in rivals(answer).items())
+        + ", ".join(f"{k} {rw:.3f}" for k, rw in types_alike(answer).items())
         + ".",
     ),
     _Test(

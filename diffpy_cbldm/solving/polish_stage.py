@@ -340,6 +340,47 @@ def _point(p: Edited, knee: bool) -> FrontPoint:
     )
 
 
+def marked(
+    front: Sequence[FrontPoint], best: Candidate
+) -> tuple[FrontPoint, ...]:
+    """The front with its mark on the answer, where that stands in it.
+
+    The ranking of the refined ones charges orbits, too, and may come to
+    another structure than the criterion of the edits.  What another one
+    beats in Rw, and is no rougher, stands in the front for the mark alone.
+
+    Parameters
+    ----------
+    front : sequence of FrontPoint
+    best : Candidate
+        The first of the ranked ones.
+    """
+
+    def names(point: FrontPoint) -> bool:
+        return (
+            point.generator == best.generator
+            and point.n_atoms == len(best)
+            and {*point.edits} == {*best.edits}
+        )
+
+    places = [k for k, point in enumerate(front) if names(point)]
+    if not places:
+        return tuple(front)
+    return tuple(
+        dataclasses.replace(point, knee=k == places[0])
+        for k, point in enumerate(front)
+        if k == places[0] or not _beaten(point, front)
+    )
+
+
+def _beaten(point: FrontPoint, front: Sequence[FrontPoint]) -> bool:
+    """Whether another one has a lower Rw and is no rougher."""
+    return any(
+        other.rw < point.rw and other.roughness < point.roughness + 1e-6
+        for other in front
+    )
+
+
 def _atoms(
     answer: Polished,
     fronts: Sequence[Front],

@@ -59,6 +59,34 @@ class SizeAtQdamp(Stored):
     crystal_rw: float
 
 
+def by_qdamp(sizes: Sequence[SizeAtQdamp], edited: bool) -> str:
+    """The sizes at common Qdamp in a sentence.
+
+    Parameters
+    ----------
+    sizes : sequence of SizeAtQdamp
+        One at least.
+    edited : bool
+        Whether the answer is an edited structure: these are not.
+    """
+    atoms = [s.n_atoms for s in sizes]
+    whose = " of the best structure without edits" if edited else ""
+    if max(atoms) >= APART * min(atoms):
+        each = ", ".join(f"{s.n_atoms} at {s.qdamp:g}" for s in sizes)
+        return (
+            f"Qdamp is not known, and with it the size: atoms{whose} at the "
+            f"Qdamp (1/A) of common instruments: {each}."
+        )
+    qdamps = [s.qdamp for s in sizes]
+    span = f"{min(qdamps):g} to {max(qdamps):g}"
+    least, most = min(atoms), max(atoms)
+    count = str(least) if least == most else f"{least} to {most}"
+    return (
+        f"Qdamp is not known; at those of common instruments ({span} 1/A) "
+        f"the number of atoms{whose} is {count}."
+    )
+
+
 def sizes_by_qdamp(
     ranked: Sequence[tuple[Candidate, QuickFit]],
     crystal: AttenuatedCrystal,

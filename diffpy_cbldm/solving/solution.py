@@ -21,7 +21,7 @@ from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.groups import Group
 from diffpy_cbldm.solving.other_ranges import BondRange
 from diffpy_cbldm.solving.second_phase import Beside
-from diffpy_cbldm.solving.sizes import SizeAtQdamp
+from diffpy_cbldm.solving.sizes import SizeAtQdamp, by_qdamp
 from diffpy_cbldm.solving.verdict import Verdict, headline
 
 if TYPE_CHECKING:
@@ -367,11 +367,8 @@ class Solution(Stored, Displayed):
         if self.verdict is not None and self.verdict.state == "none":
             return lines
         if self.sizes:
-            each = [f"{s.n_atoms} at {s.qdamp:g}" for s in self.sizes]
-            lines.append(
-                f"Qdamp is not known, and with it the size: atoms at the "
-                f"Qdamp (1/A) of common instruments: {', '.join(each)}."
-            )
+            edited = any(c.edits for c in self.candidates[:1])
+            lines.append(by_qdamp(self.sizes, edited))
         if self.distribution is not None:
             lines.append(f"Sizes: {self.distribution}.")
         elif self.atoms is not None and not self.crystals:

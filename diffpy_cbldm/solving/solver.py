@@ -14,7 +14,7 @@ from diffpy_cbldm.compiled import IN_A_JOB, IN_EDITS
 from diffpy_cbldm.compiling import compile_ahead
 from diffpy_cbldm.crystals.crystal import crystal_of, each_crystal
 from diffpy_cbldm.errors import CbldmError
-from diffpy_cbldm.fitting.attenuated import AttenuatedCrystal, fit_crystal
+from diffpy_cbldm.fitting.attenuated import fit_crystal
 from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.ligands import check_ligand
 from diffpy_cbldm.fitting.quickfit import QuickFit
@@ -43,15 +43,10 @@ from diffpy_cbldm.solving.compositions import (
 from diffpy_cbldm.solving.compounds import solve_compound
 from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import (
-    crystal_doubts,
-    label_doubts,
     largest_proposed,
     once,
     origin_doubts,
     plainness_doubts,
-    qdamp_doubts,
-    range_doubts,
-    size_doubts,
 )
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import settle
@@ -64,6 +59,7 @@ from diffpy_cbldm.solving.polish_stage import (
     Edits,
     edit_best,
     kinds_of,
+    marked,
     without_copies,
 )
 from diffpy_cbldm.solving.ranking import ordered, rank_quickly, to_refine
@@ -283,14 +279,14 @@ def _solve(
         warnings=once(
             *target.pdf.warnings,
             *notes,
-            *_doubts_of(candidates, crystal, target, largest),
-            *(doubt.text for doubt in verdict.raised),
+            *plainness_doubts(candidates),
+            *verdict.texts,
             *more.notes,
             *origin_doubts(candidates, generators),
         ),
         pdf=target.pdf,
         together=tuple(other.pdf for other in target.together),
-        front=edits.front,
+        front=marked(edits.front, candidates[0]),
         groups=tuple(group(candidates, independent_points(target))),
         atoms=atoms,
         crystal=crystal,
@@ -331,26 +327,6 @@ def _edited(
     clock.begin("polish")
     least = min((c.rw for c in plain if c.rw), default=0.0)
     return edit_best(starts, target, used, made, least)
-
-
-def _doubts_of(
-    candidates: list[Candidate],
-    crystal: AttenuatedCrystal,
-    target: Target,
-    largest: int,
-) -> list[str]:
-    """What of data, answer and rivals is in doubt, in sentences.
-
-    largest : atoms of the largest structures that were asked for
-    """
-    return [
-        *label_doubts(target),
-        *range_doubts(target),
-        *size_doubts(candidates[0], target, largest),
-        *qdamp_doubts(candidates[0], target),
-        *plainness_doubts(candidates),
-        *crystal_doubts(candidates[0], crystal),
-    ]
 
 
 def _crystal_name(crystal: Any) -> str:

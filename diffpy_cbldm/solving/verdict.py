@@ -20,12 +20,15 @@ from diffpy_cbldm.solving.doubt_table import (
     Doubt,
     family,
     measured,
-    rivals,
+    types_alike,
 )
 
 WORDS = {0.05: "very well", 0.092: "well", 0.2: "fairly", 0.3: "poorly"}
 """How good a fit is called below these Rw; "well" ends where the doubts of a
 large misfit begin (`FACTS`)."""
+
+OF_DATA = ("neighbours", "before", "range")
+"""Doubts that look at no structure."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,20 @@ class Verdict(Stored):
         raised = [doubt for doubt in self.doubts if doubt.raised]
         return tuple(sorted(raised, key=lambda doubt: -doubt.weight))
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The doubts that were raised, in sentences.
+
+        Where the data tell no structure only what is said of the data: what
+        a structure leaves open is beside the point, and would contradict
+        `reason` and `advice`.
+        """
+        return tuple(
+            doubt.text
+            for doubt in self.raised
+            if self.state != "none" or doubt.name in OF_DATA
+        )
+
 
 def judge(answer: Answer) -> Verdict:
     """Say whether an answer is good, doubted, or none.
@@ -83,8 +100,7 @@ def judge(answer: Answer) -> Verdict:
     score = sum(doubt.weight for doubt in raised.values())
     alike = [family(answer.best.structure_type)]
     if "types" in raised:
-        limit = answer.rw / raised["types"].threshold
-        alike += [kind for kind, rw in rivals(answer).items() if rw < limit]
+        alike += types_alike(answer)
     if answer.beside is not None:
         alike.append(family(answer.beside.structure_type))
     alike = list(dict.fromkeys(alike))
