@@ -10,6 +10,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from diffpy_cbldm.command_settings import ALL_TYPES as ALL_TYPES
 from diffpy_cbldm.command_settings import OUTPUT_TYPES as OUTPUT_TYPES
 from diffpy_cbldm.command_settings import PICTURES as PICTURES
 from diffpy_cbldm.command_settings import SERIES_PAGE as SERIES_PAGE

@@ -3,12 +3,15 @@
 import json
 import math
 import pathlib
+import re
 
 import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.options import options
 from diffpy_cbldm.output import results, tables, writers
+from diffpy_cbldm.settings import Output
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,16 @@ def test_tokens_in_file_names_are_left_alone():
 )
 def test_output_types(text, types):
     assert writers.parse_types(text) == types
+
+
+def test_unknown_output_types_are_told_all_that_the_help_lists():
+    (help,) = (o.help for o in options(Output) if o.name == "outputtypes")
+    listed = re.findall(r"(\w[\w-]*) \(", help)
+    assert {"xyz", "dp-in", "series"} < set(listed)
+    with pytest.raises(cb.CbldmError) as error:
+        writers.parse_types("res,png")
+    assert f"expected {', '.join(listed)} or none" in str(error.value)
+    assert "-p png" in str(error.value)
 
 
 def a_solution(n=2):
