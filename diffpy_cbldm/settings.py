@@ -100,7 +100,7 @@ class Surroundings:
         None,
         "JSON file of what a powder and a measurement add, such as "
         '{"size_spread": 0.1, "ligand": "S", "coverage": 0.5, "noise": '
-        "0.03}; nothing by default.",
+        "0.03}; nothing by default.  --manual lists all fields.",
     )
 
 
