@@ -308,7 +308,8 @@ class Candidate(Cluster, State, Displayed):
     elements, positions
         As in `Cluster`.
     structure_type : str
-        One of `diffpy_cbldm.settings.STRUCTURE_TYPES`, or empty.
+        One of `diffpy_cbldm.settings.STRUCTURE_TYPES`, ``stacked``, of a
+        compound the name of its crystal, or empty.
     generator : str
         Name of the generator that proposed it.
     rw_raw : float, optional

@@ -20,7 +20,15 @@ OUTPUT_TYPES = {
     "html": "a page with curves, structures and the table",
     "db": "all structures and figures as a database of ASE",
 }
-"""The kinds of output files; ``none`` writes nothing."""
+"""The kinds of output files of an input; ``none`` writes nothing."""
+
+SERIES_PAGE = "series"
+"""The kind of output that is one page for all inputs."""
+
+ALL_TYPES = OUTPUT_TYPES | {
+    SERIES_PAGE: "one page for all inputs, see --workers"
+}
+"""What ``-t`` takes: help and error messages list it."""
 
 PICTURES = ("png", "pdf", "svg")
 """The kinds of files that a plot goes to."""
@@ -91,9 +99,8 @@ class Output(Files):
     outputtypes: str = parameter(
         "none",
         "Kinds of output files, separated by commas: "
-        + "; ".join(f"{kind} ({text})" for kind, text in OUTPUT_TYPES.items())
-        + "; series (one page for all inputs, see --workers); none writes "
-        "nothing.",
+        + "; ".join(f"{kind} ({text})" for kind, text in ALL_TYPES.items())
+        + "; none writes nothing.",
         flags=("-t",),
     )
     plot: str = parameter(
@@ -110,10 +117,6 @@ class Output(Files):
         "or an address such as postgresql://user@host/name.  Rows are added "
         "to what is there.",
     )
-
-
-SERIES_PAGE = "series"
-"""The kind of output that is one page for all inputs."""
 
 
 @dataclasses.dataclass(frozen=True)

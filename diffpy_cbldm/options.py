@@ -93,7 +93,7 @@ class Option:
     def allowed(self) -> str:
         """The accepted values in words; empty where any will do."""
         if self.choices:
-            return ", ".join(self.choices)
+            return ", ".join(filter(None, self.choices))
         return " to ".join(map(_figure, self.limits or ()))
 
 

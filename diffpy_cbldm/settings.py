@@ -10,6 +10,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from diffpy_cbldm.command_settings import ALL_TYPES as ALL_TYPES
 from diffpy_cbldm.command_settings import OUTPUT_TYPES as OUTPUT_TYPES
 from diffpy_cbldm.command_settings import PICTURES as PICTURES
 from diffpy_cbldm.command_settings import SERIES_PAGE as SERIES_PAGE
@@ -99,7 +100,7 @@ class Surroundings:
         None,
         "JSON file of what a powder and a measurement add, such as "
         '{"size_spread": 0.1, "ligand": "S", "coverage": 0.5, "noise": '
-        "0.03}; nothing by default.",
+        "0.03}; nothing by default.  --manual lists all fields.",
     )
 
 

@@ -10,7 +10,7 @@ from diffpy_cbldm import __version__  # noqa: E402
 from diffpy_cbldm.commands import (  # noqa: E402
     cbldm,
     cbldm_simulate,
-    common,
+    reference,
 )
 
 project = "diffpy_cbldm"
@@ -40,8 +40,11 @@ napoleon_use_ivar = True
 def write_command_reference(folder: pathlib.Path) -> None:
     """Turn the tables of settings into one table an option group."""
     folder.mkdir(exist_ok=True)
-    for module in (cbldm, cbldm_simulate):
-        text = common.reference(module.TABLES)
+    for module, in_files in (
+        (cbldm, None),
+        (cbldm_simulate, cbldm_simulate.IN_FILES),
+    ):
+        text = reference.reference(module.TABLES, in_files)
         (folder / f"{module.PROG}.md").write_text(text, encoding="utf-8")
 
 

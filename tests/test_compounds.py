@@ -276,6 +276,16 @@ def test_weak_bonds_keep_a_width():
     assert recipe.IrO_Delta2.value == pytest.approx(most)
     gold = cb.make_recipe(cb.Cluster("Au", x * 1.5), pdf)
     assert gold.Au_Delta2.bounds[1] == 8.0
+    # What was refined at that bound is kept where atoms came nearer since.
+    wider = cb.refine(dot.scaled(1.02), pdf, start={"IrO_Delta2": most})
+    narrow = dataclasses.replace(
+        wider,
+        positions=wider.positions * 0.99,
+        parameters=wider.parameters | {"delta2": (most, 0.1)},
+    )
+    begun = cb.make_recipe(narrow, pdf, start="refined")
+    assert begun.IrO_Delta2.value == pytest.approx(most)
+    assert begun.IrO_Delta2.bounds[1] == pytest.approx(most)
 
 
 def test_changes_of_an_editor_are_those_of_all_pairs():

@@ -70,6 +70,19 @@ def test_the_width_and_both_means_are_found(width, diameter):
     assert found.rw < 0.95 * found.rw_single
     assert 0 < found.width[1] < 0.02
     assert "number mean" in str(found)
+    # To the digits of the table: they differ from the structure's own Rw.
+    told = f"Rw {found.rw:.4f}; of one size, fitted as well, "
+    assert f"{told}{found.rw_single:.4f}" in str(found)
+
+
+def test_one_size_is_another_fit_than_that_of_the_structure():
+    """Its size is free: it fits no worse, of a structure of another size."""
+    pdf, *_ = ensemble(0.0)
+    x = ball(MEDIAN * 1.04)
+    start = cb.Candidate(("Pt",) * len(x), x, structure_type="fcc")
+    own = cb.refine(start, pdf, heldout=False)
+    found = cb.size_distribution(own, pdf)
+    assert found.rw_single < 0.9 * own.rw
 
 
 def test_one_size_has_no_width():

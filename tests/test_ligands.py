@@ -1,5 +1,7 @@
 """Shells of ligands, and two particles in one sample."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ase.cluster import Decahedron, Icosahedron, Octahedron
@@ -75,8 +77,15 @@ def test_a_shell_that_is_there_is_found(site):
     assert shell.distance[0] == pytest.approx(2.3, abs=0.03)
     assert shell.rw < 0.5 * shell.rw_bare
     assert "supported" in str(shell)
+    # What was tried beside it is named.
+    other = {"atom": "over two", "bridge": "over one"}[site]
+    assert shell.rw_other > shell.rw
+    assert f"Rw {shell.rw:.3f}, {other} {shell.rw_other:.3f}" in str(shell)
     again = type(shell).from_dict(shell.as_dict())
     assert again == shell
+    # Without room over two, and in results of older versions.
+    alone = dataclasses.replace(shell, rw_other=None)
+    assert other not in str(alone)
 
 
 def test_relaxed_orbits_go_on_with_the_light_atoms():

@@ -3,12 +3,15 @@
 import json
 import math
 import pathlib
+import re
 
 import numpy as np
 import pytest
 
 import diffpy_cbldm as cb
+from diffpy_cbldm.options import options
 from diffpy_cbldm.output import results, tables, writers
+from diffpy_cbldm.settings import Output
 
 
 @pytest.mark.parametrize(
@@ -17,6 +20,21 @@ from diffpy_cbldm.output import results, tables, writers
         (1.00123, 0.00031, "1.0012(3)"),
         (0.0085, 0.0002, "0.0085(2)"),
         (123.4, 5.0, "123(5)"),
+        (0.03, 0.01, "0.03(1)"),
+        # A large uncertainty does not hide the value.
+        (0.015, 0.12, "0.015(120)"),
+        (0.015, 2.0, "0.015(2000)"),
+        (0.015, 0.015, "0.015(15)"),
+        (-0.0052, 0.0096, "-0.005(10)"),
+        (-0.0028, 0.0433, "-0.003(43)"),
+        (-0.00029, 0.0040, "-0.000(4)"),
+        (0.0045, 0.0004, "0.0045(4)"),
+        (0.00052, 0.00031, "0.0005(3)"),
+        (2.31, 1.7, "2.3(17)"),
+        (0.5, 0.3, "0.50(30)"),
+        (123.0, 90.0, "123(90)"),
+        (3e-12, 0.1, "0.0(1)"),
+        (0.0, 0.1, "0.0(1)"),
         (2.0, 0.0, "2"),
         (2.34567, None, "2.346"),
         (2.34567, math.nan, "2.346"),
@@ -57,6 +75,16 @@ def test_tokens_in_file_names_are_left_alone():
 )
 def test_output_types(text, types):
     assert writers.parse_types(text) == types
+
+
+def test_unknown_output_types_are_told_all_that_the_help_lists():
+    (help,) = (o.help for o in options(Output) if o.name == "outputtypes")
+    listed = re.findall(r"(\w[\w-]*) \(", help)
+    assert {"xyz", "dp-in", "series"} < set(listed)
+    with pytest.raises(cb.CbldmError) as error:
+        writers.parse_types("res,png")
+    assert f"expected {', '.join(listed)} or none" in str(error.value)
+    assert "-p png" in str(error.value)
 
 
 def a_solution(n=2):

@@ -11,7 +11,8 @@ import pytest
 
 import training.settings
 from diffpy_cbldm import options, settings
-from diffpy_cbldm.commands import common
+from diffpy_cbldm.commands import cbldm_simulate, reference
+from diffpy_cbldm.debye.world import World
 from diffpy_cbldm.errors import CbldmError
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -86,13 +87,28 @@ def test_every_option_is_documented(name, capfd):
     assert manual in included
     assert f"../_generated/{module.PROG}.md" in included
     text = (DOCS / manual).read_text() + "\n"
-    text += common.reference(module.TABLES)
+    text += reference.reference(
+        module.TABLES, getattr(module, "IN_FILES", None)
+    )
     for action in module.make_parser()._actions:
         for flag in action.option_strings:
             if not flag.startswith("--no-"):
                 assert f"`{flag}`" in text, flag
     assert module.main(["--manual"]) == 0
     assert capfd.readouterr().out.strip() == text.strip()
+
+
+def test_the_manual_lists_what_a_simulated_world_holds(capfd):
+    """All fields, with unit, default and limits; no options of their own."""
+    assert cbldm_simulate.main(["--manual"]) == 0
+    text = capfd.readouterr().out
+    rows = dict(re.findall(r"^\| `(\w+)` (\|.*\|)$", text, re.MULTILINE))
+    assert list(rows) == [field.name for field in dataclasses.fields(World)]
+    assert rows["ligand_length"].startswith("| `2.3` | A | 1 to 4 | Distance")
+    assert rows["surface_biso"].startswith("|  | A^2 | 0 to 20 |")
+    assert "| fcc, bcc, hcp, sc |" in rows["second"]
+    (world,) = options.options(settings.Surroundings)
+    assert "--manual" in world.help  # where they are found
 
 
 def test_the_manual_tells_how():

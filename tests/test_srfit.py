@@ -442,6 +442,36 @@ def test_moves_are_native_variables(strained):
     assert "strain_xy" not in recipe.names
 
 
+def rw_at_the_start(recipe):
+    """Rw of a recipe of one PDF as it was made."""
+    recipe.residual(recipe.values)
+    profile = recipe.cluster.profile
+    off = (profile.y - profile.ycalc) / profile.dy
+    return np.linalg.norm(off) / np.linalg.norm(profile.y / profile.dy)
+
+
+@pytest.mark.parametrize("kinds", [(), ("strain", "surface")])
+def test_a_recipe_begins_at_what_was_refined(strained, kinds):
+    cluster, pdf = strained
+    pdf = dataclasses.replace(pdf, g=0.7 * pdf.g, qdamp=None)
+    near = cluster.scaled(0.99)
+    best = cb.refine(near, pdf, moves=kinds, heldout=False)
+    recipe = cb.make_recipe(best, pdf, start="refined")
+    assert rw_at_the_start(recipe) == pytest.approx(best.rw, abs=1e-4)
+    # The positions are stretched and moved already.
+    assert recipe.zoomscale.value == 1.0
+    assert best.parameters["zoomscale"][0] != pytest.approx(1.0, abs=1e-3)
+    for name, own in (("s1", "scale"), ("Pt_Delta2", "delta2")):
+        assert getattr(recipe, name).value == best.parameters[own][0]
+    # With moves again these begin at nothing.
+    again = cb.make_recipe(best, pdf, start="refined", moves=("surface",))
+    assert again.surface_1.value == 0.0
+    assert rw_at_the_start(again) == pytest.approx(best.rw, abs=1e-4)
+    # By default a recipe is another one.
+    plain = cb.make_recipe(best, pdf)
+    assert rw_at_the_start(plain) > best.rw + 1e-3
+
+
 def test_pickled_moves(strained):
     cluster, pdf = strained
     recipe = cb.make_recipe(cluster, pdf, backend="torch", moves=["strain"])
@@ -566,6 +596,11 @@ def test_errors(simulated):
         cb.make_recipe(cluster, pdf, moves="strain")
     with pytest.raises(CbldmError, match="start names 'Uiso'"):
         cb.make_recipe(cluster, pdf, start={"Uiso": 0.01})
+    with pytest.raises(CbldmError, match="'refined' of a structure that was"):
+        cb.make_recipe(cluster, pdf, start="refined")
+    best = cb.refine(cluster, pdf, heldout=False)
+    with pytest.raises(CbldmError, match="start is 'best'; expected values"):
+        cb.make_recipe(best, pdf, start="best")
     with pytest.raises(CbldmError, match="stype|scattering type"):
         DebyeGenerator().setScatteringType("E")
     with pytest.raises(CbldmError, match="finite cluster"):

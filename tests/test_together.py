@@ -92,6 +92,9 @@ def test_neutrons_tell_the_oxygen():
     alone = cb.refine(dot(), x_rays, heldout=False)
     one = cb.refine(dot(), x_rays, together=neutrons)
     assert one.parameters["O_Uiso"][1] < 0.3 * alone.parameters["O_Uiso"][1]
+    recipe = cb.make_recipe(one, x_rays, together=neutrons, start="refined")
+    for name, own in (("s2", "scale_2"), ("qdamp_2", "qdamp_2")):
+        assert getattr(recipe, name).value == one.parameters[own][0]
     for name in ("Ce_Uiso", "O_Uiso"):
         value, esd = one.parameters[name]
         assert abs(value - UISO) < 4 * esd

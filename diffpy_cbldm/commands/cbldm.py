@@ -21,6 +21,7 @@ from diffpy_cbldm.commands import (
     config,
     examples,
     inputs,
+    reference,
     series,
     together,
 )
@@ -87,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _main(words: Sequence[str]) -> int:
     given = make_parser().given(words)
-    if common.shown(PROG, given, TABLES):
+    if reference.shown(PROG, given, TABLES):
         return FINE
     if given.get("list_examples"):
         for example in examples.EXAMPLES:

@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffpy_cbldm import settings
-from diffpy_cbldm.commands import common, inputs
+from diffpy_cbldm.commands import common, inputs, reference
 from diffpy_cbldm.commands.common import FINE, LEVELS
-from diffpy_cbldm.debye.world import read_world
+from diffpy_cbldm.debye.world import World, read_world
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.output import writers
 
@@ -28,6 +28,9 @@ TABLES = {
     "other": settings.Manual,
 }
 """The groups of options, in the order of the help."""
+
+IN_FILES: dict[str, type] = {"fields of the file of --world": World}
+"""What the file of an option holds, as the manual lists it."""
 
 
 def make_parser() -> common.Parser:
@@ -55,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _main(words: Sequence[str]) -> int:
     given = make_parser().given(words)
-    if common.shown(PROG, given, TABLES):
+    if reference.shown(PROG, given, TABLES, IN_FILES):
         return FINE
     return _Run(given).run()
 

@@ -1,4 +1,4 @@
-"""What the commands have in common: options, exit codes, messages, manual.
+"""What the commands have in common: options, exit codes, messages.
 
 Only settings and the standard library are imported at the top, so that
 ``--help`` answers at once.
@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from diffpy_cbldm import options
-from diffpy_cbldm._version import __version__
 from diffpy_cbldm.databases import masked
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.memory import end_at_once
@@ -409,42 +408,3 @@ class Account:
                 f"{', '.join(self.failed)}",
             )
         return self.code
-
-
-def reference(tables: Tables) -> str:
-    """The options as Markdown, one table for each group."""
-    lines = []
-    for title, table in tables.items():
-        lines += [
-            f"## {title.capitalize()}",
-            "",
-            "| option | default | unit | allowed | meaning |",
-            "| --- | --- | --- | --- | --- |",
-            *map(_row, options.options(table)),
-            "",
-        ]
-    return "\n".join(lines)
-
-
-def _row(option: options.Option) -> str:
-    names = ", ".join(f"`{flag}`" for flag in option.flags)
-    default = option.shown_default and f"`{option.shown_default}`"
-    cells = (names, default, option.unit, option.allowed, option.help)
-    return "| " + " | ".join(cells) + " |"
-
-
-def shown(prog: str, given: Mapping[str, Any], tables: Tables) -> bool:
-    """Whether the version or the manual was asked for; it is printed."""
-    if given.get("version"):
-        say(f"{prog} {__version__}")
-        return True
-    if given.get("manual"):
-        import pydoc
-
-        page = pathlib.Path(__file__).parent / "manual" / f"{prog}.md"
-        text = page.read_text(encoding="utf-8")
-        # Into a pipe it would be written without a look whether that is read.
-        show = pydoc.pager if sys.stdout.isatty() else say
-        show(f"{text}\n{reference(tables)}")
-        return True
-    return False

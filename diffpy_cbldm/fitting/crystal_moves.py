@@ -28,12 +28,9 @@ from diffpy_cbldm.crystals.crystal import Crystal
 from diffpy_cbldm.crystals.crystal_cuts import bond_lengths
 from diffpy_cbldm.fitting.envelope import free_axes
 from diffpy_cbldm.fitting.generator import choose_backend
-from diffpy_cbldm.fitting.recipe import recipe_of, variable_names
-from diffpy_cbldm.fitting.refinement import (
-    plain_names,
-    settled,
-    state_of_fit,
-)
+from diffpy_cbldm.fitting.recipe import plain_names, recipe_of
+from diffpy_cbldm.fitting.recipe_start import refined_values
+from diffpy_cbldm.fitting.refinement import settled, state_of_fit
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.renames import modern
 from diffpy_cbldm.threads import one_thread
@@ -153,16 +150,9 @@ def relaxed(
         return candidate
     with one_thread():
         recipe = recipe_of(candidate, target, backend, None, (), False)
-        plain = plain_names(recipe, candidate.elements)
-        named = {v: k for k, v in plain.items()}
-        start = {
-            named.get(name, name): value
-            for name, (value, _) in candidate.parameters.items()
-        } | {"zoomscale": 1.0}
-        known = variable_names(recipe)
-        for name in known:
-            if name in start:
-                getattr(recipe, name).value = start[name]
+        named = plain_names(recipe, candidate.elements)
+        for name, value in refined_values(candidate, named).items():
+            getattr(recipe, name).value = value
         _add_moves(recipe, moves)
         results = settled(recipe, target)
         state = state_of_fit(recipe, results, target, candidate.elements)

@@ -79,7 +79,9 @@ class SizeDistribution(Stored):
         bounds, and the data support it: by `rw` and `rw_single`, the
         Bayesian information criterion falls by 10 or more.
     rw, rw_single : float
-        Rw of the fit, and of that with a width of 0.
+        Rw of the fit, and of that with a width of 0.  There the size is
+        fitted as well, between those of the members: it is not quite the Rw
+        of the structure.
     parameters : dict
         Value and uncertainty of the other variables, as of a `Candidate`.
     """
@@ -95,7 +97,11 @@ class SizeDistribution(Stored):
     parameters: dict[str, tuple[float, float]]
 
     def __str__(self) -> str:
-        gain = f"Rw {self.rw:.3f}, of one size {self.rw_single:.3f}"
+        # As many digits as the table has: it shows a third fit beside.
+        gain = (
+            f"Rw {self.rw:.4f}; of one size, fitted as well, "
+            f"{self.rw_single:.4f}"
+        )
         if not self.determined:
             return f"the width of the sizes is not determined ({gain})"
         (width, error), number = self.width, self.number_mean

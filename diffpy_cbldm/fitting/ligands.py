@@ -62,13 +62,18 @@ class LigandShell(Stored):
     uiso : (value, uncertainty), A^2
     rw, rw_bare : float
         Rw with and without the shell; orbits that were refined of the metal
-        go on, its other atoms are held.
+        go on, its other atoms are held.  With it Rw can be higher: a light
+        atom stands on every site with room, and what was refined of the
+        metal may have imitated light atoms that stand elsewhere.
     gain : float
         By how much the Bayesian information criterion falls.
     supported : bool
         Whether it falls by 10 or more, with the distance inside its bounds.
     site : {"atom", "bridge"}
         Whether each stands over one surface atom, or over two.
+    rw_other : float or None
+        Rw with the shell over the other sites, which fits no better; None
+        where these have no room.
     """
 
     element: str
@@ -80,20 +85,24 @@ class LigandShell(Stored):
     gain: float
     supported: bool
     site: str = "atom"
+    rw_other: float | None = None
 
     def __str__(self) -> str:
         (d, error), verdict = self.distance, "left out"
-        where = {"atom": "one surface atom", "bridge": "two surface atoms"}[
-            self.site
-        ]
+        where, other = "one surface atom", "over two"
+        if self.site == "bridge":
+            where, other = "two surface atoms", "over one"
+        rw = f"Rw {self.rw:.3f}"
+        if self.rw_other is not None:
+            rw += f", {other} {self.rw_other:.3f}"
         if self.supported:
             verdict = "supported"
         way = "falls" if self.gain >= 0 else "rises"
         return (
             f"{self.count} {self.element} over {where} at {d:.2f} +- "
-            f"{error:.2f} A: Rw {self.rw:.3f}, {self.rw_bare:.3f} without; "
-            f"the criterion {way} by {abs(self.gain):.0f} (a fall of 10 is "
-            f"asked for): {verdict}"
+            f"{error:.2f} A: {rw}, {self.rw_bare:.3f} without; the "
+            f"criterion {way} by {abs(self.gain):.0f} (a fall of 10 is asked "
+            f"for): {verdict}"
         )
 
 
@@ -297,7 +306,9 @@ def ligand_shell(
             "to compare with: pass what cb.refine gives."
         )
     made = [_fitted(metal, target, ligand, site) for site in SITES]
-    return min(filter(None, made), key=lambda shell: shell.rw)
+    best, *others = sorted(filter(None, made), key=lambda shell: shell.rw)
+    rw_other = others[0].rw if others else None
+    return dataclasses.replace(best, rw_other=rw_other)
 
 
 def _fitted(

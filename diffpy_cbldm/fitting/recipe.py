@@ -22,6 +22,7 @@ from diffpy_cbldm.fitting.generator import (
 )
 from diffpy_cbldm.fitting.quickfit import QuickFit
 from diffpy_cbldm.fitting.recipe_moves import shared_moves
+from diffpy_cbldm.fitting.recipe_start import REFINED, Start, start_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.together import Together, with_others
 from diffpy_cbldm.pdfdata import PDFData
@@ -43,7 +44,7 @@ def make_recipe(
     backend: str = "auto",
     rmin: float = Solve.rmin,
     rmax: float | None = Solve.rmax,
-    start: Mapping[str, float] | None = None,
+    start: Start = None,
     moves: Sequence[str] = (),
     together: Together = (),
 ) -> FitRecipe:
@@ -93,9 +94,12 @@ def make_recipe(
     rmin, rmax : float, A
         Fitted range, cut to the data.  Default 1.5 and where the signal
         ends, 30 A or more.
-    start : dict, optional
+    start : dict or "refined", optional
         Start values by variable name; default: `settings.Refinement`, and
-        for s1 the least-squares scale.
+        for s1 the least-squares scale.  "refined" takes those of a refined
+        Candidate: on the data and the range of its fit the recipe has the
+        Rw of the Candidate.  Its positions are those after zoomscale and
+        moves, so zoomscale begins at 1 and moves at 0.
     moves : sequence of {"strain", "surface", "orbits", "across"}
         How the atoms may move besides zoomscale.  Default: not at all.
         Variables that the cluster cannot tell are left out
@@ -113,7 +117,8 @@ def make_recipe(
     Raises
     ------
     CbldmError
-        No data in the range, an unknown start value or kind of moves.
+        No data in the range, an unknown start value or kind of moves, or
+        "refined" values of what was not refined.
     """
     target = Target.of(pdf, rmin, rmax)
     if together:
@@ -125,7 +130,7 @@ def recipe_of(
     cluster: Cluster,
     target: Target,
     backend: str,
-    start: Mapping[str, float] | None,
+    start: Start,
     moves: Sequence[str],
     atoms: bool,
 ) -> FitRecipe:
@@ -157,9 +162,10 @@ def recipe_of(
         )
     _add_variables(recipe, elements, moving.check_kinds(moves), target)
     _bound(recipe, elements, target)
+    begin = start_of(cluster, start, plain_names(recipe, elements))
     if len(elements) > 1:
-        start = _keep_widths(recipe, cluster, start or {})
-    _begin_at(recipe, start or {})
+        begin = _keep_widths(recipe, cluster, begin, start == REFINED)
+    _begin_at(recipe, begin)
     return recipe
 
 
@@ -265,16 +271,22 @@ def _bound(recipe: FitRecipe, elements: Sequence[str], target: Target) -> None:
 
 
 def _keep_widths(
-    recipe: FitRecipe, cluster: Cluster, start: Mapping[str, float]
+    recipe: FitRecipe,
+    cluster: Cluster,
+    start: Mapping[str, float],
+    refined: bool,
 ) -> Mapping[str, float]:
     """Bound delta2 so that the nearest peak keeps a width; the start values.
 
     Else weak bonds to light elements become lines, whose ripples imitate.
     """
     top = NARROWEST * shortest_bond(cluster.positions) ** 2
+    name = delta2_name(cluster.elements)
+    if refined:
+        # The bound of that fit was of the positions before they moved.
+        top = max(top, start.get(name, 0.0))
     if top >= Refinement.delta2_max:
         return start
-    name = delta2_name(cluster.elements)
     modern(getattr(recipe, name)).bound_range(0.0, top)
     return {**start, name: min(start.get(name, Refinement.delta2), top)}
 
@@ -299,6 +311,14 @@ def _begin_at(recipe: FitRecipe, start: Mapping[str, float]) -> None:
 def variable_names(recipe: FitRecipe) -> list[str]:
     """The free variables of a recipe, in their order."""
     return list(modern(recipe).get_names())
+
+
+def plain_names(recipe: FitRecipe, elements: Iterable[str]) -> dict[str, str]:
+    """The name that a Candidate has for each variable of a recipe."""
+    plain = {delta2_name(elements): "delta2"}
+    for k, _ in enumerate(contributions_of(recipe), start=1):
+        plain[f"s{k}"] = numbered("scale", k)
+    return {name: plain.get(name, name) for name in variable_names(recipe)}
 
 
 def delta2_name(elements: Iterable[str]) -> str:

@@ -23,15 +23,15 @@ from diffpy_cbldm.fitting.generator import choose_backend
 from diffpy_cbldm.fitting.recipe import (
     best_scale_of,
     contributions_of,
-    delta2_name,
     move_names_of,
-    numbered,
+    plain_names,
     qdamp_names,
     recipe_of,
     scale_number,
     scale_unit,
     variable_names,
 )
+from diffpy_cbldm.fitting.recipe_start import Start
 from diffpy_cbldm.fitting.slopes import slopes_of
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.fitting.together import Together, with_others
@@ -184,7 +184,7 @@ def refine(
     rmin: float = Solve.rmin,
     rmax: float | None = Solve.rmax,
     heldout: bool = True,
-    start: Mapping[str, float] | None = None,
+    start: Start = None,
     moves: Sequence[str] = (),
     together: Together = (),
 ) -> Candidate:
@@ -253,14 +253,6 @@ def refine(
         not_determined=_left_open(parameters, move_names),
         **state,
     )
-
-
-def plain_names(recipe: FitRecipe, elements: Sequence[str]) -> dict[str, str]:
-    """The names that a Candidate has for some variables of a recipe."""
-    plain = {delta2_name(elements): "delta2"}
-    for k, _ in enumerate(contributions_of(recipe), start=1):
-        plain[f"s{k}"] = numbered("scale", k)
-    return plain
 
 
 def state_of_fit(

@@ -35,12 +35,20 @@ def with_esd(value: float, esd: float | None) -> str:
     """A number with its uncertainty in the last digit, such as 1.0012(3).
 
     Where the uncertainty is not known, zero or not finite, the value has four
-    significant digits and no brackets.
+    significant digits and no brackets.  Where it is more than half of the
+    value, the value keeps two digits down to 0.001, such as 0.015(120): what
+    ends at a bound can be read, and moves about 0 stay short.
     """
     from uncertainties import ufloat
 
     if esd is None or not math.isfinite(esd) or esd <= 0:
         return f"{value:.4g}"
+    if 5e-4 < abs(value) < 2 * esd:
+        places = max(1 - math.floor(math.log10(abs(value))), 0)
+        places = min(places, 3)
+        # One digit of the uncertainty may be finer than two of the value.
+        places = max(places, -math.floor(math.log10(esd)))
+        return f"{value:.{places}f}({esd * 10**places:.0f})"
     return f"{ufloat(value, esd):.1uS}"
 
 

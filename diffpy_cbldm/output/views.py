@@ -67,24 +67,19 @@ def calculated_curve(solution: Solution, candidate: Candidate) -> Curve:
     """
     from diffpy_cbldm.cluster import as_cluster
     from diffpy_cbldm.fitting.agreement import rw
-    from diffpy_cbldm.fitting.recipe import recipe_of
+    from diffpy_cbldm.fitting.recipe import delta2_name, recipe_of
+    from diffpy_cbldm.fitting.recipe_start import REFINED
     from diffpy_cbldm.threads import one_thread
 
-    # Candidates have plain names of parameters, recipes those of SrFit.
-    delta2 = "".join(sorted(set(candidate.elements))) + "_Delta2"
-    plain = {"scale": "s1", "delta2": delta2}
-    fitted = {
-        plain.get(name, name): value
-        for name, (value, _) in candidate.parameters.items()
-        if name in ("scale", "delta2", "qdamp") or name.endswith("_Uiso")
-    }
-    # The positions are those after zoomscale and moves.
+    start: str | dict[str, float] = REFINED
+    if not candidate.parameters:
+        start = {delta2_name(candidate.elements): 0.0}
     with one_thread():
         recipe = recipe_of(
             as_cluster(candidate),
             _target(solution),
             solution.settings.get("backend", "auto"),
-            {delta2: 0.0, **fitted},
+            start,
             (),
             # No variable is an atom's: thousands of parameters less.
             False,

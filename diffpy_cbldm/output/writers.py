@@ -23,7 +23,12 @@ from diffpy_cbldm.output.results import (
     shown,
 )
 from diffpy_cbldm.output.tables import rw_text
-from diffpy_cbldm.settings import MAX_ATOMS, OUTPUT_TYPES, PICTURES
+from diffpy_cbldm.settings import (
+    ALL_TYPES,
+    MAX_ATOMS,
+    OUTPUT_TYPES,
+    PICTURES,
+)
 
 if TYPE_CHECKING:
     from diffpy_cbldm.solving.solution import Solution
@@ -42,9 +47,10 @@ def parse_types(text: str) -> tuple[str, ...]:
         return ()
     for t in types:
         if t not in OUTPUT_TYPES:
+            plot = f", or pass -p {t} for a plot" if t in PICTURES else ""
             raise CbldmError(
                 f"output type {t!r} is not known; expected "
-                f"{', '.join(OUTPUT_TYPES)} or none: change -t."
+                f"{', '.join(ALL_TYPES)} or none: change -t{plot}."
             )
     if MACRO in types and "cif" not in types:
         # The macro names the cif file of its structure.

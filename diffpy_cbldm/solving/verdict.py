@@ -45,7 +45,8 @@ class Verdict(Stored):
     doubts : tuple of Doubt
         All tests, raised or not.
     types : tuple of str
-        The answer's type, and those that fit as well.
+        The answer's type, and those that fit as well, by their packing: an
+        octahedron (``oct``) is fcc.
     kind : str
         Why there is no structure, in a word; empty for others.
     reason, advice : str
