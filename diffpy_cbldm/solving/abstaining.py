@@ -23,6 +23,7 @@ from diffpy_cbldm.formula import NO_METALS
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.solving.doubt_table import Answer, neighbours_off
 from diffpy_cbldm.solving.doubts import DOUBTFUL_RW, UNLIKE
+from diffpy_cbldm.solving.headers import nearest_rw
 
 SHELLS = 1.6
 """A range that ends below so many bond lengths has no second shell: that of
@@ -54,6 +55,10 @@ INSTEAD = 0.95
 """Another reading of the columns is believed where its Rw is at most so many
 times that of G(r)."""
 
+FEW = 6.0
+"""Of a particle in F(Q) that ends within so many bond lengths, the nearest
+ideal clusters are fitted as well."""
+
 METAL = 0.85
 """Of a compound's data a metal is the answer where its crystal has an Rw at
 most so many times that of the compound."""
@@ -62,6 +67,26 @@ WHITE = 0.5
 """Noise with more of its power outside of the range of Q is that of points."""
 
 _HALVINGS = 4
+
+_OTHERS = {
+    "F(Q)": (
+        "the columns fit better as Q and F(Q) (Rw {rw:.3f}) than as r and "
+        "G(r) (Rw {least:.3f})",
+        "transform F(Q) to G(r), and pass the .gr file",
+    ),
+    "g(r)": (
+        "the second column goes about a level, as g(r) does, and fits better "
+        "as that than as G(r)",
+        "pass G(r) = 4 pi rho0 r (g(r) - 1)",
+    ),
+    "upside down": (
+        "the data are G(r) upside down: with all signs changed they have the "
+        "shells of the metal",
+        "change the sign of the second column, and look for what changed it "
+        "in the data reduction",
+    ),
+}
+"""What other columns are, and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,54 +145,65 @@ def _short(answer: Answer) -> Reason | None:
 def _other_reading(answer: Answer) -> Reason | None:
     """F(Q), g(r) or -G(r) where G(r) is expected."""
     target = answer.target
-    # A Qmax that was corrected is not where the columns end.
+    # Those of a corrected header are other data.
     given = answer.given or target.pdf
     least = min(answer.rw, answer.crystal.rw)
-    if _reads_better(readings.as_scattering(given), answer, least):
-        return Reason(
-            "F(Q)",
-            f"the columns fit better as Q and F(Q) than as r and G(r): they "
-            f"end at {given.r[-1]:g}, as Qmax does",
-            "transform F(Q) to G(r), and pass the .gr file",
-        )
-    # g(r) goes about 1: whatever is fitted to it explains nearly nothing.
-    if least > NOTHING and _reads_better(
-        readings.as_pair_function(given), answer, least
-    ):
-        return Reason(
-            "g(r)",
-            "the second column goes about a level, as g(r) does, and fits "
-            "better as that than as G(r)",
-            "pass G(r) = 4 pi rho0 r (g(r) - 1)",
-        )
-    if least > NOTHING and _reads_better(
-        readings.upside_down(given), answer, least
-    ):
-        return Reason(
-            "upside down",
-            "the data are G(r) upside down: with all signs changed they have "
-            "the shells of the metal",
-            "change the sign of the second column, and look for what changed "
-            "it in the data reduction",
-        )
-    return None
+    others = {"F(Q)": _rw_as_scattering(given, answer, least)}
+    # Whatever is fitted to g(r) or -G(r) explains nearly nothing.
+    if least > NOTHING:
+        others["g(r)"] = _rw_of(readings.as_pair_function(given), answer)
+        others["upside down"] = _rw_of(readings.upside_down(given), answer)
+    kind, rw = min(others.items(), key=lambda one: one[1])
+    if rw >= INSTEAD * least:
+        return None
+    # What the generators proposed may be far from the particle of a G(r).
+    if kind == "F(Q)" and rw >= INSTEAD * _nearest(answer):
+        return None
+    text, advice = _OTHERS[kind]
+    return Reason(kind, text.format(rw=rw, least=least), advice)
 
 
-def _reads_better(other: PDFData | None, answer: Answer, rw: float) -> bool:
-    """Whether other columns hold the metal, and a crystal fits them better."""
+def _rw_as_scattering(given: PDFData, answer: Answer, least: float) -> float:
+    """Rw of a crystal where the columns are Q and F(Q), or infinite."""
+    formula = given.compound
+    others = formula and NO_METALS.intersection(formula.amounts)
+    # Of a compound no crystal fits F(Q): where one fits, time is saved.
+    if answer.sphere is not None and others and least <= DOUBTFUL_RW:
+        return math.inf
+    # The lattice of an alloy that fits F(Q) is not that of the sample.
+    return _rw_of(readings.as_scattering(given), answer, metal=not others)
+
+
+def _rw_of(
+    other: PDFData | None, answer: Answer, metal: bool = False
+) -> float:
+    """Rw of a crystal in other columns, infinite without the metal's bond.
+
+    The crystal is that of the answer, or those of one metal.
+    """
     if other is None:
-        return False
+        return math.inf
     target = answer.target
     try:
         cut = Target.of(other, target.rmin, qdamp_range=target.qdamp_range)
-        if answer.sphere is not None:
-            return answer.sphere(cut, None).rw < INSTEAD * rw
+        if answer.sphere is not None and not metal:
+            return answer.sphere(cut, None).rw
         bond, expected = cut.bond, neighbour_distance(target.element)
         if expected is None or abs(bond / expected - 1) > UNLIKE:
-            return False
-        return fit_crystal(cut).rw < INSTEAD * rw
+            return math.inf
+        crystal = fit_crystal(cut)
+        # A sphere is a poor fit to few atoms.
+        few = metal and crystal.diameter < FEW * bond
+        return min(crystal.rw, nearest_rw(cut)) if few else crystal.rw
     except CbldmError:  # no peaks, or too few points
-        return False
+        return math.inf
+
+
+def _nearest(answer: Answer) -> float:
+    """Rw of the nearest ideal clusters of one element."""
+    if answer.sphere is not None or answer.bond is None:
+        return math.inf
+    return nearest_rw(answer.target)
 
 
 def _compound(answer: Answer) -> Reason | None:

@@ -59,6 +59,7 @@ from diffpy_cbldm.solving.doubts import (
 )
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import without_slow
+from diffpy_cbldm.solving.judging import still_true
 from diffpy_cbldm.solving.polish_stage import CHARGE, kinds_of
 from diffpy_cbldm.solving.ranking import filled_up, ordered
 from diffpy_cbldm.solving.small_angles import settle
@@ -119,6 +120,7 @@ def solve_compound(
     crystal, sphere = fit_envelope(crystal, target)
     sizes = compound_sizes(found, crystal, near)
     verdict = _judged(candidates, target, crystal, sphere, given)
+    told = [one for one in (slow, note) if one]
     atoms = None
     if verdict.at_least is None:
         atoms = compound_range(found, best, sizes, (crystal, sphere), near)
@@ -126,7 +128,7 @@ def solve_compound(
         atoms = dataclasses.replace(atoms, doubted=not sure)
     warnings = (
         *target.pdf.warnings,
-        *(one for one in (slow, note) if one),
+        *still_true(told, told, verdict),
         *_doubts(best, sphere, target),
         *(doubt.text for doubt in verdict.raised),
         *prototype_doubts(cuts.crystals, bool(crystals)),
