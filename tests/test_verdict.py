@@ -202,6 +202,30 @@ def test_a_particle_is_none_where_only_others_were_proposed():
         assert kind(cut, 0.9) != "F(Q)"
 
 
+@pytest.mark.parametrize("shape", ["fcc", "ico"])
+def test_scattering_of_an_alloy_is_that_of_one_metal(shape):
+    """The bcc crystal that fits its F(Q) does not fit its G(r)."""
+    x = OCTAHEDRON if shape == "fcc" else Icosahedron("Pt", 4)
+    mixed = ["Pt", "Co"] * (len(x.positions) // 2) + ["Pt"]
+    pdf = measured_particle(cb.Cluster(mixed, 0.967 * x.positions), rmax=22.0)
+    assert pdf.compound is not None
+
+    def found(some):
+        one = answer(some)
+        lattice = one.crystal.lattice
+        return reason(
+            dataclasses.replace(
+                one,
+                sphere=lambda cut, size: fit_crystal(cut, (lattice,), size),
+            )
+        )
+
+    assert found(scattering_of(pdf, 25.0)).kind == "F(Q)"
+    # Of fcc crystals alone an icosahedron has a poor one.
+    as_it_is = found(pdf)
+    assert as_it_is is None or as_it_is.kind != "F(Q)"
+
+
 def test_what_is_said_of_qmax_is_not_said_of_scattering():
     """The waves of F(Q) end at the diameter of the particle, 18 A."""
     cluster = cb.Cluster("Pt", Octahedron("Pt", 8, cutoff=3).positions)

@@ -56,8 +56,7 @@ INSTEAD = 0.95
 times that of G(r)."""
 
 FEW = 6.0
-"""Of a particle in F(Q) that ends within so many bond lengths, the nearest
-ideal clusters are fitted as well."""
+"""A particle that ends within so many bond lengths has few atoms."""
 
 METAL = 0.85
 """Of a compound's data a metal is the answer where its crystal has an Rw at
@@ -144,11 +143,11 @@ def _short(answer: Answer) -> Reason | None:
 
 def _other_reading(answer: Answer) -> Reason | None:
     """F(Q), g(r) or -G(r) where G(r) is expected."""
-    target = answer.target
     # Those of a corrected header are other data.
-    given = answer.given or target.pdf
+    given = answer.given or answer.target.pdf
     least = min(answer.rw, answer.crystal.rw)
-    others = {"F(Q)": _rw_as_scattering(given, answer, least)}
+    metal = _of_one_metal(answer)
+    others = {"F(Q)": _rw_as_scattering(metal, least)}
     # Whatever is fitted to g(r) or -G(r) explains nearly nothing.
     if least > NOTHING:
         others["g(r)"] = _rw_of(readings.as_pair_function(given), answer)
@@ -157,43 +156,66 @@ def _other_reading(answer: Answer) -> Reason | None:
     if rw >= INSTEAD * least:
         return None
     # What the generators proposed may be far from the particle of a G(r).
-    if kind == "F(Q)" and rw >= INSTEAD * _nearest(answer):
+    if kind == "F(Q)" and rw >= INSTEAD * _nearest(metal):
         return None
     text, advice = _OTHERS[kind]
     return Reason(kind, text.format(rw=rw, least=least), advice)
 
 
-def _rw_as_scattering(given: PDFData, answer: Answer, least: float) -> float:
+def _of_one_metal(answer: Answer) -> Answer:
+    """The same, where an alloy is taken for the metal most like it.
+
+    The crystal of an alloy that fits F(Q) is not that of the sample.
+    """
+    target = answer.target
+    formula = target.pdf.compound
+    amounts = formula.amounts if formula else {}
+    bonds = {e: neighbour_distance(e) or 0.0 for e in amounts}
+    if answer.sphere is None or not all(bonds.values()):
+        return answer
+    if not bonds or NO_METALS.intersection(bonds):
+        return answer
+    mean = sum(bonds[e] * n for e, n in amounts.items())
+    mean /= sum(amounts.values())
+    # Of two as near the larger: the bonds of alloys lie above their mean.
+    name = min(
+        bonds, key=lambda e: (round(abs(bonds[e] - mean), 2), -bonds[e])
+    )
+    pdf, given = (
+        dataclasses.replace(some, composition=name)
+        for some in (target.pdf, answer.given or target.pdf)
+    )
+    cut = Target.of(pdf, target.rmin, target.rmax, target.qdamp_range)
+    return dataclasses.replace(answer, target=cut, given=given, sphere=None)
+
+
+def _rw_as_scattering(answer: Answer, least: float) -> float:
     """Rw of a crystal where the columns are Q and F(Q), or infinite."""
-    formula = given.compound
-    others = formula and NO_METALS.intersection(formula.amounts)
     # Of a compound no crystal fits F(Q): where one fits, time is saved.
-    if answer.sphere is not None and others and least <= DOUBTFUL_RW:
+    if answer.sphere is not None and least <= DOUBTFUL_RW:
         return math.inf
-    # The lattice of an alloy that fits F(Q) is not that of the sample.
-    return _rw_of(readings.as_scattering(given), answer, metal=not others)
+    other = readings.as_scattering(answer.given or answer.target.pdf)
+    return _rw_of(other, answer, few=True)
 
 
-def _rw_of(
-    other: PDFData | None, answer: Answer, metal: bool = False
-) -> float:
+def _rw_of(other: PDFData | None, answer: Answer, few: bool = False) -> float:
     """Rw of a crystal in other columns, infinite without the metal's bond.
 
-    The crystal is that of the answer, or those of one metal.
+    A sphere is a poor fit to few atoms: where there may be few, the nearest
+    ideal clusters are fitted as well.
     """
     if other is None:
         return math.inf
     target = answer.target
     try:
         cut = Target.of(other, target.rmin, qdamp_range=target.qdamp_range)
-        if answer.sphere is not None and not metal:
+        if answer.sphere is not None:
             return answer.sphere(cut, None).rw
         bond, expected = cut.bond, neighbour_distance(target.element)
         if expected is None or abs(bond / expected - 1) > UNLIKE:
             return math.inf
         crystal = fit_crystal(cut)
-        # A sphere is a poor fit to few atoms.
-        few = metal and crystal.diameter < FEW * bond
+        few = few and crystal.diameter < FEW * bond
         return min(crystal.rw, nearest_rw(cut)) if few else crystal.rw
     except CbldmError:  # no peaks, or too few points
         return math.inf
