@@ -177,10 +177,8 @@ def _of_one_metal(answer: Answer) -> Answer:
         return answer
     mean = sum(bonds[e] * n for e, n in amounts.items())
     mean /= sum(amounts.values())
-    # Of two as near the larger: the bonds of alloys lie above their mean.
-    name = min(
-        bonds, key=lambda e: (round(abs(bonds[e] - mean), 2), -bonds[e])
-    )
+    # The bonds of alloys lie a little above their mean.
+    name = min(bonds, key=lambda e: abs(bonds[e] - 1.01 * mean))
     pdf, given = (
         dataclasses.replace(some, composition=name)
         for some in (target.pdf, answer.given or target.pdf)
