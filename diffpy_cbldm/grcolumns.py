@@ -43,6 +43,9 @@ _NAMES = {
 }
 """What the names of columns stand for, without case, signs and spaces."""
 
+_TYPES = re.compile(r"^\W*output_?types?\s*[=:]([^#]*)", re.I)
+"""What was written, in a header of PDFgetX3 and its kin: one or a list."""
+
 _CONVERSIONS = {
     "F(Q)": "G(r) = 2/pi times the integral of F(Q) sin(Q r) dQ, as "
     "pdfgetx3 -t gr writes it",
@@ -94,7 +97,7 @@ def read_columns(
     _refuse_other_units(header)
     fewest, most = min(map(len, rows)), max(map(len, rows))
     heading = _find_heading(header, fewest)
-    at_r, at_g = _places(heading, fewest, notes)
+    at_r, at_g = _places(heading, fewest, header, notes)
     table = np.array([row[:fewest] for row in rows])
     r, g = table[:, at_r], table[:, at_g]
     if fewest != most:
@@ -198,15 +201,21 @@ def _kind(name: str) -> str | None:
 
 
 def _places(
-    heading: _Heading | None, count: int, notes: list[str]
+    heading: _Heading | None,
+    count: int,
+    header: Sequence[str],
+    notes: list[str],
 ) -> tuple[int, int]:
     """The columns of r and G(r); 0 and 1 where no heading names them."""
-    if heading is None:
-        return 0, 1
-    kinds = heading.kinds
+    kinds = heading.kinds if heading else ()
     at_g = next(
         (kinds.index(k) for k in ("observed", "G") if k in kinds), None
     )
+    # The header is that of the program's settings; a heading knows better.
+    if at_g is None:
+        _refuse_other_types(header)
+    if heading is None:
+        return 0, 1
     # PDFgui's .fgr: what is called G(r) beside a difference is calculated.
     if at_g is not None and kinds[at_g] == "G" and "difference" in kinds:
         _refuse("calculated", heading.names[at_g])
@@ -238,12 +247,22 @@ def _places(
     return at_r, at_g
 
 
-def _refuse(kind: str, name: str) -> None:
+def _refuse_other_types(header: Sequence[str]) -> None:
+    """Raise `CbldmError` where a header has other output types than G(r)."""
+    for match in filter(None, map(_TYPES.match, header)):
+        names = [name for name in re.split(r"[^\w()]+", match[1]) if name]
+        kinds = [_kind(name) for name in names]
+        # All files of one run have the same list, that of G(r) as well.
+        if names and all(kind in _CONVERSIONS for kind in kinds):
+            _refuse(str(kinds[-1]), names[-1], "outputtype of the header")
+
+
+def _refuse(kind: str, name: str, place: str = "heading") -> None:
     raise CbldmError(
-        f"the heading says that the data are {name!r}"
+        f"the {place} says that the data are {name!r}"
         + (f" ({kind})" if kind not in (name, "Q") else "")
         + f"; expected a measured G(r): {_CONVERSIONS[kind]}; if it is G(r) "
-        "after all, correct the heading."
+        f"after all, correct the {place}."
     )
 
 

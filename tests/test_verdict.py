@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from ase.cluster import Octahedron
+from ase.cluster import Icosahedron, Octahedron
 
 import diffpy_cbldm as cb
 from diffpy_cbldm.fitting import readings
@@ -18,6 +18,7 @@ from diffpy_cbldm.solving.abstaining import reason
 from diffpy_cbldm.solving.atom_range import AtomRange
 from diffpy_cbldm.solving.doubt_facts import DOUBTED, FACTS
 from diffpy_cbldm.solving.doubt_table import TESTS, Answer, measured
+from diffpy_cbldm.solving.headers import settle
 from diffpy_cbldm.solving.other_ranges import BondRange
 from diffpy_cbldm.solving.verdict import headline, judge
 from tests.benchmarks.no_particle import (
@@ -158,14 +159,86 @@ def test_a_compound_or_another_metal_has_none():
 
 def test_scattering_in_place_of_g():
     """The reciprocal lattice of fcc is bcc, and fits nearly as well."""
-    pdf = measured_particle(qdamp=0.01)
-    q, f = scattering(pdf)
-    swapped = pdf_of(f, r=q)
+    swapped = scattering_of(measured_particle(qdamp=0.01))
     assert kind(swapped) == "F(Q)"
     back = readings.as_scattering(swapped)
     assert cb.bond_estimate(back) == pytest.approx(2.77, abs=0.03)
-    # One of Q that ends far beyond Qmax is none.
-    assert readings.as_scattering(dataclasses.replace(pdf, qmax=15)) is None
+    # No F(Q) is measured to 60 1/A, nor ends at 10.
+    long = dataclasses.replace(swapped, r=swapped.r * 60 / swapped.r[-1])
+    assert readings.as_scattering(long) is None
+    short = swapped.r < 10
+    short = pdf_of(swapped.g[short], r=swapped.r[short])
+    assert readings.as_scattering(short) is None
+
+
+def scattering_of(pdf, end=22.0, qmax=22.0):
+    """The columns Q and F(Q) to some end, in a file that says some Qmax."""
+    q, f = scattering(dataclasses.replace(pdf, qmax=end))
+    return pdf_of(f, r=q, qmax=qmax, composition=pdf.composition)
+
+
+@pytest.mark.parametrize(
+    "end, qmax", [(25, 22), (18, 22), (22, 25), (24.98, 22), (25, None)]
+)
+@pytest.mark.parametrize("n", [3, 5])
+def test_scattering_ends_where_it_was_written_to(n, end, qmax):
+    """At the end of the instrument, or cut: the header has another Qmax.
+
+    Of 13 atoms a sphere is a poor model; their cluster tells.
+    """
+    particle = Octahedron("Pt", n, cutoff=1).positions
+    cluster = cb.Cluster("Pt", particle)
+    pdf = measured_particle(cluster, qdamp=0.02)
+    assert kind(scattering_of(pdf, end, qmax)) == "F(Q)"
+
+
+def test_a_particle_is_none_where_only_others_were_proposed():
+    """Twins of five-fold axis fit no crystal, their clusters do."""
+    particle = Icosahedron("Au", 4).positions
+    pdf = measured_particle(cb.Cluster("Au", particle), biso=0.6)
+    for end in (18, 22, 24):
+        near = pdf.r <= end
+        cut = dataclasses.replace(pdf, r=pdf.r[near], g=pdf.g[near])
+        assert kind(cut, 0.9) != "F(Q)"
+
+
+@pytest.mark.parametrize("shape", ["fcc", "ico"])
+def test_scattering_of_an_alloy_is_that_of_one_metal(shape):
+    """The bcc crystal that fits its F(Q) does not fit its G(r)."""
+    x = OCTAHEDRON if shape == "fcc" else Icosahedron("Pt", 4)
+    mixed = ["Pt", "Co"] * (len(x.positions) // 2) + ["Pt"]
+    pdf = measured_particle(cb.Cluster(mixed, 0.967 * x.positions), rmax=22.0)
+    assert pdf.compound is not None
+
+    def found(some):
+        one = answer(some)
+        lattice = one.crystal.lattice
+        return reason(
+            dataclasses.replace(
+                one,
+                sphere=lambda cut, size: fit_crystal(cut, (lattice,), size),
+            )
+        )
+
+    assert found(scattering_of(pdf, 25.0)).kind == "F(Q)"
+    # Of fcc crystals alone an icosahedron has a poor one.
+    as_it_is = found(pdf)
+    assert as_it_is is None or as_it_is.kind != "F(Q)"
+
+
+def test_what_is_said_of_qmax_is_not_said_of_scattering():
+    """The waves of F(Q) end at the diameter of the particle, 18 A."""
+    cluster = cb.Cluster("Pt", Octahedron("Pt", 8, cutoff=3).positions)
+    pdf = measured_particle(cluster, rmax=40.0, qdamp=0.02)
+    columns = scattering_of(pdf, 25.0)
+    told = settle(Target.of(columns), "no")[1]
+    assert any("Qmax is wrong" in text for text in told)
+    solution = cb.solve(
+        columns, generators="library", count=4, refine=1, polish=False
+    )
+    assert solution.verdict.kind == "F(Q)"
+    assert "No structure" in solution.headline
+    assert not any("Qmax is wrong" in text for text in solution.warnings)
 
 
 def test_pair_function_in_place_of_g():

@@ -14,13 +14,14 @@ import math
 import numpy as np
 
 from diffpy_cbldm.pdfdata import PDFData
-from diffpy_cbldm.settings import R_MAX, R_STEP
-
-ENDS = 0.05
-"""F(Q) ends within this share of Qmax."""
+from diffpy_cbldm.settings import R_MAX
 
 Q_ENDS = (14.0, 45.0)
-"""And where nobody told Qmax (1/A), between these."""
+"""F(Q) ends between these, 1/A.  The Qmax of the header says nothing: F(Q) is
+written to it, to the end of the instrument (qmaxinst), or cut."""
+
+STEP = 0.02
+"""Of r in the transform of F(Q), A: half a wave of 45 1/A is 0.07 A."""
 
 
 def as_scattering(pdf: PDFData) -> PDFData | None:
@@ -33,15 +34,13 @@ def as_scattering(pdf: PDFData) -> PDFData | None:
     Returns
     -------
     PDFData or None
-        None where the first column does not end as one of Q would: at Qmax.
+        None where the first column does not end as one of Q would.
     """
     q, end = pdf.r, float(pdf.r[-1])
     low, high = Q_ENDS
-    if "qmax" not in pdf.assumed:
-        low, high = pdf.qmax * (1 - ENDS), pdf.qmax * (1 + ENDS)
     if not low <= end <= high:
         return None
-    r = np.arange(1, round(R_MAX / R_STEP)) * R_STEP
+    r = np.arange(1, round(R_MAX / STEP)) * STEP
     kept = pdf.g * np.gradient(q) * (q >= pdf.qmin)
     g = 2 / math.pi * (np.sin(r[:, None] * q) @ kept)
     return _other(pdf, r, g, end)

@@ -23,6 +23,7 @@ from diffpy_cbldm.formula import NO_METALS
 from diffpy_cbldm.pdfdata import PDFData
 from diffpy_cbldm.solving.doubt_table import Answer, neighbours_off
 from diffpy_cbldm.solving.doubts import DOUBTFUL_RW, UNLIKE
+from diffpy_cbldm.solving.headers import nearest_rw
 
 SHELLS = 1.6
 """A range that ends below so many bond lengths has no second shell: that of
@@ -54,6 +55,9 @@ INSTEAD = 0.95
 """Another reading of the columns is believed where its Rw is at most so many
 times that of G(r)."""
 
+FEW = 6.0
+"""A particle that ends within so many bond lengths has few atoms."""
+
 METAL = 0.85
 """Of a compound's data a metal is the answer where its crystal has an Rw at
 most so many times that of the compound."""
@@ -62,6 +66,26 @@ WHITE = 0.5
 """Noise with more of its power outside of the range of Q is that of points."""
 
 _HALVINGS = 4
+
+_OTHERS = {
+    "F(Q)": (
+        "the columns fit better as Q and F(Q) (Rw {rw:.3f}) than as r and "
+        "G(r) (Rw {least:.3f})",
+        "transform F(Q) to G(r), and pass the .gr file",
+    ),
+    "g(r)": (
+        "the second column goes about a level, as g(r) does, and fits better "
+        "as that than as G(r)",
+        "pass G(r) = 4 pi rho0 r (g(r) - 1)",
+    ),
+    "upside down": (
+        "the data are G(r) upside down: with all signs changed they have the "
+        "shells of the metal",
+        "change the sign of the second column, and look for what changed it "
+        "in the data reduction",
+    ),
+}
+"""What other columns are, and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,55 +143,87 @@ def _short(answer: Answer) -> Reason | None:
 
 def _other_reading(answer: Answer) -> Reason | None:
     """F(Q), g(r) or -G(r) where G(r) is expected."""
-    target = answer.target
-    # A Qmax that was corrected is not where the columns end.
-    given = answer.given or target.pdf
+    # Those of a corrected header are other data.
+    given = answer.given or answer.target.pdf
     least = min(answer.rw, answer.crystal.rw)
-    if _reads_better(readings.as_scattering(given), answer, least):
-        return Reason(
-            "F(Q)",
-            f"the columns fit better as Q and F(Q) than as r and G(r): they "
-            f"end at {given.r[-1]:g}, as Qmax does",
-            "transform F(Q) to G(r), and pass the .gr file",
-        )
-    # g(r) goes about 1: whatever is fitted to it explains nearly nothing.
-    if least > NOTHING and _reads_better(
-        readings.as_pair_function(given), answer, least
-    ):
-        return Reason(
-            "g(r)",
-            "the second column goes about a level, as g(r) does, and fits "
-            "better as that than as G(r)",
-            "pass G(r) = 4 pi rho0 r (g(r) - 1)",
-        )
-    if least > NOTHING and _reads_better(
-        readings.upside_down(given), answer, least
-    ):
-        return Reason(
-            "upside down",
-            "the data are G(r) upside down: with all signs changed they have "
-            "the shells of the metal",
-            "change the sign of the second column, and look for what changed "
-            "it in the data reduction",
-        )
-    return None
+    metal = _of_one_metal(answer)
+    others = {"F(Q)": _rw_as_scattering(metal, least)}
+    # Whatever is fitted to g(r) or -G(r) explains nearly nothing.
+    if least > NOTHING:
+        others["g(r)"] = _rw_of(readings.as_pair_function(given), answer)
+        others["upside down"] = _rw_of(readings.upside_down(given), answer)
+    kind, rw = min(others.items(), key=lambda one: one[1])
+    if rw >= INSTEAD * least:
+        return None
+    # What the generators proposed may be far from the particle of a G(r).
+    if kind == "F(Q)" and rw >= INSTEAD * _nearest(metal):
+        return None
+    text, advice = _OTHERS[kind]
+    return Reason(kind, text.format(rw=rw, least=least), advice)
 
 
-def _reads_better(other: PDFData | None, answer: Answer, rw: float) -> bool:
-    """Whether other columns hold the metal, and a crystal fits them better."""
+def _of_one_metal(answer: Answer) -> Answer:
+    """The same, where an alloy is taken for the metal most like it.
+
+    The crystal of an alloy that fits F(Q) is not that of the sample.
+    """
+    target = answer.target
+    formula = target.pdf.compound
+    amounts = formula.amounts if formula else {}
+    bonds = {e: neighbour_distance(e) or 0.0 for e in amounts}
+    if answer.sphere is None or not all(bonds.values()):
+        return answer
+    if not bonds or NO_METALS.intersection(bonds):
+        return answer
+    mean = sum(bonds[e] * n for e, n in amounts.items())
+    mean /= sum(amounts.values())
+    # The bonds of alloys lie a little above their mean.
+    name = min(bonds, key=lambda e: abs(bonds[e] - 1.01 * mean))
+    pdf, given = (
+        dataclasses.replace(some, composition=name)
+        for some in (target.pdf, answer.given or target.pdf)
+    )
+    cut = Target.of(pdf, target.rmin, target.rmax, target.qdamp_range)
+    return dataclasses.replace(answer, target=cut, given=given, sphere=None)
+
+
+def _rw_as_scattering(answer: Answer, least: float) -> float:
+    """Rw of a crystal where the columns are Q and F(Q), or infinite."""
+    # Of a compound no crystal fits F(Q): where one fits, time is saved.
+    if answer.sphere is not None and least <= DOUBTFUL_RW:
+        return math.inf
+    other = readings.as_scattering(answer.given or answer.target.pdf)
+    return _rw_of(other, answer, few=True)
+
+
+def _rw_of(other: PDFData | None, answer: Answer, few: bool = False) -> float:
+    """Rw of a crystal in other columns, infinite without the metal's bond.
+
+    A sphere is a poor fit to few atoms: where there may be few, the nearest
+    ideal clusters are fitted as well.
+    """
     if other is None:
-        return False
+        return math.inf
     target = answer.target
     try:
         cut = Target.of(other, target.rmin, qdamp_range=target.qdamp_range)
         if answer.sphere is not None:
-            return answer.sphere(cut, None).rw < INSTEAD * rw
+            return answer.sphere(cut, None).rw
         bond, expected = cut.bond, neighbour_distance(target.element)
         if expected is None or abs(bond / expected - 1) > UNLIKE:
-            return False
-        return fit_crystal(cut).rw < INSTEAD * rw
+            return math.inf
+        crystal = fit_crystal(cut)
+        few = few and crystal.diameter < FEW * bond
+        return min(crystal.rw, nearest_rw(cut)) if few else crystal.rw
     except CbldmError:  # no peaks, or too few points
-        return False
+        return math.inf
+
+
+def _nearest(answer: Answer) -> float:
+    """Rw of the nearest ideal clusters of one element."""
+    if answer.sphere is not None or answer.bond is None:
+        return math.inf
+    return nearest_rw(answer.target)
 
 
 def _compound(answer: Answer) -> Reason | None:

@@ -55,6 +55,7 @@ from diffpy_cbldm.solving.doubt_table import Answer
 from diffpy_cbldm.solving.doubts import once
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import without_slow
+from diffpy_cbldm.solving.judging import still_true
 from diffpy_cbldm.solving.polish_stage import CHARGE, kinds_of
 from diffpy_cbldm.solving.ranking import filled_up, ordered
 from diffpy_cbldm.solving.small_angles import settle
@@ -115,6 +116,7 @@ def solve_compound(
     crystal, sphere = fit_envelope(crystal, target)
     sizes = compound_sizes(found, crystal, near)
     verdict = _judged(candidates, target, crystal, sphere, given)
+    told = [one for one in (slow, note) if one]
     atoms = None
     if verdict.at_least is None:
         atoms = compound_range(found, best, sizes, (crystal, sphere), near)
@@ -122,7 +124,7 @@ def solve_compound(
         atoms = dataclasses.replace(atoms, doubted=not sure)
     warnings = (
         *target.pdf.warnings,
-        *(one for one in (slow, note) if one),
+        *still_true(told, told, verdict),
         *verdict.texts,
         *(_doubts(best, sphere, target) if verdict.state != "none" else ()),
         *prototype_doubts(cuts.crystals, bool(crystals)),

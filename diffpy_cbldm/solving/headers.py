@@ -65,14 +65,14 @@ def settle(target: Target, small_angle: str) -> tuple[Target, list[str]]:
 
 
 def without_slow(
-    target: Target, nearest_rw: Callable[[Target], float] = library_rw
+    target: Target, ideal_rw: Callable[[Target], float] = library_rw
 ) -> tuple[Target, str | None]:
     """Leave out what the data hold below the Qmin that the header states.
 
     Parameters
     ----------
     target : Target
-    nearest_rw : callable
+    ideal_rw : callable
         Rw of the nearest ideal structure, which has to fall; default: of one
         element.
 
@@ -88,7 +88,7 @@ def without_slow(
     if share < SLOW:
         return target, None
     quick = _again(target, without_waves_below(pdf))
-    as_given, without = nearest_rw(target), nearest_rw(quick)
+    as_given, without = ideal_rw(target), ideal_rw(quick)
     if without >= BETTER * as_given:
         return target, None
     return quick, (
@@ -138,7 +138,7 @@ def _start(target: Target) -> tuple[Target, str | None]:
     as_given, cut = library_rw(target), library_rw(later)
     if small_angles.WORTH * as_given <= cut < HINT * as_given:
         # The screening has fixed widths, which leave a misfit of their own.
-        as_given, cut = _nearest_rw(target), _nearest_rw(later)
+        as_given, cut = nearest_rw(target), nearest_rw(later)
     if cut >= small_angles.WORTH * as_given:
         return target, None
     return later, (
@@ -148,8 +148,18 @@ def _start(target: Target) -> tuple[Target, str | None]:
     )
 
 
-def _nearest_rw(target: Target) -> float:
-    """The least Rw of the nearest ideal clusters, with widths fitted."""
+def nearest_rw(target: Target) -> float:
+    """The least Rw of the nearest ideal clusters, with widths fitted.
+
+    Parameters
+    ----------
+    target : Target
+        Of one element.
+
+    Returns
+    -------
+    float
+    """
     near = library_generator(target, count=NEAREST)
     fits = quick_fit([c.positions for c in near], target, scan=(0.0,))
     return min(fit.rw for fit in fits)

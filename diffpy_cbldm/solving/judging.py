@@ -14,6 +14,27 @@ from diffpy_cbldm.solving.verdict import Verdict, judge
 from diffpy_cbldm.solving.world_range import stated_range
 
 
+def still_true(
+    notes: Sequence[str], told: Sequence[str], verdict: Verdict
+) -> list[str]:
+    """The notes without what was told of columns that are no G(r).
+
+    Parameters
+    ----------
+    notes : sequence of str
+    told : sequence of str
+        Those that hold for a G(r) alone, as of its Qmax.
+    verdict : Verdict
+
+    Returns
+    -------
+    list of str
+    """
+    if verdict.kind != "F(Q)":
+        return list(notes)
+    return [note for note in notes if note not in told]
+
+
 def judged(
     answer: Answer,
     ranked: Ranked,

@@ -50,7 +50,7 @@ from diffpy_cbldm.solving.doubts import (
 )
 from diffpy_cbldm.solving.groups import group
 from diffpy_cbldm.solving.headers import settle
-from diffpy_cbldm.solving.judging import judged
+from diffpy_cbldm.solving.judging import judged, still_true
 from diffpy_cbldm.solving.on_demand import on_demand
 from diffpy_cbldm.solving.open_sizes import UNEDITED, futile
 from diffpy_cbldm.solving.other_ranges import other_ranges
@@ -278,7 +278,7 @@ def _solve(
         timings=clock.end(),
         warnings=once(
             *target.pdf.warnings,
-            *notes,
+            *still_true(notes, told, verdict),
             *plainness_doubts(candidates),
             *verdict.texts,
             *more.notes,

@@ -129,6 +129,50 @@ def test_other_functions_are_refused_with_the_way_to_convert(
     assert "in.gr" in str(caught.value) and "expected" in str(caught.value)
 
 
+def header_of(types, end=""):
+    return (
+        "[DEFAULT]\nversion = diffpy.pdfgetx-2.4.0\n"
+        f"{types}\nmode = xray\nqmaxinst = 25\nqmax = 22\n"
+        f"# End of config\n#### start data\n#S 1\n{end}"
+    )
+
+
+@pytest.mark.parametrize(
+    "types, way",
+    [
+        ("outputtype = fq", r"'fq' \(F\(Q\)\).*2/pi times the integral"),
+        ("outputtypes = sq", r"Q \[S\(Q\) - 1\]"),
+        ("outputtypes: iq", r"'iq' \(I\(Q\)\).*pdfgetx3 -t gr"),
+        ("# outputtypes = ['iq', 'fq']  # no gr", "'fq'"),
+    ],
+)
+def test_a_header_that_declares_another_function_is_refused(
+    tmp_path, types, way
+):
+    """Unless a heading over the columns says that they are G(r)."""
+    with pytest.raises(CbldmError, match=way) as caught:
+        read(tmp_path, header_of(types) + table(R, G))
+    assert "in.gr: the outputtype of the header says" in str(caught.value)
+    pdf = read(tmp_path, header_of(types, "#L r(A) G(A^-2)\n") + table(R, G))
+    np.testing.assert_allclose(pdf.g, G, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        "outputtype = gr",
+        "outputtypes = iq, sq, fq, gr",
+        "outputtypes = gr fq",
+        "outputtypes = none",
+        "outputtypes =",
+        "# the outputtype was fq before",
+    ],
+)
+def test_all_files_of_a_run_have_the_same_output_types(tmp_path, types):
+    pdf = read(tmp_path, header_of(types) + table(R, G))
+    np.testing.assert_allclose(pdf.g, G, atol=1e-5)
+
+
 def test_prose_is_no_heading(tmp_path):
     for line in (
         "# r-range 0 to 20, fit to data",
