@@ -194,6 +194,24 @@ def test_tables_of_a_few_cases():
     assert "| metal particle | 0% of 30 | - |" in text
 
 
+def test_further_cases_count_where_a_misfit_is_left():
+    """They were chosen for it: no other figure may see them."""
+    rows = [a_row(k) for k in range(30)]
+    poor = evidence(atoms=201, low=201, high=220, rw=0.15)
+    more = [
+        a_row(40, evidence=dataclasses.asdict(poor), rw=0.15),
+        a_row(41, kind="bcc"),
+        a_row(42, kind="liquid", state="none", reason="liquid or glass"),
+    ]
+    alone = world_tables.tables(rows).splitlines()
+    text = world_tables.tables(rows, more).splitlines()
+    assert "and 1 further answers with a misfit" in text[0]
+    changed = {
+        line.split("|")[1].strip() for line in set(text[1:]) - set(alone)
+    }
+    assert changed == {poor.stratum, "all"}
+
+
 def test_cases_are_told_by_their_number():
     one, again = measured_world.case(3), measured_world.case(3)
     assert np.array_equal(one.pdf.g, again.pdf.g)

@@ -12,7 +12,9 @@ of sizes, rough and loose surfaces, ligands, second phases, backgrounds, the
 polynomial correction, noise, a wrong wavelength.  One in seven is something
 else: a liquid, a bulk crystal, noise, a compound named after its metal, F(Q)
 or g(r).  What `solve` says is kept in the JSON file, from which a run that
-was stopped goes on; ``--count 0`` prints the tables of what is there.
+was stopped goes on; ``--count 0`` prints the tables of what is there.  Few
+answers leave a misfit: cases in which the library alone leaves an Rw above 0.1
+are solved again by all, and ``--misfits`` reads their file.
 
 The jobs are those of `solve` with all its defaults, unless generators are
 named; the truth serves for the figures alone.
@@ -302,6 +304,12 @@ def main() -> None:
     parser.add_argument("--polish", choices=("yes", "no"), default="yes")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", type=Path, default=Path("world.json"))
+    parser.add_argument(
+        "--misfits",
+        type=Path,
+        metavar="FILE",
+        help="rows of further cases, of which those with a misfit count",
+    )
     words = parser.parse_args()
     rows: list[dict[str, Any]] = []
     if words.json.exists():
@@ -318,9 +326,10 @@ def main() -> None:
         write_atomic(words.json, json.dumps(rows + some))
 
     rows += solved(jobs, record, 1, "world", words.workers, keep=keep)
-    print(world_tables.tables(rows))
+    more = json.loads(words.misfits.read_text()) if words.misfits else []
+    print(world_tables.tables(rows, more))
     if words.facts:
-        print(world_tables.facts(rows))
+        print(world_tables.facts(rows, more))
 
 
 if __name__ == "__main__":

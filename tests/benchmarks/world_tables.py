@@ -291,12 +291,31 @@ def crossed_score(rows: Sequence[Row]) -> dict[int, float]:
     return found
 
 
-def tables(rows: Sequence[Row]) -> str:
-    """All tables as markdown."""
-    some = particles(rows)
+def misfits(rows: Sequence[Row]) -> list[Row]:
+    """The answers that leave a misfit, of which few cases have one."""
+    return [
+        r
+        for r in particles(rows)
+        if powder(r) and stratum(r).startswith("misfit")
+    ]
+
+
+def tables(rows: Sequence[Row], more: Sequence[Row] = ()) -> str:
+    """All tables as markdown.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    more : sequence of Row
+        Of further cases: they count for the ranges of answers with a misfit
+        alone, by which they may have been chosen.
+    """
+    some, extra = particles(rows), misfits(more)
     first = f"{len(rows)} cases, {len(some)} particles with an answer"
-    parts = [first, _ranges(some), stated(rows), _doubts(some), _none(rows)]
-    return "\n\n".join(parts)
+    if extra:
+        first += f", and {len(extra)} further answers with a misfit"
+    parts = [first, _ranges([*some, *extra]), stated([*rows, *extra])]
+    return "\n\n".join([*parts, _doubts(some), _none(rows)])
 
 
 def stated(rows: Sequence[Row]) -> str:
@@ -437,16 +456,20 @@ def _none(rows: Sequence[Row]) -> str:
     return _lines(head, lines)
 
 
-def facts(rows: Sequence[Row]) -> str:
-    """What the tables of the package should hold."""
-    some = particles(rows)
+def facts(rows: Sequence[Row], more: Sequence[Row] = ()) -> str:
+    """What the tables of the package should hold; `more` as for `tables`."""
+    some, extra = particles(rows), misfits(more)
     limits = thresholds(some)
     found = weights(some, limits)
-    with told_by(some) as limits_of_n:
+    with told_by([*some, *extra]) as limits_of_n:
         centre = tuple(round(x, 2) for x in size_evidence.CENTRE)
         spread = {k: round(x, 2) for k, x in size_evidence.SPREAD.items()}
     lines = [f"CENTRE = {centre}", f"SPREAD = {spread}"]
-    lines += [f"FACTORS = {limits_of_n}", f"BOND = {bonds(some)}"]
-    lines.append(f"TYPES = {types(some)}")
+    kinds = types(some)
+    if "misfit" in kinds:
+        kinds["misfit"] = types([*some, *extra])["misfit"]
+    lines.append(f"FACTORS = {limits_of_n}")
+    lines.append(f"BOND = {bonds([*some, *extra])}")
+    lines.append(f"TYPES = {kinds}")
     lines += [f'"{n}": Fact({limits[n]:g}, {found[n]:g}),' for n in FACTS]
     return "\n".join(lines)
