@@ -154,8 +154,9 @@ def test_the_unit_of_g_changes_the_scale_alone(clean, k):
             cb.refine(CLUSTER, p, moves=moves, start={"zoomscale": 1.004})
             for p in (pdf, other)
         )
-        # Where moves are refined the optimiser ends at a gain of 1e-6.
-        assert two.rw == pytest.approx(one.rw, rel=1e-4 if moves else 1e-8)
+        # Where moves are refined the optimiser ends at a gain of 1e-6 a step,
+        # sooner or later by the rounding of a processor.
+        assert two.rw == pytest.approx(one.rw, rel=1e-3 if moves else 1e-8)
         if moves:
             continue  # strains that symmetry turns into each other are one
         assert two.at_bounds == one.at_bounds
