@@ -251,7 +251,11 @@ def _refuse_other_types(header: Sequence[str]) -> None:
     """Raise `CbldmError` where a header has other output types than G(r)."""
     for match in filter(None, map(_TYPES.match, header)):
         names = [name for name in re.split(r"[^\w()]+", match[1]) if name]
-        kinds = [_kind(name) for name in names]
+        # G(r) is no g(r), but F(Q), S(Q) and I(Q) may be spelled anyhow.
+        kinds = [
+            _kind(name if name.startswith(("G", "g")) else name.lower())
+            for name in names
+        ]
         # All files of one run have the same list, that of G(r) as well.
         if names and all(kind in _CONVERSIONS for kind in kinds):
             _refuse(str(kinds[-1]), names[-1], "outputtype of the header")

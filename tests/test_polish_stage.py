@@ -91,5 +91,9 @@ def test_the_front_marks_the_answer():
     ]
     other = dataclasses.replace(best, generator="cbldm")
     assert marked(front, other) == tuple(front)
+    # Of two that are named alike it is the one with the Rw of the answer.
+    lower = [*front, point(("orbits",), 0.08, False, 16.0)]
+    near = dataclasses.replace(best, rw=0.081)
+    assert [p.rw for p in marked(lower, near) if p.knee] == [0.08]
     plain = dataclasses.replace(best, edits=())
     assert [p.knee for p in marked(front, plain)] == [False, True, False]

@@ -20,6 +20,7 @@ from diffpy_cbldm.fitting.generator import (
     DebyeGenerator,
     make_generator,
 )
+from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.renames import modern
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -448,6 +449,20 @@ def rw_at_the_start(recipe):
     profile = recipe.cluster.profile
     off = (profile.y - profile.ycalc) / profile.dy
     return np.linalg.norm(off) / np.linalg.norm(profile.y / profile.dy)
+
+
+def test_a_recipe_holds_a_qdamp_that_was_refined_in_another_range():
+    """The bounds of a recipe are those of common instruments."""
+    cluster = Cluster("Pt", Decahedron("Pt", 3, 3, 0).positions)
+    (pdf,) = cb.simulate(cluster, qdamp=0.12, biso=0.4, rmax=15.0)
+    pdf = dataclasses.replace(pdf, qdamp=None)
+    wide = Target.of(pdf, qdamp_range=(0.08, 0.2))
+    best = cb.refine(cluster, wide, heldout=False)
+    assert best.parameters["qdamp"][0] == pytest.approx(0.12, rel=0.05)
+    recipe = cb.make_recipe(best, pdf, start="refined")
+    low, high = recipe.qdamp.bounds
+    assert low <= recipe.qdamp.value <= high
+    assert recipe.qdamp.value == pytest.approx(best.parameters["qdamp"][0])
 
 
 @pytest.mark.parametrize("kinds", [(), ("strain", "surface")])

@@ -171,6 +171,23 @@ def test_scattering_in_place_of_g():
     assert readings.as_scattering(short) is None
 
 
+@pytest.mark.parametrize(
+    "qmax, noise", [(14.0, 0.0), (18.0, 0.0), (25.0, 0.8)]
+)
+def test_a_good_g_that_fits_badly_is_no_scattering(qmax, noise):
+    """Read as F(Q), G(r) of platinum is platinum again.
+
+    A wrong Qmax and noise of single points, which spoil the fit to G(r), are
+    lost in the transform of F(Q).
+    """
+    (made,) = cb.simulate(OCTAHEDRON, qmin=0.8, qmax=25, rmax=25, qdamp=0.0)
+    g = made.g + noise * made.g.std() * np.random.default_rng(0).normal(
+        size=len(made.g)
+    )
+    told = kind(pdf_of(g, r=made.r, qmax=qmax), 0.9 if noise else 0.35)
+    assert told != "F(Q)"
+
+
 def scattering_of(pdf, end=22.0, qmax=22.0):
     """The columns Q and F(Q) to some end, in a file that says some Qmax."""
     q, f = scattering(dataclasses.replace(pdf, qmax=end))

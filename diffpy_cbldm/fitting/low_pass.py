@@ -33,14 +33,35 @@ def low_passed(target: Target, qmax: float) -> Target:
     if qmax >= target.qmax:
         return target
     few = target.thinned(3.0)
-    r = few.r
+    return _within(few.r, few, qmax)
+
+
+def waves_up_to(target: Target, qmax: float) -> Target:
+    """The waves of all points up to a Qmax that may lie beyond the target's.
+
+    Parameters
+    ----------
+    target : Target
+    qmax : float, 1/A
+
+    Returns
+    -------
+    Target
+        At that Qmax, on fewer points and without weights.
+    """
+    step = float(np.median(np.diff(target.r)))
+    every = max(1, int(math.pi / qmax / 3.0 / step))
+    return _within(target.r[::every], target, qmax)
+
+
+def _within(r: np.ndarray, target: Target, qmax: float) -> Target:
+    """The waves up to `qmax` at some points."""
     # The sine transform up to qmax and back: a kernel of two sinc functions,
     # of r - r' and, as G is odd, of r + r'.
-    near, far = r[:, None] - r, r[:, None] + r
+    near, far = r[:, None] - target.r, r[:, None] + target.r
     unit = qmax / math.pi
     kernel = unit * (np.sinc(unit * near) - np.sinc(unit * far))
-    pdf = dataclasses.replace(
-        few.pdf, r=r, g=kernel @ (few.g * np.gradient(r)), dg=None, qmax=qmax
-    )
+    g = kernel @ (target.g * np.gradient(target.r))
+    pdf = dataclasses.replace(target.pdf, r=r, g=g, dg=None, qmax=qmax)
     low = Target.of(pdf, target.rmin, target.rmax, target.qdamp_range)
     return low.with_qdamp(target.qdamp)

@@ -24,6 +24,10 @@ STEP = 0.02
 """Of r in the transform of F(Q), A: half a wave of 45 1/A is 0.07 A."""
 
 
+_AT_ONCE = 1 << 20
+"""Sines that are held at a time: 8 MB."""
+
+
 def as_scattering(pdf: PDFData) -> PDFData | None:
     """The G(r) of data whose columns are Q and F(Q).
 
@@ -42,7 +46,10 @@ def as_scattering(pdf: PDFData) -> PDFData | None:
         return None
     r = np.arange(1, round(R_MAX / STEP)) * STEP
     kept = pdf.g * np.gradient(q) * (q >= pdf.qmin)
-    g = 2 / math.pi * (np.sin(r[:, None] * q) @ kept)
+    # In parts: a file may have tens of thousands of points.
+    parts = np.array_split(r, max(1, len(q) * len(r) // _AT_ONCE))
+    g = np.concatenate([np.sin(x[:, None] * q) @ kept for x in parts])
+    g *= 2 / math.pi
     return _other(pdf, r, g, end)
 
 

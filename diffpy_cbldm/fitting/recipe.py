@@ -161,8 +161,8 @@ def recipe_of(
             contribution, math.sqrt(part.share) * first / size
         )
     _add_variables(recipe, elements, moving.check_kinds(moves), target)
-    _bound(recipe, elements, target)
     begin = start_of(cluster, start, plain_names(recipe, elements))
+    _bound(recipe, elements, target, begin if start == REFINED else {})
     if len(elements) > 1:
         begin = _keep_widths(recipe, cluster, begin, start == REFINED)
     _begin_at(recipe, begin)
@@ -253,15 +253,25 @@ def _add_variables(
             variable(own.qdamp, own.qdamp.value, name=name, tag="qdamp")
 
 
-def _bound(recipe: FitRecipe, elements: Sequence[str], target: Target) -> None:
-    """Bounds on each variable of a recipe."""
+def _bound(
+    recipe: FitRecipe,
+    elements: Sequence[str],
+    target: Target,
+    refined: Mapping[str, float],
+) -> None:
+    """Bounds on each variable of a recipe.
+
+    refined : values of a fit whose range of Qdamp may have been another
+    """
     bounds = {
         "zoomscale": (Refinement.zoom_min, Refinement.zoom_max),
         delta2_name(elements): (0.0, Refinement.delta2_max),
     }
     for k, part in enumerate((target, *target.together), start=1):
         bounds[f"s{k}"] = 0.0, math.inf
-        bounds[numbered("qdamp", k)] = part.qdamp_range
+        low, high = part.qdamp_range
+        own = refined.get(numbered("qdamp", k), low)
+        bounds[numbered("qdamp", k)] = min(low, own), max(high, own)
     for element in elements:
         bounds[f"{element}_Uiso"] = Refinement.uiso_min, Refinement.uiso_max
     for name in move_names_of(recipe):

@@ -18,6 +18,7 @@ from diffpy_cbldm.fitting import readings
 from diffpy_cbldm.fitting.agreement import power_in_range
 from diffpy_cbldm.fitting.attenuated import BULK, fit_crystal
 from diffpy_cbldm.fitting.liquid import BEYOND, fit_wave
+from diffpy_cbldm.fitting.low_pass import waves_up_to
 from diffpy_cbldm.fitting.target import Target
 from diffpy_cbldm.formula import NO_METALS
 from diffpy_cbldm.pdfdata import PDFData
@@ -54,6 +55,9 @@ at most so many times as large."""
 INSTEAD = 0.95
 """Another reading of the columns is believed where its Rw is at most so many
 times that of G(r)."""
+
+READ_AT = (14.0, 17.0, 20.0, 24.0, 29.0)
+"""Qmax at which columns are read as G(r) before they are told to be F(Q)."""
 
 FEW = 6.0
 """A particle that ends within so many bond lengths has few atoms."""
@@ -220,10 +224,20 @@ def _rw_of(other: PDFData | None, answer: Answer, few: bool = False) -> float:
 
 
 def _nearest(answer: Answer) -> float:
-    """Rw of the nearest ideal clusters of one element."""
+    """Rw of what is nearest of one element, as G(r), at any Qmax.
+
+    G(r) of an fcc metal with an edge of 4 A, read as F(Q), is that metal
+    again.  What makes it fit badly as G(r), a wrong Qmax or noise of single
+    points, is lost in the transform of F(Q): here it is left out alike.
+    """
+    target = answer.target
     if answer.sphere is not None or answer.bond is None:
         return math.inf
-    return nearest_rw(answer.target)
+    least = nearest_rw(target)
+    for qmax in READ_AT:
+        low = waves_up_to(target, qmax)
+        least = min(least, fit_crystal(low).rw, nearest_rw(low))
+    return least
 
 
 def _compound(answer: Answer) -> Reason | None:

@@ -124,7 +124,7 @@ def solve_compound(
         atoms = dataclasses.replace(atoms, doubted=not sure)
     warnings = (
         *target.pdf.warnings,
-        *still_true(told, told, verdict),
+        *still_true(told, told, (), verdict),
         *verdict.texts,
         *(_doubts(best, sphere, target) if verdict.state != "none" else ()),
         *prototype_doubts(cuts.crystals, bool(crystals)),

@@ -15,24 +15,30 @@ from diffpy_cbldm.solving.world_range import stated_range
 
 
 def still_true(
-    notes: Sequence[str], told: Sequence[str], verdict: Verdict
+    notes: Sequence[str],
+    of_g: Sequence[str],
+    of_structure: Sequence[str],
+    verdict: Verdict,
 ) -> list[str]:
-    """The notes without what was told of columns that are no G(r).
+    """The notes without those that the verdict makes pointless.
 
     Parameters
     ----------
     notes : sequence of str
-    told : sequence of str
+    of_g : sequence of str
         Those that hold for a G(r) alone, as of its Qmax.
+    of_structure : sequence of str
+        Those of structures and their edits.
     verdict : Verdict
 
     Returns
     -------
     list of str
     """
-    if verdict.kind != "F(Q)":
-        return list(notes)
-    return [note for note in notes if note not in told]
+    left_out = {*of_structure} if verdict.state == "none" else set()
+    if verdict.kind == "F(Q)":
+        left_out |= {*of_g}
+    return [note for note in notes if note not in left_out]
 
 
 def judged(

@@ -366,10 +366,12 @@ def marked(
     places = [k for k, point in enumerate(front) if names(point)]
     if not places:
         return tuple(front)
+    # Several may be alike but for which atoms came and went.
+    own = min(places, key=lambda k: abs(front[k].rw - (best.rw or 0.0)))
     return tuple(
-        dataclasses.replace(point, knee=k == places[0])
+        dataclasses.replace(point, knee=k == own)
         for k, point in enumerate(front)
-        if k == places[0] or not _beaten(point, front)
+        if k == own or not _beaten(point, front)
     )
 
 

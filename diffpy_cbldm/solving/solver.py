@@ -249,7 +249,7 @@ def _solve(
     ranked = rank_quickly(pool, target)
     forget()  # edits take the most memory
     chosen = to_refine(ranked, used.refine, generators)
-    unedited = _left_unedited(ranked, used)
+    unedited, first = _left_unedited(ranked, used), len(notes)
     refined, sizes = fitted(ranked, chosen, crystal, target, used, clock)
     if unedited:
         edits = Edits([], (), None)
@@ -271,6 +271,8 @@ def _solve(
     edited = edits.range_of(candidates[0])
     beside, verdict, atoms = judged(answer, ranked, edited, sizes)
     more = on_demand(candidates, target, used)
+    notes += plainness_doubts(candidates)
+    notes += origin_doubts(candidates, generators)
     return Solution(
         candidates=candidates,
         rw_quick=[quick for _, quick in everything],
@@ -278,11 +280,9 @@ def _solve(
         timings=clock.end(),
         warnings=once(
             *target.pdf.warnings,
-            *still_true(notes, told, verdict),
-            *plainness_doubts(candidates),
+            *still_true(notes, told, notes[first:], verdict),
             *verdict.texts,
             *more.notes,
-            *origin_doubts(candidates, generators),
         ),
         pdf=target.pdf,
         together=tuple(other.pdf for other in target.together),

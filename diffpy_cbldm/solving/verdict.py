@@ -28,7 +28,8 @@ WORDS = {0.05: "very well", 0.092: "well", 0.2: "fairly", 0.3: "poorly"}
 large misfit begin (`FACTS`)."""
 
 OF_DATA = ("neighbours", "before", "range")
-"""Doubts that look at no structure."""
+"""Doubts that look at no structure: they stand beside a range that is too
+short; any other reason says more of the data than they do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +75,14 @@ class Verdict(Stored):
     def texts(self) -> tuple[str, ...]:
         """The doubts that were raised, in sentences.
 
-        Where the data tell no structure only what is said of the data: what
-        a structure leaves open is beside the point, and would contradict
-        `reason` and `advice`.
+        Where the data tell no structure, what one leaves open is beside the
+        point, and would contradict `reason` and `advice`.
         """
         return tuple(
             doubt.text
             for doubt in self.raised
-            if self.state != "none" or doubt.name in OF_DATA
+            if self.state != "none"
+            or (self.kind == "short range" and doubt.name in OF_DATA)
         )
 
 

@@ -142,6 +142,7 @@ def header_of(types, end=""):
     [
         ("outputtype = fq", r"'fq' \(F\(Q\)\).*2/pi times the integral"),
         ("outputtypes = sq", r"Q \[S\(Q\) - 1\]"),
+        ("outputtype = F(Q)", r"'F\(Q\)'.*2/pi times the integral"),
         ("outputtypes: iq", r"'iq' \(I\(Q\)\).*pdfgetx3 -t gr"),
         ("# outputtypes = ['iq', 'fq']  # no gr", "'fq'"),
     ],
@@ -161,6 +162,7 @@ def test_a_header_that_declares_another_function_is_refused(
     "types",
     [
         "outputtype = gr",
+        "outputtype = G(r)",
         "outputtypes = iq, sq, fq, gr",
         "outputtypes = gr fq",
         "outputtypes = none",
