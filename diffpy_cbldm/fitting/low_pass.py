@@ -15,6 +15,9 @@ import numpy as np
 
 from diffpy_cbldm.fitting.target import Target
 
+DENSITY = 3.0
+"""Points that are kept, over those that waves up to Qmax need."""
+
 
 def low_passed(target: Target, qmax: float) -> Target:
     """A target whose G(r) holds no waves beyond `qmax`.
@@ -32,7 +35,7 @@ def low_passed(target: Target, qmax: float) -> Target:
     """
     if qmax >= target.qmax:
         return target
-    few = target.thinned(3.0)
+    few = target.thinned(DENSITY)
     return _within(few.r, few, qmax)
 
 
@@ -49,9 +52,7 @@ def waves_up_to(target: Target, qmax: float) -> Target:
     Target
         At that Qmax, on fewer points and without weights.
     """
-    step = float(np.median(np.diff(target.r)))
-    every = max(1, int(math.pi / qmax / 3.0 / step))
-    return _within(target.r[::every], target, qmax)
+    return _within(target.thinned(DENSITY, qmax).r, target, qmax)
 
 
 def _within(r: np.ndarray, target: Target, qmax: float) -> Target:

@@ -23,7 +23,6 @@ written to it, to the end of the instrument (qmaxinst), or cut."""
 STEP = 0.02
 """Of r in the transform of F(Q), A: half a wave of 45 1/A is 0.07 A."""
 
-
 _AT_ONCE = 1 << 20
 """Sines that are held at a time: 8 MB."""
 

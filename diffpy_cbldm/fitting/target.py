@@ -224,15 +224,17 @@ class Target:
         """The same with other weights of the points, (n,)."""
         return dataclasses.replace(self, weights=weights)
 
-    def thinned(self, density: float) -> Target:
+    def thinned(self, density: float, qmax: float | None = None) -> Target:
         """Fewer points, `density` times as many as G(r) needs to be known.
 
-        Points nearer to one another than pi / Qmax tell nothing new.
+        Points nearer to one another than pi / Qmax tell nothing new; qmax is
+        the target's own by default.
         """
         # The first two points of an uneven grid may lie anyhow.
         step = float(np.median(np.diff(self.r)))
         # 1e-9: a step must not be one fewer by the rounding of r.
-        every = max(1, int(math.pi / self.qmax / density / step + 1e-9))
+        spacing = math.pi / (qmax or self.qmax)
+        every = max(1, int(spacing / density / step + 1e-9))
         if not self.g[::every].any():
             return self  # of a curve of spikes the points between are zero
         return dataclasses.replace(

@@ -69,6 +69,9 @@ from diffpy_cbldm.solving.two_cores import fitted, proposed
 from diffpy_cbldm.threads import cores as use_cores
 from diffpy_cbldm.threads import one_thread
 
+UNHEARD = "The generator {} proposed nothing."
+"""What is said of one that was asked for."""
+
 
 def solve(
     pdf: PDFData,
@@ -243,8 +246,7 @@ def _solve(
     target, told = settle(target, used.small_angle)
     pool, silent, made = proposed(target, used, crystals, starts, clock)
     crystal = fit_crystal(target)
-    unheard = [f"The generator {name} proposed nothing." for name in silent]
-    notes = [*notes, *told, *unheard]
+    notes = [*notes, *told, *map(UNHEARD.format, silent)]
     clock.begin("quick fit")
     ranked = rank_quickly(pool, target)
     forget()  # edits take the most memory
@@ -272,7 +274,7 @@ def _solve(
     beside, verdict, atoms = judged(answer, ranked, edited, sizes)
     more = on_demand(candidates, target, used)
     notes += plainness_doubts(candidates)
-    notes += origin_doubts(candidates, generators)
+    origin = origin_doubts(candidates, generators)
     return Solution(
         candidates=candidates,
         rw_quick=[quick for _, quick in everything],
@@ -283,6 +285,7 @@ def _solve(
             *still_true(notes, told, notes[first:], verdict),
             *verdict.texts,
             *more.notes,
+            *still_true(origin, (), origin, verdict),
         ),
         pdf=target.pdf,
         together=tuple(other.pdf for other in target.together),
