@@ -38,7 +38,9 @@ class Model:
     decoder_width: int = parameter(512, "Width of the site decoder.")
     decoder_blocks: int = parameter(3, "Residual blocks of the decoder.")
     decoder_rank: int = parameter(
-        128, "Rank of the decoder's last map, to the sites; 0 for a full one."
+        128,
+        "Rank of the decoder's last map, to the sites, 0 for a full one; of "
+        "the paper's decoder in patches, curved functions of the latent.",
     )
     denoiser_width: int = parameter(48, "Channels of the U-Net.")
     steps: int = parameter(1000, "Steps T of the diffusion.")
@@ -50,8 +52,8 @@ class Model:
     atom_order: str = parameter(
         "sites",
         "Order of the rows of the Laplacian: as the sites of the template, "
-        "from the centre outwards, or layer by layer.",
-        choices=("sites", "layers"),
+        "from the centre outwards, or row by row of the cluster.",
+        choices=("sites", "rows"),
     )
     tells_qdamp: bool = parameter(
         False, "Whether the PDF tensor's head tells Qdamp, where it is known."
@@ -103,11 +105,14 @@ PRESETS = {
         condition_channels=2,
         condition_width=32,
         encoder_width=64,
+        prior_width=1024,
+        prior_blocks=2,
         decoder_width=64,
-        decoder_blocks=4,
+        decoder_blocks=2,
+        decoder_rank=128,
         denoiser_width=48,
-        patch=4,
-        atom_order="layers",
+        patch=8,
+        atom_order="rows",
     ),
 }
 """The model's presets: ``tiny`` for tests, ``small`` ships with weights,

@@ -61,7 +61,7 @@ def test_atoms_are_counted_by_whole_blocks(noise):
     for index in range(5, len(table), 97):
         xyz = torch.as_tensor(table.positions(index))[None].float()
         n = xyz.shape[1]
-        xyz = lap.by_layers(xyz, torch.tensor([n]))
+        xyz = lap.by_rows(xyz, torch.tensor([n]))
         L = lap.pad(lap.laplacian(xyz, sigma2=sigma2))
         L = L + noise * torch.randn(L.shape, generator=draw)
         off = abs(int(lap.likely_atoms(L)) - n)
@@ -95,7 +95,7 @@ def test_distances_come_back():
     assert torch.isfinite(far).all() and far[0, 0, 0] == 0
 
 
-def test_layers_do_not_depend_on_the_order_of_the_atoms():
+def test_rows_are_a_path_whatever_the_order_of_the_atoms():
     """A box of 6 x 4 x 3 atoms, its long axis second, in a padded batch."""
     axes = [torch.arange(float(n)) for n in (4, 6, 3)]
     box = torch.cartesian_prod(*axes)
@@ -106,19 +106,48 @@ def test_layers_do_not_depend_on_the_order_of_the_atoms():
     batch[2, 20:72] = 0.0
     lengths = torch.tensor([72, 72, 20])
     before = batch.clone()
-    ordered = lap.by_layers(batch, lengths)
+    ordered = lap.by_rows(batch, lengths)
     assert torch.equal(batch, before)
     assert torch.equal(ordered[0], ordered[1])
     assert (ordered[0, :72, 1].diff() >= 0).all()
     # The same atoms, one for one, and the padding behind them.
     assert torch.equal(ordered[:2].sum(1), batch[:2].sum(1))
     assert (ordered[2, 20:] == 0).all()
+    # Each atom touches the next one: from row to row, from layer to layer.
+    steps = ordered[0, :72].diff(dim=0).norm(dim=1)
+    assert torch.equal(steps, torch.ones(71))
 
-    # Neighbouring rows are neighbours: distances change little between rows.
-    def change(x):
-        return torch.cdist(x, x).diff(dim=0).abs().mean()
 
-    assert change(ordered[0, :72]) < 0.6 * change(batch[0, :72])
+def test_rows_of_all_types_hardly_jump():
+    table = load_table()
+    for index in range(3, len(table), 61):
+        xyz = torch.as_tensor(table.positions(index))[None].float()
+        n = torch.tensor([xyz.shape[1]])
+        path = lap.by_rows(xyz, n)
+        assert torch.equal(path.sort(1).values, xyz.sort(1).values)
+        steps = path[0].diff(dim=0).norm(dim=1)
+        # Against the order from the centre outwards.
+        assert (
+            steps.mean() < 1.6
+            or steps.mean() < xyz[0].diff(dim=0).norm(dim=1).mean()
+        )
+
+
+def test_half_of_a_laplacian_says_all_of_it():
+    x = torch.zeros(3, 256, 3)
+    lengths = torch.tensor([200, 90, 5])
+    noise = torch.Generator().manual_seed(0)
+    for row, n in zip(x, lengths):
+        row[:n] = 3 * torch.randn(int(n), 3, generator=noise)
+    whole = lap.laplacian_tensor(x, lengths, 16.0)
+    half = lap.halves(whole)
+    assert half.shape == (3, 2, 128, 128)
+    assert torch.allclose(lap.from_halves(-half), whole, atol=1e-5)
+    # Whatever is put in, a Laplacian comes out.
+    some = torch.randn(half.shape, generator=noise)
+    L = lap.laplacian_of(lap.from_halves(some))
+    assert torch.allclose(L, L.mT, atol=1e-5)
+    assert L.sum(-1).abs().max() < 1e-3
 
 
 def test_blocks_round_trip():

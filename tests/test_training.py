@@ -110,6 +110,21 @@ def test_a_constant_rate_has_no_end(tmp_path):
     assert rates == [0.25, 0.5, 1, 1, 1]
 
 
+def test_a_rate_falls_as_the_root_of_the_steps(tmp_path):
+    training = dataclasses.replace(
+        BRIEF, schedule="root", warmup=4, level=100, condition_batch=2
+    )
+    trainer = Trainer("tiny", tmp_path, training=training)
+    rates = []
+    for trainer.step in (0, 10, 100, 400, 10_000):
+        rates.append(trainer.rate() / training.rate)
+    assert rates == [0.25, 1, 1, 0.5, 0.1]
+    # Algorithm 1 alone takes few PDFs.
+    assert trainer.batch_size() == 2
+    trainer.go_to("structure")
+    assert trainer.batch_size() == 4
+
+
 def test_the_papers_network_sees_the_papers_conditions(tmp_path):
     """Table 1, and ideal clusters that are not held out."""
     trainer = Trainer("paper", tmp_path, training=BRIEF)
@@ -152,10 +167,10 @@ def test_non_finite_loss_stops_and_names_the_batch(tmp_path):
 
 
 def test_adan_is_there_for_the_variational_stages(tmp_path):
-    pytest.importorskip("adan_pytorch")
+    package = pytest.importorskip("adan_pytorch")
     training = dataclasses.replace(BRIEF, optimizer="adan")
     trainer = Trainer("tiny", tmp_path, training=training)
-    assert type(trainer.optimizer).__name__ == "Adan"
+    assert isinstance(trainer.optimizer, package.Adan)
     list(run(trainer, 10))
     assert trainer.done and type(trainer.optimizer).__name__ == "AdamW"
 

@@ -9,7 +9,7 @@ from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.condition import algorithm_1
 from diffpy_cbldm.model.curves import pdf_tensor
 from diffpy_cbldm.model.diffusion import algorithm_3
-from diffpy_cbldm.model.laplacian import by_layers, laplacian_tensor
+from diffpy_cbldm.model.laplacian import by_rows, laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_sample
 from diffpy_cbldm.model.structure import algorithm_2
 from diffpy_cbldm.settings import Model
@@ -58,8 +58,8 @@ def stage_losses(
 def laplacians(settings: Model, batch: Batch) -> Tensor:
     """What the encoder of the structure reads, (B, 4, 128, 128)."""
     xyz = batch.positions
-    if settings.atom_order == "layers":
-        xyz = by_layers(xyz, batch.lengths)
+    if settings.atom_order == "rows":
+        xyz = by_rows(xyz, batch.lengths)
     return laplacian_tensor(xyz, batch.lengths, settings.sigma2)
 
 
@@ -92,6 +92,7 @@ def _structure(
         loss_c = _condition(model, batch, part, training, noise)
     with torch.set_grad_enabled(training.joint and torch.is_grad_enabled()):
         c_0 = model.condition.encode(c)[0]
+    model.structure.decoded = training.decoded
     loss, parts = algorithm_2(
         model.structure,
         laplacians(model.settings, batch),

@@ -25,6 +25,7 @@ from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
 from training.large import LargeStream
 from training.losses import STAGES, laplacians, stage_losses
+from training.principal import start_from_components
 from training.records import has_bfloat16
 from training.settings import TRAINING, WORLDS, Training, World
 from training.stream import Batch, Stream
@@ -124,9 +125,10 @@ class Trainer:
         """Adan for the VAEs and AdamW for the denoiser, as in the paper."""
         t = self.training
         if t.optimizer == "adan" and self.stage < 2:
-            from adan_pytorch import Adan
+            # Numba compiles it, which only these presets wait for.
+            from training.adan import FastAdan
 
-            return Adan(
+            return FastAdan(
                 self._parameters(),
                 lr=t.rate,
                 betas=(0.02, 0.08, 0.01),
@@ -150,27 +152,41 @@ class Trainer:
         """Whether all stages are trained."""
         return self.stage == len(STAGES)
 
+    def batch_size(self) -> int:
+        """Structures a step of the present stage."""
+        few = self.training.condition_batch if self.stage == 0 else 0
+        return few or self.training.batch
+
     def rate(self) -> float:
         """Learning rate: linear rise, then as `Training.schedule` says."""
         t = self.training
         rise = min(1.0, (self.step + 1) / max(1, t.warmup))
         if t.schedule == "constant":
             return t.rate * rise
+        if t.schedule == "root":
+            return t.rate * rise / math.sqrt(max(1.0, self.step / t.level))
         fall = 0.5 * (1 + math.cos(math.pi * self.step / self.stage_steps))
         return t.rate * rise * (0.01 + 0.99 * fall)
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the present stage and its parts."""
+        training = self.training
+        if training.schedule == "root" and self.stage == 1:
+            # The width that gamma stands for shrinks with the error.
+            grown = training.gamma * max(1.0, self.step / training.level) ** 2
+            training = dataclasses.replace(training, gamma=grown)
         return stage_losses(
-            STAGES[self.stage], self.model, batch, self.training, self.noise
+            STAGES[self.stage], self.model, batch, training, self.noise
         )
 
     def advance(self) -> dict[str, float]:
         """One step; returns its figures."""
         start = self._clock()
+        if self.step == 0:
+            self._begin()
         self.model.train()
         rng = self._seeded(self.step)
-        batch = self.stream.batch(self.training.batch, rng)
+        batch = self.stream.batch(self.batch_size(), rng)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.half
         ):
@@ -198,6 +214,16 @@ class Trainer:
         if last:
             self._next_stage()
         return row
+
+    def _begin(self) -> None:
+        """What comes before the first step of a stage."""
+        settings = self.model.settings
+        fresh = self.stage == 1 and not self.before
+        if fresh and settings.network == "laplacian" and settings.patch:
+            start_from_components(
+                self.model.eval(), self.stream, self.training.gamma
+            )
+            self.averaged = self._copy()
 
     def _clock(self) -> float:
         """Seconds: of the processor, or of the wall beside a GPU."""
@@ -249,7 +275,7 @@ class Trainer:
         self.model.eval()
         total = 0.0
         held = self.held = self.held or self.stream_of("heldout")
-        size = self.training.batch
+        size = self.batch_size()
         for number, stream in enumerate((held, self.stream)):
             rng = self._seeded(-1)
             rng = np.random.default_rng([int(rng.integers(1 << 62)), number])

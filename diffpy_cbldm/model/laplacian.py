@@ -8,6 +8,7 @@ has such a row, so `n_atoms` can be read off L.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -224,17 +225,19 @@ def laplacian_tensor(
     return to_blocks(full)
 
 
-def by_layers(positions: Tensor, lengths: Tensor) -> Tensor:
-    """The atoms of each cluster in layers along its longest axis.
+def by_rows(positions: Tensor, lengths: Tensor) -> Tensor:
+    """The atoms of each cluster in rows, one after the other and back.
 
     The rows of a Laplacian may stand in any order.  In this one neighbouring
-    rows are neighbouring atoms, and W is a band: convolutions find it easy,
-    where the order from the centre outwards leaves all pixels unlike.
+    rows are neighbouring atoms: layers along the longest axis, rows of atoms
+    within them, each run through from where the last one ended.  W is smooth
+    then, and patches of it have few degrees of freedom, where the order from
+    the centre outwards leaves all entries unlike.
 
     Parameters
     ----------
     positions : (B, N, 3) tensor
-        Zero-padded.
+        In bond lengths, zero-padded.
     lengths : (B,) tensor
         Numbers of atoms.
 
@@ -246,14 +249,59 @@ def by_layers(positions: Tensor, lengths: Tensor) -> Tensor:
     out = positions.clone()
     for row, n in zip(out, lengths.tolist()):
         # Rounded: what is equal but for rounding must not decide.
-        xyz = row[:n].mul(1e3).round()
-        spread = row[:n].var(0, unbiased=False).mul(1e2).round()
-        index = torch.arange(n, device=row.device)
-        # The last key of stable sorts counts first.
-        for axis in spread.argsort(descending=True, stable=True).flip(0):
-            index = index[xyz[index, axis].argsort(stable=True)]
-        row[:n] = row[index]
+        xyz = row[:n].double().cpu().numpy().round(3)
+        axes = np.argsort(-xyz.var(0).round(2), kind="stable")
+        row[:n] = row[torch.as_tensor(_rows(*xyz.T[axes])).to(row.device)]
     return out
+
+
+def _rows(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The path through layers of x and their rows of y, as places."""
+    layer = _runs(np.zeros(len(x), int), x)
+    # Every second layer is gone through backwards, and every second row.
+    side = 1 - 2 * (layer % 2)
+    row = _runs(layer, side * y)
+    return np.lexsort([y, (1 - 2 * (row % 2)) * z, row])
+
+
+def _runs(group: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Number runs of values, a quarter bond apart at least, in groups."""
+    order = np.lexsort([value, group])
+    new = np.diff(value[order], prepend=value[order[:1]]) > 0.25
+    new |= np.diff(group[order], prepend=group[order[:1]]) > 0
+    numbers = np.empty(len(value), int)
+    numbers[order] = np.cumsum(new)
+    return numbers
+
+
+def halves(x: Tensor) -> Tensor:
+    """What a symmetric Laplacian says once, (B, 4, 128, 128) -> (B, 2, ...).
+
+    The block of the first rows from its diagonal down with that of the last
+    rows above it, and the block between them.
+    """
+    return torch.stack([x[:, 0].tril() + x[:, 3].triu(1), x[:, 1]], 1)
+
+
+def from_halves(w: Tensor) -> Tensor:
+    """The Laplacian, Eq. (1), of half of its W, as `halves` has it.
+
+    Parameters
+    ----------
+    w : (B, 2, 128, 128) tensor
+        The diagonal of the first is not read.
+
+    Returns
+    -------
+    (B, 4, 128, 128) tensor, as `laplacian_tensor`: symmetric, and its rows
+    add up to zero where the degrees are not divided
+    """
+    first, last = w[:, 0].tril(-1), w[:, 0].triu(1)
+    first, last, between = first + first.mT, last + last.mT, w[:, 1]
+    degrees = first.sum(-1) + between.sum(-1), last.sum(-1) + between.sum(-2)
+    own = (torch.diag_embed(d / DEGREE_SCALE) for d in degrees)
+    blocks = [next(own) - first, -between, -between.mT, next(own) - last]
+    return torch.stack(blocks, 1)
 
 
 def laplacian_of(x: Tensor) -> Tensor:

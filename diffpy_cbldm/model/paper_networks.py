@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from diffpy_cbldm.model.blocks import groups, narrow_normal
-from diffpy_cbldm.model.layers import ConvBlock, SelfAttention
+from diffpy_cbldm.model.laplacian import from_halves, halves
+from diffpy_cbldm.model.layers import ConvBlock, SelfAttention, dense
 from diffpy_cbldm.settings import Model
 
 
@@ -64,45 +65,81 @@ class PaperDecoder(nn.Module):
         return self.body(z)
 
 
-class PatchEncoder(PaperEncoder):
-    """The same of patches: 16 times fewer pixels at the largest width."""
+def _silence(*layers: nn.Module) -> None:
+    """Let layers emit zero until they have learned."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+
+
+class WideEncoder(nn.Module):
+    """E_x of patches, and of a kernel as wide as what they leave.
+
+    It reads what a symmetric Laplacian says once.
+    """
 
     def __init__(self, settings: Model, condition: int):
-        nn.Module.__init__(self)
+        super().__init__()
         w, self.side = settings.encoder_width, settings.latent_size
-        self.body = nn.Sequential(
-            nn.Conv2d(4, w, settings.patch, stride=settings.patch),
-            nn.SiLU(),
-            nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
-            ConvBlock(2 * w, 2),
-            nn.SiLU(),
-        )
-        self.mix = nn.Linear(condition, 2 * w)
-        self.head = nn.Conv2d(2 * w, 2, 1)
+        self.patches = nn.Conv2d(2, w, settings.patch, stride=settings.patch)
+        self.mean = nn.Conv2d(w, self.side**2, self.side)
+        self.logvar = nn.Conv2d(w, 1, 1)
+        self.width = nn.Parameter(torch.zeros(self.side**2))
+        self.mix = nn.Linear(condition, self.side**2)
+        _silence(self.logvar, self.mix)
+
+    def forward(
+        self, x: Tensor, c_0: Tensor, shape: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, 4, 128, 128), (B, c, n) -> two (B, 1, 16, 16); no shape."""
+        h = self.patches(halves(x))
+        # Thousands of numbers meet in a kernel: over its side, they take
+        # steps that suit it.
+        mean = self.mean(h / self.side).flatten(1) + self.mix(c_0.flatten(1))
+        logvar = self.logvar(h).flatten(1) + self.width
+        return narrow_normal(torch.cat([mean, logvar], 1), self.side)
 
 
-class PatchDecoder(PaperDecoder):
-    """The same to patches: residual blocks and self-attention at 16 x 16.
+class WideDecoder(PaperDecoder):
+    """D_x of patches, from a kernel as wide as the latent.
 
-    Of 4 x 4 patches in four blocks of L, 64 channels are all that there is
-    to tell: nothing is lost, where 128 x 128 pixels take most of the time.
+    Behind it stand residual blocks and self-attention, which add nothing at
+    first.  It emits half of W, and Eq. (1) makes the Laplacian of that.
     """
 
     def __init__(self, settings: Model):
         nn.Module.__init__(self)
-        w, side = settings.decoder_width, settings.latent_size
-        self.stem = nn.Conv2d(1, w, 3, padding=1)
+        w = settings.decoder_width
+        self.side = side = settings.latent_size
+        more = settings.decoder_rank
+        # Curved functions of the latent, which the kernel reads beside it.
+        self.more = nn.Sequential(
+            dense(side**2, 2 * more, 1), nn.Linear(2 * more, more)
+        )
+        self.stem = nn.ConvTranspose2d(side**2 + more, w, side)
         # Attention and convolutions alike do not know where a pixel lies.
-        self.place = nn.Parameter(0.02 * torch.randn(w, side, side))
+        self.place = nn.Parameter(torch.zeros(w, side, side))
         blocks: list[nn.Module] = []
-        # Attention takes as long as two blocks: after every second one.
-        for _ in range(settings.decoder_blocks // 2):
-            blocks += [ConvBlock(w, 2), ConvBlock(w, 2), SelfAttention(w, 2)]
-        blocks += [nn.ConvTranspose2d(w, w, 2, stride=2), ConvBlock(w, 2)]
-        blocks += [nn.GroupNorm(groups(w), w), nn.SiLU()]
-        last = nn.ConvTranspose2d(w, 4, settings.patch, stride=settings.patch)
-        self.body = nn.Sequential(*blocks, last)
+        for _ in range(settings.decoder_blocks):
+            conv, attention = ConvBlock(w, 2), SelfAttention(w, 2)
+            _silence(conv.conv2, attention.attend.out_proj)
+            blocks += [conv, attention]
+        self.body = nn.Sequential(*blocks)
+        p = settings.patch
+        self.patches = nn.ConvTranspose2d(w, 2, p, stride=p)
+        self.details = nn.Sequential(
+            nn.GroupNorm(groups(w), w),
+            nn.Conv2d(w, w, 3, padding=1),
+            nn.SiLU(),
+            nn.ConvTranspose2d(w, 2, p, stride=p),
+        )
+        _silence(self.more[-1], self.details[-1])
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, 1, 16, 16) -> (B, 4, 128, 128), of `laplacian_tensor`."""
-        return self.body(self.stem(z) + self.place)
+        flat = z.flatten(1)
+        # Over the side, as in the encoder.
+        told = torch.cat([flat, self.more(flat)], 1) / self.side
+        h = self.body(self.stem(told[..., None, None]) + self.place)
+        # In single precision: degrees are sums of hundreds of entries.
+        return from_halves((self.patches(h) + self.details(h)).float())

@@ -23,6 +23,7 @@ from diffpy_cbldm.model.architecture import (
     SitesBase,
 )
 from diffpy_cbldm.model.blocks import narrow_normal
+from diffpy_cbldm.model.laplacian import BLOCK
 from diffpy_cbldm.model.layers import (
     KIT,
     Buffered,
@@ -35,8 +36,8 @@ from diffpy_cbldm.model.outline import Outlined, OutlineSpace
 from diffpy_cbldm.model.paper_networks import (
     PaperDecoder,
     PaperEncoder,
-    PatchDecoder,
-    PatchEncoder,
+    WideDecoder,
+    WideEncoder,
 )
 from diffpy_cbldm.settings import Model
 
@@ -143,13 +144,22 @@ class OutlineDecoder(OutlineDecoderBase, nn.Module):
 
 
 class StructureVAE(nn.Module):
-    """Encoder, conditional prior and decoder of the structure."""
+    """Encoder, conditional prior and decoder of the structure.
+
+    Attributes
+    ----------
+    decoded : int
+        How many structures of a batch the paper's decoder decodes in
+        Algorithm 2; 0 for all.
+    """
+
+    decoded = 0
 
     def __init__(self, settings: Model, table: Table, condition: int):
         super().__init__()
         self.sites = Sites(table)
         self.prior = Prior(settings, condition)
-        self.encoder: Encoder | PaperEncoder
+        self.encoder: Encoder | PaperEncoder | WideEncoder
         self.decoder: Decoder | OutlineDecoder | PaperDecoder
         if settings.network == "sites":
             self.encoder = Encoder(settings, condition)
@@ -159,8 +169,8 @@ class StructureVAE(nn.Module):
             self.encoder = Encoder(settings, condition, told)
             self.decoder = OutlineDecoder(settings)
         elif settings.patch:
-            self.encoder = PatchEncoder(settings, condition)
-            self.decoder = PatchDecoder(settings)
+            self.encoder = WideEncoder(settings, condition)
+            self.decoder = WideDecoder(settings)
         else:
             self.encoder = PaperEncoder(settings, condition)
             self.decoder = PaperDecoder(settings)
@@ -183,7 +193,7 @@ def algorithm_2(
     summed over the sites of the type's template) plus gamma times the error
     of the soft Laplacian; with that of outlines, the negative log densities
     of `outline_errors`; with the paper's decoder, gamma times the squared
-    error of L alone.
+    error of L alone, over the number of atoms in units of `BLOCK`.
 
     Parameters
     ----------
@@ -217,9 +227,13 @@ def algorithm_2(
     kl = gaussian_kl(mean, logvar, *prior).mean()
     if isinstance(vae.decoder, PaperDecoder):
         # The squared error of L, summed: a normal density of unit width.
-        miss = (vae.decoder(z) - x).square().sum((1, 2, 3)).mean()
-        parts = {"laplacian": miss, "kl": kl}
-        return gamma * miss + beta * kl, parts
+        some = slice(vae.decoded or None)
+        off = vae.decoder(z[some]) - x[some]
+        miss = off.square().sum((1, 2, 3))
+        # Over the atoms: of the sums, large clusters are nearly all.
+        each = miss * (BLOCK / target["filled"][some].sum(1))
+        parts = {"laplacian": miss.mean(), "kl": kl}
+        return gamma * each.mean() + beta * kl, parts
     if isinstance(vae.decoder, OutlineDecoder):
         # What the PDF alone tells is decoded as well: the hybrid objective
         # of Sohn et al. (NeurIPS 2015), which learns in far fewer steps.

@@ -59,13 +59,13 @@ from training.evaluation.results import Results
 from training.evaluation.systems import (
     BRIEF,
     EXAMPLES,
-    PAPER,
     RESULTS,
     SPLITS,
     STRUCTURES,
     SYSTEMS,
     WORSE,
     file_name,
+    paper_weights,
 )
 from training.stream import held_out
 
@@ -98,8 +98,9 @@ def generator(system: str, weights: str = "small") -> Generator:
 
 def _weights_of(system: str, weights: str) -> str:
     """Name or path of the weights of a system that is a CbLDM."""
-    paths = {"cbldm-brief": BRIEF, "cbldm-paper": PAPER}
-    return str(paths[system]) if system in paths else weights
+    if system == "cbldm-paper":
+        return str(paper_weights())
+    return str(BRIEF) if system == "cbldm-brief" else weights
 
 
 def rwp(

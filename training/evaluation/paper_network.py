@@ -34,7 +34,7 @@ from diffpy_cbldm.model.cbldm import CbLDM, settled
 from diffpy_cbldm.model.diffusion import algorithm_4
 from diffpy_cbldm.model.laplacian import (
     DEGREE_SCALE,
-    by_layers,
+    by_rows,
     from_weights,
     laplacian_of,
     laplacian_tensor,
@@ -48,7 +48,7 @@ from diffpy_cbldm.model.weights import load_weights
 from diffpy_cbldm.settings import MAX_ATOMS, MIN_ATOMS, Sampling
 from training.evaluation.cases import Case, Conditions, cases, measured
 from training.evaluation.compare import rwp
-from training.evaluation.systems import NETWORK, PAPER, RESULTS
+from training.evaluation.systems import NETWORK, RESULTS, paper_weights
 from training.records import commit, keep, machine
 
 NEAR = 1.1
@@ -114,8 +114,8 @@ def seen(model: CbLDM, case: Case, number: int) -> Seen:
     xyz = torch.zeros(1, MAX_ATOMS, 3)
     own = case.positions / target.bond
     xyz[0, : len(own)] = torch.as_tensor(own - own.mean(0))
-    if model.settings.atom_order == "layers":
-        xyz = by_layers(xyz, torch.tensor([len(own)]))
+    if model.settings.atom_order == "rows":
+        xyz = by_rows(xyz, torch.tensor([len(own)]))
     return Seen(case, number, curve, target.bond, xyz)
 
 
@@ -328,7 +328,9 @@ def main() -> None:
         "python -m training.evaluation.paper_network",
         description=__doc__.splitlines()[0],
     )
-    parser.add_argument("--weights", type=Path, default=PAPER)
+    parser.add_argument(
+        "--weights", type=Path, help="those of cbldm-paper by default"
+    )
     parser.add_argument("--structures", type=int, default=14)
     parser.add_argument(
         "--slow", type=int, default=4, help="PDFs for the paper's solver"
@@ -337,7 +339,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     now = commit()
-    model = load_weights(str(options.weights))
+    path = options.weights or paper_weights()
+    model = load_weights(str(path))
     rows = [
         row
         for split in ("training", "geometry")
@@ -347,9 +350,7 @@ def main() -> None:
         "schema": "cbldm-paper-network/1",
         "machine": machine(),
         "settings": {
-            "weights": hashlib.sha256(
-                options.weights.read_bytes()
-            ).hexdigest()[:12],
+            "weights": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
             "structures": options.structures,
             "slow": options.slow,
             "slow_steps": PAPER_STEPS,

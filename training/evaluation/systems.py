@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from training import pieces
 from training.baselines import LEARNED
 
 SYSTEMS = (
@@ -15,7 +16,7 @@ the others had; its weights are not kept.  `cbldm-paper` has the paper's own
 network, whose decoder emits the Laplacian."""
 
 PAPER = Path("training/weights/paper.safetensors")
-"""Weights of `cbldm-paper`."""
+"""Weights of `cbldm-paper`; `paper_weights` makes them of their pieces."""
 
 NETWORK = "paper-network.json"
 """Figures of `training.evaluation.paper_network`."""
@@ -49,6 +50,11 @@ RESULTS = Path("docs/benchmarks")
 
 TRAINED = "ablations-trained.json"
 """Figures of the trained ablations."""
+
+
+def paper_weights() -> Path:
+    """`PAPER`, whose pieces alone are kept: the whole is too large."""
+    return pieces.join(PAPER)
 
 
 def file_name(split: str, condition: str) -> str:

@@ -48,15 +48,19 @@ SIZES = ((5, 60), (60, 150), (150, 257))
 
 WORDS = """
 Algorithms 1 to 3 with the Laplacian as the decoder's output: preset `paper`,
-with the published tensors, losses and optimisers.  The paper gives no widths:
-these are narrow ({parameters} weights), the outermost convolutions read and
-write patches of {patch} x {patch} entries, and the rows of L stand layer by
-layer (`Model.atom_order`).  It was trained on ideal clusters that are not held
-out, at the conditions of Table 1, for {minutes} minutes of the processor, on
-one thread of the lowest priority beside other work; steps of batches of
-{batch}: {steps}.
+with the published tensors, losses and optimisers.  The paper gives neither
+widths nor kernels: these are narrow ({parameters} weights).  The outermost
+convolutions read and write patches of {patch} x {patch} entries, the kernel of
+those next to the latent is as wide as the latent, the decoder emits each W_ij
+once, and the rows of L go through the cluster row by row (`Model.atom_order`).
+The wide kernels begin as the principal components of the Laplacians that are
+trained on (`training.principal`).  It was trained on ideal clusters that are
+not held out, at the conditions of Table 1, for {minutes} minutes of the
+processor; steps of batches of {batch} (condition {few}; {decoded} of each are
+decoded): {steps}.
 `{command}` repeats it from nothing, and with `--resume` and more steps it goes
-on; from the weights alone
+on; from the weights alone, which `python -m training.pieces join {weights}`
+makes of their pieces,
 `python -m training.train --preset paper --init {weights} --seed 1 --slice
 structure=STEPS --slice denoiser=STEPS` does.
 """
@@ -66,11 +70,12 @@ As a generator, on PDFs of the comparison above, all systems on the same ones:
 """
 
 TABLE_WORDS = """
-One latent for each of {count} PDFs a split, its Laplacian's squared error as
-in the loss, and Rwp of the recovered structure with nothing fitted and nothing
-searched; the paper's solver (trust-constr from the generalised eigenproblem,
-at most {slow_steps} steps) on the first {slow} of them, ours beside it on the
-same (`python -m training.evaluation.paper_network`).
+One latent for each of {count} PDFs a split, the squared error of its Laplacian
+(all entries, degrees over 64), and Rwp of the recovered structure with nothing
+fitted and nothing searched; the paper's solver (trust-constr from the
+generalised eigenproblem, at most {slow_steps} steps) on the first {slow} of
+them, ours beside it on the same
+(`python -m training.evaluation.paper_network`).
 """
 
 ERROR_WORDS = """
@@ -118,6 +123,8 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
         "parameters": f"{known['parameters']:,}",
         "patch": known["model"]["patch"],
         "batch": known["training"]["batch"],
+        "few": known["training"]["condition_batch"],
+        "decoded": known["training"]["decoded"],
         "minutes": f"{seconds / 60:.0f}",
         "steps": ", ".join(f"{s} {n}" for s, n in known["steps"].items()),
         "command": "python -m training.train --preset paper "
@@ -128,10 +135,8 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
         "slow_steps": state["settings"]["slow_steps"],
     }
     text = ["## The paper's own network", prose(WORDS, figures)]
-    text += [
-        "![curve](benchmarks/paper-network.svg)",
-        falling(paper_curve(), rows),
-    ]
+    text.append("![curve](benchmarks/paper-network.svg)")
+    text.append(falling(paper_curve(), rows))
     found = compared(files)
     if found:
         text += [prose(FIRST_WORDS), first_pdfs(found)]
@@ -151,7 +156,7 @@ def _of(rows: Sequence[Row], split: str, way: str) -> list[Row]:
 
 
 def missed(row: Row) -> float:
-    """The squared error of a decoded Laplacian, as in the loss."""
+    """The squared error of a decoded Laplacian, degrees as in the loss."""
     return sum(row[k] for k in ("diagonal", "near", "far", "outside"))
 
 
@@ -264,12 +269,12 @@ def falling(curve: Sequence[dict[str, str]], rows: Sequence[Row]) -> str:
     need = 0.01**2 * np.mean([r["n"] ** 2 for r in rows])
     steps = 1000 * max(int(r["step"]) for r in curve if r["laplacian"])
     return wrapped(
-        f"The squared error of L fell to {last:.0f}; over the last three "
+        f"The squared error of L fell to {last:.2g}; over the last three "
         f"quarters of the curve as the processor time to the power "
         f"{-power:.2f}.  If it went on like that, eight hours would lead to "
-        f"{last * (8 * 3600 / seconds) ** -power:.0f}, and a thousand times "
+        f"{last * (8 * 3600 / seconds) ** -power:.2g}, and a thousand times "
         f"as many steps, which a GPU takes in a day at {steps / 86400:.0f} a "
-        f"second, to {last * 1e3**-power:.0f}.  An error of 0.01 in each "
+        f"second, to {last * 1e3**-power:.2g}.  An error of 0.01 in each "
         f"entry, which structures need (below), is {need:.1f}."
     )
 
@@ -322,7 +327,7 @@ def of_laplacians(coded: Sequence[Row]) -> list[str]:
         f"- Of the error of L, {part['far']:.0%} lies in pairs that are no "
         f"neighbours, {part['near']:.0%} in neighbours, "
         f"{part['diagonal']:.0%} on the diagonal, {part['outside']:.0%} in "
-        "rows of no atom.  The loss counts entries, and most are far pairs.",
+        "rows of no atom.  Most entries are far pairs.",
         "- The peaks of G(r) count near pairs: a W that is wrong by "
         f"{_mean(coded, 'rms_near'):.3f} there puts neighbours "
         f"{_mean(coded, 'apart'):.2f} bond lengths off, read entry by entry: "
@@ -352,13 +357,12 @@ def of_sites(wrong: Sequence[Row]) -> list[str]:
         "- Errors that differ from entry to entry average out: at a root mean "
         f"square of 0.01, Rwp is {rwp_at('each entry', 0.01):.2f}.  Errors "
         "that entries share do not: "
-        f"{rwp_at('all alike', 0.01):.2f}.  A decoder's are of the second "
-        "kind: it mixes the Laplacians of clusters that it cannot tell "
-        "apart.",
-        "- So a Laplacian is useless until nearly all of it is right, and Rwp "
-        "stays near 1 while the loss falls; a site decoder that errs in every "
-        f"tenth atom has {rwp_at('sites', 0.1):.2f}, for the others stand "
-        "exactly where they should.",
+        f"{rwp_at('all alike', 0.01):.2f}.  A decoder's are of both kinds: "
+        "it mixes the Laplacians of clusters that it cannot tell apart.",
+        "- So a Laplacian is of little use until nearly all of it is right; "
+        "a site decoder that errs in every tenth atom has "
+        f"{rwp_at('sites', 0.1):.2f}, for the others stand exactly where they "
+        "should.",
         "- Sites learn faster as they are told where atoms can be, and learn "
         "which are there: bits, each of which the PDF speaks on.  The "
         "Laplacian's decoder has to learn geometry as numbers, to three "

@@ -1,0 +1,249 @@
+"""The start of the paper's network: principal components of Laplacians.
+
+From random weights the decoder takes an hour to learn what an eigenproblem
+tells in seconds.  Its first convolution and the encoder's last one see the
+whole latent: they begin as the principal components of the Laplacians of all
+trained clusters, and training goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.crystals.table import TEMPLATE_OF
+from diffpy_cbldm.debye.histogram import pair_histogram
+from diffpy_cbldm.model.cbldm import CbLDM
+from diffpy_cbldm.model.laplacian import by_rows, halves, laplacian_tensor
+from diffpy_cbldm.model.paper_networks import WideDecoder, WideEncoder
+from diffpy_cbldm.settings import MAX_ATOMS
+from training.stream import TYPE_WEIGHTS, Stream
+
+CONDITIONS = 12
+"""PDFs of each cluster that tell what conditions change in c_0."""
+
+LOGVARS = (-9.5, -0.3)
+"""Range of the log-variances at the start, inside of `narrow_normal`'s."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Components:
+    """Principal components of the Laplacians of some clusters.
+
+    Attributes
+    ----------
+    scores : (G, K) tensor
+        Of each cluster, of unit variance.
+    power : (K,) tensor
+        Variance of each component, in the squared error of L; falling.
+    """
+
+    scores: Tensor
+    power: Tensor
+
+
+def shares(stream: Stream) -> tuple[np.ndarray, Tensor]:
+    """The geometries that a stream draws, and their shares of the loss.
+
+    Returns
+    -------
+    index : (G,) array of int
+    share : (G,) tensor
+        How often they are drawn over their atoms; in all 1.
+    """
+    index, each = [], []
+    for name, weight in TYPE_WEIGHTS.items():
+        for number in stream.by_type[name]:
+            atoms = len(stream.table.geometries[number].members)
+            index.append(number)
+            each.append(weight / len(stream.by_type[name]) / atoms)
+    share = torch.tensor(each)
+    return np.array(index), share / share.sum()
+
+
+def all_laplacians(stream: Stream, index: np.ndarray) -> Tensor:
+    """Of geometries of the table, (G, 4, 128, 128)."""
+    table = stream.table
+    xyz = torch.zeros(len(index), MAX_ATOMS, 3)
+    lengths = []
+    for row, number in zip(xyz, index):
+        geometry = table.geometries[number]
+        sites = table.sites[TEMPLATE_OF[geometry.structure_type]]
+        own = torch.as_tensor(sites[geometry.members])
+        row[: len(own)] = own
+        lengths.append(len(own))
+    n = torch.tensor(lengths)
+    return laplacian_tensor(by_rows(xyz, n), n, stream.settings.sigma2)
+
+
+def components(x: Tensor, share: Tensor, count: int) -> Components:
+    """The first components of x, (G, ...), whose rows have shares.
+
+    By the Gram matrix: there are fewer clusters than entries.
+    """
+    root = share.sqrt()[:, None]
+    off = (x - _mean(x, share)).flatten(1) * root
+    power, vectors = torch.linalg.eigh((off @ off.mT).double())
+    power = power.flip(0)[:count].clamp(min=1e-6)
+    vectors = vectors.flip(1)[:, :count]
+    # Either sign would do; this one does not hang on the eigensolver.
+    sign = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    return Components((vectors * sign).float() / root, power.float())
+
+
+def _mean(x: Tensor, share: Tensor) -> Tensor:
+    return torch.tensordot(share, x, 1)[None]
+
+
+def _patches(x: Tensor, side: int) -> Tensor:
+    """(B, C, H, W) -> (B, places, C side^2): patches as convolutions see."""
+    return torch.nn.functional.unfold(x, side, stride=side).mT
+
+
+def _basis(x: Tensor, share: Tensor, side: int, count: int) -> Tensor:
+    """The directions in which patches are largest, (C side^2, count)."""
+    total = torch.zeros(())
+    for rows, part in zip(x.split(64), share.split(64)):
+        p = _patches(rows, side).double()
+        total = total + torch.einsum("g,gti,gtj->ij", part.double(), p, p)
+    vectors = torch.linalg.eigh(total)[1].flip(1)[:, :count].float()
+    return vectors * vectors.sum(0).sign()
+
+
+@torch.no_grad()
+def start_from_components(model: CbLDM, stream: Stream, gamma: float) -> None:
+    """Let the structure VAE begin as principal components.
+
+    Parameters
+    ----------
+    model : CbLDM
+        Of the paper's network in patches; changed in place.
+    stream : Stream
+        Draws the clusters that are trained on.
+    gamma : float
+        Weight of the squared error of L: it gives the best widths.
+    """
+    encoder, decoder = model.structure.encoder, model.structure.decoder
+    assert isinstance(encoder, WideEncoder)
+    assert isinstance(decoder, WideDecoder)
+    index, share = shares(stream)
+    x = all_laplacians(stream, index)
+    parts = halves(x)
+    size = encoder.side**2
+    count = size + model.settings.decoder_rank
+    found = components(x, share, min(count, len(x)))
+    _start_encoder(encoder, parts, share, found)
+    # Reading one component with this width costs as much as telling it.
+    logvar = -torch.log1p(2 * gamma * found.power[:size]).clamp(
+        -LOGVARS[1], -LOGVARS[0]
+    )
+    wide = _inverse(torch.tensor(LOGVARS[1]))
+    # There may be fewer components than numbers in the latent.
+    encoder.width.fill_(wide)
+    encoder.width[: len(logvar)] = _inverse(logvar)
+    _start_decoder(decoder, -parts, share, found)
+    # Scores have unit variance: so does the prior before it has learned.
+    head = model.structure.prior.head
+    head.weight.mul_(0.1)
+    head.bias[:size] = 0.0
+    head.bias[size:] = wide
+    _start_prior(model, stream, index)
+
+
+def _inverse(logvar: Tensor) -> Tensor:
+    """What `narrow_normal` takes for log-variances."""
+    return 5 * torch.atanh((logvar + 5) / 5)
+
+
+def _start_prior(model: CbLDM, stream: Stream, index: np.ndarray) -> None:
+    """The prior's first layer as what tells clusters apart in their PDFs.
+
+    That is Fisher's discriminant: directions of c_0 over what the conditions
+    of a measurement change along them.
+    """
+    first = model.structure.prior.body[0]
+    rng = np.random.default_rng(0)
+    c = torch.stack([conditions(model, stream, i, rng) for i in index])
+    mean = c.mean(1, keepdim=True)
+    apart = (mean - mean.mean(0))[:, 0]
+    within = (c - mean).flatten(0, 1)
+    powers, axes = torch.linalg.eigh(
+        (within.mT @ within / len(within)).double()
+    )
+    scale = (powers + 1e-6 * powers.max()).sqrt()
+    whiten = axes / scale
+    between = apart.double() @ whiten
+    signal, turn = torch.linalg.eigh(between.mT @ between / len(between))
+    signal = signal.clamp(min=1e-6)
+    # Each by its share of signal: what is noise in all PDFs is left out.
+    told = whiten @ turn * (signal.sqrt() / (signal + 1))
+    off = (c - c.mean((0, 1))).flatten(0, 1).double() @ told
+    told = told / off.std()
+    spread = torch.linalg.qr(torch.randn(len(first.weight), len(told)))[0]
+    # Any layer may be narrower than c_0 has numbers, as in tests.
+    kept = spread.shape[1]
+    gain = (len(first.weight) / kept) ** 0.5
+    weight = gain * spread.double() @ told[:, -kept:].mT
+    first.weight.copy_(weight)
+    first.bias.copy_(-weight @ c.mean((0, 1)).double())
+
+
+def conditions(
+    model: CbLDM, stream: Stream, number: int, rng: np.random.Generator
+) -> Tensor:
+    """c_0 of a geometry under several conditions, (`CONDITIONS`, c n)."""
+    own = torch.as_tensor(stream.table.positions(number))[None].float()
+    n = torch.tensor([own.shape[1]])
+    bins = stream.measuring.bins
+    hist = pair_histogram(own, n, step=bins.step, bins=bins.count)
+    hist, n = hist.repeat(CONDITIONS, 1), n.repeat(CONDITIONS)
+    return model.c_0(stream.measuring.simulate(hist, n, rng)[1]).flatten(1)
+
+
+def _start_encoder(
+    encoder: WideEncoder, parts: Tensor, share: Tensor, found: Components
+) -> None:
+    """z_x as the scores, by the components in a basis of patches."""
+    conv, kernel = encoder.patches, encoder.mean
+    side, size = conv.stride[0], encoder.side**2
+    basis = _basis(parts, share, side, conv.out_channels)
+    conv.weight.copy_(basis.mT.reshape(conv.weight.shape))
+    conv.bias.zero_()
+    told = _patches(parts, side) @ basis
+    middle = _mean(told, share)
+    off = (told - middle).flatten(1) * share.sqrt()[:, None]
+    scores = found.scores[:, :size] * share.sqrt()[:, None]
+    # The least change that gives the scores: all of them, exactly, where
+    # there are no more clusters than numbers in their patches.
+    gram = (off @ off.mT).double()
+    ridge = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram))
+    fit = off.mT @ torch.linalg.solve(gram + ridge, scores.double()).float()
+    fit = fit.mT.reshape(len(fit.mT), *told.shape[1:])
+    places = (fit.shape[0], told.shape[2], encoder.side, encoder.side)
+    kernel.weight[: len(fit)] = fit.mT.reshape(places) * encoder.side
+    kernel.bias.zero_()
+    kernel.bias[: len(fit)] = -(fit * middle).sum((1, 2))
+
+
+def _start_decoder(
+    decoder: WideDecoder, w: Tensor, share: Tensor, found: Components
+) -> None:
+    """W as the mean and the sum of the components, in a basis of patches."""
+    conv, kernel = decoder.patches, decoder.stem
+    side = conv.stride[0]
+    basis = _basis(w, share, side, conv.in_channels)
+    conv.weight.copy_(basis.mT.reshape(conv.weight.shape))
+    conv.bias.zero_()
+    told = _patches(w, side) @ basis
+    middle = _mean(told, share)
+    decoder.place.copy_(middle[0].mT.reshape(decoder.place.shape))
+    weighted = found.scores * share[:, None]
+    axes = torch.einsum("gk,gtc->kct", weighted, told - middle)
+    kernel.weight.zero_()
+    kernel.weight[: len(axes)] = decoder.side * axes.reshape(
+        len(axes), *decoder.place.shape
+    )
+    kernel.bias.zero_()
