@@ -119,6 +119,9 @@ def test_a_rate_falls_as_the_root_of_the_steps(tmp_path):
     for trainer.step in (0, 10, 100, 400, 10_000):
         rates.append(trainer.rate() / training.rate)
     assert rates == [0.25, 1, 1, 0.5, 0.1]
+    # Weights that were trained before are as old as they are.
+    trainer.step, trainer.earlier = 100, {"condition": 1500}
+    assert trainer.rate() == 0.25 * training.rate
     # Algorithm 1 alone takes few PDFs.
     assert trainer.batch_size() == 2
     trainer.go_to("structure")
@@ -246,6 +249,11 @@ def test_weights_are_trained_on(tmp_path, capsys):
     assert main([*words, str(second), *more]) == 0
     record = json.loads((second / "tiny.json").read_text())
     assert record["training"]["batch"] == 4 and record["stage"] == "done"
+    steps = json.loads((first / "tiny.json").read_text())["steps"]
+    assert steps and record["steps_before"] == {
+        stage: steps.get(stage, 0)
+        for stage in ("condition", "structure", "denoiser")
+    }
     before = load_weights(given).state_dict()
     after = load_weights(str(second / "tiny.safetensors")).state_dict()
     same = {k for k, v in before.items() if torch.equal(v, after[k])}

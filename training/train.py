@@ -289,6 +289,7 @@ def finish(trainer: Trainer, command: str) -> None:
             if trainer.endless
         ],
         "seconds_before": trainer.before,
+        "steps_before": trainer.earlier,
         "parameters": sum(p.numel() for p in model.parameters()),
         "stage": stage,
         "training": dataclasses.asdict(trainer.training),

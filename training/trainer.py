@@ -33,7 +33,6 @@ from training.stream import Batch, Stream
 PARTS = Path(__file__).parent / "weights"
 """Where the parts of packaged weights lie that only training uses."""
 
-
 HELD = 512
 """Large particles that validation draws from."""
 
@@ -91,6 +90,7 @@ class Trainer:
         self.endless = False
         # Of earlier runs, whose weights this one started from.
         self.before = 0.0
+        self.earlier: dict[str, int] = {}
 
     def stream_of(self, split: str) -> Stream | LargeStream:
         """What batches are drawn from."""
@@ -152,6 +152,11 @@ class Trainer:
         """Whether all stages are trained."""
         return self.stage == len(STAGES)
 
+    def aged(self) -> float:
+        """Steps of the present stage over `level`, earlier runs' included."""
+        done = self.step + self.earlier.get(STAGES[self.stage], 0)
+        return max(1.0, done / self.training.level)
+
     def batch_size(self) -> int:
         """Structures a step of the present stage."""
         few = self.training.condition_batch if self.stage == 0 else 0
@@ -164,7 +169,7 @@ class Trainer:
         if t.schedule == "constant":
             return t.rate * rise
         if t.schedule == "root":
-            return t.rate * rise / math.sqrt(max(1.0, self.step / t.level))
+            return t.rate * rise / math.sqrt(self.aged())
         fall = 0.5 * (1 + math.cos(math.pi * self.step / self.stage_steps))
         return t.rate * rise * (0.01 + 0.99 * fall)
 
@@ -173,7 +178,7 @@ class Trainer:
         training = self.training
         if training.schedule == "root" and self.stage == 1:
             # The width that gamma stands for shrinks with the error.
-            grown = training.gamma * max(1.0, self.step / training.level) ** 2
+            grown = training.gamma * self.aged() ** 2
             training = dataclasses.replace(training, gamma=grown)
         return stage_losses(
             STAGES[self.stage], self.model, batch, training, self.noise
@@ -368,6 +373,8 @@ class Trainer:
         """Take over the weights that fit."""
         given, record = read_weights(name)
         self.before = record["seconds"] + record.get("seconds_before", 0.0)
+        done = record.get("steps", {}), record.get("steps_before", {})
+        self.earlier = {s: sum(d.get(s, 0) for d in done) for s in STAGES}
         given |= training_parts(name)
         state = self.model.state_dict()
         fit = {
@@ -398,6 +405,7 @@ class Trainer:
             "rounds": self.rounds,
             "endless": self.endless,
             "before": self.before,
+            "earlier": self.earlier,
         }
         with appearing(self.out / "checkpoint.pt") as unfinished:
             torch.save(state, unfinished)
@@ -425,6 +433,7 @@ class Trainer:
         self.rounds = state.get("rounds", [])
         self.endless = state.get("endless", False)
         self.before = state.get("before", 0.0)
+        self.earlier = state.get("earlier", {})
 
     def averaged_model(self) -> CbLDM:
         """The model with its averaged weights."""
