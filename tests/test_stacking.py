@@ -45,6 +45,14 @@ def test_layers_are_told(order, twins, word):
     assert stacking_words(layers(order)).endswith(word)
 
 
+def test_names_of_layers_do_not_hang_on_the_view():
+    """From any side, and in a mirror: which is first hangs on rounding."""
+    x = layers("CBACBABC")
+    views = [x, -x, x * [1, 1, -1], x[::-1]]
+    views += [x @ Rotation.random(rng=k).as_matrix() for k in range(4)]
+    assert {layer_order(view) for view in views} == {"ABCABCBA"}
+
+
 def test_fcc_and_what_has_no_layers():
     x = Octahedron("Au", 5, cutoff=1).positions
     assert twin_planes(layer_order(x)) == 0

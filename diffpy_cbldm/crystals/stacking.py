@@ -34,7 +34,8 @@ def layer_order(positions: np.ndarray) -> str:
     -------
     str
         Such as "ABCBA"; empty where there are no close-packed layers.  Of
-        the four ways to see layers in fcc one is taken.
+        the four ways to see layers in fcc one is taken; of the two ends and
+        of the names of layers those that come first in the alphabet.
     """
     x = np.asarray(positions, float)
     x = x - x.mean(0)
@@ -46,8 +47,15 @@ def layer_order(positions: np.ndarray) -> str:
     for normal, along in _triangles(bonds):
         layer = _layers(x @ normal)
         if layer is not None:
-            return _letters(x, layer, along, np.cross(normal, along))
+            order = _letters(x, layer, along, np.cross(normal, along))
+            return min(_renamed(order), _renamed(order[::-1]))
     return ""
+
+
+def _renamed(order: str) -> str:
+    """The same layers with A, B and C as they come for the first time."""
+    names = dict(zip(dict.fromkeys(order), "ABC"))
+    return "".join(names[letter] for letter in order)
 
 
 def _triangles(bonds: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
