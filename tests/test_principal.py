@@ -11,7 +11,7 @@ import torch
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.structure import algorithm_2
 from diffpy_cbldm.settings import PRESETS
-from training.adan import FastAdan
+from training.adan import FastAdan, adan
 from training.losses import laplacians
 from training.principal import (
     all_laplacians,
@@ -180,6 +180,9 @@ def test_adan_goes_the_steps_of_the_package():
             optimizer.step()
         for a, b in zip(ours, theirs):
             assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert type(adan(ours, **words)) is FastAdan
+    elsewhere = [torch.zeros(3, device="meta", requires_grad=True)]
+    assert type(adan(elsewhere, **words)) is adan_pytorch.Adan
     # One goes on from the state of the other.
     pair[0].load_state_dict(copy.deepcopy(pair[1].state_dict()))
     ours[0].grad = theirs[0].grad = torch.ones(5, 3, 2)

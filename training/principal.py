@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffpy_cbldm.crystals.table import TEMPLATE_OF
+from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.laplacian import by_rows, halves, laplacian_tensor
 from diffpy_cbldm.model.paper_networks import WideDecoder, WideEncoder
-from diffpy_cbldm.settings import MAX_ATOMS
 from training.stream import TYPE_WEIGHTS, Stream
 
 CONDITIONS = 12
@@ -66,16 +65,8 @@ def shares(stream: Stream) -> tuple[np.ndarray, Tensor]:
 
 def all_laplacians(stream: Stream, index: np.ndarray) -> Tensor:
     """Of geometries of the table, (G, 4, 128, 128)."""
-    table = stream.table
-    xyz = torch.zeros(len(index), MAX_ATOMS, 3)
-    lengths = []
-    for row, number in zip(xyz, index):
-        geometry = table.geometries[number]
-        sites = table.sites[TEMPLATE_OF[geometry.structure_type]]
-        own = torch.as_tensor(sites[geometry.members])
-        row[: len(own)] = own
-        lengths.append(len(own))
-    n = torch.tensor(lengths)
+    found = [stream.table.positions(i).astype(np.float32) for i in index]
+    xyz, n = map(torch.as_tensor, padded(found))
     return laplacian_tensor(by_rows(xyz, n), n, stream.settings.sigma2)
 
 
@@ -196,11 +187,13 @@ def conditions(
 ) -> Tensor:
     """c_0 of a geometry under several conditions, (`CONDITIONS`, c n)."""
     own = torch.as_tensor(stream.table.positions(number))[None].float()
-    n = torch.tensor([own.shape[1]])
+    own = own.to(stream.device)
+    n = torch.tensor([own.shape[1]], device=stream.device)
     bins = stream.measuring.bins
     hist = pair_histogram(own, n, step=bins.step, bins=bins.count)
     hist, n = hist.repeat(CONDITIONS, 1), n.repeat(CONDITIONS)
-    return model.c_0(stream.measuring.simulate(hist, n, rng)[1]).flatten(1)
+    g = stream.measuring.simulate(hist, n, rng)[1]
+    return model.c_0(g).flatten(1).cpu()
 
 
 def _start_encoder(

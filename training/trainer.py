@@ -126,9 +126,9 @@ class Trainer:
         t = self.training
         if t.optimizer == "adan" and self.stage < 2:
             # Numba compiles it, which only these presets wait for.
-            from training.adan import FastAdan
+            from training.adan import adan
 
-            return FastAdan(
+            return adan(
                 self._parameters(),
                 lr=t.rate,
                 betas=(0.02, 0.08, 0.01),
