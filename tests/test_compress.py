@@ -8,7 +8,7 @@ import torch
 from diffpy_cbldm.errors import CbldmError
 from diffpy_cbldm.model.weights import load_weights, read_weights
 from training.compress import low_rank
-from training.trainer import training_parts
+from training.records import training_parts
 
 
 def test_low_rank_is_exact_where_the_codes_have_that_rank():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from diffpy_cbldm.model.laplacian import (
     laplacian_tensor,
     to_blocks,
 )
+from diffpy_cbldm.search.by_model import _likeliest
 from diffpy_cbldm.settings import PRESETS
 from training.evaluation.cases import Case
 from training.evaluation.paper_network import (
@@ -28,6 +30,7 @@ from training.evaluation.paper_network import (
     seen,
 )
 from training.report import network
+from training.report.curve import falling
 
 SETTINGS = dataclasses.replace(
     PRESETS["paper"],
@@ -155,9 +158,49 @@ def test_a_power_law_is_read_off_the_curve():
     seconds = np.arange(40) * 5.0 + 30.0
     spent = seconds - 30.0 + 5.0
     curve = [
-        {"step": "9", "seconds": str(s), "laplacian": str(900 * t**-0.5)}
+        {"step": "9", "seconds": str(s), "unread": str(900 * t**-0.5)}
         for s, t in zip(seconds, spent)
     ]
-    text = " ".join(network.falling(curve, [{"n": 100}]).split())
-    assert "to the power -0.50" in text and "is 1.0." in text
+    text = " ".join(falling(curve).split())
+    assert "to the power -0.50" in text
     assert f"fell to {900 / math.sqrt(spent[-1]):.0f};" in text
+
+
+class Reader:
+    """A prior that is surest where a peak lies at 1.003 of its grid."""
+
+    def grid(self):
+        return np.linspace(0.9, 1.1, 401)
+
+    def to_own(self, array):
+        return array
+
+    to_numpy = to_own
+
+    def prior_of(self, g):
+        off = round((self.grid()[g.argmax()] - 1.003) * 1000)
+        side = (1, 1, 2, 2)
+        return np.full(side, float(off)), np.full(side, 0.12 * abs(off))
+
+
+def test_a_pdf_is_read_where_the_prior_is_surest():
+    """The bond length is in doubt by 1 %: readings as sure are averaged."""
+    r = np.linspace(2.0, 4.0, 4001)
+    peak = np.exp(-0.5 * ((r - 2.8) / 0.02) ** 2)
+    # The peak lies at 1.003 in units of 2.8 / 1.003 alone.
+    target = types.SimpleNamespace(bond=2.8, curve=(r, peak))
+    found = _likeliest(Reader(), target)
+    assert [one.shape for one in found] == [(1, 1, 2, 2)] * 4
+    mean, surest, shorter, longer = (one.flat[0] for one in found)
+    assert surest == 0
+    # Log-widths 0.06 a thousandth: one step to either side is as sure.
+    assert (mean, {shorter, longer}) == (0, {-0.5, 0.5})
+
+
+def test_changes_on_the_way_are_told():
+    assert network._changed([]) == ""
+    told = network._changed(["prior=8701: rate=0.1", "prior=9353: half=True"])
+    assert told == (
+        " (from prior step 8,701 on with `--set rate=0.1`, "
+        "from prior step 9,353 on with `--set half=True`)"
+    )

@@ -18,7 +18,7 @@ from diffpy_cbldm.settings import CRYSTAL_TYPES, PRESETS
 from training import pieces, records
 from training.datasets import paper_dataset, tuning_set
 from training.evaluation.evaluate import excess
-from training.losses import laplacians
+from training.losses import STAGES, laplacians
 from training.settings import TRAINING, World
 from training.stream import Stream
 from training.train import main, run
@@ -87,6 +87,44 @@ def test_stages_in_slices_follow_the_same_curve(tmp_path):
     assert losses(again) == losses(whole)
     for name, value in whole.averaged.items():
         assert torch.equal(value, again.averaged[name]), name
+
+
+def test_checkpoints_that_number_their_stages_are_read(tmp_path):
+    """Earlier ones had three stages, and told them by their places."""
+    trainer = Trainer("tiny", tmp_path, seed=3, training=BRIEF)
+    sliced(trainer, ("condition", 2), ("structure", 1), ("denoiser", 2))
+    trainer.save()
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    assert (state["stage"], list(state["left"])) == (
+        *("denoiser", ["condition", "structure"]),
+    )
+    numbers = {"condition": 0, "structure": 1, "denoiser": 2}
+    state["stage"] = numbers[state["stage"]]
+    state["left"] = {numbers[k]: v for k, v in state["left"].items()}
+    torch.save(state, path)
+    again = Trainer("tiny", tmp_path, seed=3)
+    again.load()
+    assert (again.stage, again.left.keys()) == (
+        *(trainer.stage, trainer.left.keys()),
+    )
+    sliced(trainer, ("denoiser", 3))
+    sliced(again, ("denoiser", 3))
+    for name, value in trainer.averaged.items():
+        assert torch.equal(value, again.averaged[name]), name
+
+
+def test_settings_that_change_on_the_way_are_recorded(tmp_path):
+    """A rate that is lowered later is part of how weights were made."""
+    words = ["--preset", "tiny", "--out", str(tmp_path), "--resume"]
+    few = ["--set", "batch=2"]
+    assert main([*words, *few, "--slice", "condition=2"]) == 0
+    lower = ["--set", "batch=2", "--set", "rate=0.0001"]
+    assert main([*words, *lower, "--slice", "condition=4"]) == 0
+    assert main([*words, *lower, "--slice", "condition=5"]) == 0
+    record = json.loads((tmp_path / "tiny.json").read_text())
+    assert record["changes"] == ["condition=2: rate=0.0001"]
+    assert record["training"]["rate"] == 1e-4
 
 
 def test_a_slice_that_is_done_is_not_trained_again(tmp_path):
@@ -242,7 +280,7 @@ def test_data_sets_are_the_papers_and_repeatable():
 def test_weights_are_trained_on(tmp_path, capsys):
     """--init and --skip start a later stage from given weights."""
     first, second = tmp_path / "a", tmp_path / "b"
-    words = ["--preset", "tiny", "--minutes", "0.02", "--out"]
+    words = ["--preset", "tiny", "--minutes", "2", "--out"]
     assert main([*words, str(first)]) == 0
     given = str(first / "tiny.safetensors")
     more = ["--init", given, "--skip", "denoiser", "--set", "batch=4"]
@@ -251,8 +289,7 @@ def test_weights_are_trained_on(tmp_path, capsys):
     assert record["training"]["batch"] == 4 and record["stage"] == "done"
     steps = json.loads((first / "tiny.json").read_text())["steps"]
     assert record["steps_before"] == {
-        stage: steps.get(stage, 0)
-        for stage in ("condition", "structure", "denoiser")
+        stage: steps.get(stage, 0) for stage in STAGES
     }
     before = load_weights(given).state_dict()
     after = load_weights(str(second / "tiny.safetensors")).state_dict()

@@ -30,9 +30,9 @@ from diffpy_cbldm.model.weights import (
     write_record,
     write_tensors,
 )
+from training.records import PARTS, training_parts
 from training.settings import World
 from training.stream import Stream
-from training.trainer import PARTS, training_parts
 
 BATCHES, BATCH = 48, 64
 """Codes of the stream that the map is fitted to, and as many to judge it."""

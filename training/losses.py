@@ -13,17 +13,18 @@ from diffpy_cbldm.model.laplacian import by_rows, laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_sample
 from diffpy_cbldm.model.structure import algorithm_2
 from diffpy_cbldm.settings import Model
+from training.reading import Coded, reading_loss
 from training.settings import Training
 from training.stream import Batch
 
-STAGES = ("condition", "structure", "denoiser")
-"""The stages in their order."""
+STAGES = ("condition", "structure", "prior", "denoiser")
+"""The stages in their order; `prior` is a part of Algorithm 2 alone."""
 
 
 def stage_losses(
     stage: str,
     model: CbLDM,
-    batch: Batch,
+    batch: Batch | Coded,
     training: Training,
     noise: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -34,7 +35,8 @@ def stage_losses(
     stage : str
         One of `STAGES`.
     model : CbLDM
-    batch : Batch
+    batch : Batch or Coded
+        The last two stages take what is coded already.
     training : Training
         Weights of the parts.
     noise : torch.Generator
@@ -45,13 +47,30 @@ def stage_losses(
     loss : scalar tensor
     parts : dict of scalar tensors
     """
+    if isinstance(batch, Coded):
+        return _of_codes(stage, model, batch, training, noise)
     c = pdf_tensor(batch.g, model.settings)
     if stage == "condition":
         loss = _condition(model, batch, c, training, noise)
         return loss, {"condition": loss}
     if stage == "structure":
         return _structure(model, batch, c, training, noise)
-    loss = _denoiser(model, batch, c, noise)
+    with torch.no_grad():
+        some = _coded(model, batch, c)
+    return _of_codes(stage, model, some, training, noise)
+
+
+def _of_codes(
+    stage: str,
+    model: CbLDM,
+    some: Coded,
+    training: Training,
+    noise: torch.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The losses of stages in which the encoders learn no more."""
+    if stage == "prior":
+        return reading_loss(model, some, training.squares)
+    loss = _denoiser(model, some, noise)
     return loss, {"denoiser": loss}
 
 
@@ -108,19 +127,23 @@ def _structure(
     return loss, parts
 
 
-def _denoiser(
-    model: CbLDM, batch: Batch, c: Tensor, noise: torch.Generator
-) -> Tensor:
-    """Algorithm 3 on latents of the encoder, which learns no more."""
-    x = laplacians(model.settings, batch)
+def _denoiser(model: CbLDM, some: Coded, noise: torch.Generator) -> Tensor:
+    """Algorithm 3 on latents of the encoder."""
+    c_0 = some.c_0
     with torch.no_grad():
-        c_0 = model.condition.encode(c)[0]
-        coded = model.structure.encoder(x, c_0, batch.target["shape"])
-        z_0 = gaussian_sample(*coded, noise) / model.latent_scale
+        z_0 = gaussian_sample(some.mean, some.logvar, noise)
         prior = model.structure.prior(c_0)
     return algorithm_3(
         lambda x_t, step: model.predict_noise(x_t, step, c_0, prior),
         model.schedule,
-        z_0,
+        z_0 / model.latent_scale,
         noise,
     )
+
+
+def _coded(model: CbLDM, batch: Batch, c: Tensor) -> Coded:
+    """What the encoders make of a batch."""
+    c_0 = model.condition.encode(c)[0]
+    x = laplacians(model.settings, batch)
+    shape = batch.target["shape"]
+    return Coded(c_0, *model.structure.encoder(x, c_0, shape))

@@ -9,6 +9,7 @@ trained clusters, and training goes on from there.
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +18,20 @@ from torch import Tensor
 from diffpy_cbldm.debye.batches import padded
 from diffpy_cbldm.debye.histogram import pair_histogram
 from diffpy_cbldm.model.cbldm import CbLDM
-from diffpy_cbldm.model.laplacian import by_rows, halves, laplacian_tensor
+from diffpy_cbldm.model.laplacian import (
+    BLOCK,
+    by_rows,
+    halves,
+    laplacian_tensor,
+)
 from diffpy_cbldm.model.paper_networks import WideDecoder, WideEncoder
 from training.stream import TYPE_WEIGHTS, Stream
 
 CONDITIONS = 12
 """PDFs of each cluster that tell what conditions change in c_0."""
+
+NOISED = 6
+"""Latents of each cluster that curved functions of them are fitted to."""
 
 LOGVARS = (-9.5, -0.3)
 """Range of the log-variances at the start, inside of `narrow_normal`'s."""
@@ -44,23 +53,40 @@ class Components:
     power: Tensor
 
 
-def shares(stream: Stream) -> tuple[np.ndarray, Tensor]:
-    """The geometries that a stream draws, and their shares of the loss.
+class Shares(NamedTuple):
+    """How much the clusters of a stream have to say.
 
-    Returns
-    -------
+    Attributes
+    ----------
     index : (G,) array of int
+        The geometries that it draws.
+    often : (G,) tensor
+        How often; in all 1.
     share : (G,) tensor
-        How often they are drawn over their atoms; in all 1.
+        Their shares of the loss of Algorithm 2; in all 1.
+    weight : float
+        What a squared error of L counts there in the mean.
     """
-    index, each = [], []
+
+    index: np.ndarray
+    often: Tensor
+    share: Tensor
+    weight: float
+
+
+def shares(stream: Stream) -> Shares:
+    """The geometries that a stream draws, and their shares of the loss."""
+    index, often, atoms = [], [], []
     for name, weight in TYPE_WEIGHTS.items():
         for number in stream.by_type[name]:
-            atoms = len(stream.table.geometries[number].members)
             index.append(number)
-            each.append(weight / len(stream.by_type[name]) / atoms)
-    share = torch.tensor(each)
-    return np.array(index), share / share.sum()
+            often.append(weight / len(stream.by_type[name]))
+            atoms.append(len(stream.table.geometries[number].members))
+    drawn = torch.tensor(often)
+    # As in Algorithm 2: over the entries of W.
+    each = drawn * (BLOCK / torch.tensor(atoms)) ** 2
+    total = each.sum()
+    return Shares(np.array(index), drawn, each / total, float(total))
 
 
 def all_laplacians(stream: Stream, index: np.ndarray) -> Tensor:
@@ -83,6 +109,14 @@ def components(x: Tensor, share: Tensor, count: int) -> Components:
     # Either sign would do; this one does not hang on the eigensolver.
     sign = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
     return Components((vectors * sign).float() / root, power.float())
+
+
+def _as_drawn(found: Components, share: Tensor) -> Components:
+    """Scores of zero mean and unit variance as clusters are drawn."""
+    middle = share @ found.scores
+    off = found.scores - middle
+    power = share @ off.square()
+    return Components(off / power.sqrt(), found.power * power)
 
 
 def _mean(x: Tensor, share: Tensor) -> Tensor:
@@ -120,22 +154,24 @@ def start_from_components(model: CbLDM, stream: Stream, gamma: float) -> None:
     encoder, decoder = model.structure.encoder, model.structure.decoder
     assert isinstance(encoder, WideEncoder)
     assert isinstance(decoder, WideDecoder)
-    index, share = shares(stream)
+    index, often, share, weight = shares(stream)
     x = all_laplacians(stream, index)
     parts = halves(x)
     size = encoder.side**2
     count = size + model.settings.decoder_rank
     found = components(x, share, min(count, len(x)))
+    found = _as_drawn(found, often)
     _start_encoder(encoder, parts, share, found)
     # Reading one component with this width costs as much as telling it.
-    logvar = -torch.log1p(2 * gamma * found.power[:size]).clamp(
-        -LOGVARS[1], -LOGVARS[0]
-    )
+    cost = 2 * gamma * weight * found.power[:size]
+    logvar = -torch.log1p(cost).clamp(-LOGVARS[1], -LOGVARS[0])
     wide = _inverse(torch.tensor(LOGVARS[1]))
     # There may be fewer components than numbers in the latent.
     encoder.width.fill_(wide)
     encoder.width[: len(logvar)] = _inverse(logvar)
     _start_decoder(decoder, -parts, share, found)
+    if len(found.power) > size:
+        _start_curves(decoder, share, found, logvar)
     # Scores have unit variance: so does the prior before it has learned.
     head = model.structure.prior.head
     head.weight.mul_(0.1)
@@ -157,7 +193,8 @@ def _start_prior(model: CbLDM, stream: Stream, index: np.ndarray) -> None:
     """
     first = model.structure.prior.body[0]
     rng = np.random.default_rng(0)
-    c = torch.stack([conditions(model, stream, i, rng) for i in index])
+    found = [conditions(model, stream, i, rng) for i in index]
+    c = torch.stack(found).flatten(2).cpu()
     mean = c.mean(1, keepdim=True)
     apart = (mean - mean.mean(0))[:, 0]
     within = (c - mean).flatten(0, 1)
@@ -183,17 +220,21 @@ def _start_prior(model: CbLDM, stream: Stream, index: np.ndarray) -> None:
 
 
 def conditions(
-    model: CbLDM, stream: Stream, number: int, rng: np.random.Generator
+    model: CbLDM,
+    stream: Stream,
+    number: int,
+    rng: np.random.Generator,
+    count: int = CONDITIONS,
 ) -> Tensor:
-    """c_0 of a geometry under several conditions, (`CONDITIONS`, c n)."""
+    """c_0 of a geometry under several conditions, (count, c, n)."""
     own = torch.as_tensor(stream.table.positions(number))[None].float()
     own = own.to(stream.device)
     n = torch.tensor([own.shape[1]], device=stream.device)
     bins = stream.measuring.bins
     hist = pair_histogram(own, n, step=bins.step, bins=bins.count)
-    hist, n = hist.repeat(CONDITIONS, 1), n.repeat(CONDITIONS)
+    hist, n = hist.repeat(count, 1), n.repeat(count)
     g = stream.measuring.simulate(hist, n, rng)[1]
-    return model.c_0(g).flatten(1).cpu()
+    return model.c_0(g)
 
 
 def _start_encoder(
@@ -208,7 +249,8 @@ def _start_encoder(
     told = _patches(parts, side) @ basis
     middle = _mean(told, share)
     off = (told - middle).flatten(1) * share.sqrt()[:, None]
-    scores = found.scores[:, :size] * share.sqrt()[:, None]
+    mean = share @ found.scores[:, :size]
+    scores = (found.scores[:, :size] - mean) * share.sqrt()[:, None]
     # The least change that gives the scores: all of them, exactly, where
     # there are no more clusters than numbers in their patches.
     gram = (off @ off.mT).double()
@@ -218,25 +260,50 @@ def _start_encoder(
     places = (fit.shape[0], told.shape[2], encoder.side, encoder.side)
     kernel.weight[: len(fit)] = fit.mT.reshape(places) * encoder.side
     kernel.bias.zero_()
-    kernel.bias[: len(fit)] = -(fit * middle).sum((1, 2))
+    kernel.bias[: len(fit)] = mean - (fit * middle).sum((1, 2))
 
 
 def _start_decoder(
     decoder: WideDecoder, w: Tensor, share: Tensor, found: Components
 ) -> None:
-    """W as the mean and the sum of the components, in a basis of patches."""
-    conv, kernel = decoder.patches, decoder.stem
-    side = conv.stride[0]
-    basis = _basis(w, share, side, conv.in_channels)
-    conv.weight.copy_(basis.mT.reshape(conv.weight.shape))
-    conv.bias.zero_()
-    told = _patches(w, side) @ basis
-    middle = _mean(told, share)
-    decoder.place.copy_(middle[0].mT.reshape(decoder.place.shape))
-    weighted = found.scores * share[:, None]
-    axes = torch.einsum("gk,gtc->kct", weighted, told - middle)
-    kernel.weight.zero_()
-    kernel.weight[: len(axes)] = decoder.side * axes.reshape(
-        len(axes), *decoder.place.shape
-    )
-    kernel.bias.zero_()
+    """W as the mean and the sum of the components."""
+    mean = share @ found.scores
+    off = found.scores - mean
+    # The components are apart from one another: each is told by itself.
+    weighted = off * share[:, None] / (share @ off.square())
+    middle = _mean(w, share)[0]
+    axes = torch.einsum("gk,gchw->kchw", weighted, w - middle)
+    decoder.place.copy_(middle - torch.tensordot(mean, axes, 1))
+    decoder.images.weight.zero_()
+    decoder.images.weight[: len(axes)] = decoder.side * axes
+    decoder.images.bias.zero_()
+
+
+def _start_curves(
+    decoder: WideDecoder, share: Tensor, found: Components, logvar: Tensor
+) -> None:
+    """The other components as functions of the first, by least squares.
+
+    What these are made of stays as it was drawn; the last layer is solved
+    for latents as uncertain as the encoder's.
+    """
+    first, bend, last = decoder.more
+    size = len(logvar)
+    rest = found.scores[:, size:]
+    noise = torch.Generator().manual_seed(0)
+    spread = torch.exp(0.5 * logvar) * torch.ones(NOISED, 1, 1)
+    drawn = torch.randn(NOISED, *found.scores[:, :size].shape, generator=noise)
+    z = found.scores[:, :size] + spread * drawn
+    # There may be fewer components than numbers in the latent.
+    z = torch.nn.functional.pad(z, (0, first.in_features - size))
+    made = bend(first(z.flatten(0, 1)))
+    made = torch.cat([made, torch.ones(len(made), 1)], 1).double()
+    each = share.repeat(NOISED)[:, None].double()
+    gram = made.mT @ (each * made)
+    gram += 1e-7 * gram.diagonal().mean() * torch.eye(len(gram))
+    goal = made.mT @ (each * rest.repeat(NOISED, 1))
+    solved = torch.linalg.solve(gram, goal).float().mT
+    last.weight.zero_()
+    last.bias.zero_()
+    last.weight[: len(solved)] = solved[:, :-1]
+    last.bias[: len(solved)] = solved[:, -1]

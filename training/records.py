@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from diffpy_cbldm.files import write_atomic
+
+PARTS = Path(__file__).parent / "weights"
+"""Where the parts of packaged weights lie that only training uses."""
 
 
 def commit() -> str:
@@ -51,6 +55,14 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} threads, {platform.machine()} CPU"
+
+
+def training_parts(name: str) -> dict[str, torch.Tensor]:
+    """The `TRAINING_ONLY` parts of packaged weights, which lie apart."""
+    path = PARTS / f"{name}.safetensors"
+    if not path.is_file():
+        return {}
+    return {k: v.float() for k, v in load_file(path).items()}
 
 
 def log(path: Path, row: dict[str, Any], columns: Sequence[str]) -> None:

@@ -65,8 +65,15 @@ class Training:
     )
     condition_steps: int = parameter(400, "Steps of Algorithm 1.")
     structure_steps: int = parameter(10000, "Steps of Algorithm 2.")
+    prior_steps: int = parameter(
+        0, "Steps of Algorithm 2 for the conditional prior alone."
+    )
     denoiser_steps: int = parameter(2000, "Steps of Algorithm 3.")
     rate: float = parameter(1e-3, "Highest learning rate.")
+    structure_rate: float = parameter(
+        0.0, "The same of Algorithm 2, 0 for `rate`."
+    )
+    prior_rate: float = parameter(2e-3, "The same of the prior alone.")
     warmup: int = parameter(300, "Steps over which the rate rises.")
     ema: float = parameter(0.999, "Decay of the averaged weights.")
     clip: float = parameter(1.0, "Largest norm of the gradient.")
@@ -94,6 +101,17 @@ class Training:
         "Structures of a batch that Algorithm 2 decodes, 0 for all: reading "
         "the PDF takes many more, and decoding is what takes time.",
     )
+    codes: int = parameter(
+        0,
+        "PDFs that are simulated and encoded once, for the prior alone and "
+        "the denoiser; 0 for new ones in each step of the latter.",
+    )
+    squares: bool = parameter(
+        True,
+        "Whether the prior alone learns its means by least squares, or by "
+        "the divergence as Algorithm 2 has it.",
+    )
+    prior_batch: int = parameter(256, "PDFs a step of the prior alone.")
     half: bool = parameter(
         False, "bfloat16 where it is safe, on processors that have it."
     )
@@ -126,14 +144,17 @@ TRAINING = {
         batch=128,
         condition_batch=16,
         decoded=32,
+        codes=200000,
         optimizer="adan",
         schedule="root",
         half=True,
         joint=False,
-        # 1 / (2 width^2) at a width of 0.07 for the entries of L: at 3 the
+        # 1 / (2 width^2) at a width of 0.02 for the entries of L: at 3 the
         # latent has no cause to tell errors that spoil the structure.
-        gamma=100.0,
+        gamma=1000.0,
         rate=1e-3,
+        # It begins as the principal components, near to its best.
+        structure_rate=1e-4,
         warmup=100,
         ema=0.998,
     ),

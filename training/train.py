@@ -1,10 +1,11 @@
-"""Train a CbLDM: three stages in order, resumable at any moment.
+"""Train a CbLDM: stages in order, resumable at any moment.
 
     python -m training.train --preset small --out runs/small --minutes 120
 
-Stage 1 trains the condition VAE (Algorithm 1); stage 2 the structure VAE
-with its conditional prior (Algorithm 2), the condition encoder going on to
-learn with it; stage 3 the denoiser (Algorithm 3).  A stop at any moment, by
+The first stage trains the condition VAE (Algorithm 1); the next one the
+structure VAE with its conditional prior (Algorithm 2), the condition encoder
+going on to learn with it; the last one the denoiser (Algorithm 3).  Between
+these, the prior may learn alone.  A stop at any moment, by
 Ctrl-C, a kill or `--minutes`, loses at most the steps since the last
 checkpoint, and `--resume` goes on along the same loss curve: what a step
 draws follows from the seed, the stage and the step alone.
@@ -43,7 +44,7 @@ COLUMNS = (
     *("stage", "step", "seconds", "loss"),
     *("condition", "sites", "type", "shape", "extents"),
     *("laplacian", "kl", "denoiser", "validation"),
-    *("prior_type", "prior_shape", "prior_extents"),
+    *("prior_type", "prior_shape", "prior_extents", "unread"),
 )
 """Of ``loss.csv``."""
 
@@ -187,7 +188,13 @@ def main(words: list[str] | None = None) -> int:
     if found:
         trainer.load()
         if options.set:
-            trainer.training = chosen(options, parser, trainer.training)
+            replaced = chosen(options, parser, trainer.training)
+            for item in options.set if not trainer.done else ():
+                name = item.partition("=")[0]
+                at = STAGES[trainer.stage], trainer.step
+                if getattr(replaced, name) != getattr(trainer.training, name):
+                    trainer.changes.append((*at, item))
+            trainer.training = replaced
             trainer.stream = trainer.stream_of("train")
     else:
         trainer.start(options.init, options.skip)
@@ -287,6 +294,10 @@ def finish(trainer: Trainer, command: str) -> None:
             f"{stage}={steps}"
             for stage, steps in (*trainer.rounds, now)
             if trainer.endless
+        ],
+        "changes": [
+            f"{stage}={steps}: {item}"
+            for stage, steps, item in trainer.changes
         ],
         "seconds_before": trainer.before,
         "steps_before": trainer.earlier,

@@ -1,4 +1,4 @@
-"""The training of a CbLDM: three stages in order, resumable at any moment.
+"""The training of a CbLDM: stages in order, resumable at any moment.
 
 What a step draws follows from the seed, the stage and the step alone, so that
 a run which goes on after a stop follows the same loss curve.
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from diffpy_cbldm.files import appearing
@@ -23,18 +22,20 @@ from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.layers import gaussian_sample
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
+from training.checkpoints import restore, state_of
 from training.large import LargeStream
 from training.losses import STAGES, laplacians, stage_losses
 from training.principal import start_from_components
-from training.records import has_bfloat16
+from training.reading import RENEWED, Coded, Codes, coded
+from training.records import has_bfloat16, training_parts
 from training.settings import TRAINING, WORLDS, Training, World
 from training.stream import Batch, Stream
 
-PARTS = Path(__file__).parent / "weights"
-"""Where the parts of packaged weights lie that only training uses."""
-
 HELD = 512
 """Large particles that validation draws from."""
+
+DRAWS = {"condition": 0, "structure": 1, "denoiser": 2, "prior": 3}
+"""What the draws of a stage follow from, beside seed and step."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -76,6 +77,7 @@ class Trainer:
         self.model = CbLDM(PRESETS[preset]).to(self.device)
         self.stream = self.stream_of("train")
         self.held: Stream | LargeStream | None = None
+        self.codes: Codes | None = None
         self.rank = int(os.environ.get("RANK", 0))
         self.noise = torch.Generator(self.device)
         self.half = self.training.half and has_bfloat16(self.device)
@@ -83,10 +85,12 @@ class Trainer:
         self.averaged = self._copy()
         self.best: dict[str, Tensor] | None = None
         self.best_loss = math.inf
-        self.optimizer = self._make_optimizer()
+        self.optimizer = self.make_optimizer()
         # Of stages that were left: where, and the state of the optimiser.
         self.left: dict[int, tuple[int, dict]] = {}
         self.rounds: list[tuple[str, int]] = []
+        # Where settings were replaced on the way: stage, steps, which.
+        self.changes: list[tuple[str, int, str]] = []
         self.endless = False
         # Of earlier runs, whose weights this one started from.
         self.before = 0.0
@@ -107,7 +111,8 @@ class Trainer:
         """
         rank = self.rank if step >= 0 else 0
         # SeedSequence takes no negative numbers, hence + 2.
-        state = np.random.SeedSequence([self.seed, self.stage, step + 2, rank])
+        draws = DRAWS[STAGES[self.stage]]
+        state = np.random.SeedSequence([self.seed, draws, step + 2, rank])
         first, second = state.generate_state(2, np.uint64)
         self.noise.manual_seed(int(second >> np.uint64(1)))
         return np.random.default_rng(int(first))
@@ -118,13 +123,14 @@ class Trainer:
         vae: list[torch.nn.Module] = [model.structure]
         if self.training.joint:
             vae.insert(0, model.condition)
-        parts = [[model.condition], vae, [model.denoiser]][self.stage]
+        prior, denoiser = [model.structure.prior], [model.denoiser]
+        parts = [[model.condition], vae, prior, denoiser][self.stage]
         return [p for part in parts for p in part.parameters()]
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
+    def make_optimizer(self) -> torch.optim.Optimizer:
         """Adan for the VAEs and AdamW for the denoiser, as in the paper."""
         t = self.training
-        if t.optimizer == "adan" and self.stage < 2:
+        if t.optimizer == "adan" and STAGES[self.stage] != "denoiser":
             # Numba compiles it, which only these presets wait for.
             from training.adan import adan
 
@@ -165,15 +171,17 @@ class Trainer:
     def rate(self) -> float:
         """Learning rate: linear rise, then as `Training.schedule` says."""
         t = self.training
-        rise = min(1.0, (self.step + 1) / max(1, t.warmup))
+        own = {"structure": t.structure_rate, "prior": t.prior_rate}
+        rate = own.get(STAGES[self.stage], 0.0) or t.rate
+        rate *= min(1.0, (self.step + 1) / max(1, t.warmup))
         if t.schedule == "constant":
-            return t.rate * rise
+            return rate
         if t.schedule == "root":
-            return t.rate * rise / math.sqrt(self.aged())
+            return rate / math.sqrt(self.aged())
         fall = 0.5 * (1 + math.cos(math.pi * self.step / self.stage_steps))
-        return t.rate * rise * (0.01 + 0.99 * fall)
+        return rate * (0.01 + 0.99 * fall)
 
-    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, batch: Batch | Coded) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the present stage and its parts."""
         training = self.training
         if training.schedule == "root" and self.stage == 1:
@@ -191,7 +199,7 @@ class Trainer:
             self._begin()
         self.model.train()
         rng = self._seeded(self.step)
-        batch = self.stream.batch(self.batch_size(), rng)
+        batch = self._picked(rng) if self._codes_serve() else self._drawn(rng)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.half
         ):
@@ -229,6 +237,25 @@ class Trainer:
                 self.model.eval(), self.stream, self.training.gamma
             )
             self.averaged = self._copy()
+
+    def _codes_serve(self) -> bool:
+        """Whether the present stage learns from PDFs that are coded once."""
+        stage, some = STAGES[self.stage], self.training.codes
+        return stage == "prior" or (stage == "denoiser" and some > 0)
+
+    def _drawn(self, rng: np.random.Generator) -> Batch:
+        return self.stream.batch(self.batch_size(), rng)
+
+    def _picked(self, rng: np.random.Generator) -> Coded:
+        """PDFs that are coded once, and others after many steps."""
+        t = self.training
+        turn = self.step // RENEWED
+        if self.codes is None or self.codes.turn != turn:
+            draws = np.random.default_rng([self.seed, self.rank, turn])
+            self.codes = coded(self.model, self.stream, t.codes, draws, turn)
+        size = t.prior_batch if STAGES[self.stage] == "prior" else t.batch
+        chosen = rng.integers(len(self.codes.c_0), size=size)
+        return self.codes.some(torch.as_tensor(chosen).to(self.device))
 
     def _clock(self) -> float:
         """Seconds: of the processor, or of the wall beside a GPU."""
@@ -311,9 +338,14 @@ class Trainer:
         if self.stage == 1:
             self.model.latent_scale.fill_(self._latent_scale())
             self.averaged = self._copy()
+        # The encoders may have learned since they were made.
+        if STAGES[self.stage] in ("condition", "structure"):
+            self.codes = None
         self.stage, self.step = self.stage + 1, 0
+        while not self.done and self.stage_steps == 0:
+            self.stage += 1
         if not self.done:
-            self.optimizer = self._make_optimizer()
+            self.optimizer = self.make_optimizer()
 
     def steps_of(self, stage: str) -> int:
         """How many steps a stage has behind it."""
@@ -340,7 +372,7 @@ class Trainer:
         self._next_stage()
         self.stage = number
         self.step, state = self.left.pop(number, (0, None))
-        self.optimizer = self._make_optimizer()
+        self.optimizer = self.make_optimizer()
         if state is not None:
             self.optimizer.load_state_dict(state)
 
@@ -367,7 +399,7 @@ class Trainer:
             self._take(init)
         if skip is not None:
             self.stage = STAGES.index(skip)
-        self.optimizer = self._make_optimizer()
+        self.optimizer = self.make_optimizer()
 
     def _take(self, name: str) -> None:
         """Take over the weights that fit."""
@@ -389,62 +421,15 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint, by rename."""
-        state = {
-            "stage": self.stage,
-            "step": self.step,
-            "seconds": self.seconds,
-            "seed": self.seed,
-            "preset": self.preset,
-            "training": dataclasses.asdict(self.training),
-            "model": self.model.state_dict(),
-            "averaged": self.averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "best": self.best,
-            "best_loss": self.best_loss,
-            "left": self.left,
-            "rounds": self.rounds,
-            "endless": self.endless,
-            "before": self.before,
-            "earlier": self.earlier,
-        }
         with appearing(self.out / "checkpoint.pt") as unfinished:
-            torch.save(state, unfinished)
+            torch.save(state_of(self), unfinished)
 
     def load(self) -> None:
         """Go on from the checkpoint of `out`."""
-        path = self.out / "checkpoint.pt"
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        for name in ("preset", "seed"):
-            if state[name] != getattr(self, name):
-                raise SystemExit(
-                    f"{path} was made with {name} {state[name]}, not "
-                    f"{getattr(self, name)}: give the same or another --out."
-                )
-        self.training = Training(**state["training"])
-        self.stage, self.step = state["stage"], state["step"]
-        self.seconds = state["seconds"]
-        self.model.load_state_dict(state["model"])
-        self.averaged = state["averaged"]
-        if not self.done:
-            self.optimizer = self._make_optimizer()
-            self.optimizer.load_state_dict(state["optimizer"])
-        self.best, self.best_loss = state["best"], state["best_loss"]
-        self.left = state.get("left", {})
-        self.rounds = state.get("rounds", [])
-        self.endless = state.get("endless", False)
-        self.before = state.get("before", 0.0)
-        self.earlier = state.get("earlier", {})
+        restore(self, self.out / "checkpoint.pt")
 
     def averaged_model(self) -> CbLDM:
         """The model with its averaged weights."""
         model = CbLDM(self.model.settings).to(self.device)
         model.load_state_dict(self.averaged)
         return model.eval()
-
-
-def training_parts(name: str) -> dict[str, Tensor]:
-    """The `TRAINING_ONLY` parts of packaged weights, which lie apart."""
-    path = PARTS / f"{name}.safetensors"
-    if not path.is_file():
-        return {}
-    return {k: v.float() for k, v in load_file(path).items()}

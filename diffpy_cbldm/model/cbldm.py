@@ -83,10 +83,12 @@ class CbLDM(Drawing, nn.Module):
         """The noise for which x_0 is at most `LATENT` in size.
 
         Near T there is next to no x_0 in x, and what eps is wrong by would
-        become the whole of it.
+        become the whole of it.  Where x is mostly x_0, the few numbers of a
+        latent that are larger stay.
         """
         a, b = self.schedule.amounts(t, x)
-        x_0 = ((x - b * eps) / a).clamp(-LATENT, LATENT)
+        most = LATENT * (a / b).clamp(min=1)
+        x_0 = ((x - b * eps) / a).clamp(-most, most)
         return (x - a * x_0) / b
 
     def structures(self, z: Tensor, sizes: int = 1) -> list[list[Proposal]]:

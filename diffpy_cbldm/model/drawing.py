@@ -232,8 +232,22 @@ class Drawing:
         -------
         (1, 1, 16, 16) array
         """
+        return self.prior_of(g)[0]
+
+    def prior_of(self, g: Array) -> tuple[Array, Array]:
+        """Mean and log-variance of the conditional prior of a PDF.
+
+        Parameters
+        ----------
+        g : (M,) array
+            G on `grid`, any scale.
+
+        Returns
+        -------
+        mean, logvar : (1, 1, 16, 16) arrays
+        """
         with self.untracked():
-            return self.structure.prior(self.c_0(g[None]))[0]
+            return self.structure.prior(self.c_0(g[None]))
 
     def structures(self, z: Array, sizes: int = 1) -> list[list[Proposal]]:
         """The structures of latents, whatever the decoder emits.

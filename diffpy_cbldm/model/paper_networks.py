@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diffpy_cbldm.model.blocks import groups, narrow_normal
 from diffpy_cbldm.model.laplacian import from_halves, halves
-from diffpy_cbldm.model.layers import ConvBlock, SelfAttention, dense
+from diffpy_cbldm.model.layers import ConvBlock, SelfAttention
 from diffpy_cbldm.settings import Model
 
 
@@ -65,11 +65,52 @@ class PaperDecoder(nn.Module):
         return self.body(z)
 
 
+CURVES = 4
+"""Functions of a latent's numbers that its curved functions are made of, over
+these: more than there are clusters in the table."""
+
+
 def _silence(*layers: nn.Module) -> None:
     """Let layers emit zero until they have learned."""
     for layer in layers:
         for parameter in layer.parameters():
             nn.init.zeros_(parameter)
+
+
+class ToPatches(nn.Conv2d):
+    """A convolution whose stride is its kernel, as one product.
+
+    The numbers are the same.  Kernels of the libraries are made for small
+    windows that overlap: the largest one here takes them ten times as long.
+    """
+
+    def __init__(self, few: int, many: int, side: int):
+        super().__init__(few, many, side, stride=side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, few, h side, w side) -> (B, many, h, w)."""
+        side = self.stride[0]
+        parts = x.unflatten(2, (-1, side)).unflatten(4, (-1, side))
+        flat = parts.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        told = nn.functional.linear(flat, self.weight.flatten(1), self.bias)
+        return told.permute(0, 3, 1, 2)
+
+
+class FromPatches(nn.ConvTranspose2d):
+    """The same of a transposed convolution."""
+
+    def __init__(self, many: int, few: int, side: int):
+        super().__init__(many, few, side, stride=side)
+
+    def forward(
+        self, x: Tensor, output_size: list[int] | None = None
+    ) -> Tensor:
+        """(B, many, h, w) -> (B, few, h side, w side)."""
+        side = self.stride[0]
+        told = x.permute(0, 2, 3, 1) @ self.weight.flatten(1)
+        parts = told.unflatten(3, (-1, side, side)).permute(0, 3, 1, 4, 2, 5)
+        whole = parts.flatten(4).flatten(2, 3)
+        return whole if self.bias is None else whole + self.bias[:, None, None]
 
 
 class WideEncoder(nn.Module):
@@ -81,8 +122,8 @@ class WideEncoder(nn.Module):
     def __init__(self, settings: Model, condition: int):
         super().__init__()
         w, self.side = settings.encoder_width, settings.latent_size
-        self.patches = nn.Conv2d(2, w, settings.patch, stride=settings.patch)
-        self.mean = nn.Conv2d(w, self.side**2, self.side)
+        self.patches = ToPatches(2, w, settings.patch)
+        self.mean = ToPatches(w, self.side**2, self.side)
         self.logvar = nn.Conv2d(w, 1, 1)
         self.width = nn.Parameter(torch.zeros(self.side**2))
         self.mix = nn.Linear(condition, self.side**2)
@@ -91,55 +132,59 @@ class WideEncoder(nn.Module):
     def forward(
         self, x: Tensor, c_0: Tensor, shape: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(B, 4, 128, 128), (B, c, n) -> two (B, 1, 16, 16); no shape."""
+        """(B, 4, 128, 128), (B, c, n) -> two (B, 1, 16, 16); no shape.
+
+        One structure may have many c_0.
+        """
         h = self.patches(halves(x))
         # Thousands of numbers meet in a kernel: over its side, they take
         # steps that suit it.
         mean = self.mean(h / self.side).flatten(1) + self.mix(c_0.flatten(1))
-        logvar = self.logvar(h).flatten(1) + self.width
+        logvar = (self.logvar(h).flatten(1) + self.width).expand_as(mean)
         return narrow_normal(torch.cat([mean, logvar], 1), self.side)
 
 
 class WideDecoder(PaperDecoder):
-    """D_x of patches, from a kernel as wide as the latent.
+    """D_x of a kernel as wide as the image, refined by residual blocks.
 
-    Behind it stand residual blocks and self-attention, which add nothing at
-    first.  It emits half of W, and Eq. (1) makes the Laplacian of that.
+    The kernel reads the latent and curved functions of it.  What it emits
+    goes through residual blocks and self-attention at 16 x 16, which add
+    nothing at first.  All emit half of W; Eq. (1) makes the Laplacian of it.
     """
 
     def __init__(self, settings: Model):
         nn.Module.__init__(self)
-        w = settings.decoder_width
+        w, p = settings.decoder_width, settings.patch
         self.side = side = settings.latent_size
         more = settings.decoder_rank
-        # Curved functions of the latent, which the kernel reads beside it.
         self.more = nn.Sequential(
-            dense(side**2, 2 * more, 1), nn.Linear(2 * more, more)
+            nn.Linear(side**2, CURVES * side**2),
+            nn.SiLU(),
+            nn.Linear(CURVES * side**2, more),
         )
-        self.stem = nn.ConvTranspose2d(side**2 + more, w, side)
-        # Attention and convolutions alike do not know where a pixel lies.
-        self.place = nn.Parameter(torch.zeros(w, side, side))
+        self.images = FromPatches(side**2 + more, 2, side * p)
+        # All that is the same in every cluster.
+        self.place = nn.Parameter(torch.zeros(2, side * p, side * p))
+        self.patches = ToPatches(2, w, p)
         blocks: list[nn.Module] = []
         for _ in range(settings.decoder_blocks):
             conv, attention = ConvBlock(w, 2), SelfAttention(w, 2)
             _silence(conv.conv2, attention.attend.out_proj)
             blocks += [conv, attention]
-        self.body = nn.Sequential(*blocks)
-        p = settings.patch
-        self.patches = nn.ConvTranspose2d(w, 2, p, stride=p)
         self.details = nn.Sequential(
+            *blocks,
             nn.GroupNorm(groups(w), w),
             nn.Conv2d(w, w, 3, padding=1),
             nn.SiLU(),
-            nn.ConvTranspose2d(w, 2, p, stride=p),
+            FromPatches(w, 2, p),
         )
-        _silence(self.more[-1], self.details[-1])
+        _silence(self.details[-1])
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, 1, 16, 16) -> (B, 4, 128, 128), of `laplacian_tensor`."""
         flat = z.flatten(1)
         # Over the side, as in the encoder.
         told = torch.cat([flat, self.more(flat)], 1) / self.side
-        h = self.body(self.stem(told[..., None, None]) + self.place)
+        image = self.images(told[..., None, None]) + self.place
         # In single precision: degrees are sums of hundreds of entries.
-        return from_halves((self.patches(h) + self.details(h)).float())
+        return from_halves((image + self.details(self.patches(image))).float())

@@ -193,7 +193,8 @@ def algorithm_2(
     summed over the sites of the type's template) plus gamma times the error
     of the soft Laplacian; with that of outlines, the negative log densities
     of `outline_errors`; with the paper's decoder, gamma times the squared
-    error of L alone, over the number of atoms in units of `BLOCK`.
+    error of L alone, over the square of the number of atoms in units of
+    `BLOCK`.
 
     Parameters
     ----------
@@ -230,8 +231,8 @@ def algorithm_2(
         some = slice(vae.decoded or None)
         off = vae.decoder(z[some]) - x[some]
         miss = off.square().sum((1, 2, 3))
-        # Over the atoms: of the sums, large clusters are nearly all.
-        each = miss * (BLOCK / target["filled"][some].sum(1))
+        # Over the entries of W: of the sums, large clusters are nearly all.
+        each = miss * (BLOCK / target["filled"][some].sum(1)) ** 2
         parts = {"laplacian": miss.mean(), "kl": kl}
         return gamma * each.mean() + beta * kl, parts
     if isinstance(vae.decoder, OutlineDecoder):

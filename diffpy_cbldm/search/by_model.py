@@ -38,9 +38,13 @@ LAPLACIANS = 8
 """Latents of a network that decodes Laplacians, in one round: each takes half
 a second to recover."""
 
-STRETCHED = (1.0, 0.996, 0.992, 1.004)
+STRETCHED = tuple(1 + k / 1000 for k in range(-12, 9))
 """Bond lengths at which such a network reads a PDF, over that of the first
 peak, which icosahedra show up to 0.8 % too long."""
+
+AS_SURE = 0.1
+"""By how much the logarithm of the prior's width may lie above the least one,
+for readings that are as sure as the surest."""
 
 OF_LAPLACIANS = Sampling(t1=20, t2=1000)
 """How its other latents are drawn."""
@@ -262,11 +266,27 @@ def _first_latents(model: Drawing, target: Target, seed: int) -> Array:
     """
     if model.settings.network == "sites":
         return model.sample(_read(model, target), POPULATION, seed)
-    likely = [model.prior_mean(_read(model, target, s)) for s in STRETCHED]
-    drawn = LAPLACIANS - len(STRETCHED)
+    likely = _likeliest(model, target)
+    drawn = LAPLACIANS - len(likely)
     some = model.sample(_read(model, target), drawn, seed, OF_LAPLACIANS)
-    latents = [model.to_numpy(z) for z in (*likely, some)]
-    return model.to_own(np.concatenate(latents))
+    return model.to_own(np.concatenate([*likely, model.to_numpy(some)]))
+
+
+def _likeliest(model: Drawing, target: Target) -> list[np.ndarray]:
+    """Means of the conditional prior, where the bond length is in doubt.
+
+    Read at the right one, the prior is the surest.  Readings that are as
+    sure err apart from one another: their mean comes first, then the surest
+    and the means of the shorter and of the longer half.
+    """
+    told = [model.prior_of(_read(model, target, s)) for s in STRETCHED]
+    means = np.concatenate([model.to_numpy(mean) for mean, _ in told])
+    width = [0.5 * float(model.to_numpy(logvar).mean()) for _, logvar in told]
+    surest = int(np.argmin(width))
+    sure = np.flatnonzero(np.array(width) <= width[surest] + AS_SURE)
+    half = (len(sure) + 1) // 2
+    chosen = (sure, [surest], sure[:half], sure[-half:])
+    return [means[some].mean(0, keepdims=True) for some in chosen]
 
 
 def _read(model: Drawing, target: Target, stretch: float = 1.0) -> Array:

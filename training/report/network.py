@@ -1,12 +1,11 @@
 """The section on the paper's own network: tables, words and curve.
 
-Its figures are those of `training.evaluation.paper_network`, and the learning
-curve and the record beside the weights.
+Its figures are those of `training.evaluation.paper_network`, and the record
+beside the weights.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -16,17 +15,13 @@ import numpy as np
 
 from diffpy_cbldm.settings import PRESETS
 from training.evaluation.systems import NETWORK, PAPER
+from training.report.curve import falling, paper_curve
 from training.report.rows import Row
 from training.report.tables import published, table
 from training.report.words import prose, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from matplotlib.figure import Figure
-
-CURVE = PAPER.with_name("paper-loss.csv")
-"""The learning curve of the weights."""
 
 WAYS = {
     "encoder": "encoder, which is told the structure",
@@ -48,21 +43,27 @@ SIZES = ((5, 60), (60, 150), (150, 257))
 
 WORDS = """
 Algorithms 1 to 3 with the Laplacian as the decoder's output: preset `paper`,
-with the published tensors, losses and optimisers.  The paper gives neither
-widths nor kernels: these are narrow ({parameters} weights).  The outermost
-convolutions read and write patches of {patch} x {patch} entries, the kernel of
-those next to the latent is as wide as the latent, the decoder emits each W_ij
-once, and the rows of L go through the cluster row by row (`Model.atom_order`).
-The wide kernels begin as the principal components of the Laplacians that are
-trained on (`training.principal`).  It was trained on ideal clusters that are
-not held out, at the conditions of Table 1, for {minutes} minutes of the
-processor; steps of batches of {batch} (condition {few}; {decoded} of each are
-decoded): {steps}.
-`{command}` repeats it from nothing, and with `--resume` and more steps it goes
-on; from the weights alone, which `python -m training.pieces join {weights}`
-makes of their pieces,
+with the published tensors and optimisers.  The paper gives neither widths nor
+kernels ({parameters} weights here).  The encoder reads patches of {patch} x
+{patch} entries, and these by a kernel as wide as the latent; the decoder adds
+up images, one for each number of the latent and of {rank} curved functions of
+it, which residual blocks and self-attention refine; it emits each W_ij once,
+and the rows of L go through the cluster row by row (`Model.atom_order`).  The
+images begin as the principal components of the Laplacians that are trained on,
+the curved functions as least squares (`training.principal`).  After
+Algorithm 2, more steps of which only spoiled this start, the conditional prior
+learns alone, on {codes} PDFs that are simulated and encoded once, its means by
+least squares at first (`training.reading`).
+
+It was trained on ideal clusters that are not held out, at the conditions of
+Table 1, for {minutes} minutes of the processor; steps: {steps}; batches of
+{few} (condition), {batch} (structure, {decoded} of each decoded; denoiser) and
+{read} (prior).
+`{command}` repeats it from nothing{changes}, and with `--resume` and more
+steps it goes on; from the weights alone, which
+`python -m training.pieces join {weights}` makes of their pieces,
 `python -m training.train --preset paper --init {weights} --seed 1 --slice
-structure=STEPS --slice denoiser=STEPS` does.
+prior=STEPS --slice denoiser=STEPS` does.
 """
 
 FIRST_WORDS = """
@@ -91,25 +92,19 @@ their outermost atoms.
 """
 
 
-def paper_curve() -> list[dict[str, str]]:
-    """The lines of the learning curve, with the seconds of all runs."""
-    if not CURVE.is_file():
-        return []
-    with CURVE.open() as stream:
-        rows = list(csv.DictReader(stream))
-    before = last = 0.0
-    for row in rows:
-        # A run that started from weights counts its own seconds.
-        if float(row["seconds"]) < last:
-            before += last
-        last = float(row["seconds"])
-        row["seconds"] = str(before + last)
-    return rows
-
-
 def record() -> dict[str, Any]:
     """The record of the weights."""
     return json.loads(PAPER.with_suffix(".json").read_text())
+
+
+def _changed(changes: Sequence[str]) -> str:
+    """Where settings were replaced on the way, as the record tells it."""
+    words = []
+    for text in changes:
+        at, item = text.split(": ")
+        stage, step = at.split("=")
+        words.append(f"from {stage} step {int(step):,} on with `--set {item}`")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def network_section(files: dict[str, Any], folder: Path) -> list[str]:
@@ -125,10 +120,14 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
         "batch": known["training"]["batch"],
         "few": known["training"]["condition_batch"],
         "decoded": known["training"]["decoded"],
+        "read": known["training"]["prior_batch"],
+        "codes": f"{known['training']['codes']:,}",
+        "rank": known["model"]["decoder_rank"],
         "minutes": f"{seconds / 60:.0f}",
         "steps": ", ".join(f"{s} {n}" for s, n in known["steps"].items()),
         "command": "python -m training.train --preset paper "
         + " ".join(f"--slice {item}" for item in known["slices"]),
+        "changes": _changed(known.get("changes", [])),
         "weights": PAPER,
         "count": state["settings"]["structures"],
         "slow": state["settings"]["slow"],
@@ -136,7 +135,7 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
     }
     text = ["## The paper's own network", prose(WORDS, figures)]
     text.append("![curve](benchmarks/paper-network.svg)")
-    text.append(falling(paper_curve(), rows))
+    text.append(falling(paper_curve()))
     found = compared(files)
     if found:
         text += [prose(FIRST_WORDS), first_pdfs(found)]
@@ -261,35 +260,6 @@ def needed(rows: Sequence[Row]) -> str:
             means.append(f"{size:g}: {rwp:.3f}")
         lines.append([title, *means, *[""] * (4 - len(means))])
     return table(("what is wrong", *["size: Rwp"] * 4), lines)
-
-
-def falling(curve: Sequence[dict[str, str]], rows: Sequence[Row]) -> str:
-    """How the error of L falls with time, and what more time would give."""
-    power, last, seconds = _power(curve)
-    need = 0.01**2 * np.mean([r["n"] ** 2 for r in rows])
-    steps = 1000 * max(int(r["step"]) for r in curve if r["laplacian"])
-    return wrapped(
-        f"The squared error of L fell to {last:.2g}; over the last three "
-        f"quarters of the curve as the processor time to the power "
-        f"{-power:.2f}.  If it went on like that, eight hours would lead to "
-        f"{last * (8 * 3600 / seconds) ** -power:.2g}, and a thousand times "
-        f"as many steps, which a GPU takes in a day at {steps / 86400:.0f} a "
-        f"second, to {last * 1e3**-power:.2g}.  An error of 0.01 in each "
-        f"entry, which structures need (below), is {need:.1f}."
-    )
-
-
-def _power(curve: Sequence[dict[str, str]]) -> tuple[float, float, float]:
-    """Of time by which the error falls; the error at the end, and when."""
-    own = [r for r in curve if r["laplacian"]]
-    seconds = np.array([float(r["seconds"]) for r in own])
-    miss = np.array([float(r["laplacian"]) for r in own])
-    # The time of the first stages is none in which this error could fall.
-    spent = seconds - seconds[0] + (seconds[1] - seconds[0])
-    late = slice(len(own) // 4, None)
-    slope, height = np.polyfit(np.log(spent[late]), np.log(miss[late]), 1)
-    last = float(np.exp(height + slope * np.log(spent[-1])))
-    return -float(slope), last, float(spent[-1])
 
 
 def lessons(
@@ -419,31 +389,3 @@ def beside(found: dict[str, list[Row]], folder: Path) -> list[str]:
         f"the paper prints {total:.3f} and our site decoder has "
         f"{_mean(site, 'rwp'):.3f}."
     ]
-
-
-def paper_figure() -> Figure:
-    """The learning curve of the paper's network."""
-    import matplotlib.pyplot as plt
-
-    rows = paper_curve()
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
-    for axis, stage, names in (
-        (axes[0], "condition", ("loss", "validation")),
-        (axes[1], "structure", ("laplacian", "kl")),
-        (axes[2], "denoiser", ("loss", "validation")),
-    ):
-        for name in names:
-            own = [r for r in rows if r["stage"] == stage and r[name]]
-            axis.plot(
-                [float(r["seconds"]) / 60 for r in own],
-                [float(r[name]) for r in own],
-                label=name,
-                lw=1,
-            )
-        axis.set_title(stage, fontsize=9)
-        axis.set_xlabel("minutes of the processor")
-        axis.set_yscale("log")
-        axis.legend(fontsize=8)
-        axis.grid(alpha=0.3)
-    figure.tight_layout()
-    return figure

@@ -16,7 +16,7 @@ from diffpy_cbldm.fitting.agreement import best_scale
 from training.baselines import LEARNED, WEIGHTS
 from training.evaluation.cases import Case, Conditions, cases, measured
 from training.evaluation.systems import EXAMPLES, NETWORK, SPLITS, WORSE
-from training.report.network import paper_figure
+from training.report.curve import paper_figure
 from training.report.rows import (
     ABLATIONS,
     Row,

@@ -1,0 +1,171 @@
+"""Algorithm 2 for the conditional prior alone: reading the PDF.
+
+The prior has far more to learn than encoder and decoder: every cluster under
+all conditions of a measurement.  A step of Algorithm 2 shows it few PDFs, at
+the price of decoding.  Here PDFs are simulated and encoded once, by networks
+that do not learn meanwhile, and the prior sees hundreds of them in each step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffpy_cbldm.model.cbldm import CbLDM
+from diffpy_cbldm.model.layers import gaussian_kl
+from diffpy_cbldm.model.paper_networks import WideEncoder
+from training.principal import all_laplacians, conditions
+from training.stream import TYPE_WEIGHTS, Stream
+
+FEWEST = 12
+"""PDFs of each cluster, at least."""
+
+
+RENEWED = 10_000
+"""Steps after which PDFs are drawn anew: the same are learned by heart."""
+
+
+class Coded(NamedTuple):
+    """PDFs and their clusters, as the networks code them.
+
+    Attributes
+    ----------
+    c_0 : (B, c, n) tensor
+    mean, logvar : (B, 1, s, s) tensors
+        The encoder's.
+    """
+
+    c_0: Tensor
+    mean: Tensor
+    logvar: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Codes:
+    """PDFs of the clusters that are trained on, as the networks code them.
+
+    Attributes
+    ----------
+    c_0 : (P, c, n) tensor
+        Of each PDF.
+    mean : (P, 1, s, s) tensor
+        The encoder's, of its cluster.
+    logvar : (G, 1, s, s) tensor
+        The encoder's, of each cluster.
+    which : (P,) tensor
+        The cluster of each PDF.
+    turn : int
+        How often others were drawn before.
+    """
+
+    c_0: Tensor
+    mean: Tensor
+    logvar: Tensor
+    which: Tensor
+    turn: int = 0
+
+    def some(self, chosen: Tensor) -> Coded:
+        """The PDFs of these numbers."""
+        logvar = self.logvar[self.which[chosen]]
+        return Coded(self.c_0[chosen], self.mean[chosen], logvar)
+
+
+@torch.no_grad()
+def coded(
+    model: CbLDM,
+    stream: Stream,
+    count: int,
+    rng: np.random.Generator,
+    turn: int = 0,
+) -> Codes:
+    """Simulate and encode about `count` PDFs, as often as they are drawn.
+
+    Parameters
+    ----------
+    model : CbLDM
+        Of the paper's network.
+    stream : Stream
+        Draws clusters of the table alone, as they are.
+    count : int
+    rng : numpy.random.Generator
+        Of the conditions.
+    turn : int
+        Is kept with them.
+
+    Returns
+    -------
+    Codes
+
+    Raises
+    ------
+    ValueError
+        If the network is another one.
+    """
+    if not isinstance(model.structure.encoder, WideEncoder):
+        raise ValueError(
+            "the stage 'prior' is for the network of preset 'paper', not "
+            f"{model.settings.network!r}: leave its slice out."
+        )
+    index, each = [], []
+    for name, weight in TYPE_WEIGHTS.items():
+        of_type = stream.by_type[name]
+        index += list(of_type)
+        share = max(FEWEST, round(count * weight / len(of_type)))
+        each += [share] * len(of_type)
+    c_0, means, logvars = [], [], []
+    x = all_laplacians(stream, np.array(index))
+    for number, share, one in zip(index, each, x.to(stream.device)):
+        c_0.append(conditions(model, stream, number, rng, share))
+        shape = one.new_zeros(1, 3)
+        mean, logvar = model.structure.encoder(one[None], c_0[-1], shape)
+        means.append(mean)
+        logvars.append(logvar[:1])
+    which = torch.arange(len(index)).repeat_interleave(torch.tensor(each))
+    return Codes(
+        torch.cat(c_0),
+        torch.cat(means),
+        torch.cat(logvars),
+        which.to(stream.device),
+        turn,
+    )
+
+
+def reading_loss(
+    model: CbLDM, some: Coded, squares: bool = True
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The divergence of Algorithm 2; at first, apart for means and widths.
+
+    Where the widths learn along with the means, the few PDFs that are read
+    well have the narrowest ones and, with these, nearly all of the gradient.
+    So by `squares` the means learn with one width for all, that of their own
+    error: the least squares, whose best means are those of the divergence.
+    The widths learn with the means as they are.  What is known well gains
+    from the divergence itself in the end.
+
+    Parameters
+    ----------
+    model : CbLDM
+    some : Coded
+    squares : bool
+        Whether the means learn by least squares.
+
+    Returns
+    -------
+    loss : scalar tensor, nats
+    parts : dict of scalar tensors
+        ``kl``, the divergence itself; ``unread``, the mean square of what
+        the means miss.
+    """
+    mean, logvar = some.mean, some.logvar
+    told, width = model.structure.prior(some.c_0)
+    unread = (told - mean).square().mean()
+    held = told.detach() if squares else told
+    loss = kl = gaussian_kl(mean, logvar, held, width).mean()
+    if squares:
+        level = unread.detach().log().expand_as(width)
+        loss = kl + gaussian_kl(mean, logvar, told, level).mean()
+    return loss, {"kl": kl, "unread": unread}

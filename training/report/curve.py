@@ -1,0 +1,92 @@
+"""The learning curve of the paper's own network, in words and as a plot."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.evaluation.systems import PAPER
+from training.report.words import wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CURVE = PAPER.with_name("paper-loss.csv")
+"""The learning curve of the weights."""
+
+
+def paper_curve() -> list[dict[str, str]]:
+    """The lines of the learning curve, with the seconds of all runs."""
+    if not CURVE.is_file():
+        return []
+    with CURVE.open() as stream:
+        rows = list(csv.DictReader(stream))
+    before = last = 0.0
+    for row in rows:
+        # A run that started from weights counts its own seconds.
+        if float(row["seconds"]) < last:
+            before += last
+        last = float(row["seconds"])
+        row["seconds"] = str(before + last)
+    return rows
+
+
+def falling(curve: Sequence[dict[str, str]]) -> str:
+    """How what is not read falls with time, and what more would give."""
+    power, last, seconds = _power(curve)
+    steps = 1000 * max(int(r["step"]) for r in curve if r["unread"])
+    return wrapped(
+        "The encoder and the decoder know the trained clusters from their "
+        "start on; what takes time is the reading of the PDF.  The mean "
+        f"square of what the prior's mean misses (of 1) fell to {last:.2g}; "
+        "over the last three quarters of the curve as the processor time of "
+        f"its stage to the power {-power:.2f}.  If it went on like that, "
+        "eight hours would lead to "
+        f"{last * (8 * 3600 / seconds) ** -power:.2g}, and a thousand times "
+        f"as many steps, which a GPU takes in a day at {steps / 86400:.0f} a "
+        f"second, to {last * 1e3**-power:.2g}."
+    )
+
+
+def _power(curve: Sequence[dict[str, str]]) -> tuple[float, float, float]:
+    """Of time by which the error falls; the error at the end, and when."""
+    own = [r for r in curve if r["unread"]]
+    seconds = np.array([float(r["seconds"]) for r in own])
+    miss = np.array([float(r["unread"]) for r in own])
+    # The time of the first stages is none in which this error could fall.
+    spent = seconds - seconds[0] + (seconds[1] - seconds[0])
+    late = slice(len(own) // 4, None)
+    slope, height = np.polyfit(np.log(spent[late]), np.log(miss[late]), 1)
+    last = float(np.exp(height + slope * np.log(spent[-1])))
+    return -float(slope), last, float(spent[-1])
+
+
+def paper_figure() -> Figure:
+    """The learning curve of the paper's network."""
+    import matplotlib.pyplot as plt
+
+    rows = paper_curve()
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+    for axis, stage, names in (
+        (axes[0], "condition", ("loss", "validation")),
+        (axes[1], "prior", ("unread", "kl")),
+        (axes[2], "denoiser", ("loss", "validation")),
+    ):
+        for name in names:
+            own = [r for r in rows if r["stage"] == stage and r[name]]
+            axis.plot(
+                [float(r["seconds"]) / 60 for r in own],
+                [float(r[name]) for r in own],
+                label=name,
+                lw=1,
+            )
+        axis.set_title(stage, fontsize=9)
+        axis.set_xlabel("minutes of the processor")
+        axis.set_yscale("log")
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    return figure
