@@ -296,7 +296,9 @@ def _start_curves(
     z = found.scores[:, :size] + spread * drawn
     # There may be fewer components than numbers in the latent.
     z = torch.nn.functional.pad(z, (0, first.in_features - size))
-    made = bend(first(z.flatten(0, 1)))
+    # All of the start is done where the clusters are, on the CPU.
+    weight, bias = first.weight.cpu(), first.bias.cpu()
+    made = bend(torch.nn.functional.linear(z.flatten(0, 1), weight, bias))
     made = torch.cat([made, torch.ones(len(made), 1)], 1).double()
     each = share.repeat(NOISED)[:, None].double()
     gram = made.mT @ (each * made)
