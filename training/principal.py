@@ -291,9 +291,9 @@ def _start_curves(
     size = len(logvar)
     rest = found.scores[:, size:]
     noise = torch.Generator().manual_seed(0)
-    spread = torch.exp(0.5 * logvar) * torch.ones(NOISED, 1, 1)
-    drawn = torch.randn(NOISED, *found.scores[:, :size].shape, generator=noise)
-    z = found.scores[:, :size] + spread * drawn
+    shape = NOISED, len(found.scores), size
+    drawn = torch.randn(shape, generator=noise)
+    z = found.scores[:, :size] + torch.exp(0.5 * logvar) * drawn
     # There may be fewer components than numbers in the latent.
     z = torch.nn.functional.pad(z, (0, first.in_features - size))
     # All of the start is done where the clusters are, on the CPU.

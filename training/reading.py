@@ -18,8 +18,8 @@ from torch import Tensor
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.layers import gaussian_kl
 from diffpy_cbldm.model.paper_networks import WideEncoder
-from training.principal import all_laplacians, conditions
-from training.stream import TYPE_WEIGHTS, Stream
+from training.principal import all_laplacians, conditions, shares
+from training.stream import Stream
 
 FEWEST = 12
 """PDFs of each cluster, at least."""
@@ -110,14 +110,10 @@ def coded(
             "the stage 'prior' is for the network of preset 'paper', not "
             f"{model.settings.network!r}: leave its slice out."
         )
-    index, each = [], []
-    for name, weight in TYPE_WEIGHTS.items():
-        of_type = stream.by_type[name]
-        index += list(of_type)
-        share = max(FEWEST, round(count * weight / len(of_type)))
-        each += [share] * len(of_type)
+    index, often, *_ = shares(stream)
+    each = [max(FEWEST, round(count * share)) for share in often.tolist()]
     c_0, means, logvars = [], [], []
-    x = all_laplacians(stream, np.array(index))
+    x = all_laplacians(stream, index)
     for number, share, one in zip(index, each, x.to(stream.device)):
         c_0.append(conditions(model, stream, number, rng, share))
         shape = one.new_zeros(1, 3)

@@ -199,7 +199,11 @@ class Trainer:
             self._begin()
         self.model.train()
         rng = self._seeded(self.step)
-        batch = self._picked(rng) if self._codes_serve() else self._drawn(rng)
+        batch: Batch | Coded
+        if self._codes_serve():
+            batch = self._picked(rng)
+        else:
+            batch = self.stream.batch(self.batch_size(), rng)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.half
         ):
@@ -242,9 +246,6 @@ class Trainer:
         """Whether the present stage learns from PDFs that are coded once."""
         stage, some = STAGES[self.stage], self.training.codes
         return stage == "prior" or (stage == "denoiser" and some > 0)
-
-    def _drawn(self, rng: np.random.Generator) -> Batch:
-        return self.stream.batch(self.batch_size(), rng)
 
     def _picked(self, rng: np.random.Generator) -> Coded:
         """PDFs that are coded once, and others after many steps."""
