@@ -30,7 +30,7 @@ from training.evaluation.paper_network import (
     seen,
 )
 from training.report import network
-from training.report.curve import falling
+from training.report.curve import falling, joined
 
 SETTINGS = dataclasses.replace(
     PRESETS["paper"],
@@ -161,6 +161,31 @@ def test_a_power_law_is_read_off_the_curve():
         {"step": "9", "seconds": str(s), "unread": str(900 * t**-0.5)}
         for s, t in zip(seconds, spent)
     ]
+    text = " ".join(falling(curve).split())
+    assert "to the power -0.50" in text
+    assert f"fell to {900 / math.sqrt(spent[-1]):.0f};" in text
+
+
+def test_the_curve_of_weights_that_were_trained_further_is_one():
+    """Each run counts its own seconds and steps, and has other stages."""
+    spent = np.arange(1, 41) * 5.0
+
+    def run(times, start):
+        for number, time in enumerate(times):
+            yield {
+                "stage": "prior",
+                "step": str(number),
+                "seconds": str(start + 5.0 * (number + 1)),
+                "unread": str(900 * time**-0.5),
+            }
+
+    other = {"stage": "denoiser", "step": "7", "unread": ""}
+    runs = [*run(spent[:15], 30.0), other | {"seconds": "700"}]
+    runs += [*run(spent[15:], 0.0), other | {"seconds": "300"}]
+    curve = joined(runs)
+    seconds = [float(r["seconds"]) for r in curve]
+    assert seconds == sorted(seconds) and seconds[-1] == 1000.0
+    assert curve[-1]["step"] == "14" and curve[-2]["step"] == str(24 + 14)
     text = " ".join(falling(curve).split())
     assert "to the power -0.50" in text
     assert f"fell to {900 / math.sqrt(spent[-1]):.0f};" in text

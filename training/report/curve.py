@@ -19,18 +19,27 @@ CURVE = PAPER.with_name("paper-loss.csv")
 
 
 def paper_curve() -> list[dict[str, str]]:
-    """The lines of the learning curve, with the seconds of all runs."""
+    """The lines of the learning curve, with seconds and steps of all runs."""
     if not CURVE.is_file():
         return []
     with CURVE.open() as stream:
         rows = list(csv.DictReader(stream))
+    return joined(rows)
+
+
+def joined(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Let runs that started from weights go on counting, in place."""
     before = last = 0.0
+    done: dict[str, int] = {}
+    earlier: dict[str, int] = {}
     for row in rows:
-        # A run that started from weights counts its own seconds.
-        if float(row["seconds"]) < last:
-            before += last
-        last = float(row["seconds"])
-        row["seconds"] = str(before + last)
+        stage, seconds = row["stage"], float(row["seconds"])
+        # Such a run counts its own seconds and steps.
+        if seconds < last:
+            before, earlier = before + last, dict(done)
+        last = seconds
+        done[stage] = earlier.get(stage, 0) + int(row["step"])
+        row["seconds"], row["step"] = str(before + last), str(done[stage])
     return rows
 
 
@@ -44,7 +53,7 @@ def falling(curve: Sequence[dict[str, str]]) -> str:
         f"square of what the prior's mean misses (of 1) fell to {last:.2g}; "
         "over the last three quarters of the curve as the processor time of "
         f"its stage to the power {-power:.2f}.  If it went on like that, "
-        "eight hours would lead to "
+        "eight hours of it would lead to "
         f"{last * (8 * 3600 / seconds) ** -power:.2g}, and a thousand times "
         f"as many steps, which a GPU takes in a day at {steps / 86400:.0f} a "
         f"second, to {last * 1e3**-power:.2g}."
@@ -53,11 +62,13 @@ def falling(curve: Sequence[dict[str, str]]) -> str:
 
 def _power(curve: Sequence[dict[str, str]]) -> tuple[float, float, float]:
     """Of time by which the error falls; the error at the end, and when."""
-    own = [r for r in curve if r["unread"]]
-    seconds = np.array([float(r["seconds"]) for r in own])
-    miss = np.array([float(r["unread"]) for r in own])
-    # The time of the first stages is none in which this error could fall.
-    spent = seconds - seconds[0] + (seconds[1] - seconds[0])
+    own = np.flatnonzero([bool(r["unread"]) for r in curve])
+    seconds = np.array([float(curve[i]["seconds"]) for i in own])
+    miss = np.array([float(curve[i]["unread"]) for i in own])
+    # The time of other stages is none in which this error could fall.
+    took, follows = np.diff(seconds), np.diff(own) == 1
+    usual = float(np.median(took[follows]))
+    spent = np.cumsum([usual, *np.where(follows, took, usual)])
     late = slice(len(own) // 4, None)
     slope, height = np.polyfit(np.log(spent[late]), np.log(miss[late]), 1)
     last = float(np.exp(height + slope * np.log(spent[-1])))
