@@ -222,10 +222,34 @@ def test_a_pdf_is_read_where_the_prior_is_surest():
     assert (mean, {shorter, longer}) == (0, {-0.5, 0.5})
 
 
-def test_changes_on_the_way_are_told():
-    assert network._changed([]) == ""
-    told = network._changed(["prior=8701: rate=0.1", "prior=9353: half=True"])
-    assert told == (
-        " (from prior step 8,701 on with `--set rate=0.1`, "
-        "from prior step 9,353 on with `--set half=True`)"
-    )
+def test_commands_that_repeat_the_training_are_told():
+    """Each run goes on from the weights of the last one."""
+    first = {
+        "seed": 0,
+        "slices": ["condition=4", "prior=9000"],
+        "changes": ["prior=8701: rate=0.1"],
+        "steps": {"condition": 4, "prior": 9000},
+    }
+    second = {
+        "seed": 1,
+        "set": ["rate=0.1"],
+        "slices": ["prior=50"],
+        "steps": {"prior": 50, "denoiser": 7},
+    }
+    known = second | {"runs_before": [first]}
+    assert network.commands(known).splitlines()[2:-1] == [
+        "python -m training.train --preset paper \\",
+        "    --slice condition=4 \\",
+        "    --slice prior=9000",
+        "# from prior step 8,701 on with --set rate=0.1",
+        "python -m training.train --preset paper \\",
+        "    --init runs/paper/paper.safetensors \\",
+        "    --out runs/paper-2 --seed 1 \\",
+        "    --set rate=0.1 \\",
+        "    --slice prior=50",
+    ]
+    assert network.steps_of(known) == [
+        ("condition", 4),
+        ("prior", 9050),
+        ("denoiser", 7),
+    ]

@@ -139,6 +139,27 @@ def test_a_slice_that_is_done_is_not_trained_again(tmp_path):
         main([*words, "--slice", "structure=1.5"])
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--slice", "prior=2"], "--slice prior=2: the prior learns alone"),
+        (["--slice", "rest=2"], "--slice rest=2: expected STAGE=STEPS"),
+        (["--set", "batch=few"], "--set batch=few: expected a whole number"),
+        (["--set", "rate=low"], "--set rate=low: expected a number"),
+        (["--set", "half=yes"], "--set half=yes: expected True or False"),
+        (["--set", "speed=1"], "--set speed=1: there is no such field"),
+    ],
+)
+def test_words_that_training_cannot_read_are_named(
+    tmp_path, capsys, words, expected
+):
+    with pytest.raises(SystemExit) as refused:
+        main(["--preset", "tiny", "--out", str(tmp_path / "a"), *words])
+    assert refused.value.code == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_constant_rate_has_no_end(tmp_path):
     training = dataclasses.replace(BRIEF, schedule="constant", warmup=4)
     trainer = Trainer("tiny", tmp_path, training=training)
@@ -287,7 +308,11 @@ def test_weights_are_trained_on(tmp_path, capsys):
     assert main([*words, str(second), *more]) == 0
     record = json.loads((second / "tiny.json").read_text())
     assert record["training"]["batch"] == 4 and record["stage"] == "done"
-    steps = json.loads((first / "tiny.json").read_text())["steps"]
+    earlier = json.loads((first / "tiny.json").read_text())
+    (kept,) = record["runs_before"]
+    assert kept == {name: earlier[name] for name in records.RUN}
+    assert (earlier["set"], record["set"]) == ([], ["batch=4"])
+    steps = earlier["steps"]
     assert record["steps_before"] == {
         stage: steps.get(stage, 0) for stage in STAGES
     }

@@ -13,7 +13,7 @@ from training.settings import Training
 
 AS_THEY_ARE = (
     *("step", "seconds", "seed", "preset", "averaged", "best", "best_loss"),
-    *("rounds", "endless", "before", "earlier", "changes"),
+    *("rounds", "endless", "before", "earlier", "changes", "runs"),
 )
 """Attributes of a trainer that a checkpoint holds under their names."""
 

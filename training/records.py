@@ -65,6 +65,16 @@ def training_parts(name: str) -> dict[str, torch.Tensor]:
     return {k: v.float() for k, v in load_file(path).items()}
 
 
+RUN = ("seed", "set", "slices", "changes", "seconds", "steps")
+"""What the record of weights tells of each run that they came from."""
+
+
+def runs_of(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs that weights came from, each of which went on from the last."""
+    own = {name: record[name] for name in RUN if name in record}
+    return [*record.get("runs_before", []), own]
+
+
 def log(path: Path, row: dict[str, Any], columns: Sequence[str]) -> None:
     """Append a line to a learning curve, with its header if it is the first.
 

@@ -33,6 +33,7 @@ from typing import Any
 import torch
 
 from diffpy_cbldm.model.weights import save_weights
+from diffpy_cbldm.settings import PRESETS
 from training.losses import STAGES
 from training.records import hardware, log
 from training.settings import TRAINING, Training
@@ -148,8 +149,14 @@ def chosen(
             parser.error(f"--set {item}: there is no such field")
         # The default tells what kind of value a field has.
         kind = type(getattr(training, name))
-        new = value == "True" if kind is bool else kind(value)
-        training = dataclasses.replace(training, **{name: new})
+        try:
+            new = ("False", "True").index(value) if kind is bool else value
+            training = dataclasses.replace(training, **{name: kind(new)})
+        except ValueError:
+            names = {bool: "True or False", int: "a whole number"}
+            parser.error(
+                f"--set {item}: expected {names.get(kind, 'a number')}"
+            )
     return training
 
 
@@ -164,6 +171,12 @@ def planned(
             parser.error(
                 f"--slice {item}: expected STAGE=STEPS, the stage one of "
                 f"{', '.join(STAGES)}"
+            )
+        network = PRESETS[options.preset].network
+        if stage == "prior" and network != "laplacian":
+            parser.error(
+                f"--slice {item}: the prior learns alone in the network of "
+                f"preset paper, not in that of {options.preset}"
             )
         slices.append((stage, int(steps)))
     return slices
@@ -269,6 +282,17 @@ def _plot(board: Any, row: dict[str, Any]) -> None:
     board.flush()
 
 
+def replaced(trainer: Trainer) -> list[str]:
+    """What a run replaced in the preset from its start on, as for --set."""
+    known = dataclasses.asdict(TRAINING[trainer.preset])
+    changed = {item.partition("=")[0] for *_, item in trainer.changes}
+    return [
+        f"{name}={value}"
+        for name, value in dataclasses.asdict(trainer.training).items()
+        if value != known[name] and name not in changed
+    ]
+
+
 def finish(trainer: Trainer, command: str) -> None:
     """Validate the averaged weights and write them with their record."""
     model = trainer.averaged_model()
@@ -299,6 +323,8 @@ def finish(trainer: Trainer, command: str) -> None:
             f"{stage}={steps}: {item}"
             for stage, steps, item in trainer.changes
         ],
+        "set": replaced(trainer),
+        "runs_before": trainer.runs,
         "seconds_before": trainer.before,
         "steps_before": trainer.earlier,
         "parameters": sum(p.numel() for p in model.parameters()),

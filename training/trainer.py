@@ -12,6 +12,7 @@ import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from training.large import LargeStream
 from training.losses import STAGES, laplacians, stage_losses
 from training.principal import start_from_components
 from training.reading import RENEWED, Coded, Codes, coded
-from training.records import has_bfloat16, training_parts
+from training.records import has_bfloat16, runs_of, training_parts
 from training.settings import TRAINING, WORLDS, Training, World
 from training.stream import Batch, Stream
 
@@ -95,6 +96,7 @@ class Trainer:
         # Of earlier runs, whose weights this one started from.
         self.before = 0.0
         self.earlier: dict[str, int] = {}
+        self.runs: list[dict[str, Any]] = []
 
     def stream_of(self, split: str) -> Stream | LargeStream:
         """What batches are drawn from."""
@@ -405,6 +407,7 @@ class Trainer:
     def _take(self, name: str) -> None:
         """Take over the weights that fit."""
         given, record = read_weights(name)
+        self.runs = runs_of(record)
         self.before = record["seconds"] + record.get("seconds_before", 0.0)
         done = record.get("steps", {}), record.get("steps_before", {})
         self.earlier = {s: sum(d.get(s, 0) for d in done) for s in STAGES}

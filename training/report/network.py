@@ -15,6 +15,7 @@ import numpy as np
 
 from diffpy_cbldm.settings import PRESETS
 from training.evaluation.systems import NETWORK, PAPER
+from training.records import runs_of
 from training.report.curve import falling, paper_curve
 from training.report.rows import Row
 from training.report.tables import published, table
@@ -59,11 +60,10 @@ It was trained on ideal clusters that are not held out, at the conditions of
 Table 1, for {minutes} minutes of the processor; steps: {steps}; batches of
 {few} (condition), {batch} (structure, {decoded} of each decoded; denoiser) and
 {read} (prior).
-`{command}` repeats it from nothing{changes}, and with `--resume` and more
-steps it goes on; from the weights alone, which
+With `--resume` and more steps a run goes on; from the weights alone, which
 `python -m training.pieces join {weights}` makes of their pieces,
-`python -m training.train --preset paper --init {weights} --seed 1 --slice
-prior=STEPS --slice denoiser=STEPS` does.
+`python -m training.train --preset paper --init {weights} --seed {seed} --slice
+prior=STEPS --slice denoiser=STEPS` does.  From nothing to these weights:
 """
 
 FIRST_WORDS = """
@@ -97,14 +97,32 @@ def record() -> dict[str, Any]:
     return json.loads(PAPER.with_suffix(".json").read_text())
 
 
-def _changed(changes: Sequence[str]) -> str:
-    """Where settings were replaced on the way, as the record tells it."""
-    words = []
-    for text in changes:
-        at, item = text.split(": ")
-        stage, step = at.split("=")
-        words.append(f"from {stage} step {int(step):,} on with `--set {item}`")
-    return f" ({', '.join(words)})" if words else ""
+def commands(known: dict[str, Any]) -> str:
+    """What repeats the training from nothing, run by run."""
+    lines, name = ["<!-- not run: takes hours -->", "```sh"], PAPER.name
+    for number, run in enumerate(runs_of(known), 1):
+        words = ["python -m training.train --preset paper"]
+        if number > 1:
+            before = "paper" if number == 2 else f"paper-{number - 1}"
+            words.append(f"--init runs/{before}/{name}")
+            words.append(f"--out runs/paper-{number} --seed {run['seed']}")
+        words += [f"--set {item}" for item in run.get("set", [])]
+        words += [f"--slice {item}" for item in run["slices"]]
+        lines.append(" \\\n    ".join(words))
+        for text in run.get("changes", []):
+            at, item = text.split(": ")
+            stage, step = at.split("=")
+            lines.append(
+                f"# from {stage} step {int(step):,} on with --set {item}"
+            )
+    return "\n".join([*lines, "```"])
+
+
+def steps_of(known: dict[str, Any]) -> list[tuple[str, int]]:
+    """The steps of each stage, of all runs."""
+    runs = [run["steps"] for run in runs_of(known)]
+    names = dict.fromkeys(stage for steps in runs for stage in steps)
+    return [(name, sum(s.get(name, 0) for s in runs)) for name in names]
 
 
 def network_section(files: dict[str, Any], folder: Path) -> list[str]:
@@ -124,16 +142,15 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
         "codes": f"{known['training']['codes']:,}",
         "rank": known["model"]["decoder_rank"],
         "minutes": f"{seconds / 60:.0f}",
-        "steps": ", ".join(f"{s} {n}" for s, n in known["steps"].items()),
-        "command": "python -m training.train --preset paper "
-        + " ".join(f"--slice {item}" for item in known["slices"]),
-        "changes": _changed(known.get("changes", [])),
+        "steps": ", ".join(f"{s} {n:,}" for s, n in steps_of(known)),
+        "seed": len(runs_of(known)),
         "weights": PAPER,
         "count": state["settings"]["structures"],
         "slow": state["settings"]["slow"],
         "slow_steps": state["settings"]["slow_steps"],
     }
     text = ["## The paper's own network", prose(WORDS, figures)]
+    text.append(commands(known))
     text.append("![curve](benchmarks/paper-network.svg)")
     text.append(falling(paper_curve()))
     found = compared(files)
