@@ -55,6 +55,10 @@ def test_codes_are_those_of_the_networks(model, stream):
     shares = [w / 2 for w in TYPE_WEIGHTS.values() for _ in range(2)]
     want = [max(FEWEST, round(1000 * share)) for share in shares]
     assert count.tolist() == want
+    rng = np.random.default_rng(0)
+    even = coded(model, stream, 1000, rng, alike=0.5)
+    want = [max(FEWEST, round(500 * (s + 1 / len(count)))) for s in shares]
+    assert torch.bincount(even.which).tolist() == want
     some = codes.some(torch.tensor([0, 3, len(codes.which) - 1]))
     batch = stream.batch(64, np.random.default_rng(1))
     x = laplacians(SMALL, batch)

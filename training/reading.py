@@ -81,6 +81,7 @@ def coded(
     count: int,
     rng: np.random.Generator,
     turn: int = 0,
+    alike: float = 0.0,
 ) -> Codes:
     """Simulate and encode about `count` PDFs, as often as they are drawn.
 
@@ -95,6 +96,8 @@ def coded(
         Of the conditions.
     turn : int
         Is kept with them.
+    alike : float
+        Share of the PDFs that all clusters have alike.
 
     Returns
     -------
@@ -111,6 +114,7 @@ def coded(
             f"{model.settings.network!r}: leave its slice out."
         )
     index, often, *_ = shares(stream)
+    often = often.lerp(torch.full_like(often, 1 / len(often)), alike)
     each = [max(FEWEST, round(count * share)) for share in often.tolist()]
     c_0, means, logvars = [], [], []
     x = all_laplacians(stream, index)

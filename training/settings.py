@@ -106,6 +106,11 @@ class Training:
         "PDFs that are simulated and encoded once, for the prior alone and "
         "the denoiser; 0 for new ones in each step of the latter.",
     )
+    alike: float = parameter(
+        0.0,
+        "Share of these PDFs that all clusters have alike; the others go by "
+        "structure type, of which some have few clusters, soon known.",
+    )
     squares: bool = parameter(
         True,
         "Whether the prior alone learns its means by least squares, or by "

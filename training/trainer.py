@@ -255,7 +255,9 @@ class Trainer:
         turn = self.step // RENEWED
         if self.codes is None or self.codes.turn != turn:
             draws = np.random.default_rng([self.seed, self.rank, turn])
-            self.codes = coded(self.model, self.stream, t.codes, draws, turn)
+            self.codes = coded(
+                self.model, self.stream, t.codes, draws, turn, t.alike
+            )
         size = t.prior_batch if STAGES[self.stage] == "prior" else t.batch
         chosen = rng.integers(len(self.codes.c_0), size=size)
         return self.codes.some(torch.as_tensor(chosen).to(self.device))
