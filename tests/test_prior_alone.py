@@ -59,10 +59,14 @@ def test_codes_are_those_of_the_networks(model, stream):
     even = coded(model, stream, 1000, rng, alike=0.5)
     want = [max(FEWEST, round(500 * (s + 1 / len(count)))) for s in shares]
     assert torch.bincount(even.which).tolist() == want
+    # Weighted, the same PDFs are as often as the stream draws them.
+    told = even.some(torch.arange(len(even.which))).weight
+    often = torch.zeros(len(want)).index_add(0, even.which, told)
+    assert (often / 1000).tolist() == pytest.approx(shares, abs=0.008)
     some = codes.some(torch.tensor([0, 3, len(codes.which) - 1]))
     batch = stream.batch(64, np.random.default_rng(1))
     x = laplacians(SMALL, batch)
-    for c_0, mean, logvar in zip(*some):
+    for c_0, mean, logvar, weight in zip(*some):
         # It is the code of one of the clusters that the stream draws.
         with torch.no_grad():
             found = model.structure.encoder(x, c_0.expand(len(x), -1, -1))
@@ -70,6 +74,7 @@ def test_codes_are_those_of_the_networks(model, stream):
         assert float(miss.min()) < 1e-4 < float(miss.max())
         near = found[1][miss.argmin()]
         assert torch.allclose(near, logvar, atol=1e-4)
+        assert weight == 1
 
 
 def test_the_loss_is_least_squares_and_the_divergence(model, stream):
@@ -103,6 +108,22 @@ def test_the_loss_is_least_squares_and_the_divergence(model, stream):
     plain, parts = reading_loss(model, some, squares=False)
     assert plain.item() == parts["kl"].item() == pytest.approx(own.item())
     assert torch.allclose(gradient(plain), gradient(own), rtol=1e-3, atol=1e-4)
+
+
+def test_figures_are_of_pdfs_as_the_stream_draws_them(model, stream):
+    """The loss counts each PDF once, whatever its weight."""
+    codes = coded(model, stream, 60, np.random.default_rng(0), alike=0.5)
+    some = codes.some(torch.arange(20))
+    loss, parts = reading_loss(model, some, squares=False)
+    plain, figures = reading_loss(
+        model, some._replace(weight=torch.ones(20)), squares=False
+    )
+    assert loss.item() == plain.item() == figures["kl"].item()
+    told = model.structure.prior(some.c_0)[0]
+    each = (told - some.mean).square().mean((1, 2, 3))
+    want = float((some.weight * each).mean().detach())
+    assert parts["unread"].item() == pytest.approx(want, rel=1e-5)
+    assert parts["kl"].item() != pytest.approx(figures["kl"].item())
 
 
 def test_a_prior_learns_to_read(model, stream):

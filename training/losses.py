@@ -146,4 +146,5 @@ def _coded(model: CbLDM, batch: Batch, c: Tensor) -> Coded:
     c_0 = model.condition.encode(c)[0]
     x = laplacians(model.settings, batch)
     shape = batch.target["shape"]
-    return Coded(c_0, *model.structure.encoder(x, c_0, shape))
+    mean, logvar = model.structure.encoder(x, c_0, shape)
+    return Coded(c_0, mean, logvar, mean.new_ones(len(mean)))

@@ -37,11 +37,15 @@ class Coded(NamedTuple):
     c_0 : (B, c, n) tensor
     mean, logvar : (B, 1, s, s) tensors
         The encoder's.
+    weight : (B,) tensor
+        How much more often the stream draws their clusters than these PDFs
+        have them.
     """
 
     c_0: Tensor
     mean: Tensor
     logvar: Tensor
+    weight: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Codes:
         The encoder's, of each cluster.
     which : (P,) tensor
         The cluster of each PDF.
+    weight : (G,) tensor
+        How much more often the stream draws each cluster.
     turn : int
         How often others were drawn before.
     """
@@ -66,12 +72,18 @@ class Codes:
     mean: Tensor
     logvar: Tensor
     which: Tensor
+    weight: Tensor
     turn: int = 0
 
     def some(self, chosen: Tensor) -> Coded:
         """The PDFs of these numbers."""
-        logvar = self.logvar[self.which[chosen]]
-        return Coded(self.c_0[chosen], self.mean[chosen], logvar)
+        own = self.which[chosen]
+        return Coded(
+            self.c_0[chosen],
+            self.mean[chosen],
+            self.logvar[own],
+            self.weight[own],
+        )
 
 
 @torch.no_grad()
@@ -114,8 +126,8 @@ def coded(
             f"{model.settings.network!r}: leave its slice out."
         )
     index, often, *_ = shares(stream)
-    often = often.lerp(torch.full_like(often, 1 / len(often)), alike)
-    each = [max(FEWEST, round(count * share)) for share in often.tolist()]
+    shown = often.lerp(torch.full_like(often, 1 / len(often)), alike)
+    each = [max(FEWEST, round(count * share)) for share in shown.tolist()]
     c_0, means, logvars = [], [], []
     x = all_laplacians(stream, index)
     for number, share, one in zip(index, each, x.to(stream.device)):
@@ -130,6 +142,7 @@ def coded(
         torch.cat(means),
         torch.cat(logvars),
         which.to(stream.device),
+        (often / shown).to(stream.device),
         turn,
     )
 
@@ -158,14 +171,17 @@ def reading_loss(
     loss : scalar tensor, nats
     parts : dict of scalar tensors
         ``kl``, the divergence itself; ``unread``, the mean square of what
-        the means miss.
+        the means miss; both as the stream draws clusters.
     """
     mean, logvar = some.mean, some.logvar
     told, width = model.structure.prior(some.c_0)
-    unread = (told - mean).square().mean()
+    unread = (told - mean).square().flatten(1).mean(1)
     held = told.detach() if squares else told
-    loss = kl = gaussian_kl(mean, logvar, held, width).mean()
+    kl = gaussian_kl(mean, logvar, held, width)
+    loss = kl.mean()
     if squares:
-        level = unread.detach().log().expand_as(width)
-        loss = kl + gaussian_kl(mean, logvar, told, level).mean()
-    return loss, {"kl": kl, "unread": unread}
+        level = unread.mean().detach().log().expand_as(width)
+        loss = loss + gaussian_kl(mean, logvar, told, level).mean()
+    weight = some.weight
+    parts = {"kl": (weight * kl).mean(), "unread": (weight * unread).mean()}
+    return loss, parts
