@@ -158,9 +158,16 @@ def test_a_power_law_is_read_off_the_curve():
     seconds = np.arange(40) * 5.0 + 30.0
     spent = seconds - 30.0 + 5.0
     curve = [
-        {"step": "9", "seconds": str(s), "unread": str(900 * t**-0.5)}
+        {
+            "stage": "prior",
+            "step": "9",
+            "seconds": str(s),
+            "unread": str(900 * t**-0.5),
+        }
         for s, t in zip(seconds, spent)
     ]
+    # Its time counts where the figure is not told, too.
+    curve[7]["unread"] = ""
     text = " ".join(falling(curve).split())
     assert "to the power -0.50" in text
     assert f"fell to {900 / math.sqrt(spent[-1]):.0f};" in text

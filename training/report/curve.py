@@ -62,14 +62,16 @@ def falling(curve: Sequence[dict[str, str]]) -> str:
 
 def _power(curve: Sequence[dict[str, str]]) -> tuple[float, float, float]:
     """Of time by which the error falls; the error at the end, and when."""
-    own = np.flatnonzero([bool(r["unread"]) for r in curve])
+    own = np.flatnonzero([r["stage"] == "prior" for r in curve])
     seconds = np.array([float(curve[i]["seconds"]) for i in own])
-    miss = np.array([float(curve[i]["unread"]) for i in own])
     # The time of other stages is none in which this error could fall.
     took, follows = np.diff(seconds), np.diff(own) == 1
     usual = float(np.median(took[follows]))
     spent = np.cumsum([usual, *np.where(follows, took, usual)])
-    late = slice(len(own) // 4, None)
+    told = [number for number, i in enumerate(own) if curve[i]["unread"]]
+    miss = np.array([float(curve[own[number]]["unread"]) for number in told])
+    spent = spent[told]
+    late = slice(len(told) // 4, None)
     slope, height = np.polyfit(np.log(spent[late]), np.log(miss[late]), 1)
     last = float(np.exp(height + slope * np.log(spent[-1])))
     return -float(slope), last, float(spent[-1])
