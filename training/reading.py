@@ -180,7 +180,8 @@ def reading_loss(
     kl = gaussian_kl(mean, logvar, held, width)
     loss = kl.mean()
     if squares:
-        level = unread.mean().detach().log().expand_as(width)
+        missed = (told - mean).detach().square().mean()
+        level = missed.log().expand_as(width)
         loss = loss + gaussian_kl(mean, logvar, told, level).mean()
     weight = some.weight
     parts = {"kl": (weight * kl).mean(), "unread": (weight * unread).mean()}
