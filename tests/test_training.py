@@ -124,6 +124,8 @@ def test_settings_that_change_on_the_way_are_recorded(tmp_path):
     assert main([*words, *lower, "--slice", "condition=5"]) == 0
     record = json.loads((tmp_path / "tiny.json").read_text())
     assert record["changes"] == ["condition=2: rate=0.0001"]
+    # It started with the preset's rate.
+    assert record["set"] == ["batch=2"]
     assert record["training"]["rate"] == 1e-4
 
 

@@ -14,6 +14,7 @@ from training.settings import Training
 AS_THEY_ARE = (
     *("step", "seconds", "seed", "preset", "averaged", "best", "best_loss"),
     *("rounds", "endless", "before", "earlier", "changes", "runs"),
+    "started",
 )
 """Attributes of a trainer that a checkpoint holds under their names."""
 

@@ -285,11 +285,10 @@ def _plot(board: Any, row: dict[str, Any]) -> None:
 def replaced(trainer: Trainer) -> list[str]:
     """What a run replaced in the preset from its start on, as for --set."""
     known = dataclasses.asdict(TRAINING[trainer.preset])
-    changed = {item.partition("=")[0] for *_, item in trainer.changes}
     return [
         f"{name}={value}"
-        for name, value in dataclasses.asdict(trainer.training).items()
-        if value != known[name] and name not in changed
+        for name, value in trainer.started.items()
+        if value != known[name]
     ]
 
 

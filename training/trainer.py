@@ -90,6 +90,7 @@ class Trainer:
         # Of stages that were left: where, and the state of the optimiser.
         self.left: dict[int, tuple[int, dict]] = {}
         self.rounds: list[tuple[str, int]] = []
+        self.started = dataclasses.asdict(self.training)
         # Where settings were replaced on the way: stage, steps, which.
         self.changes: list[tuple[str, int, str]] = []
         self.endless = False

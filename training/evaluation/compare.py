@@ -85,10 +85,14 @@ def generator(system: str, weights: str = "small") -> Generator:
 
         return library
     if system.startswith("cbldm"):
-        name = _weights_of(system, weights)
+        alone: dict[str, Any] = {"weights": _weights_of(system, weights)}
+        # The paper has no network for larger particles: ours would answer
+        # in its place.
+        if system == "cbldm-paper":
+            alone["large"] = ""
 
         def model(pdf: PDFData | Target, **words: Any) -> list[Candidate]:
-            return cbldm_generator(pdf, weights=name, **words)
+            return cbldm_generator(pdf, **alone, **words)
 
         return model
     if system == "screen":
