@@ -253,6 +253,8 @@ NOT_DONE = """
   of magnitude, not for small differences.
 - `cbldm-paper`, the paper's own network, was not trained to the end of its
   curve (above).
+- Where a PDF may be of a larger particle, `cbldm` and `cbldm-brief` ask the
+  network for these, too; `cbldm-paper` answers alone.
 - `cbldm-brief`, CbLDM with no more training than the others had, was run on
   held-out geometries and on clusters of no library alone.
 - The weights of the published systems are not used: all are our own
