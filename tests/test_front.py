@@ -5,6 +5,7 @@ import importlib
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from diffpy_cbldm.cluster import Cluster
 from diffpy_cbldm.crystals.alike import rmsd
@@ -86,7 +87,12 @@ def test_atoms_that_are_gone_are_found_out(kind):
     end = best(found)
     assert end.rw < 0.3 * found[0].rw
     assert len(end.positions) == len(truth)
-    assert rmsd(end.positions, truth) < 0.02
+    # Other choices of sc sites have the very same distances: which of them
+    # comes first is a matter of the last bits.
+    apart = np.sort(pdist(end.positions)) - np.sort(pdist(truth))
+    assert abs(apart).max() < 0.01
+    as_good = [one for one in found if one.rw < end.rw + 1e-6]
+    assert min(rmsd(one.positions, truth) for one in as_good) < 0.02
 
 
 @pytest.mark.parametrize(
