@@ -40,7 +40,8 @@ class Model:
     decoder_rank: int = parameter(
         128,
         "Rank of the decoder's last map, to the sites, 0 for a full one; of "
-        "the paper's decoder in patches, curved functions of the latent.",
+        "the paper's decoder in patches, images beyond one for each number "
+        "of the latent.",
     )
     denoiser_width: int = parameter(48, "Channels of the U-Net.")
     steps: int = parameter(1000, "Steps T of the diffusion.")

@@ -180,9 +180,10 @@ def test_the_prior_alone_is_a_stage_that_resumes(model, tmp_path):
     learned(again, 4)
     for name, value in again.model.state_dict().items():
         assert torch.equal(value, kept[name]), name
-    first = again.codes
-    assert again._picked(np.random.default_rng(0)) and again.codes is first
+    once = again.once
+    first = once.codes
+    assert once.batch(again, np.random.default_rng(0)) and once.codes is first
     again.step = RENEWED
-    again._picked(np.random.default_rng(0))
-    assert again.codes.turn == 1 and len(again.codes.c_0) == len(first.c_0)
-    assert not torch.equal(again.codes.c_0, first.c_0)
+    once.batch(again, np.random.default_rng(0))
+    assert once.codes.turn == 1 and len(once.codes.c_0) == len(first.c_0)
+    assert not torch.equal(once.codes.c_0, first.c_0)

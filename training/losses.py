@@ -13,18 +13,20 @@ from diffpy_cbldm.model.laplacian import by_rows, laplacian_tensor
 from diffpy_cbldm.model.layers import gaussian_sample
 from diffpy_cbldm.model.structure import algorithm_2
 from diffpy_cbldm.settings import Model
+from training.decoding import Drawn, decoding_loss
 from training.reading import Coded, reading_loss
 from training.settings import Training
 from training.stream import Batch
 
-STAGES = ("condition", "structure", "prior", "denoiser")
-"""The stages in their order; `prior` is a part of Algorithm 2 alone."""
+STAGES = ("condition", "structure", "prior", "denoiser", "decoder")
+"""The stages in their order; of Algorithm 2, `prior` and `decoder` are a part
+alone, which no later one waits for."""
 
 
 def stage_losses(
     stage: str,
     model: CbLDM,
-    batch: Batch | Coded,
+    batch: Batch | Coded | Drawn,
     training: Training,
     noise: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -35,8 +37,8 @@ def stage_losses(
     stage : str
         One of `STAGES`.
     model : CbLDM
-    batch : Batch or Coded
-        The last two stages take what is coded already.
+    batch : Batch, Coded or Drawn
+        The last three stages take what is coded already.
     training : Training
         Weights of the parts.
     noise : torch.Generator
@@ -47,6 +49,8 @@ def stage_losses(
     loss : scalar tensor
     parts : dict of scalar tensors
     """
+    if isinstance(batch, Drawn):
+        return decoding_loss(model, batch, training, noise)
     if isinstance(batch, Coded):
         return _of_codes(stage, model, batch, training, noise)
     c = pdf_tensor(batch.g, model.settings)

@@ -8,6 +8,7 @@ trained clusters, and training goes on from there.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ CONDITIONS = 12
 """PDFs of each cluster that tell what conditions change in c_0."""
 
 NOISED = 6
-"""Latents of each cluster that curved functions of them are fitted to."""
+"""Latents of each cluster that the decoder's reading is fitted to."""
 
 LOGVARS = (-9.5, -0.3)
 """Range of the log-variances at the start, inside of `narrow_normal`'s."""
@@ -170,8 +171,7 @@ def start_from_components(model: CbLDM, stream: Stream, gamma: float) -> None:
     encoder.width.fill_(wide)
     encoder.width[: len(logvar)] = _inverse(logvar)
     _start_decoder(decoder, -parts, share, found)
-    if len(found.power) > size:
-        _start_curves(decoder, share, found, logvar)
+    _start_reading(decoder, share, found, logvar)
     # Scores have unit variance: so does the prior before it has learned.
     head = model.structure.prior.head
     head.weight.mul_(0.1)
@@ -279,31 +279,29 @@ def _start_decoder(
     decoder.images.bias.zero_()
 
 
-def _start_curves(
+def _start_reading(
     decoder: WideDecoder, share: Tensor, found: Components, logvar: Tensor
 ) -> None:
-    """The other components as functions of the first, by least squares.
+    """How much of each component a latent calls for, by least squares.
 
-    What these are made of stays as it was drawn; the last layer is solved
-    for latents as uncertain as the encoder's.
+    What this is made of stays as it was drawn; the last layer is solved for
+    latents as uncertain as the encoder's.
     """
-    first, bend, last = decoder.more
     size = len(logvar)
-    rest = found.scores[:, size:]
     noise = torch.Generator().manual_seed(0)
     shape = NOISED, len(found.scores), size
     drawn = torch.randn(shape, generator=noise)
     z = found.scores[:, :size] + torch.exp(0.5 * logvar) * drawn
     # There may be fewer components than numbers in the latent.
-    z = torch.nn.functional.pad(z, (0, first.in_features - size))
+    z = torch.nn.functional.pad(z, (0, decoder.side**2 - size))
     # All of the start is done where the clusters are, on the CPU.
-    weight, bias = first.weight.cpu(), first.bias.cpu()
-    made = bend(torch.nn.functional.linear(z.flatten(0, 1), weight, bias))
+    body, last = copy.deepcopy(decoder.told[:-1]).cpu(), decoder.told[-1]
+    made = body(z.flatten(0, 1))
     made = torch.cat([made, torch.ones(len(made), 1)], 1).double()
     each = share.repeat(NOISED)[:, None].double()
     gram = made.mT @ (each * made)
     gram += 1e-7 * gram.diagonal().mean() * torch.eye(len(gram))
-    goal = made.mT @ (each * rest.repeat(NOISED, 1))
+    goal = made.mT @ (each * found.scores.repeat(NOISED, 1))
     solved = torch.linalg.solve(gram, goal).float().mT
     last.weight.zero_()
     last.bias.zero_()

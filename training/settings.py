@@ -69,6 +69,9 @@ class Training:
         0, "Steps of Algorithm 2 for the conditional prior alone."
     )
     denoiser_steps: int = parameter(2000, "Steps of Algorithm 3.")
+    decoder_steps: int = parameter(
+        0, "Steps of Algorithm 2 for what the decoder makes of a latent alone."
+    )
     rate: float = parameter(1e-3, "Highest learning rate.")
     structure_rate: float = parameter(
         0.0, "The same of Algorithm 2, 0 for `rate`."
@@ -108,8 +111,14 @@ class Training:
     )
     alike: float = parameter(
         0.0,
-        "Share of these PDFs that all clusters have alike; the others go by "
-        "structure type, of which some have few clusters, soon known.",
+        "Share of these PDFs, and of the latents of the decoder alone, that "
+        "all clusters have alike; the others go by structure type, of which "
+        "some have few clusters, soon known.",
+    )
+    widest: float = parameter(
+        2.0,
+        "Of the decoder alone: largest noise of a latent, in widths of the "
+        "posterior; it is drawn from 0 on.",
     )
     squares: bool = parameter(
         True,

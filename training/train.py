@@ -173,9 +173,9 @@ def planned(
                 f"{', '.join(STAGES)}"
             )
         network = PRESETS[options.preset].network
-        if stage == "prior" and network != "laplacian":
+        if stage in ("prior", "decoder") and network != "laplacian":
             parser.error(
-                f"--slice {item}: the prior learns alone in the network of "
+                f"--slice {item}: the {stage} learns alone in the network of "
                 f"preset paper, not in that of {options.preset}"
             )
         slices.append((stage, int(steps)))

@@ -24,10 +24,12 @@ from diffpy_cbldm.model.layers import gaussian_sample
 from diffpy_cbldm.model.weights import read_weights
 from diffpy_cbldm.settings import PRESETS
 from training.checkpoints import restore, state_of
+from training.decoding import Drawn, reading_of
 from training.large import LargeStream
 from training.losses import STAGES, laplacians, stage_losses
+from training.once import Once
 from training.principal import start_from_components
-from training.reading import RENEWED, Coded, Codes, coded
+from training.reading import Coded
 from training.records import has_bfloat16, runs_of, training_parts
 from training.settings import TRAINING, WORLDS, Training, World
 from training.stream import Batch, Stream
@@ -35,7 +37,10 @@ from training.stream import Batch, Stream
 HELD = 512
 """Large particles that validation draws from."""
 
-DRAWS = {"condition": 0, "structure": 1, "denoiser": 2, "prior": 3}
+DRAWS = {
+    **{"condition": 0, "structure": 1, "denoiser": 2, "prior": 3},
+    "decoder": 4,
+}
 """What the draws of a stage follow from, beside seed and step."""
 
 
@@ -78,7 +83,7 @@ class Trainer:
         self.model = CbLDM(PRESETS[preset]).to(self.device)
         self.stream = self.stream_of("train")
         self.held: Stream | LargeStream | None = None
-        self.codes: Codes | None = None
+        self.once = Once()
         self.rank = int(os.environ.get("RANK", 0))
         self.noise = torch.Generator(self.device)
         self.half = self.training.half and has_bfloat16(self.device)
@@ -122,7 +127,9 @@ class Trainer:
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         """What the present stage trains."""
-        model = self.model
+        model, stage = self.model, STAGES[self.stage]
+        if stage == "decoder":
+            return list(reading_of(model).parameters())
         vae: list[torch.nn.Module] = [model.structure]
         if self.training.joint:
             vae.insert(0, model.condition)
@@ -184,7 +191,9 @@ class Trainer:
         fall = 0.5 * (1 + math.cos(math.pi * self.step / self.stage_steps))
         return rate * (0.01 + 0.99 * fall)
 
-    def losses(self, batch: Batch | Coded) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(
+        self, batch: Batch | Coded | Drawn
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the present stage and its parts."""
         training = self.training
         if training.schedule == "root" and self.stage == 1:
@@ -202,10 +211,9 @@ class Trainer:
             self._begin()
         self.model.train()
         rng = self._seeded(self.step)
-        batch: Batch | Coded
-        if self._codes_serve():
-            batch = self._picked(rng)
-        else:
+        batch: Batch | Coded | Drawn | None
+        batch = self.once.batch(self, rng)
+        if batch is None:
             batch = self.stream.batch(self.batch_size(), rng)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.half
@@ -244,24 +252,6 @@ class Trainer:
                 self.model.eval(), self.stream, self.training.gamma
             )
             self.averaged = self._copy()
-
-    def _codes_serve(self) -> bool:
-        """Whether the present stage learns from PDFs that are coded once."""
-        stage, some = STAGES[self.stage], self.training.codes
-        return stage == "prior" or (stage == "denoiser" and some > 0)
-
-    def _picked(self, rng: np.random.Generator) -> Coded:
-        """PDFs that are coded once, and others after many steps."""
-        t = self.training
-        turn = self.step // RENEWED
-        if self.codes is None or self.codes.turn != turn:
-            draws = np.random.default_rng([self.seed, self.rank, turn])
-            self.codes = coded(
-                self.model, self.stream, t.codes, draws, turn, t.alike
-            )
-        size = t.prior_batch if STAGES[self.stage] == "prior" else t.batch
-        chosen = rng.integers(len(self.codes.c_0), size=size)
-        return self.codes.some(torch.as_tensor(chosen).to(self.device))
 
     def _clock(self) -> float:
         """Seconds: of the processor, or of the wall beside a GPU."""
@@ -304,7 +294,8 @@ class Trainer:
         """Loss of the averaged weights on structures that are not trained on.
 
         Half of them are held-out geometries and half random cuts; the same
-        ones at every call.  The best weights of a stage are kept.
+        ones at every call.  The decoder alone is judged by latents of known
+        clusters that are drawn anew.  The best weights of a stage are kept.
         """
         # One copy of the model serves both: it gets its weights back below.
         trained = self.model.state_dict()
@@ -317,7 +308,9 @@ class Trainer:
         for number, stream in enumerate((held, self.stream)):
             rng = self._seeded(-1)
             rng = np.random.default_rng([int(rng.integers(1 << 62)), number])
-            loss, _ = self.losses(stream.batch(size, rng))
+            own = STAGES[self.stage] == "decoder"
+            given = self.once.batch(self, rng) if own else None
+            loss, _ = self.losses(given or stream.batch(size, rng))
             total += float(loss) / 2
         if total < self.best_loss:
             self.best_loss = total
@@ -346,7 +339,7 @@ class Trainer:
             self.averaged = self._copy()
         # The encoders may have learned since they were made.
         if STAGES[self.stage] in ("condition", "structure"):
-            self.codes = None
+            self.once.forget()
         self.stage, self.step = self.stage + 1, 0
         while not self.done and self.stage_steps == 0:
             self.stage += 1

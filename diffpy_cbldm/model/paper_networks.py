@@ -65,9 +65,9 @@ class PaperDecoder(nn.Module):
         return self.body(z)
 
 
-CURVES = 4
-"""Functions of a latent's numbers that its curved functions are made of, over
-these: more than there are clusters in the table."""
+WIDER = 4
+"""Width of the layers that read a latent, over the numbers that it has: more
+than there are clusters in the table."""
 
 
 def _silence(*layers: nn.Module) -> None:
@@ -144,25 +144,43 @@ class WideEncoder(nn.Module):
         return narrow_normal(torch.cat([mean, logvar], 1), self.side)
 
 
+class OwnUnits(nn.Module):
+    """A latent in units of its own size, and the logarithm of this.
+
+    Small clusters have small latents, which differ by as little.
+    """
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, n) -> (B, n + 1)."""
+        # Beneath 0.01 there is no more than noise.
+        size = (z.square().mean(1, keepdim=True) + 1e-4).sqrt()
+        return torch.cat([z / size, size.log()], 1)
+
+
 class WideDecoder(PaperDecoder):
     """D_x of a kernel as wide as the image, refined by residual blocks.
 
-    The kernel reads the latent and curved functions of it.  What it emits
-    goes through residual blocks and self-attention at 16 x 16, which add
-    nothing at first.  All emit half of W; Eq. (1) makes the Laplacian of it.
+    The kernel reads functions of the latent, more than it has numbers.  What
+    it emits goes through residual blocks and self-attention at 16 x 16, which
+    add nothing at first.  All emit half of W; Eq. (1) makes the Laplacian of
+    it.
     """
 
     def __init__(self, settings: Model):
         nn.Module.__init__(self)
         w, p = settings.decoder_width, settings.patch
         self.side = side = settings.latent_size
-        more = settings.decoder_rank
-        self.more = nn.Sequential(
-            nn.Linear(side**2, CURVES * side**2),
+        count = side**2 + settings.decoder_rank
+        wide = WIDER * side**2
+        self.told = nn.Sequential(
+            OwnUnits(),
+            nn.Linear(side**2 + 1, wide),
             nn.SiLU(),
-            nn.Linear(CURVES * side**2, more),
+            nn.Linear(wide, wide),
+            nn.SiLU(),
+            nn.Linear(wide, count),
         )
-        self.images = FromPatches(side**2 + more, 2, side * p)
+        self.images = FromPatches(count, 2, side * p)
         # All that is the same in every cluster.
         self.place = nn.Parameter(torch.zeros(2, side * p, side * p))
         self.patches = ToPatches(2, w, p)
@@ -182,9 +200,8 @@ class WideDecoder(PaperDecoder):
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, 1, 16, 16) -> (B, 4, 128, 128), of `laplacian_tensor`."""
-        flat = z.flatten(1)
         # Over the side, as in the encoder.
-        told = torch.cat([flat, self.more(flat)], 1) / self.side
+        told = self.told(z.flatten(1)) / self.side
         image = self.images(told[..., None, None]) + self.place
         # In single precision: degrees are sums of hundreds of entries.
         return from_halves((image + self.details(self.patches(image))).float())

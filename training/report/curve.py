@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 CURVE = PAPER.with_name("paper-loss.csv")
 """The learning curve of the weights."""
 
+SHOWN = {
+    "condition": ("loss", "validation"),
+    "prior": ("unread", "kl"),
+    "denoiser": ("loss", "validation"),
+    "decoder": ("laplacian",),
+}
+"""What is drawn of each stage."""
+
 
 def paper_curve() -> list[dict[str, str]]:
     """The lines of the learning curve, with seconds and steps of all runs."""
@@ -48,8 +56,9 @@ def falling(curve: Sequence[dict[str, str]]) -> str:
     power, last, seconds = _power(curve)
     steps = 1000 * max(int(r["step"]) for r in curve if r["unread"])
     return wrapped(
-        "The encoder and the decoder know the trained clusters from their "
-        "start on; what takes time is the reading of the PDF.  The mean "
+        "The encoder and the images of the decoder know the trained clusters "
+        "from their start on; what takes time is the reading of the PDF.  The "
+        "mean "
         f"square of what the prior's mean misses (of 1) fell to {last:.2g}; "
         "over the last three quarters of the curve as the processor time of "
         f"its stage to the power {-power:.2f}.  If it went on like that, "
@@ -82,12 +91,8 @@ def paper_figure() -> Figure:
     import matplotlib.pyplot as plt
 
     rows = paper_curve()
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
-    for axis, stage, names in (
-        (axes[0], "condition", ("loss", "validation")),
-        (axes[1], "prior", ("unread", "kl")),
-        (axes[2], "denoiser", ("loss", "validation")),
-    ):
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6))
+    for axis, (stage, names) in zip(axes.flat, SHOWN.items()):
         for name in names:
             own = [r for r in rows if r["stage"] == stage and r[name]]
             axis.plot(

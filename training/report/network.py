@@ -47,14 +47,16 @@ Algorithms 1 to 3 with the Laplacian as the decoder's output: preset `paper`,
 with the published tensors and optimisers.  The paper gives neither widths nor
 kernels ({parameters} weights here).  The encoder reads patches of {patch} x
 {patch} entries, and these by a kernel as wide as the latent; the decoder adds
-up images, one for each number of the latent and of {rank} curved functions of
-it, which residual blocks and self-attention refine; it emits each W_ij once,
+up {images} images, of each as much as two dense layers make of the latent;
+residual blocks and self-attention refine the sum; it emits each W_ij once,
 and the rows of L go through the cluster row by row (`Model.atom_order`).  The
-images begin as the principal components of the Laplacians that are trained on,
-the curved functions as least squares (`training.principal`).  After
-Algorithm 2, more steps of which only spoiled this start, the conditional prior
-learns alone, on {codes} PDFs that are simulated and encoded once, its means by
-least squares at first (`training.reading`).
+images begin as the principal components of the Laplacians that are trained on
+(`training.principal`).  More steps of Algorithm 2 as a whole only spoiled this
+start, so its parts learn alone: the conditional prior on {codes} PDFs that are
+simulated and encoded once, its means by least squares at first
+(`training.reading`); the two layers of the decoder on latents of the encoder
+with noise of up to {widest:g} times the width of the posterior, since prior
+and denoiser err by more (`training.decoding`).
 
 It was trained on ideal clusters that are not held out, at the conditions of
 Table 1, for {minutes} minutes of the processor; steps: {steps}; batches of
@@ -140,7 +142,9 @@ def network_section(files: dict[str, Any], folder: Path) -> list[str]:
         "decoded": known["training"]["decoded"],
         "read": known["training"]["prior_batch"],
         "codes": f"{known['training']['codes']:,}",
-        "rank": known["model"]["decoder_rank"],
+        "images": known["model"]["latent_size"] ** 2
+        + known["model"]["decoder_rank"],
+        "widest": known["training"]["widest"],
         "minutes": f"{seconds / 60:.0f}",
         "steps": ", ".join(f"{s} {n:,}" for s, n in steps_of(known)),
         "seed": len(runs_of(known)),
