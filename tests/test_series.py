@@ -462,9 +462,13 @@ def test_a_scheduler_that_is_lost_comes_back(monkeypatch):
         ]
         coming = iter(some)
 
+        lost = []
+
         def heard(told):
-            if len(store.records()) == 4:
-                clusters[0].close()
+            # Answers that come together are stored together: there may never
+            # be exactly so many.
+            if not lost and len(store.records()) >= 4:
+                lost.append(clusters[0].close())
 
         store = Store("a.db")
         made = Engine(
