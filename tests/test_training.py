@@ -145,6 +145,11 @@ def test_a_slice_that_is_done_is_not_trained_again(tmp_path):
     ("words", "expected"),
     [
         (["--slice", "prior=2"], "--slice prior=2: the prior learns alone"),
+        (["--skip", "decoder"], "--skip decoder: the decoder learns alone"),
+        (
+            ["--set", "decoder_steps=9"],
+            "--set decoder_steps=9: the decoder learns alone",
+        ),
         (["--slice", "rest=2"], "--slice rest=2: expected STAGE=STEPS"),
         (["--set", "batch=few"], "--set batch=few: expected a whole number"),
         (["--set", "rate=low"], "--set rate=low: expected a number"),

@@ -5,7 +5,7 @@ principal components.  How much of each a latent calls for is not: numbers that
 are as uncertain as the posterior spoil small clusters, whose latents differ by
 little.  A step of Algorithm 2 shows it few latents, at the price of images of
 128 x 128.  Here the error of L is told in coordinates of the images, where
-clusters are points: the same number, for a hundredth of the time.
+clusters are points: the same number, for a tenth of the time.
 """
 
 from __future__ import annotations

@@ -19,8 +19,10 @@ from training.settings import Training
 from training.stream import Batch
 
 STAGES = ("condition", "structure", "prior", "denoiser", "decoder")
-"""The stages in their order; of Algorithm 2, `prior` and `decoder` are a part
-alone, which no later one waits for."""
+"""The stages in their order."""
+
+ALONE = ("prior", "decoder")
+"""Those that are a part of Algorithm 2 alone, of the paper's own network."""
 
 
 def stage_losses(

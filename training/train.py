@@ -34,7 +34,7 @@ import torch
 
 from diffpy_cbldm.model.weights import save_weights
 from diffpy_cbldm.settings import PRESETS
-from training.losses import STAGES
+from training.losses import ALONE, STAGES
 from training.records import hardware, log
 from training.settings import TRAINING, Training
 from training.trainer import Trainer
@@ -172,13 +172,21 @@ def planned(
                 f"--slice {item}: expected STAGE=STEPS, the stage one of "
                 f"{', '.join(STAGES)}"
             )
-        network = PRESETS[options.preset].network
-        if stage in ("prior", "decoder") and network != "laplacian":
-            parser.error(
-                f"--slice {item}: the {stage} learns alone in the network of "
-                f"preset paper, not in that of {options.preset}"
-            )
         slices.append((stage, int(steps)))
+    asked = {f"--slice {s}": s.partition("=")[0] for s in options.slice}
+    asked |= {
+        f"--set {s}": s.partition("_steps=")[0]
+        for s in options.set
+        if not s.endswith("=0")
+    }
+    asked[f"--skip {options.skip}"] = options.skip
+    for words, stage in asked.items():
+        network = PRESETS[options.preset].network
+        if stage in ALONE and network != "laplacian":
+            parser.error(
+                f"{words}: the {stage} learns alone in the network of preset "
+                f"paper, not in that of {options.preset}"
+            )
     return slices
 
 
