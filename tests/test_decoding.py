@@ -11,6 +11,7 @@ from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.laplacian import from_halves
 from diffpy_cbldm.model.paper_networks import OwnUnits
 from diffpy_cbldm.settings import PRESETS
+from tests.few_clusters import two_of_each
 from training.decoding import decoding_loss, known, reading_of
 from training.losses import STAGES
 from training.principal import (
@@ -42,9 +43,7 @@ EXACT = dataclasses.replace(TRAINING["paper"], widest=0.0)
 @pytest.fixture(scope="module")
 def stream():
     """Of 14 clusters, two of each type."""
-    found = Stream(SMALL, WORLDS["paper"])
-    found.by_type = {t: index[:2] for t, index in found.by_type.items()}
-    return found
+    return two_of_each(Stream(SMALL, WORLDS["paper"]))
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +147,7 @@ def trainer(model, folder, **words):
     )
     found = Trainer("paper", folder, training=training)
     found.model = copy.deepcopy(model)
-    found.stream.by_type = {
-        t: index[:2] for t, index in found.stream.by_type.items()
-    }
+    two_of_each(found.stream)
     found.averaged = found._copy()
     found.go_to("decoder")
     return found

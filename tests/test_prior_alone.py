@@ -10,6 +10,7 @@ import torch
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.layers import gaussian_kl
 from diffpy_cbldm.settings import PRESETS
+from tests.few_clusters import two_of_each
 from training.losses import laplacians
 from training.principal import start_from_components
 from training.reading import FEWEST, RENEWED, Coded, coded, reading_loss
@@ -33,9 +34,7 @@ SMALL = dataclasses.replace(
 @pytest.fixture(scope="module")
 def stream():
     """Of 14 clusters, two of each type."""
-    found = Stream(SMALL, WORLDS["paper"])
-    found.by_type = {t: index[:2] for t, index in found.by_type.items()}
-    return found
+    return two_of_each(Stream(SMALL, WORLDS["paper"]))
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +153,7 @@ def test_the_prior_alone_is_a_stage_that_resumes(model, tmp_path):
     def trainer(name):
         found = Trainer("paper", tmp_path / name, training=training)
         found.model = copy.deepcopy(model)
-        found.stream.by_type = {
-            t: index[:2] for t, index in found.stream.by_type.items()
-        }
+        two_of_each(found.stream)
         found.averaged = found.model.state_dict()
         found.optimizer = found.make_optimizer()
         return found

@@ -18,9 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from diffpy_cbldm.model.cbldm import CbLDM
-from diffpy_cbldm.model.laplacian import BLOCK, from_halves
-from diffpy_cbldm.model.paper_networks import WideDecoder
-from training.principal import all_laplacians, conditions, shares
+from diffpy_cbldm.model.laplacian import from_halves
+from training.principal import (
+    all_laplacians,
+    conditions,
+    shares,
+    wide_networks,
+)
 from training.settings import Training
 from training.stream import Stream
 
@@ -93,13 +97,7 @@ def reading_of(model: CbLDM) -> nn.Sequential:
     ValueError
         If the network is another one.
     """
-    decoder = model.structure.decoder
-    if not isinstance(decoder, WideDecoder):
-        raise ValueError(
-            "the stage 'decoder' is for the network of preset 'paper', not "
-            f"{model.settings.network!r}: leave its slice out."
-        )
-    return decoder.told
+    return wide_networks(model, "decoder")[1].told
 
 
 @torch.no_grad()
@@ -119,17 +117,14 @@ def known(
     alike : float
         Share of the draws that all clusters have alike.
     """
-    reading_of(model)
-    decoder, side = model.structure.decoder, model.settings.latent_size
-    index, often, *_ = shares(stream)
-    x = all_laplacians(stream, index).to(stream.device)
+    encoder, decoder = wide_networks(model, "decoder")
+    found = shares(stream)
+    x = all_laplacians(stream, found.index).to(stream.device)
     coded = [
-        model.structure.encoder(
-            one[None], conditions(model, stream, number, rng, 1)
-        )
-        for number, one in zip(index, x)
+        encoder(one[None], conditions(model, stream, number, rng, 1))
+        for number, one in zip(found.index, x)
     ]
-    images = from_halves(decoder.images.weight / side).flatten(1)
+    images = from_halves(decoder.images.weight / decoder.side).flatten(1)
     place = from_halves(decoder.place[None]).flatten(1)
     powers, axes = torch.linalg.eigh((images @ images.mT).double())
     # There may be more images than directions that they span.
@@ -138,15 +133,14 @@ def known(
     off = x.flatten(1) - place
     along = (off @ images.mT).double() @ axes
     left = off.square().sum(1).double() - (along.square() / powers).sum(1)
-    atoms = [len(stream.table.geometries[i].members) for i in index]
     points = Points(
         torch.cat([mean for mean, _ in coded]),
         torch.cat([logvar for _, logvar in coded]),
         (along / powers @ axes.mT).float(),
         left.clamp(min=0.0).float(),
-        (BLOCK / torch.tensor(atoms, device=x.device)) ** 2,
+        found.weights.to(x.device),
     )
-    shown = often.lerp(torch.full_like(often, 1 / len(often)), alike).double()
+    shown = found.drawn(alike).double()
     return Known(
         points, (axes * powers.sqrt()).float(), (shown / shown.sum()).numpy()
     )

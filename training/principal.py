@@ -74,6 +74,16 @@ class Shares(NamedTuple):
     share: Tensor
     weight: float
 
+    @property
+    def weights(self) -> Tensor:
+        """What a squared error of L counts, of each cluster, (G,)."""
+        return self.weight * self.share / self.often
+
+    def drawn(self, alike: float) -> Tensor:
+        """How often, where all clusters have a part of the draws alike."""
+        even = torch.full_like(self.often, 1 / len(self.often))
+        return self.often.lerp(even, alike)
+
 
 def shares(stream: Stream) -> Shares:
     """The geometries that a stream draws, and their shares of the loss."""
@@ -88,6 +98,23 @@ def shares(stream: Stream) -> Shares:
     each = drawn * (BLOCK / torch.tensor(atoms)) ** 2
     total = each.sum()
     return Shares(np.array(index), drawn, each / total, float(total))
+
+
+def wide_networks(model: CbLDM, stage: str) -> tuple[WideEncoder, WideDecoder]:
+    """Encoder and decoder of the paper's own network in patches.
+
+    Raises
+    ------
+    ValueError
+        If the network is another one; it names the stage.
+    """
+    encoder, decoder = model.structure.encoder, model.structure.decoder
+    if isinstance(encoder, WideEncoder) and isinstance(decoder, WideDecoder):
+        return encoder, decoder
+    raise ValueError(
+        f"the stage {stage!r} is for the network of preset 'paper', not "
+        f"{model.settings.network!r}: leave its slice out."
+    )
 
 
 def all_laplacians(stream: Stream, index: np.ndarray) -> Tensor:
@@ -152,9 +179,7 @@ def start_from_components(model: CbLDM, stream: Stream, gamma: float) -> None:
     gamma : float
         Weight of the squared error of L: it gives the best widths.
     """
-    encoder, decoder = model.structure.encoder, model.structure.decoder
-    assert isinstance(encoder, WideEncoder)
-    assert isinstance(decoder, WideDecoder)
+    encoder, decoder = wide_networks(model, "structure")
     index, often, share, weight = shares(stream)
     x = all_laplacians(stream, index)
     parts = halves(x)

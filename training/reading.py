@@ -17,8 +17,12 @@ from torch import Tensor
 
 from diffpy_cbldm.model.cbldm import CbLDM
 from diffpy_cbldm.model.layers import gaussian_kl
-from diffpy_cbldm.model.paper_networks import WideEncoder
-from training.principal import all_laplacians, conditions, shares
+from training.principal import (
+    all_laplacians,
+    conditions,
+    shares,
+    wide_networks,
+)
 from training.stream import Stream
 
 FEWEST = 12
@@ -120,20 +124,16 @@ def coded(
     ValueError
         If the network is another one.
     """
-    if not isinstance(model.structure.encoder, WideEncoder):
-        raise ValueError(
-            "the stage 'prior' is for the network of preset 'paper', not "
-            f"{model.settings.network!r}: leave its slice out."
-        )
-    index, often, *_ = shares(stream)
-    shown = often.lerp(torch.full_like(often, 1 / len(often)), alike)
+    encoder, _ = wide_networks(model, "prior")
+    found = shares(stream)
+    index, often, shown = found.index, found.often, found.drawn(alike)
     each = [max(FEWEST, round(count * share)) for share in shown.tolist()]
     c_0, means, logvars = [], [], []
     x = all_laplacians(stream, index)
     for number, share, one in zip(index, each, x.to(stream.device)):
         c_0.append(conditions(model, stream, number, rng, share))
         shape = one.new_zeros(1, 3)
-        mean, logvar = model.structure.encoder(one[None], c_0[-1], shape)
+        mean, logvar = encoder(one[None], c_0[-1], shape)
         means.append(mean)
         logvars.append(logvar[:1])
     which = torch.arange(len(index)).repeat_interleave(torch.tensor(each))

@@ -180,8 +180,8 @@ def planned(
         if not s.endswith("=0")
     }
     asked[f"--skip {options.skip}"] = options.skip
+    network = PRESETS[options.preset].network
     for words, stage in asked.items():
-        network = PRESETS[options.preset].network
         if stage in ALONE and network != "laplacian":
             parser.error(
                 f"{words}: the {stage} learns alone in the network of preset "

@@ -38,7 +38,10 @@ HELD = 512
 """Large particles that validation draws from."""
 
 DRAWS = {
-    **{"condition": 0, "structure": 1, "denoiser": 2, "prior": 3},
+    "condition": 0,
+    "structure": 1,
+    "denoiser": 2,
+    "prior": 3,
     "decoder": 4,
 }
 """What the draws of a stage follow from, beside seed and step."""
@@ -211,8 +214,7 @@ class Trainer:
             self._begin()
         self.model.train()
         rng = self._seeded(self.step)
-        batch: Batch | Coded | Drawn | None
-        batch = self.once.batch(self, rng)
+        batch: Batch | Coded | Drawn | None = self.once.batch(self, rng)
         if batch is None:
             batch = self.stream.batch(self.batch_size(), rng)
         with torch.autocast(
